@@ -1,0 +1,46 @@
+"""Solvers for matrix factorisation of explicit ratings, behind one interface.
+
+>>> from backends import Ratings, get_backend
+>>> train = Ratings.from_arrays(["ann", "ann", "bob"], [7, 9, 7], [4.0, 2.0, 5.0])
+>>> solver = get_backend("numpy", rank=2).fit(train)
+>>> solver.predict("bob", 9).shape
+(1,)
+"""
+
+from .errors import (
+    BackendUnavailable,
+    DivergenceWarning,
+    ModelFileError,
+    NotFittedError,
+    RatingsError,
+    UnknownBackend,
+    UnknownIdError,
+)
+from .factorizer import EpochRecord, Factorizer, Progress
+from .model import FactorModel, Recommendation
+from .objective import Objective, Parameters, initial_model
+from .ratings import EncodedRatings, RatingEncoder, Ratings
+from .registry import get_backend, list_backends
+
+__all__ = [
+    "BackendUnavailable",
+    "DivergenceWarning",
+    "EncodedRatings",
+    "EpochRecord",
+    "FactorModel",
+    "Factorizer",
+    "ModelFileError",
+    "NotFittedError",
+    "Objective",
+    "Parameters",
+    "Progress",
+    "RatingEncoder",
+    "Ratings",
+    "RatingsError",
+    "Recommendation",
+    "UnknownBackend",
+    "UnknownIdError",
+    "get_backend",
+    "initial_model",
+    "list_backends",
+]

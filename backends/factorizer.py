@@ -1,0 +1,369 @@
+"""`Factorizer`: what every solver is to its user, and the only epoch loop there is.
+
+A backend is a dataclass of hyper-parameters with three methods: ``prepare`` (sort, copy to the device), ``step`` (train for
+some epochs) and ``parameters`` (a copy on the host). The loop, its clock, evaluation, callbacks and stopping live here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import DivergenceWarning, NotFittedError
+from .model import FactorModel, Recommendation
+from .objective import Init, Objective, Parameters, RegScaling, initial_model, mean_squared_error
+from .ratings import Ratings
+
+Status = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
+
+# A fit whose training MSE is this many times the mean squared rating has exploded: predicting zero is far better.
+_EXPLODED = 1e4
+
+
+class EpochRecord(NamedTuple):
+    """One row of ``history_``."""
+
+    epoch: int  # epochs done, from 1
+    seconds: float  # of training since the start of prepare, evaluation excluded
+    objective: float  # J on the training ratings; NaN where not evaluated, as the next two
+    train_mse: float
+    validation_mse: float
+
+
+@dataclass
+class Progress:
+    """What a callback gets after an epoch."""
+
+    record: EpochRecord
+    _model: Callable[[], FactorModel]
+
+    @cached_property
+    def model(self) -> FactorModel:
+        """The model at this epoch, copied to the host when first asked for."""
+        return self._model()
+
+
+@dataclass(kw_only=True, eq=False)
+class Factorizer(ABC):
+    """Factorises explicit ratings by minimising an `Objective`.
+
+    Parameters
+    ----------
+    rank, reg, reg_scaling, bias
+        The objective; see `Objective`.
+    epochs
+        How many passes ``fit`` makes over the ratings unless told otherwise.
+    dtype
+        Precision of the computation, "float32" or "float64".
+    n_jobs
+        Threads to use; None for every core that this process may use.
+    init, init_scale
+        The start; see `initial_model`.
+
+    Attributes
+    ----------
+    model_ : FactorModel
+        The fitted model; absent after a fit that diverged.
+    history_ : list of EpochRecord
+        One record per epoch; ``pandas.DataFrame(history_)`` makes a table of it.
+    n_epochs_ : int
+        Whole epochs behind the model.
+    status_ : str
+        Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
+    """
+
+    steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    rank: int = 16
+    reg: float = 0.1
+    reg_scaling: RegScaling = "per_rating"
+    bias: bool = True
+    epochs: int = 20
+    dtype: Literal["float32", "float64"] = "float32"
+    n_jobs: int | None = None
+    init: Init = "normal"
+    init_scale: float = 0.1
+
+    # ---- what a backend supplies ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        """Return the solver's state at ``initial``, from unsorted ratings. Neither argument may be changed."""
+
+    @abstractmethod
+    def step(self, state: Any, n_epochs: int) -> float:
+        """Train ``n_epochs`` more epochs; return a training MSE seen on the way (NaN or infinity: diverged).
+
+        An epoch takes effect at its end or not at all, so that an exception (Ctrl-C) leaves the last whole epoch.
+        """
+
+    @abstractmethod
+    def parameters(self, state: Any) -> Parameters:
+        """Return a copy of the parameters on the host."""
+
+    def synchronize(self, state: Any) -> None:  # noqa: B027  # a hook: nothing to wait for on a CPU
+        """Wait until the device has done all work asked of it."""
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Return a context in which the solver's thread pools keep to ``n_jobs``; the default covers BLAS and OpenMP."""
+        from threadpoolctl import threadpool_limits
+
+        return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]
+
+    # ---- what a user calls ------------------------------------------------------------------------------------------
+
+    @property
+    def objective(self) -> Objective:
+        """The objective that ``fit`` minimises."""
+        return Objective(self.rank, self.reg, self.reg_scaling, self.bias)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that ``n_jobs`` stands for."""
+        if self.n_jobs is not None:
+            return self.n_jobs
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def fit(
+        self,
+        train: Ratings,
+        validation: Ratings | None = None,
+        *,
+        epochs: int | None = None,
+        callback: Callable[[Progress], object] | None = None,
+        seed: int = 0,
+        initial: Parameters | FactorModel | None = None,
+        target_mse: float | None = None,
+        patience: int | None = None,
+        max_seconds: float | None = None,
+        evaluate: bool = True,
+    ) -> Self:
+        """Fit ``model_`` to ``train``.
+
+        Parameters
+        ----------
+        train
+            The ratings to factorise, at least one.
+        validation
+            Ratings over the same rows, encoded by ``train.encoder.encode_new``; only looked at, never trained on.
+        epochs
+            Passes over the ratings; ``self.epochs`` when None.
+        callback
+            Called with a `Progress` after each epoch, outside the clock; a true result stops the fit.
+        seed
+            Seed of the initial model and of whatever else is random.
+        initial
+            Parameters to start from in place of random ones; copied.
+        target_mse
+            Stop once the validation MSE is at or under this.
+        patience
+            Stop once the validation MSE has not improved for this many epochs (the model is the last, not the best).
+        max_seconds
+            Stop after the epoch in which this much training time has passed.
+        evaluate
+            Whether ``history_`` gets the objective and both MSE after each epoch. One evaluation costs about as much as
+            an epoch of a slow solver; without it those columns are NaN.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the argument, what was given and what is expected.
+
+        Warns
+        -----
+        DivergenceWarning
+            When the loss became non-finite or exploded; ``status_`` is then "diverged" and there is no ``model_``.
+        """
+        epochs = self.epochs if epochs is None else epochs
+        self._check(train, validation, epochs, target_mse, patience)
+        start = self._start(train, seed, initial)
+        self.__dict__.pop("model_", None)
+        self.history_: list[EpochRecord] = []
+        self.n_epochs_, self.status_ = 0, "epochs"
+        limit = _EXPLODED * float(np.mean(np.square(train.ratings, dtype=np.float64)))
+        watched = evaluate or callback is not None or target_mse is not None or patience is not None or max_seconds
+        stride = 1 if self.steppable or watched else epochs
+        seconds, state = 0.0, None
+        best, best_epoch = math.inf, 0
+        with self.threads():
+            try:
+                clock = time.perf_counter()
+                state = self.prepare(train, start)
+                while self.n_epochs_ < epochs:
+                    loss = self.step(state, stride)
+                    self.synchronize(state)
+                    seconds += time.perf_counter() - clock
+                    self.n_epochs_ += stride
+                    if not loss <= limit:
+                        return self._diverged(loss)
+                    record = self._record(state, train, validation, seconds, evaluate, target_mse, patience)
+                    self.history_.append(record)
+                    if record.validation_mse < best:
+                        best, best_epoch = record.validation_mse, record.epoch
+                    if callback is not None and callback(Progress(record, lambda: self._model(state, train))):
+                        self.status_ = "callback"
+                    elif target_mse is not None and record.validation_mse <= target_mse:
+                        self.status_ = "target"
+                    elif patience is not None and record.epoch - best_epoch >= patience:
+                        self.status_ = "patience"
+                    elif max_seconds is not None and seconds >= max_seconds:
+                        self.status_ = "time"
+                    if self.status_ != "epochs":
+                        break
+                    clock = time.perf_counter()
+            except KeyboardInterrupt:
+                if state is None:  # nothing was trained yet: there is no model to leave behind
+                    raise
+                self.status_ = "interrupted"
+            model = self._model(state, train)
+        if not model.parameters.is_finite():
+            return self._diverged(math.nan)
+        self.model_ = model
+        return self
+
+    def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
+        """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
+        return self.model_.predict(users, items, **options)
+
+    def recommend(self, user: Any, n: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
+        """Return the ``n`` best items for one user; see `FactorModel.recommend`."""
+        return self.model_.recommend(user, n, exclude_seen=exclude_seen)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the hyper-parameters by name (``deep`` is there for scikit-learn)."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters by name.
+
+        Raises
+        ------
+        ValueError
+            For a name that is not one of them.
+        """
+        names = self.get_params()
+        for name, value in params.items():
+            if name not in names:
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}")
+            setattr(self, name, value)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("model_", "history_", "n_epochs_", "status_"):
+            diverged = self.__dict__.get("status_") == "diverged"
+            raise NotFittedError(
+                f"no {name}: the fit diverged; lower the learning rate or raise reg, and fit again"
+                if diverged
+                else f"no {name}: call fit first"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # ---- inner parts of fit -----------------------------------------------------------------------------------------
+
+    def check_params(self) -> None:
+        """Raise ValueError naming the hyper-parameter that is wrong; backends extend it."""
+        _ = self.objective  # checks its own four
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f'dtype must be "float32" or "float64", got {self.dtype!r}')
+        if self.n_jobs is not None and not (isinstance(self.n_jobs, int) and self.n_jobs >= 1):
+            raise ValueError(f"n_jobs must be None or an integer of at least 1, got {self.n_jobs!r}")
+
+    def _check(
+        self,
+        train: Ratings,
+        validation: Ratings | None,
+        epochs: int,
+        target_mse: float | None,
+        patience: int | None,
+    ) -> None:
+        self.check_params()
+        for name, value in (("train", train), ("validation", validation)):
+            if not isinstance(value, Ratings) and not (name == "validation" and value is None):
+                raise TypeError(
+                    f"{name} must be Ratings, got {type(value).__name__}; make them by Ratings.from_frame or "
+                    f"{'Ratings.from_arrays' if name == 'train' else 'train.encoder.encode_new'}"
+                )
+        if not len(train):
+            raise ValueError("train has no ratings; at least one is needed")
+        if validation is not None:
+            shapes = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
+            if shapes[0] != shapes[1] or validation.encoder is not train.encoder:
+                raise ValueError(
+                    f"validation must be encoded as train is: got {shapes[0]} rows for {shapes[1]}, and "
+                    f"{'the same' if validation.encoder is train.encoder else 'another'} encoder; "
+                    "use train.encoder.encode_new"
+                )
+        if not (isinstance(epochs, int | np.integer) and epochs >= 1):
+            raise ValueError(f"epochs must be an integer of at least 1, got {epochs!r}")
+        if (target_mse is not None or patience is not None) and not validation:
+            raise ValueError("target_mse and patience need validation ratings, got none")
+
+    def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
+        """The initial parameters in the solver's precision, checked."""
+        if initial is None:
+            drawn = initial_model(self.objective, train, seed, self.init, self.init_scale)
+            return drawn.astype(self.dtype)
+        given = initial.parameters if isinstance(initial, FactorModel) else initial
+        shapes = [given.user_factors.shape, given.item_factors.shape, given.user_bias.shape, given.item_bias.shape]
+        wanted = [(train.n_users, self.rank), (train.n_items, self.rank), (train.n_users,), (train.n_items,)]
+        if shapes != wanted:
+            raise ValueError(f"initial must have arrays of shapes {wanted} for these ratings and this rank, got {shapes}")
+        if not given.is_finite():
+            raise ValueError("initial holds numbers that are not finite")
+        return given.astype(self.dtype)
+
+    def _record(
+        self,
+        state: Any,
+        train: Ratings,
+        validation: Ratings | None,
+        seconds: float,
+        evaluate: bool,
+        target_mse: float | None,
+        patience: int | None,
+    ) -> EpochRecord:
+        objective = train_mse = validation_mse = math.nan
+        if evaluate or target_mse is not None or patience is not None:
+            parameters = self.parameters(state)
+            if evaluate:
+                objective, train_mse = self.objective.value_and_mse(parameters, train)
+            if validation is not None:
+                validation_mse = mean_squared_error(parameters, validation)
+        return EpochRecord(self.n_epochs_, seconds, objective, train_mse, validation_mse)
+
+    def _model(self, state: Any, train: Ratings) -> FactorModel:
+        values = train.ratings
+        return FactorModel(
+            self.parameters(state),
+            train.encoder,
+            (float(values.min()), float(values.max())),
+            float(values.mean(dtype=np.float64)),
+            train,
+        )
+
+    def _diverged(self, loss: float) -> Self:
+        self.status_ = "diverged"
+        warnings.warn(
+            f"{type(self).__name__} diverged in epoch {self.n_epochs_} (training MSE {loss:.3g}); it has no model. "
+            "Lower the learning rate or raise reg",
+            DivergenceWarning,
+            stacklevel=3,
+        )
+        return self

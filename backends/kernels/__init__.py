@@ -1,0 +1,1 @@
+"""Jitted kernels: arrays in, arrays out. They know nothing of ratings, models or fitting."""

@@ -1,0 +1,231 @@
+"""The fitted model: predictions and recommendations for raw ids, and its file format. Solvers never appear here."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ModelFileError
+from .objective import Parameters
+from .ratings import RatingEncoder, Ratings, known_rows
+
+_FORMAT, _VERSION = "factorbench model", 1
+
+
+class Recommendation(NamedTuple):
+    """An item, by raw id, and the rating predicted for it."""
+
+    item: Any
+    rating: float
+
+
+class SeenItems(NamedTuple):
+    """Item rows that each user rated, in CSR form: ``items[offsets[u] : offsets[u + 1]]``."""
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, ratings: Ratings) -> SeenItems:
+        """Group the training pairs by user."""
+        order = np.argsort(ratings.users, kind="stable")
+        offsets = np.concatenate(([0], np.cumsum(ratings.user_counts()))).astype(np.int64)
+        return cls(offsets, ratings.items[order])
+
+
+@dataclass(eq=False)
+class FactorModel:
+    """Predicts r_ui = m + b_u + c_i + p_u . q_i for the caller's own ids.
+
+    Parameters
+    ----------
+    parameters
+        The numbers, finite.
+    encoder
+        Raw ids of the rows; None when raw ids are row numbers.
+    rating_range
+        Smallest and largest training rating, for clipping.
+    rating_mean
+        Mean training rating: the prediction where nothing is known.
+    training
+        The ratings it was fitted on (or, in a loaded model, which items each user rated), for ``exclude_seen``.
+    """
+
+    parameters: Parameters
+    encoder: RatingEncoder | None
+    rating_range: tuple[float, float]
+    rating_mean: float
+    training: Ratings | SeenItems = field(repr=False)
+
+    @property
+    def n_users(self) -> int:
+        """Number of user rows."""
+        return len(self.parameters.user_factors)
+
+    @property
+    def n_items(self) -> int:
+        """Number of item rows."""
+        return len(self.parameters.item_factors)
+
+    def predict(
+        self,
+        users: ArrayLike,
+        items: ArrayLike,
+        *,
+        unknown: Literal["error", "mean"] = "error",
+        clip: bool = False,
+    ) -> NDArray[np.float64]:
+        """Predict ratings of (user, item) pairs.
+
+        Parameters
+        ----------
+        users, items
+            Raw ids, shape (n,) each, or one scalar and an array, which then goes with each of its elements.
+        unknown
+            What to do with ids that were not in training: raise, or use what is left of the model (``"mean"``: the
+            mean and the biases of the known side; a model without biases gives the mean training rating).
+        clip
+            Whether to clip to the range of the training ratings.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+
+        Raises
+        ------
+        UnknownIdError
+            Counting and naming some of the unknown ids, under ``unknown="error"``.
+        ValueError
+            For shapes that do not fit each other.
+        """
+        if unknown not in ("error", "mean"):
+            raise ValueError(f'unknown must be "error" or "mean", got {unknown!r}')
+        users, items = np.atleast_1d(np.asarray(users)), np.atleast_1d(np.asarray(items))
+        try:
+            users, items = np.broadcast_arrays(users, items)
+        except ValueError:
+            raise ValueError(f"users and items must pair up, got shapes {users.shape} and {items.shape}") from None
+        user_rows, item_rows = self._user_rows(users), self._item_rows(items)
+        if unknown == "error":
+            known_rows(user_rows, users, "user")
+            known_rows(item_rows, items, "item")
+            predictions = self.parameters.predict(user_rows, item_rows)
+        else:
+            predictions = self._predict_with_unknown(user_rows, item_rows)
+        return np.clip(predictions, *self.rating_range) if clip else predictions
+
+    def recommend(self, user: Any, n: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
+        """Return the ``n`` items with the highest predicted rating for one user, best first.
+
+        Fewer come back where fewer are left. Ties go to the item that appeared first in training.
+
+        Raises
+        ------
+        UnknownIdError
+            For a user who was not in training.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n!r}")
+        row = int(known_rows(self._user_rows(np.asarray([user])), [user], "user")[0])
+        scores = self.parameters.predict(np.full(self.n_items, row), np.arange(self.n_items))
+        if exclude_seen:
+            if isinstance(self.training, Ratings):
+                self.training = SeenItems.of(self.training)  # grouped once, at the first call
+            scores[self.training.items[self.training.offsets[row] : self.training.offsets[row + 1]]] = -np.inf
+        n = min(n, int(np.isfinite(scores).sum()))
+        best = np.argsort(-scores, kind="stable")[:n]
+        ids = best if self.encoder is None else self.encoder.items[best]
+        return [Recommendation(item, score) for item, score in zip(ids.tolist(), scores[best].tolist(), strict=True)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
+        seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
+        header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
+        header |= {"rating_range": self.rating_range, "rating_mean": self.rating_mean}
+        arrays: dict[str, NDArray[Any]] = {
+            **self.parameters.arrays(),
+            "seen_offsets": seen.offsets,
+            "seen_items": seen.items,
+        }
+        if self.encoder is not None:
+            arrays |= {"user_ids": self.encoder.users, "item_ids": self.encoder.items}
+        partial = f"{os.fspath(path)}.part"
+        with open(partial, "wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FactorModel:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        ModelFileError
+            For a file that is not a model, is damaged, or has a version this release does not read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+            header = json.loads(str(stored.pop("header")))
+            if header["format"] != _FORMAT:
+                raise KeyError("format")
+        except FileNotFoundError:
+            raise
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
+        if header["version"] != _VERSION:
+            raise ModelFileError(
+                f"{os.fspath(path)} has format version {header['version']}, this release reads version {_VERSION}; "
+                "upgrade factorbench or save the model again"
+            )
+        try:
+            return cls._from_stored(header, stored)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
+
+    @classmethod
+    def _from_stored(cls, header: dict[str, Any], stored: dict[str, NDArray[Any]]) -> FactorModel:
+        names = ("user_bias", "item_bias", "user_factors", "item_factors")
+        parameters = Parameters(float(header["mean"]), **{name: stored[name] for name in names})
+        n_users, n_items = len(parameters.user_factors), len(parameters.item_factors)
+        seen = SeenItems(stored["seen_offsets"], stored["seen_items"])
+        sizes = (len(parameters.user_bias), len(parameters.item_bias), parameters.item_factors.shape[1], len(seen.offsets))
+        if sizes != (n_users, n_items, parameters.rank, n_users + 1):
+            raise ValueError("its arrays do not fit each other")
+        encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if "user_ids" in stored else None
+        if encoder is not None and encoder.shape != (n_users, n_items):
+            raise ValueError("its ids do not fit its factors")
+        low, high = header["rating_range"]
+        return cls(parameters, encoder, (float(low), float(high)), float(header["rating_mean"]), seen)
+
+    def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
+        return self.encoder.user_rows(users) if self.encoder else _rows_in_range(users, self.n_users)
+
+    def _item_rows(self, items: NDArray[Any]) -> NDArray[np.int64]:
+        return self.encoder.item_rows(items) if self.encoder else _rows_in_range(items, self.n_items)
+
+    def _predict_with_unknown(
+        self, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        known = (user_rows >= 0) & (item_rows >= 0)
+        out = np.full(len(user_rows), self.rating_mean)
+        for rows, bias in ((user_rows, self.parameters.user_bias), (item_rows, self.parameters.item_bias)):
+            one_side = ~known & (rows >= 0)
+            out[one_side] += bias[rows[one_side]]
+        out[known] = self.parameters.predict(user_rows[known], item_rows[known])
+        return out
+
+
+def _rows_in_range(ids: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
+    """Raw ids that are row numbers: themselves in range, -1 elsewhere."""
+    if ids.dtype.kind not in "iu":
+        return np.full(len(ids), -1)
+    return np.where((ids >= 0) & (ids < n_rows), ids, -1).astype(np.int64)

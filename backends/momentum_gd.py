@@ -1,0 +1,183 @@
+"""Full-batch momentum gradient descent: the algorithm, once, for every engine that can sweep over the ratings.
+
+An engine supplies a `DescentState` (NumPy, numba, torch); the update rule and its safeguard are decided here, so that all
+engines follow the same trajectory.
+
+The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr s v,
+with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with ``row_scaling``
+N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi preconditioner, in which
+a row moves by its mean residual gradient over its mean curvature.
+
+The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): when J rose, go back to the point
+before, forget the momentum and shrink the step; while J falls, let the step grow slowly.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .factorizer import Factorizer
+from .objective import Float
+from .ratings import Ratings
+
+_GROWTH = 1.03  # of the step after each iteration in which J fell
+_SHRINK = 0.7  # of the step when J rose on momentum
+_SHRINK_PLAIN = 0.5  # when J rose on a plain gradient step: the step itself is too long
+_RISE = 1e-6  # relative rise of J that counts; above the rounding of float32 sums, so that all engines decide alike
+
+
+@dataclass(kw_only=True)
+class DescentState:
+    """A point, the velocity, and where the safeguard stands. An engine adds its arrays and the methods below.
+
+    Weights are the w of the objective, scales the s of the module's docstring before curvature; a shape (n_rows,) each.
+    """
+
+    reg: float
+    bias: bool
+    user_weight: Float
+    item_weight: Float
+    user_scale: Float
+    item_scale: Float
+    n_ratings: int
+    learning_rate: float
+    objective: float = math.inf  # J at the last accepted point
+    train_mse: float = math.nan
+    accepted: int = field(default=0)  # accepted iterations since the momentum was last forgotten
+
+    @abstractmethod
+    def sweep(self) -> tuple[float, float]:
+        """Compute the gradient of J at the current point and keep it.
+
+        Returns
+        -------
+        squared_error, penalty
+            The sum of squared residuals, and the sum over rows of w |row|^2.
+        """
+
+    @abstractmethod
+    def curvature(self) -> tuple[float, float]:
+        """Return the mean over the ratings of |q_i|^2, and of |p_u|^2, at the current point."""
+
+    @abstractmethod
+    def move(self, rates: Rates, momentum: float, gain: float) -> None:
+        """Set v = momentum v + gain g and x = x - rate s v for every row, keeping the old x; whole or not at all."""
+
+    @abstractmethod
+    def rewind(self) -> None:
+        """Go back to the point before the last `move`."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of the four arrays, before the row scales."""
+
+    user_factors: float
+    item_factors: float
+    bias: float
+
+
+@dataclass(kw_only=True, eq=False)
+class MomentumGD(Factorizer):
+    """Full-batch gradient descent with momentum; one epoch is one gradient.
+
+    Parameters
+    ----------
+    learning_rate
+        First step length; the safeguard adapts it.
+    momentum, dampening
+        As in ``torch.optim.SGD``.
+    row_scaling
+        Whether each row's step is scaled by its number of ratings and its curvature.
+    safeguard
+        Whether to undo, restart and shorten steps after which J rose.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases, plain steps.
+        "article": {
+            "rank": 3,
+            "reg": 2e-4,
+            "reg_scaling": "per_entity",
+            "bias": False,
+            "epochs": 800,
+            "init": "uniform",
+            "init_scale": 11 / 3,
+            "learning_rate": 1.0,
+            "momentum": 0.9,
+            "dampening": 0.9,
+            "row_scaling": False,
+            "safeguard": False,
+        }
+    }
+
+    epochs: int = 100
+    learning_rate: float = 0.2
+    momentum: float = 0.9
+    dampening: float = 0.0
+    row_scaling: bool = True
+    safeguard: bool = True
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class."""
+        super().check_params()
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate!r}")
+        for name in ("momentum", "dampening"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}")
+
+    def step(self, state: DescentState, n_epochs: int) -> float:
+        """Make ``n_epochs`` iterations; return the training MSE at the point before the last."""
+        for _ in range(n_epochs):
+            self._iterate(state)
+        return state.train_mse
+
+    def descent_options(self, train: Ratings) -> dict[str, Any]:
+        """Return the constructor arguments of a `DescentState` that do not depend on the engine."""
+        n, objective = len(train), self.objective
+        user_weight, item_weight = objective.row_weights(train)
+        counts = train.user_counts(), train.item_counts()
+        scales = [n / (2.0 * np.maximum(c, 1)) if self.row_scaling else np.ones(len(c)) for c in counts]
+        return {
+            "reg": self.reg,
+            "bias": self.bias,
+            "user_weight": user_weight,
+            "item_weight": item_weight,
+            "user_scale": scales[0],
+            "item_scale": scales[1],
+            "n_ratings": n,
+            "learning_rate": self.learning_rate,
+        }
+
+    def _iterate(self, state: DescentState) -> None:
+        squared_error, penalty = state.sweep()
+        train_mse = squared_error / state.n_ratings
+        objective = train_mse + self.reg * penalty / state.n_ratings
+        if self.safeguard and not objective <= state.objective * (1 + _RISE) and math.isfinite(state.objective):
+            state.rewind()
+            state.learning_rate *= _SHRINK if state.accepted > 1 else _SHRINK_PLAIN
+            state.accepted = 0
+            return
+        fresh = state.accepted == 0
+        if self.safeguard and not fresh:
+            state.learning_rate *= _GROWTH
+        # The velocity starts as the plain gradient, also after a restart.
+        state.move(
+            self._rates(state), *((0.0, 1.0) if fresh else (self.momentum, 1.0 - self.dampening))
+        )
+        state.objective, state.train_mse = objective, train_mse
+        state.accepted += 1
+
+    def _rates(self, state: DescentState) -> Rates:
+        rate = state.learning_rate
+        if not self.row_scaling:
+            return Rates(rate, rate, rate)
+        user_curvature, item_curvature = state.curvature()
+        # No less than 1, the curvature of a bias: at a small random start the factors' own says nothing yet.
+        return Rates(rate / max(1.0, user_curvature), rate / max(1.0, item_curvature), rate)

@@ -1,0 +1,148 @@
+"""Parallel per-rating SGD in numba: the schedule of blocks, epochs that take effect whole, and the tables' layout.
+
+Users and items are cut into as many blocks as there are threads, balanced by ratings. In each round every thread takes
+another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the result
+depends on nothing but seed and number of threads. Within a block the ratings go user by user, which keeps the user's row
+in the nearest cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ._interrupt import delayed_interrupt
+from ._numba import numba_threads
+from .factorizer import Factorizer
+from .kernels.grouping import balanced_bounds, grouped
+from .kernels.sgd import blocked, blocks_pass
+from .objective import Float, Parameters
+from .ratings import Ratings
+
+# A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
+_WORK_PER_CALL = 5e8
+
+
+@dataclass
+class BlockedState:
+    """Ratings in blocks, and two pairs of tables: the last whole epoch's, and the one being worked on.
+
+    A table row is: factors, bias, accumulator of the factors, accumulator of the bias.
+    """
+
+    mean: float
+    user_bounds: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    targets: Float
+    user_pull: Float
+    item_pull: Float
+    done: tuple[Float, Float]
+    working: tuple[Float, Float]
+
+
+@dataclass(kw_only=True, eq=False)
+class NumbaSGD(Factorizer):
+    """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
+
+    Parameters
+    ----------
+    learning_rate
+        Step of a row before it has met any error; from then on it shrinks by the row's own gradients.
+    """
+
+    learning_rate: float = 0.1
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class."""
+        super().check_params()
+        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate!r}")
+
+    def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
+        """Sort the ratings into blocks."""
+        n_blocks = numba.get_num_threads()
+        user_count, item_count = train.user_counts(), train.item_counts()
+        user_bounds, item_bounds = balanced_bounds(user_count, n_blocks), balanced_bounds(item_count, n_blocks)
+        item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
+        # By item first: then the order within a user, and so the result, does not depend on the order of the rows.
+        targets = (train.ratings - initial.mean).astype(self.dtype)
+        by_item, users, targets = grouped(train.items, train.n_items, train.users, targets)
+        items = np.repeat(np.arange(train.n_items, dtype=np.int32), np.diff(by_item))
+        offsets, items, targets = blocked(users, items, targets, user_bounds, item_block, n_blocks)
+        user_weight, item_weight = self.objective.row_weights(train)
+        tables = (
+            _table(initial.user_factors, initial.user_bias),
+            _table(initial.item_factors, initial.item_bias),
+        )
+        return BlockedState(
+            mean=initial.mean,
+            user_bounds=user_bounds,
+            offsets=offsets,
+            items=items,
+            targets=targets,
+            # Each rating carries its share of the row's penalty: reg w / n_row.
+            user_pull=(self.reg * user_weight / np.maximum(user_count, 1)).astype(self.dtype),
+            item_pull=(self.reg * item_weight / np.maximum(item_count, 1)).astype(self.dtype),
+            done=tables,
+            working=(tables[0].copy(), tables[1].copy()),
+        )
+
+    def step(self, state: BlockedState, n_epochs: int) -> float:
+        """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
+        for _ in range(n_epochs):
+            squared_error = self._epoch(state)
+            with delayed_interrupt():
+                state.done, state.working = state.working, state.done
+            for done, working in zip(state.done, state.working, strict=True):
+                np.copyto(working, done)
+        return squared_error / len(state.items)
+
+    def parameters(self, state: BlockedState) -> Parameters:
+        """Return a copy of the last whole epoch's parameters."""
+        users, items = (np.array(table) for table in state.done)
+        rank = self.rank
+        return Parameters(
+            state.mean, users[:, rank].copy(), items[:, rank].copy(), users[:, :rank].copy(), items[:, :rank].copy()
+        )
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Keep numba's threads to ``n_jobs``, and BLAS too."""
+        with super().threads(), numba_threads(self.n_threads):
+            yield
+
+    def _epoch(self, state: BlockedState) -> float:
+        n_blocks = len(state.user_bounds) - 1
+        work = len(state.items) / n_blocks**2 * (self.rank + 8)  # of one block
+        n_calls = max(1, int(np.ceil(work / _WORK_PER_CALL)))
+        shares = np.linspace(0, 1, n_calls + 1)
+        squared_error = 0.0
+        for turn in range(n_blocks):
+            item_block = (np.arange(n_blocks) + turn) % n_blocks
+            for call in range(n_calls):
+                squared_error += blocks_pass(
+                    state.user_bounds,
+                    item_block,
+                    shares[call : call + 2],
+                    state.offsets,
+                    state.items,
+                    state.targets,
+                    *state.working,
+                    state.user_pull,
+                    state.item_pull,
+                    state.targets.dtype.type(self.learning_rate),
+                    self.bias,
+                )
+        return squared_error
+
+
+def _table(factors: Float, bias: Float) -> Float:
+    """Factors, bias and the two accumulators, which start at 1, side by side: what one rating touches lies together."""
+    ones = np.ones_like(bias)
+    return np.ascontiguousarray(np.column_stack([factors, bias, ones, ones]))

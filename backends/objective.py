@@ -1,0 +1,207 @@
+"""The one objective that every solver minimises, its gradient in float64, and the one initial model.
+
+    r_ui ~ m + b_u + c_i + p_u . q_i
+    J = (1/N) [ sum (r_ui - rhat_ui)^2 + reg * sum over rows w_row |row|^2 ]
+
+m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A row is a row of p, q, b or
+c. Its weight w is its number of training ratings (``"per_rating"``: ALS-WR, Zhou et al. 2008, and what SGD minimises) or N
+(``"per_entity"``: reg times the Frobenius norms). Solvers live in their own modules; this one is their oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ratings import Ratings
+
+RegScaling = Literal["per_rating", "per_entity"]
+Init = Literal["normal", "uniform"]
+Float = NDArray[np.floating[Any]]
+
+_CHUNK = 1 << 16  # ratings at a time: keeps the gathered rows in cache and memory bounded
+
+
+@dataclass
+class Parameters:
+    """The numbers a model consists of, on the host; a gradient has the same form.
+
+    Attributes
+    ----------
+    mean
+        m, the rating that all predictions start from.
+    user_bias, item_bias
+        b and c, shapes (n_users,) and (n_items,); zeros in a model without biases.
+    user_factors, item_factors
+        p and q, shapes (n_users, rank) and (n_items, rank).
+    """
+
+    mean: float
+    user_bias: Float
+    item_bias: Float
+    user_factors: Float
+    item_factors: Float
+
+    @property
+    def rank(self) -> int:
+        """Number of factors of a row."""
+        return self.user_factors.shape[1]
+
+    def arrays(self) -> dict[str, Float]:
+        """Return the four arrays by name (the same objects, no copies)."""
+        return {name: getattr(self, name) for name in ("user_bias", "item_bias", "user_factors", "item_factors")}
+
+    def astype(self, dtype: np.typing.DTypeLike) -> Parameters:
+        """Return a copy of the given precision, in C order."""
+        copies = {name: np.array(a, dtype=dtype, order="C") for name, a in self.arrays().items()}
+        return Parameters(self.mean, **copies)
+
+    def is_finite(self) -> bool:
+        """Whether every number is finite."""
+        return bool(np.isfinite(self.mean) and all(np.isfinite(a).all() for a in self.arrays().values()))
+
+    def predict(self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return m + b_u + c_i + p_u . q_i in float64 for rows ``users`` and ``items``, both shape (n,)."""
+        out = np.empty(len(users))
+        for part in chunks(len(users)):
+            u, i = users[part], items[part]
+            # einsum in float64: the products of float32 factors are exact, the sum loses nothing that matters
+            dots = np.einsum("nk,nk->n", self.user_factors[u], self.item_factors[i], dtype=np.float64)
+            out[part] = self.mean + dots + self.user_bias[u] + self.item_bias[i]
+        return out
+
+
+@dataclass(frozen=True)
+class Objective:
+    """J of the module's docstring.
+
+    Parameters
+    ----------
+    rank
+        Number of factors, at least 1.
+    reg
+        Regularisation strength, at least 0, in squared rating units per squared factor.
+    reg_scaling
+        Weight of a row's penalty: its number of ratings, or N.
+    bias
+        Whether the model has the mean and the biases.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, what was given and what is expected.
+    """
+
+    rank: int = 16
+    reg: float = 0.1
+    reg_scaling: RegScaling = "per_rating"
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.rank, int | np.integer) and self.rank >= 1):
+            raise ValueError(f"rank must be an integer of at least 1, got {self.rank!r}")
+        if not (np.isfinite(self.reg) and self.reg >= 0):
+            raise ValueError(f"reg must be a finite number of at least 0, got {self.reg!r}")
+        if self.reg_scaling not in get_args(RegScaling):
+            raise ValueError(f'reg_scaling must be "per_rating" or "per_entity", got {self.reg_scaling!r}')
+
+    def mean(self, ratings: Ratings) -> float:
+        """Return m: the mean rating, or 0 for a model without biases."""
+        return float(ratings.ratings.mean(dtype=np.float64)) if self.bias else 0.0
+
+    def row_weights(self, ratings: Ratings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the weights w of the user rows, shape (n_users,), and of the item rows, shape (n_items,)."""
+        if self.reg_scaling == "per_rating":
+            return ratings.user_counts().astype(np.float64), ratings.item_counts().astype(np.float64)
+        return np.full(ratings.n_users, float(len(ratings))), np.full(ratings.n_items, float(len(ratings)))
+
+    def value(self, parameters: Parameters, ratings: Ratings) -> float:
+        """Return J in float64."""
+        return self.value_and_mse(parameters, ratings)[0]
+
+    def value_and_mse(self, parameters: Parameters, ratings: Ratings) -> tuple[float, float]:
+        """Return J and its first term, the mean squared error on ``ratings``, in float64."""
+        mse = mean_squared_error(parameters, ratings)
+        user_weight, item_weight = self.row_weights(ratings)
+        penalty = 0.0
+        for weight, factors, bias in (
+            (user_weight, parameters.user_factors, parameters.user_bias),
+            (item_weight, parameters.item_factors, parameters.item_bias),
+        ):
+            squares = np.einsum("nk,nk->n", factors, factors, dtype=np.float64)
+            penalty += float(weight @ (squares + np.square(bias, dtype=np.float64)))
+        return mse + self.reg * penalty / len(ratings), mse
+
+    def gradient(self, parameters: Parameters, ratings: Ratings) -> Parameters:
+        """Return the gradient of J in float64, with zero for the fixed mean (and for biases that are absent).
+
+        dJ/dp_u = (2/N) (sum_i -(r_ui - rhat_ui) q_i + reg w_u p_u), and likewise for q; the biases are rows whose
+        counterpart is 1.
+        """
+        from scipy.sparse import csr_array
+
+        at = parameters.astype(np.float64)
+        errors = at.predict(ratings.users, ratings.items) - ratings.ratings
+        matrix = csr_array((errors, (ratings.users, ratings.items)), shape=(ratings.n_users, ratings.n_items))
+        user_weight, item_weight = self.row_weights(ratings)
+        scale = 2.0 / len(ratings)
+
+        def bias_gradient(rows: NDArray[np.int32], weight: Float, bias: Float) -> Float:
+            if not self.bias:
+                return np.zeros_like(bias)
+            return scale * (np.bincount(rows, errors, len(bias)) + self.reg * weight * bias)
+
+        return Parameters(
+            mean=0.0,
+            user_bias=bias_gradient(ratings.users, user_weight, at.user_bias),
+            item_bias=bias_gradient(ratings.items, item_weight, at.item_bias),
+            user_factors=scale * (matrix @ at.item_factors + self.reg * user_weight[:, None] * at.user_factors),
+            item_factors=scale * (matrix.T @ at.user_factors + self.reg * item_weight[:, None] * at.item_factors),
+        )
+
+
+def initial_model(
+    objective: Objective, ratings: Ratings, seed: int, init: Init = "normal", init_scale: float = 0.1
+) -> Parameters:
+    """Return the start that every solver shares, in float64.
+
+    Parameters
+    ----------
+    init
+        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Users are drawn first.
+        Biases start at zero.
+
+    Raises
+    ------
+    ValueError
+        For an unknown ``init`` or an ``init_scale`` that is not a positive number.
+    """
+    if init not in get_args(Init):
+        raise ValueError(f'init must be "normal" or "uniform", got {init!r}')
+    if not (np.isfinite(init_scale) and init_scale > 0):
+        raise ValueError(f"init_scale must be a positive number, got {init_scale!r}")
+    rng = np.random.default_rng(seed)
+    draw = rng.standard_normal if init == "normal" else rng.random
+    user_factors = init_scale * draw((ratings.n_users, objective.rank))
+    item_factors = init_scale * draw((ratings.n_items, objective.rank))
+    return Parameters(
+        objective.mean(ratings), np.zeros(ratings.n_users), np.zeros(ratings.n_items), user_factors, item_factors
+    )
+
+
+def mean_squared_error(parameters: Parameters, ratings: Ratings) -> float:
+    """Return the mean squared error on ``ratings``, unclipped, in float64; NaN when there are none."""
+    if not len(ratings):
+        return float("nan")
+    errors = parameters.predict(ratings.users, ratings.items) - ratings.ratings
+    return float(np.mean(np.square(errors)))
+
+
+def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
+    """Yield slices that cover ``range(n)`` in pieces of ``size``."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -1,0 +1,344 @@
+"""Explicit ratings as validated COO triplets, and the mapping between raw ids and rows.
+
+What lives here: `Ratings` (what every solver is fitted on) and `RatingEncoder` (raw id <-> row). What does not: reading
+files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``prepare``, where it is timed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import RatingsError, UnknownIdError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Duplicates = Literal["error", "last", "mean"]
+
+_MAX_ROWS = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ratings:
+    """Ratings r_ui as coordinate triplets: ``ratings[n]`` was given by row ``users[n]`` to row ``items[n]``.
+
+    Use `from_frame` or `from_arrays` for raw ids; the constructor takes rows that are encoded already.
+
+    Parameters
+    ----------
+    users, items
+        Shape (n,), integer rows in ``[0, n_users)`` and ``[0, n_items)``; kept as int32.
+    ratings
+        Shape (n,), finite; float32 stays float32, everything else becomes float64.
+    n_users, n_items
+        Number of rows of the factor tables; 1 + the largest index when omitted.
+    encoder
+        The raw ids of the rows; None when raw ids are the rows themselves.
+
+    Raises
+    ------
+    RatingsError
+        For mismatched lengths, indices that are not integers in range, or ratings that are not finite numbers.
+
+    Notes
+    -----
+    The arrays are private copies and read-only, so what was validated stays valid. Duplicate pairs are looked for by
+    `from_arrays` and `from_frame` only.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float32] | NDArray[np.float64]
+    n_users: int = -1
+    n_items: int = -1
+    encoder: RatingEncoder | None = None
+
+    def __post_init__(self) -> None:
+        ratings = _checked_values(self.ratings)
+        columns: dict[str, Any] = {"ratings": ratings}
+        for name, size in (("users", "n_users"), ("items", "n_items")):
+            rows, n_rows = _checked_rows(getattr(self, name), getattr(self, size), name, size)
+            if len(rows) != len(ratings):
+                raise RatingsError(
+                    f"{name} and ratings must have the same length, got {len(rows)} {name} and {len(ratings)} ratings"
+                )
+            columns |= {name: rows, size: n_rows}
+        if self.encoder is not None and self.encoder.shape != (columns["n_users"], columns["n_items"]):
+            raise RatingsError(
+                f"the encoder knows {self.encoder.shape} users and items, the ratings have "
+                f"({columns['n_users']}, {columns['n_items']}) rows"
+            )
+        for name, value in columns.items():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+    def __repr__(self) -> str:
+        return f"Ratings({len(self):,} ratings, {self.n_users:,} users x {self.n_items:,} items)"
+
+    @classmethod
+    def from_arrays(
+        cls, users: ArrayLike, items: ArrayLike, ratings: ArrayLike, *, duplicates: Duplicates = "error"
+    ) -> Ratings:
+        """Ratings from raw ids, encoded by order of first appearance.
+
+        Parameters
+        ----------
+        users, items
+            Shape (n,), raw ids: integers of any size and sign, or strings.
+        ratings
+            Shape (n,), finite numbers.
+        duplicates
+            What to do with a (user, item) pair that occurs more than once: ``"error"``, keep the ``"last"`` rating,
+            or the ``"mean"`` of its ratings (at the place of its first).
+
+        Raises
+        ------
+        RatingsError
+            For empty or mismatched input, ids that are missing, floats or of mixed types, non-finite ratings, and
+            duplicates under the policy ``"error"``.
+        """
+        user_ids, item_ids, values = _raw_ids(users, "users"), _raw_ids(items, "items"), _checked_values(ratings)
+        if not len(user_ids) == len(item_ids) == len(values):
+            raise RatingsError(
+                f"users, items and ratings must have the same length, got {len(user_ids)}, {len(item_ids)} "
+                f"and {len(values)}"
+            )
+        if not len(values):
+            raise RatingsError("no ratings: users, items and ratings are empty; at least one rating is needed")
+        user_ids, item_ids, values = _without_duplicates(user_ids, item_ids, values, duplicates)
+        user_rows, user_keys = _factorize(user_ids)
+        item_rows, item_keys = _factorize(item_ids)
+        return cls(
+            user_rows, item_rows, values, len(user_keys), len(item_keys), RatingEncoder(user_keys, item_keys)
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        user: str = "user",
+        item: str = "item",
+        rating: str = "rating",
+        duplicates: Duplicates = "error",
+    ) -> Ratings:
+        """Ratings from the columns of a data frame, which is left as it is; see `from_arrays`.
+
+        Raises
+        ------
+        RatingsError
+            For a column that the frame lacks, and as `from_arrays`.
+        """
+        missing = [name for name in (user, item, rating) if name not in frame.columns]
+        if missing:
+            raise RatingsError(
+                f"the frame has no column {missing[0]!r}; it has {', '.join(map(repr, frame.columns))}. "
+                "Name the columns by user=, item= and rating="
+            )
+        return cls.from_arrays(frame[user], frame[item], frame[rating], duplicates=duplicates)
+
+    def user_counts(self) -> NDArray[np.int64]:
+        """Return the number of ratings of each user row, shape (n_users,)."""
+        return np.bincount(self.users, minlength=self.n_users)
+
+    def item_counts(self) -> NDArray[np.int64]:
+        """Return the number of ratings of each item row, shape (n_items,)."""
+        return np.bincount(self.items, minlength=self.n_items)
+
+
+class EncodedRatings(NamedTuple):
+    """What `RatingEncoder.encode_new` kept, and how many rows it dropped and why."""
+
+    ratings: Ratings
+    n_dropped: int
+    n_unseen_user: int  # rows whose user is unseen
+    n_unseen_item: int  # rows whose item is unseen; rows with both count in both
+
+
+@dataclass(frozen=True, eq=False)
+class RatingEncoder:
+    """Raw ids of the rows: ``users[row]`` and ``items[row]``, in order of first appearance.
+
+    Parameters
+    ----------
+    users, items
+        Distinct raw ids, shapes (n_users,) and (n_items,), integers or strings.
+    """
+
+    users: NDArray[Any]
+    items: NDArray[Any]
+    _indexes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of users and items."""
+        return len(self.users), len(self.items)
+
+    def user_rows(self, users: ArrayLike) -> NDArray[np.int64]:
+        """Return the row of each raw user id, shape (n,); -1 for ids not seen."""
+        return self._lookup("users", users)
+
+    def item_rows(self, items: ArrayLike) -> NDArray[np.int64]:
+        """Return the row of each raw item id, shape (n,); -1 for ids not seen."""
+        return self._lookup("items", items)
+
+    def encode_new(self, users: ArrayLike, items: ArrayLike, ratings: ArrayLike) -> EncodedRatings:
+        """Encode further ratings (validation, test); rows with an unseen user or item are dropped and counted.
+
+        Raises
+        ------
+        RatingsError
+            For mismatched lengths and for ids or ratings that `Ratings.from_arrays` would refuse.
+        """
+        user_rows, item_rows = self.user_rows(users), self.item_rows(items)
+        values = _checked_values(ratings)
+        if not len(user_rows) == len(item_rows) == len(values):
+            raise RatingsError(
+                f"users, items and ratings must have the same length, got {len(user_rows)}, {len(item_rows)} "
+                f"and {len(values)}"
+            )
+        seen = (user_rows >= 0) & (item_rows >= 0)
+        kept = Ratings(user_rows[seen], item_rows[seen], values[seen], *self.shape, self)  # type: ignore[arg-type]  # the constructor narrows to int32
+        return EncodedRatings(
+            kept, int((~seen).sum()), int((user_rows < 0).sum()), int((item_rows < 0).sum())
+        )
+
+    def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
+        import pandas as pd
+
+        if axis not in self._indexes:  # a hash table over the ids, built at the first look-up
+            self._indexes[axis] = pd.Index(getattr(self, axis))
+        rows: NDArray[np.int64] = self._indexes[axis].get_indexer(pd.Index(_raw_ids(ids, axis)))
+        return rows
+
+
+def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return ``rows`` when none is -1; else raise an error that counts and names some of the unknown ids.
+
+    Raises
+    ------
+    UnknownIdError
+        When a row is -1.
+    """
+    unknown = rows < 0
+    if unknown.any():
+        names = list(dict.fromkeys(np.atleast_1d(np.asarray(ids))[unknown].tolist()))
+        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        raise UnknownIdError(
+            f"{len(names)} unknown {what} id{'s' if len(names) > 1 else ''} ({shown}): not in the training ratings. "
+            'Drop them, or predict with unknown="mean"'
+        )
+    return rows
+
+
+def _checked_values(values: ArrayLike) -> NDArray[Any]:
+    """Ratings as a new float array, shape (n,), finite."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise RatingsError(f"ratings must be one-dimensional, got shape {array.shape}")
+    if array.dtype != np.float32:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise RatingsError(f"ratings must be numbers, got {array.dtype}: {error}") from None
+    else:
+        array = array.copy()
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise RatingsError(
+            f"ratings must be finite: {int((~finite).sum())} of {len(array)} are not, the first is "
+            f"{array[first]} at position {first}"
+        )
+    return array
+
+
+def _checked_rows(rows: ArrayLike, n_rows: int, name: str, size: str) -> tuple[NDArray[np.int32], int]:
+    """Row indices as a new int32 array, and the number of rows of their table."""
+    array = np.asarray(rows)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise RatingsError(
+            f"{name} must be a one-dimensional integer array of rows, got {array.dtype} of shape {array.shape}; "
+            "raw ids go through Ratings.from_arrays"
+        )
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
+    n_rows = high + 1 if n_rows < 0 else n_rows
+    if low < 0 or high >= n_rows:
+        bad = array[(array < 0) | (array >= n_rows)][0]
+        raise RatingsError(f"{name} must lie in [0, {size}={n_rows}), got {bad}; raw ids go through Ratings.from_arrays")
+    if n_rows > _MAX_ROWS:
+        raise RatingsError(f"{size}={n_rows} is more than the {_MAX_ROWS} rows that an int32 index can address")
+    return array.astype(np.int32), int(n_rows)
+
+
+def _raw_ids(ids: ArrayLike, what: str) -> NDArray[Any]:
+    """Raw ids as a one-dimensional array of integers or of str; anything else is refused with the reason."""
+    array = np.atleast_1d(np.asarray(ids))
+    if array.ndim != 1:
+        raise RatingsError(f"{what} must be one-dimensional, got shape {array.shape}")
+    if array.dtype.kind in "iu" or not array.size:
+        return array
+    if array.dtype.kind in "OU" or array.dtype.kind == "T":
+        import pandas as pd
+
+        kind = pd.api.types.infer_dtype(array, skipna=False)
+        if kind == "string":
+            return array.astype(object)
+        if kind == "integer":
+            try:
+                return array.astype(np.int64)
+            except OverflowError:
+                raise RatingsError(f"{what} holds an integer id beyond 64 bits; turn the ids into strings") from None
+        missing = np.flatnonzero(pd.isna(array))
+        if len(missing):
+            raise RatingsError(f"{what} has {len(missing)} missing ids, the first at position {missing[0]}; drop them")
+        raise RatingsError(f"{what} mixes types ({kind}); make all ids integers or all strings")
+    if array.dtype.kind == "f":
+        missing = np.flatnonzero(np.isnan(array))
+        if len(missing):
+            raise RatingsError(f"{what} has {len(missing)} missing ids, the first at position {missing[0]}; drop them")
+        raise RatingsError(
+            f"{what} must be integer or string ids, got {array.dtype} (first: {array[0]}); floats make unsafe keys. "
+            "If they are whole numbers, convert them: .astype('int64')"
+        )
+    raise RatingsError(f"{what} must be integer or string ids, got {array.dtype}")
+
+
+def _factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows by order of first appearance, and the raw id of each row."""
+    import pandas as pd
+
+    rows, keys = pd.factorize(ids)
+    return rows, np.asarray(keys).astype(str) if ids.dtype == object else np.asarray(keys)
+
+
+def _without_duplicates(
+    users: NDArray[Any], items: NDArray[Any], values: NDArray[Any], policy: Duplicates
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Apply the policy for (user, item) pairs that occur more than once."""
+    import pandas as pd
+
+    if policy not in ("error", "last", "mean"):
+        raise RatingsError(f'duplicates must be "error", "last" or "mean", got {policy!r}')
+    user_codes, item_codes = pd.factorize(users)[0], pd.factorize(items)[0]
+    pairs = pd.Series(user_codes * (int(item_codes.max()) + 1) + item_codes)
+    repeated = pairs.duplicated(keep="last" if policy == "last" else "first").to_numpy()
+    if not repeated.any():
+        return users, items, values
+    if policy == "error":
+        first = int(np.argmax(repeated))
+        raise RatingsError(
+            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: user "
+            f"{users[first]!s}, item {items[first]!s}. Choose which rating counts by duplicates='last' or 'mean'"
+        )
+    if policy == "mean":
+        values = pd.Series(values).groupby(pairs).transform("mean").to_numpy().astype(values.dtype)
+    return users[~repeated], items[~repeated], values[~repeated]

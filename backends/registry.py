@@ -1,0 +1,163 @@
+"""Which backends there are: one table, and the look-ups in it. Nothing is imported until a backend is asked for.
+
+To add one, write its line in `_BACKENDS` (here), or an entry point in the group ``factorbench.backends`` (in another package).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import BackendUnavailable, UnknownBackend
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .factorizer import Factorizer
+
+_ENTRY_POINTS = "factorbench.backends"
+
+
+class BackendInfo(NamedTuple):
+    """What is known of a backend before it is imported."""
+
+    target: str  # "module:class"
+    algorithm: str
+    requires: tuple[str, ...] = ()  # packages beyond numpy, scipy and pandas
+    device: str = "cpu"
+    deterministic: bool = True  # one seed and thread count, one result
+    minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
+    steppable: bool = True
+    third_party: bool = False
+
+
+_ADAGRAD = "per-rating SGD, row-wise AdaGrad"
+_GD = "momentum gradient descent"
+_TORCH_GD = "momentum gradient descent (or Adam)"
+_TORCH = "backends.torch_embedding:TorchEmbedding"
+
+_BACKENDS: dict[str, BackendInfo] = {
+    "numba": BackendInfo("backends.numba_sgd:NumbaSGD", _ADAGRAD, ("numba",), minimises=False),
+    "numba-gd": BackendInfo("backends.numba_gd:NumbaGD", _GD, ("numba",)),
+    "numba-sgd": BackendInfo("backends.numba_sgd:NumbaSGD", _ADAGRAD, ("numba",), minimises=False),
+    "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD),
+    "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares"),
+    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",)),
+    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False),
+    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False),
+}
+
+ALIASES = {"numba": "numba-sgd"}  # short names that stand for another line; a benchmark runs only one of the two
+
+
+def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Factorizer:
+    """Return a new solver by name.
+
+    Parameters
+    ----------
+    name
+        A name from `list_backends`.
+    preset
+        A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
+    **params
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own.
+
+    Raises
+    ------
+    UnknownBackend
+        With the closest name and the list of all.
+    BackendUnavailable
+        With what is missing and the command or fact that mends it.
+    ValueError
+        For a preset or a hyper-parameter that the backend does not have.
+
+    Examples
+    --------
+    >>> from backends import get_backend
+    >>> get_backend("numpy", rank=8).rank
+    8
+    """
+    info = backend_info(name)
+    reason = unavailable_reason(info)
+    if reason:
+        raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
+    module, _, attribute = info.target.partition(":")
+    factorizer: type[Factorizer] = getattr(importlib.import_module(module), attribute)
+    if preset is not None and preset not in factorizer.presets:
+        known = ", ".join(map(repr, factorizer.presets)) or "none"
+        raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
+    solver = factorizer().set_params(**(factorizer.presets[preset] if preset else {}))
+    if info.device != "cpu":
+        solver.set_params(device=info.device)
+    solver.set_params(**params)
+    solver.check_params()
+    return solver
+
+
+def list_backends() -> pd.DataFrame:
+    """Return a table of all backends, indexed by name.
+
+    Columns: algorithm, device, steppable, deterministic, available, and reason - why not, and the command or fact that
+    mends it ("" where it is available). Importing torch to ask for its devices can take seconds.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, info in all_backends().items():
+        reason = unavailable_reason(info)
+        rows.append((name, info.algorithm, info.device, info.steppable, info.deterministic, not reason, reason))
+    columns = ["name", "algorithm", "device", "steppable", "deterministic", "available", "reason"]
+    return pd.DataFrame(rows, columns=columns).set_index("name")
+
+
+def all_backends() -> dict[str, BackendInfo]:
+    """Return the registry by name: ours, and what other packages registered (never replacing ours)."""
+    theirs = {
+        point.name: BackendInfo(point.value, "third party", third_party=True)
+        for point in entry_points(group=_ENTRY_POINTS)
+    }
+    return dict(sorted((theirs | _BACKENDS).items()))
+
+
+def backend_info(name: str) -> BackendInfo:
+    """Return the line of one backend.
+
+    Raises
+    ------
+    UnknownBackend
+        With the closest name and the list of all.
+    """
+    if name in _BACKENDS:
+        return _BACKENDS[name]
+    known = all_backends()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise UnknownBackend(f"no backend is named {name!r}{hint} Known: {', '.join(known)}")
+
+
+def unavailable_reason(info: BackendInfo) -> str:
+    """Return why a backend cannot run here and what mends it, in one line; "" when it can."""
+    for package in info.requires:
+        if importlib.util.find_spec(package) is None:
+            return f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
+    if info.device == "cuda":
+        import torch
+
+        if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+            return (
+                f"this build of torch ({torch.__version__}) has no CUDA; on a machine with an NVIDIA GPU install a "
+                "CUDA build, see https://pytorch.org/get-started/locally"
+            )
+        if not torch.cuda.is_available():
+            return "torch finds no CUDA device; check the GPU and its driver with: nvidia-smi"
+    if info.device == "mps":
+        import torch
+
+        if not torch.backends.mps.is_available():
+            return "torch finds no MPS device; it needs an Apple-silicon Mac with macOS 12.3 or later"
+    return ""

@@ -1,0 +1,358 @@
+"""The PyTorch embedding model on any device: full-batch momentum gradient descent, or mini-batch Adam.
+
+One `torch.nn.Module` of embedding tables and one code path; the device is an argument. Full batch follows the trajectory of
+`momentum_gd` by sampled and sparse products on the embedding weights, never by rows gathered per rating - except on a
+device without sparse products, where the same sums are made from gathered rows, a chunk at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ._interrupt import delayed_interrupt
+from .momentum_gd import DescentState, MomentumGD, Rates
+from .objective import Parameters, chunks
+from .ratings import Ratings
+
+_GATHER_CHUNK = 1 << 18  # ratings at a time on devices without sparse products
+
+
+class EmbeddingModel(nn.Module):
+    """r_ui ~ m + b_u + c_i + p_u . q_i, with the rows in embedding tables.
+
+    Parameters
+    ----------
+    initial
+        The parameters to start from, on the host.
+    device
+        Where the tables live.
+    """
+
+    def __init__(self, initial: Parameters, device: torch.device) -> None:
+        super().__init__()
+        self.mean = initial.mean
+
+        def embedding(rows: np.typing.NDArray[np.floating]) -> nn.Embedding:
+            return nn.Embedding.from_pretrained(torch.tensor(rows, device=device), freeze=False)
+
+        self.user_factors = embedding(initial.user_factors)
+        self.item_factors = embedding(initial.item_factors)
+        self.user_bias = embedding(initial.user_bias[:, None])
+        self.item_bias = embedding(initial.item_bias[:, None])
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Predict the ratings of pairs of rows, shape (n,)."""
+        dots = (self.user_factors(users) * self.item_factors(items)).sum(dim=1)
+        biases: Tensor = self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
+        return self.mean + biases + dots
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the four tables by name, outside autograd; biases have shape (n_rows, 1)."""
+        names = ("user_factors", "item_factors", "user_bias", "item_bias")
+        return {name: getattr(self, name).weight.data for name in names}
+
+
+class Products(Protocol):
+    """The two products that a full-batch gradient is made of; ``left`` and ``right`` are (n_rows, width) tables."""
+
+    def errors(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return left_u . right_i - target of each rating, shape (n,)."""
+
+    def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Return per user the sum of error times right_i, and per item the sum of error times left_u."""
+
+
+class SparseProducts:
+    """By sampled and sparse matrix products: nothing of size ratings x rank is ever made."""
+
+    def __init__(self, train: Ratings, targets: np.typing.NDArray[np.floating], device: torch.device) -> None:
+        by_user = np.lexsort((train.items, train.users))
+        users, items = train.users[by_user], train.items[by_user]
+        by_item = np.argsort(items, kind="stable")
+        self.shape = (train.n_users, train.n_items)
+        self.user_offsets, self.item_offsets = (
+            torch.tensor(np.concatenate(([0], np.cumsum(counts))), device=device)
+            for counts in (train.user_counts(), train.item_counts())
+        )
+        self.items = torch.tensor(items.astype(np.int64), device=device)
+        self.users_by_item = torch.tensor(users[by_item].astype(np.int64), device=device)
+        self.by_item = torch.tensor(by_item, device=device)
+        values = torch.tensor(targets[by_user], device=device)
+        self.targets = torch.sparse_csr_tensor(self.user_offsets, self.items, values, self.shape)
+
+    def errors(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Products`."""
+        return torch.sparse.sampled_addmm(self.targets, left, right.T, beta=-1.0).values()
+
+    def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Products`."""
+        matrix = torch.sparse_csr_tensor(self.user_offsets, self.items, errors, self.shape)
+        transposed = torch.sparse_csr_tensor(
+            self.item_offsets, self.users_by_item, errors[self.by_item], self.shape[::-1]
+        )
+        return matrix @ right, transposed @ left
+
+    @staticmethod
+    def work_on(device: torch.device, dtype: torch.dtype) -> bool:
+        """Try both products on one rating."""
+        one = torch.ones((1, 1), device=device, dtype=dtype)
+        try:
+            matrix = one.to_sparse_csr()
+            _ = torch.sparse.sampled_addmm(matrix, one, one) @ one
+        except (RuntimeError, NotImplementedError, TypeError):
+            return False
+        return True
+
+
+class GatherProducts:
+    """By gathered rows, a chunk of ratings at a time, for devices without sparse products."""
+
+    def __init__(self, train: Ratings, targets: np.typing.NDArray[np.floating], device: torch.device) -> None:
+        self.users = torch.tensor(train.users, device=device, dtype=torch.long)
+        self.items = torch.tensor(train.items, device=device, dtype=torch.long)
+        self.targets = torch.tensor(targets, device=device)
+
+    def errors(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Products`."""
+        parts = chunks(len(self.targets), _GATHER_CHUNK)
+        dots = [(left[self.users[part]] * right[self.items[part]]).sum(dim=1) for part in parts]
+        return torch.cat(dots) - self.targets
+
+    def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Products`."""
+        user_sums, item_sums = torch.zeros_like(left), torch.zeros_like(right)
+        for part in chunks(len(errors), _GATHER_CHUNK):
+            u, i, e = self.users[part], self.items[part], errors[part, None]
+            user_sums.index_add_(0, u, e * right[i])
+            item_sums.index_add_(0, i, e * left[u])
+        return user_sums, item_sums
+
+
+@dataclass(kw_only=True)
+class TorchDescent(DescentState):
+    """The point is the model's weights; weights and scales of rows are columns on the device."""
+
+    model: EmbeddingModel
+    products: Products
+    user_pull: Tensor  # 2 reg w / N, shape (n_users, 1)
+    item_pull: Tensor
+    user_step: Tensor  # the row scale s, shape (n_users, 1)
+    item_step: Tensor
+    user_share: Tensor  # number of ratings of a row over N, shape (n_users,)
+    item_share: Tensor
+    before: dict[str, Tensor]
+    gradient: dict[str, Tensor]
+    velocity: dict[str, Tensor]
+
+    def sweep(self) -> tuple[float, float]:
+        """Compute residuals, gradient, squared error and penalty at the current point."""
+        x, rank = self.model.weights(), self.model.user_factors.embedding_dim
+        # (p, b, 1) . (q, 1, c) = p . q + b + c: the biases ride along in the same two products.
+        left = torch.cat([x["user_factors"], x["user_bias"], torch.ones_like(x["user_bias"])], dim=1)
+        right = torch.cat([x["item_factors"], torch.ones_like(x["item_bias"]), x["item_bias"]], dim=1)
+        errors = self.products.errors(left, right)
+        user_sums, item_sums = self.products.sums(errors, left[:, [*range(rank), rank + 1]], right[:, : rank + 1])
+        scale = 2.0 / self.n_ratings
+        for side, sums, pull in (("user", user_sums, self.user_pull), ("item", item_sums, self.item_pull)):
+            self.gradient[f"{side}_factors"] = scale * sums[:, :rank] + pull * x[f"{side}_factors"]
+            if self.bias:
+                self.gradient[f"{side}_bias"] = scale * sums[:, rank:] + pull * x[f"{side}_bias"]
+        squares = torch.dot(errors, errors) if errors.dtype == torch.float64 else _wide_sum(errors.square())
+        penalty = sum(
+            float(_wide_sum(pull * x[f"{side}_{kind}"].square())) * self.n_ratings / (2.0 * self.reg)
+            for side, pull in (("user", self.user_pull), ("item", self.item_pull))
+            for kind in ("factors", "bias")
+            if self.reg
+        )
+        return float(squares), penalty
+
+    def curvature(self) -> tuple[float, float]:
+        """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
+        x = self.model.weights()
+        return (
+            float(_wide_sum(self.item_share * x["item_factors"].square().sum(dim=1))),
+            float(_wide_sum(self.user_share * x["user_factors"].square().sum(dim=1))),
+        )
+
+    def move(self, rates: Rates, momentum: float, gain: float) -> None:
+        """Take one step; see the base class."""
+        x = self.model.weights()
+        rate = {"user_factors": rates.user_factors, "item_factors": rates.item_factors}
+        velocity, after = {}, {}
+        for name, gradient in self.gradient.items():
+            velocity[name] = gain * gradient + momentum * self.velocity[name] if momentum else gain * gradient
+            step = self.user_step if name.startswith("user") else self.item_step
+            after[name] = x[name] - rate.get(name, rates.bias) * step * velocity[name]
+        with delayed_interrupt():
+            self.before, self.velocity = x, velocity
+            for name, table in after.items():
+                getattr(self.model, name).weight.data = table
+
+    def rewind(self) -> None:
+        """Go back to the point before the last move."""
+        with delayed_interrupt():
+            for name, table in self.before.items():
+                getattr(self.model, name).weight.data = table
+
+
+@dataclass
+class AdamState:
+    """The module in training, and its weights after the last whole epoch."""
+
+    model: EmbeddingModel
+    optimizer: torch.optim.Adam
+    users: Tensor
+    items: Tensor
+    ratings: Tensor
+    user_pull: Tensor  # reg w_row / n_row: each rating carries its share of the rows' penalty
+    item_pull: Tensor
+    shuffle: torch.Generator
+    done: dict[str, Tensor]
+
+
+@dataclass(kw_only=True, eq=False)
+class TorchEmbedding(MomentumGD):
+    """The embedding model; see `MomentumGD` for the parameters of the full-batch optimizer.
+
+    Parameters
+    ----------
+    device
+        Any torch device on which the model shall live, such as "cpu".
+    optimizer
+        "gd" is full-batch momentum gradient descent; "adam" takes mini-batches, and ``learning_rate`` and
+        ``batch_size`` are its only parameters (0.01 is a usual rate).
+    batch_size
+        Ratings in a mini-batch.
+    products
+        How the full-batch sums are made; "auto" takes "sparse" wherever the device has sparse products.
+    """
+
+    device: str = "cpu"
+    optimizer: Literal["gd", "adam"] = "gd"
+    batch_size: int = 16_384
+    products: Literal["auto", "sparse", "gather"] = "auto"
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class."""
+        super().check_params()
+        if self.optimizer not in ("gd", "adam"):
+            raise ValueError(f'optimizer must be "gd" or "adam", got {self.optimizer!r}')
+        if self.products not in ("auto", "sparse", "gather"):
+            raise ValueError(f'products must be "auto", "sparse" or "gather", got {self.products!r}')
+        if not (isinstance(self.batch_size, int) and self.batch_size >= 1):
+            raise ValueError(f"batch_size must be an integer of at least 1, got {self.batch_size!r}")
+
+    def prepare(self, train: Ratings, initial: Parameters) -> TorchDescent | AdamState:
+        """Copy the ratings and the model to the device, sorted for the full-batch products."""
+        model = EmbeddingModel(initial, torch.device(self.device))
+        return self._adam(train, model) if self.optimizer == "adam" else self._descent(train, model)
+
+    def step(self, state: DescentState | AdamState, n_epochs: int) -> float:
+        """Make ``n_epochs`` full-batch iterations, or passes of Adam; return a training MSE met on the way."""
+        if isinstance(state, DescentState):
+            with torch.no_grad():
+                return super().step(state, n_epochs)
+        for _ in range(n_epochs):
+            train_mse = _adam_epoch(state, self.batch_size)
+        return train_mse
+
+    def synchronize(self, state: TorchDescent | AdamState) -> None:
+        """Wait for the device's queue to drain."""
+        device = torch.device(self.device)
+        if device.type != torch.device("cpu").type:
+            getattr(torch, device.type).synchronize()
+
+    def parameters(self, state: TorchDescent | AdamState) -> Parameters:
+        """Return a copy of the last whole epoch's parameters on the host."""
+        weights = state.done if isinstance(state, AdamState) else state.model.weights()
+        host = {name: table.detach().cpu().numpy().copy() for name, table in weights.items()}
+        return Parameters(
+            state.model.mean, host["user_bias"][:, 0], host["item_bias"][:, 0], host["user_factors"], host["item_factors"]
+        )
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Keep torch's threads to ``n_jobs``."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _descent(self, train: Ratings, model: EmbeddingModel) -> TorchDescent:
+        device, options, n = torch.device(self.device), self.descent_options(train), len(train)
+        dtype = model.user_factors.weight.dtype
+        sparse = self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype))
+        targets = (train.ratings - model.mean).astype(self.dtype)
+
+        def column(values: np.typing.NDArray[np.floating]) -> Tensor:
+            return torch.tensor(values.astype(self.dtype), device=device)[:, None]
+
+        return TorchDescent(
+            model=model,
+            products=(SparseProducts if sparse else GatherProducts)(train, targets, device),
+            user_pull=column(2.0 * self.reg * options["user_weight"] / n),
+            item_pull=column(2.0 * self.reg * options["item_weight"] / n),
+            user_step=column(options["user_scale"]),
+            item_step=column(options["item_scale"]),
+            user_share=column(train.user_counts() / n)[:, 0],
+            item_share=column(train.item_counts() / n)[:, 0],
+            before={},
+            gradient={},
+            velocity={},
+            **options,
+        )
+
+    def _adam(self, train: Ratings, model: EmbeddingModel) -> AdamState:
+        device = torch.device(self.device)
+        tables = [model.user_factors.weight, model.item_factors.weight]
+        tables += [model.user_bias.weight, model.item_bias.weight] if self.bias else []
+        pulls = [
+            torch.tensor((self.reg * weight / np.maximum(count, 1)).astype(self.dtype), device=device)
+            for weight, count in zip(
+                self.objective.row_weights(train), (train.user_counts(), train.item_counts()), strict=True
+            )
+        ]
+        return AdamState(
+            model,
+            torch.optim.Adam(tables, lr=self.learning_rate),
+            torch.tensor(train.users, device=device, dtype=torch.long),
+            torch.tensor(train.items, device=device, dtype=torch.long),
+            torch.tensor(train.ratings.astype(self.dtype), device=device),
+            *pulls,
+            torch.Generator().manual_seed(0),
+            {name: table.clone() for name, table in model.weights().items()},
+        )
+
+
+def _adam_epoch(state: AdamState, batch_size: int) -> float:
+    """One pass over the shuffled ratings; the mean squared error met on the way."""
+    order = torch.randperm(len(state.ratings), generator=state.shuffle).to(state.ratings.device)
+    squared_error = torch.zeros((), device=state.ratings.device)
+    for batch in order.split(batch_size):
+        users, items = state.users[batch], state.items[batch]
+        errors = state.model(users, items) - state.ratings[batch]
+        m = state.model
+        user_squares = m.user_factors(users).square().sum(dim=1) + m.user_bias(users)[:, 0].square()
+        item_squares = m.item_factors(items).square().sum(dim=1) + m.item_bias(items)[:, 0].square()
+        penalty = (state.user_pull[users] * user_squares + state.item_pull[items] * item_squares).mean()
+        state.optimizer.zero_grad()
+        (errors.square().mean() + penalty).backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        squared_error += errors.detach().square().sum()
+    state.done = {name: table.clone() for name, table in state.model.weights().items()}
+    return float(squared_error) / len(state.ratings)
+
+
+def _wide_sum(values: Tensor) -> Tensor:
+    """Sum in float64 where the device has it."""
+    wide = torch.float64 if values.device.type != "mps" else values.dtype
+    return values.sum(dtype=wide)

@@ -1,0 +1,261 @@
+"""The stored result: one JSON record per measured case, and the tidy tables made from records.
+
+This module owns every field and column name and the schema version. It imports no backend, so that a report can be made
+where no solver is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import pandas as pd
+
+SCHEMA = 1
+RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
+
+Status = Literal["matched", "missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
+
+
+class Backend(TypedDict):
+    """Who ran."""
+
+    name: str
+    algorithm: str
+    device: str
+    dtype: str
+    threads: int
+    deterministic: bool
+    minimises: bool  # claims to minimise the objective, so its gap to the reference is shown
+
+
+class CaseFacts(TypedDict):
+    """What was run: data, split, objective."""
+
+    name: str
+    dataset: str
+    split: str
+    seed: int
+    rank: int
+    reg: float
+    reg_scaling: str
+    bias: bool
+    n_users: int
+    n_items: int
+    n_train: int
+    n_validation: int
+    n_test: int
+    dropped: str  # rows of validation and test that could not be encoded, in words
+    data_hash: str
+
+
+class Score(TypedDict):
+    """Mean squared errors of a baseline."""
+
+    validation_mse: float
+    test_mse: float | None
+    reg: NotRequired[float]
+
+
+class Reference(TypedDict):
+    """Float64 ALS at convergence, over several seeds: the median, and how far the seeds lie apart."""
+
+    validation_mse: float
+    test_mse: float | None
+    objective: float
+    spread: float  # largest minus smallest validation MSE over the seeds
+    seeds: int
+
+
+class Rung(TypedDict):
+    """One target of the ladder: reference x factor; ``dropped`` says why it is no target here, "" if it is one."""
+
+    factor: float
+    mse: float
+    dropped: str
+
+
+class TracePoint(TypedDict):
+    """Calibration: validation MSE after an epoch; seconds are training only."""
+
+    epoch: int
+    seconds: float
+    validation_mse: float
+
+
+class RungReached(TypedDict):
+    """The first epoch at or under a rung, None if there was none."""
+
+    factor: float
+    epochs: int | None
+
+
+class Calibration(TypedDict):
+    """The untimed fit that fixes the number of epochs."""
+
+    epochs: int | None  # to the target; None if it was not reached
+    repeats: int
+    trace: list[TracePoint]
+    rungs: list[RungReached]
+
+
+class Round(TypedDict):
+    """One timed fit: prepare and a fixed number of epochs, nothing evaluated inside; scored afterwards."""
+
+    round: int
+    seconds: float
+    prepare_seconds: float
+    validation_mse: float
+    test_mse: float | None
+    objective: float | None
+    matched: bool
+
+
+class Record(TypedDict):
+    """One measured case: a backend on a case."""
+
+    schema: int
+    run: str
+    created: str
+    command: str
+    status: Status
+    reason: str  # one line in words, "" when matched
+    backend: Backend
+    case: CaseFacts
+    reference: Reference
+    baselines: dict[str, Score]
+    ladder: list[Rung]
+    target: Rung | None  # the matching rung; None where it had to be dropped
+    calibration: Calibration | None
+    rounds: list[Round]
+    peak_memory_mb: float | None
+    environment: dict[str, Any]
+
+
+class RecordError(ValueError):
+    """A file that is not a record, or has a schema version that this release does not read."""
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write one record into ``folder``, whole or not at all, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{record['case']['name']}--{record['backend']['name']}")
+    path = folder / f"{stem}.json"
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises
+    ------
+    RecordError
+        Naming the file, and what is wrong with it.
+    """
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        schema = record["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is not a record of factorbench ({error})") from error
+    if schema != SCHEMA:
+        raise RecordError(f"{path} has schema version {schema}, this release reads version {SCHEMA}; measure again")
+    missing = [name for name in Record.__required_keys__ if name not in record]
+    if missing:
+        raise RecordError(f"{path} is not a record of factorbench (it lacks {', '.join(sorted(missing))})")
+    return record
+
+
+def read_records(sources: Iterable[Path]) -> list[Record]:
+    """Read all records in files and folders (searched for ``*.json``), oldest first.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a source that does not exist.
+    RecordError
+        For a file that is not a record.
+    """
+    paths: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(f"there is no {source}")
+        paths += sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    return sorted((read_record(path) for path in paths), key=lambda record: record["created"])
+
+
+def newest_run(runs: Path = RUNS) -> Path | None:
+    """Return the folder of the newest run that holds a record, or None."""
+    if not runs.is_dir():
+        return None
+    folders = [folder for folder in sorted(runs.iterdir()) if folder.is_dir() and any(folder.glob("*.json"))]
+    return folders[-1] if folders else None
+
+
+def cases_table(records: list[Record]) -> pd.DataFrame:
+    """One row per record: who, what, how it ended, and the medians over its timed rounds."""
+    rows = []
+    for record in records:
+        rounds, case, target = record["rounds"], record["case"], record["target"]
+        calibration = record["calibration"]
+        rows.append(
+            {
+                "run": record["run"],
+                "case": case["name"],
+                "dataset": case["dataset"],
+                "rank": case["rank"],
+                "reg": case["reg"],
+                "seed": case["seed"],
+                "backend": record["backend"]["name"],
+                "algorithm": record["backend"]["algorithm"],
+                "device": record["backend"]["device"],
+                "threads": record["backend"]["threads"],
+                "status": record["status"],
+                "reason": record["reason"],
+                "target_mse": target["mse"] if target else None,
+                "reference_mse": record["reference"]["validation_mse"],
+                "epochs": calibration["epochs"] if calibration else None,
+                "rounds": len(rounds),
+                "seconds": _median(rounds, "seconds"),
+                "prepare_seconds": _median(rounds, "prepare_seconds"),
+                "validation_mse": _median(rounds, "validation_mse"),
+                "test_mse": _median(rounds, "test_mse"),
+                "objective": _median(rounds, "objective"),
+                "peak_memory_mb": record["peak_memory_mb"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def rounds_table(records: list[Record]) -> pd.DataFrame:
+    """One row per timed round."""
+    return pd.DataFrame(
+        [
+            {"case": record["case"]["name"], "backend": record["backend"]["name"], "status": record["status"], **one}
+            for record in records
+            for one in record["rounds"]
+        ]
+    )
+
+
+def trace_table(records: list[Record]) -> pd.DataFrame:
+    """One row per epoch of each calibration."""
+    return pd.DataFrame(
+        [
+            {"case": record["case"]["name"], "backend": record["backend"]["name"], **point}
+            for record in records
+            if record["calibration"]
+            for point in record["calibration"]["trace"]
+        ]
+    )
+
+
+def _median(rounds: list[Round], column: str) -> float | None:
+    values = [one[column] for one in rounds if one[column] is not None]  # type: ignore[literal-required]  # one of Round's
+    return float(pd.Series(values).median()) if values else None
