@@ -1,4 +1,4 @@
-"""The errors and warnings a user of the package can meet. Each message says what is wrong, what was given, what to do."""
+"""The errors and warnings a user can meet. Each message says what is wrong, what was given, what to do."""
 
 __all__ = [
     "BackendUnavailable",

@@ -1,7 +1,8 @@
 """`Factorizer`: what every solver is to its user, and the only epoch loop there is.
 
-A backend is a dataclass of hyper-parameters with three methods: ``prepare`` (sort, copy to the device), ``step`` (train for
-some epochs) and ``parameters`` (a copy on the host). The loop, its clock, evaluation, callbacks and stopping live here.
+A backend is a dataclass of hyper-parameters with three methods: ``prepare`` (sort, copy to the device), ``step``
+(train for some epochs) and ``parameters`` (a copy on the host). The loop, its clock, evaluation, callbacks and
+stopping live here.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Factorizer(ABC):
         """Wait until the device has done all work asked of it."""
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Return a context in which the solver's thread pools keep to ``n_jobs``; the default covers BLAS and OpenMP."""
+        """Return a context in which the solver's threads keep to ``n_jobs``; the default covers BLAS and OpenMP."""
         from threadpoolctl import threadpool_limits
 
         return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]
@@ -316,15 +317,22 @@ class Factorizer(ABC):
             raise ValueError("target_mse and patience need validation ratings, got none")
 
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
-        """The initial parameters in the solver's precision, checked."""
+        """Draw or check the initial parameters, in the solver's precision."""
         if initial is None:
             drawn = initial_model(self.objective, train, seed, self.init, self.init_scale)
             return drawn.astype(self.dtype)
         given = initial.parameters if isinstance(initial, FactorModel) else initial
-        shapes = [given.user_factors.shape, given.item_factors.shape, given.user_bias.shape, given.item_bias.shape]
+        shapes = [
+            given.user_factors.shape,
+            given.item_factors.shape,
+            given.user_bias.shape,
+            given.item_bias.shape,
+        ]
         wanted = [(train.n_users, self.rank), (train.n_items, self.rank), (train.n_users,), (train.n_items,)]
         if shapes != wanted:
-            raise ValueError(f"initial must have arrays of shapes {wanted} for these ratings and this rank, got {shapes}")
+            raise ValueError(
+                f"initial must have arrays of shapes {wanted} for these ratings and this rank, got {shapes}"
+            )
         if not given.is_finite():
             raise ValueError("initial holds numbers that are not finite")
         return given.astype(self.dtype)

@@ -148,7 +148,7 @@ class FactorModel:
         seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
         header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
         header |= {"rating_range": self.rating_range, "rating_mean": self.rating_mean}
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, Any] = {
             **self.parameters.arrays(),
             "seen_offsets": seen.offsets,
             "seen_items": seen.items,
@@ -179,7 +179,15 @@ class FactorModel:
                 raise KeyError("format")
         except FileNotFoundError:
             raise
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
         if header["version"] != _VERSION:
             raise ModelFileError(
@@ -197,7 +205,12 @@ class FactorModel:
         parameters = Parameters(float(header["mean"]), **{name: stored[name] for name in names})
         n_users, n_items = len(parameters.user_factors), len(parameters.item_factors)
         seen = SeenItems(stored["seen_offsets"], stored["seen_items"])
-        sizes = (len(parameters.user_bias), len(parameters.item_bias), parameters.item_factors.shape[1], len(seen.offsets))
+        sizes = (
+            len(parameters.user_bias),
+            len(parameters.item_bias),
+            parameters.item_factors.shape[1],
+            len(seen.offsets),
+        )
         if sizes != (n_users, n_items, parameters.rank, n_users + 1):
             raise ValueError("its arrays do not fit each other")
         encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if "user_ids" in stored else None
@@ -212,9 +225,7 @@ class FactorModel:
     def _item_rows(self, items: NDArray[Any]) -> NDArray[np.int64]:
         return self.encoder.item_rows(items) if self.encoder else _rows_in_range(items, self.n_items)
 
-    def _predict_with_unknown(
-        self, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _predict_with_unknown(self, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> NDArray[np.float64]:
         known = (user_rows >= 0) & (item_rows >= 0)
         out = np.full(len(user_rows), self.rating_mean)
         for rows, bias in ((user_rows, self.parameters.user_bias), (item_rows, self.parameters.item_bias)):

@@ -1,12 +1,12 @@
 """Full-batch momentum gradient descent: the algorithm, once, for every engine that can sweep over the ratings.
 
-An engine supplies a `DescentState` (NumPy, numba, torch); the update rule and its safeguard are decided here, so that all
-engines follow the same trajectory.
+An engine supplies a `DescentState` (NumPy, numba, torch); the update rule and its safeguard are decided here, so that
+all engines follow the same trajectory.
 
-The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr s v,
-with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with ``row_scaling``
-N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi preconditioner, in which
-a row moves by its mean residual gradient over its mean curvature.
+The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr
+s v, with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with
+``row_scaling`` N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi
+preconditioner, in which a row moves by its mean residual gradient over its mean curvature.
 
 The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): when J rose, go back to the point
 before, forget the momentum and shrink the step; while J falls, let the step grow slowly.
@@ -168,9 +168,7 @@ class MomentumGD(Factorizer):
         if self.safeguard and not fresh:
             state.learning_rate *= _GROWTH
         # The velocity starts as the plain gradient, also after a restart.
-        state.move(
-            self._rates(state), *((0.0, 1.0) if fresh else (self.momentum, 1.0 - self.dampening))
-        )
+        state.move(self._rates(state), *((0.0, 1.0) if fresh else (self.momentum, 1.0 - self.dampening)))
         state.objective, state.train_mse = objective, train_mse
         state.accepted += 1
 

@@ -132,5 +132,5 @@ def _squares(factors: Float) -> Float:
 
 
 def _as_table(array: Float) -> Float:
-    """A bias as a table of one column; the kernel serves both."""
+    """View a bias as a table of one column; the kernel serves both."""
     return array[:, None] if array.ndim == 1 else array

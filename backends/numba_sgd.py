@@ -1,9 +1,9 @@
 """Parallel per-rating SGD in numba: the schedule of blocks, epochs that take effect whole, and the tables' layout.
 
-Users and items are cut into as many blocks as there are threads, balanced by ratings. In each round every thread takes
-another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the result
-depends on nothing but seed and number of threads. Within a block the ratings go user by user, which keeps the user's row
-in the nearest cache.
+Users and items are cut into as many blocks as there are threads, balanced by ratings. In each round every thread
+takes another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and
+the result depends on nothing but seed and number of threads. Within a block the ratings go user by user, which keeps
+the user's row in the nearest cache.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class NumbaSGD(Factorizer):
         """Sort the ratings into blocks."""
         n_blocks = numba.get_num_threads()
         user_count, item_count = train.user_counts(), train.item_counts()
-        user_bounds, item_bounds = balanced_bounds(user_count, n_blocks), balanced_bounds(item_count, n_blocks)
+        user_bounds, item_bounds = (
+            balanced_bounds(user_count, n_blocks),
+            balanced_bounds(item_count, n_blocks),
+        )
         item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
         # By item first: then the order within a user, and so the result, does not depend on the order of the rows.
         targets = (train.ratings - initial.mean).astype(self.dtype)
@@ -108,7 +111,11 @@ class NumbaSGD(Factorizer):
         users, items = (np.array(table) for table in state.done)
         rank = self.rank
         return Parameters(
-            state.mean, users[:, rank].copy(), items[:, rank].copy(), users[:, :rank].copy(), items[:, :rank].copy()
+            state.mean,
+            users[:, rank].copy(),
+            items[:, rank].copy(),
+            users[:, :rank].copy(),
+            items[:, :rank].copy(),
         )
 
     @contextmanager

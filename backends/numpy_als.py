@@ -44,7 +44,7 @@ class AlternatingState:
 
 @dataclass(kw_only=True, eq=False)
 class NumpyALS(Factorizer):
-    """Alternating least squares in NumPy, batched over rows; float64 unless told otherwise. One epoch updates both sides."""
+    """Alternating least squares in NumPy, batched over rows, by default in float64; one epoch updates both sides."""
 
     dtype: Literal["float32", "float64"] = "float64"
 
@@ -53,14 +53,12 @@ class NumpyALS(Factorizer):
         targets = (train.ratings - initial.mean).astype(self.dtype)
         user_weight, item_weight = self.objective.row_weights(train)
         width = self.rank + self.bias
-        sides = [
-            _side(rows, others, targets, (self.reg * weight).astype(self.dtype), width)
-            for rows, others, weight in (
-                (train.users, train.items, user_weight),
-                (train.items, train.users, item_weight),
-            )
-        ]
-        return AlternatingState(initial, *sides)
+        user_pull, item_pull = ((self.reg * weight).astype(self.dtype) for weight in (user_weight, item_weight))
+        return AlternatingState(
+            initial,
+            _side(train.users, train.items, targets, user_pull, width),
+            _side(train.items, train.users, targets, item_pull, width),
+        )
 
     def step(self, state: AlternatingState, n_epochs: int) -> float:
         """Alternate ``n_epochs`` times; return the training MSE after the last."""
@@ -68,7 +66,10 @@ class NumpyALS(Factorizer):
             x = state.now
             p, b, _ = self._half_epoch(state.users, x.item_factors, x.item_bias, x.user_factors, x.user_bias)
             q, c, squared_error = self._half_epoch(state.items, p, b, x.item_factors, x.item_bias)
-            state.now, state.train_mse = Parameters(x.mean, b, c, p, q), squared_error / len(state.users.others)
+            state.now, state.train_mse = (
+                Parameters(x.mean, b, c, p, q),
+                squared_error / len(state.users.others),
+            )
         return state.train_mse
 
     def parameters(self, state: AlternatingState) -> Parameters:
@@ -98,9 +99,7 @@ class NumpyALS(Factorizer):
         return factors, bias, squared_error
 
 
-def _side(
-    rows: NDArray[np.int32], others: NDArray[np.int32], targets: Float, pull: Float, width: int
-) -> Side:
+def _side(rows: NDArray[np.int32], others: NDArray[np.int32], targets: Float, pull: Float, width: int) -> Side:
     order = np.argsort(rows, kind="stable")
     counts = np.bincount(rows, minlength=len(pull))
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
@@ -108,7 +107,7 @@ def _side(
 
 
 def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers with ratings, by ascending count, so that padding to the longest of a batch wastes at most 1/8."""
+    """Yield rows with ratings, by ascending count: padding to the longest of a batch wastes at most 1/8."""
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
     start = 0

@@ -1,10 +1,11 @@
-"""Momentum gradient descent on scipy.sparse: the formulas of `momentum_gd` in plain NumPy, and the oracle of the others."""
+"""Momentum gradient descent on scipy.sparse: the formulas of `momentum_gd` in plain NumPy; the others' oracle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .momentum_gd import DescentState, MomentumGD, Rates
@@ -18,7 +19,7 @@ class NumpyDescent(DescentState):
 
     now: Parameters
     errors: csr_array  # rhat - r of each training rating, rows are users
-    rows: Float  # user row of each stored entry, shape (n,)
+    rows: NDArray[np.int32]  # user row of each stored entry, shape (n,)
     targets: Float  # r - m of each stored entry, shape (n,)
     before: Parameters | None = None
     gradient: dict[str, Float] = field(default_factory=dict)
@@ -46,7 +47,10 @@ class NumpyDescent(DescentState):
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
-        user_count, item_count = np.diff(self.errors.indptr), np.bincount(self.errors.indices, minlength=len(self.item_scale))
+        user_count, item_count = (
+            np.diff(self.errors.indptr),
+            np.bincount(self.errors.indices, minlength=len(self.item_scale)),
+        )
         zero = np.float64(0)
         return (
             float(item_count @ _squares(self.now.item_factors, zero)) / self.n_ratings,

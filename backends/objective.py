@@ -3,9 +3,10 @@
     r_ui ~ m + b_u + c_i + p_u . q_i
     J = (1/N) [ sum (r_ui - rhat_ui)^2 + reg * sum over rows w_row |row|^2 ]
 
-m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A row is a row of p, q, b or
-c. Its weight w is its number of training ratings (``"per_rating"``: ALS-WR, Zhou et al. 2008, and what SGD minimises) or N
-(``"per_entity"``: reg times the Frobenius norms). Solvers live in their own modules; this one is their oracle.
+m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A row is a row of p,
+q, b or c. Its weight w is its number of training ratings (``"per_rating"``: ALS-WR, Zhou et al. 2008, and what SGD
+minimises) or N (``"per_entity"``: reg times the Frobenius norms). Solvers live in their own modules; this one is
+their oracle.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Parameters:
     @property
     def rank(self) -> int:
         """Number of factors of a row."""
-        return self.user_factors.shape[1]
+        return int(self.user_factors.shape[1])
 
     def arrays(self) -> dict[str, Float]:
         """Return the four arrays by name (the same objects, no copies)."""
@@ -172,8 +173,8 @@ def initial_model(
     Parameters
     ----------
     init
-        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Users are drawn first.
-        Biases start at zero.
+        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Users are drawn
+        first. Biases start at zero.
 
     Raises
     ------
@@ -189,7 +190,11 @@ def initial_model(
     user_factors = init_scale * draw((ratings.n_users, objective.rank))
     item_factors = init_scale * draw((ratings.n_items, objective.rank))
     return Parameters(
-        objective.mean(ratings), np.zeros(ratings.n_users), np.zeros(ratings.n_items), user_factors, item_factors
+        objective.mean(ratings),
+        np.zeros(ratings.n_users),
+        np.zeros(ratings.n_items),
+        user_factors,
+        item_factors,
     )
 
 

@@ -105,7 +105,11 @@ class Ratings:
             For empty or mismatched input, ids that are missing, floats or of mixed types, non-finite ratings, and
             duplicates under the policy ``"error"``.
         """
-        user_ids, item_ids, values = _raw_ids(users, "users"), _raw_ids(items, "items"), _checked_values(ratings)
+        user_ids, item_ids, values = (
+            _raw_ids(users, "users"),
+            _raw_ids(items, "items"),
+            _checked_values(ratings),
+        )
         if not len(user_ids) == len(item_ids) == len(values):
             raise RatingsError(
                 f"users, items and ratings must have the same length, got {len(user_ids)}, {len(item_ids)} "
@@ -116,9 +120,7 @@ class Ratings:
         user_ids, item_ids, values = _without_duplicates(user_ids, item_ids, values, duplicates)
         user_rows, user_keys = _factorize(user_ids)
         item_rows, item_keys = _factorize(item_ids)
-        return cls(
-            user_rows, item_rows, values, len(user_keys), len(item_keys), RatingEncoder(user_keys, item_keys)
-        )
+        return cls(user_rows, item_rows, values, len(user_keys), len(item_keys), RatingEncoder(user_keys, item_keys))
 
     @classmethod
     def from_frame(
@@ -206,10 +208,9 @@ class RatingEncoder:
                 f"and {len(values)}"
             )
         seen = (user_rows >= 0) & (item_rows >= 0)
-        kept = Ratings(user_rows[seen], item_rows[seen], values[seen], *self.shape, self)  # type: ignore[arg-type]  # the constructor narrows to int32
-        return EncodedRatings(
-            kept, int((~seen).sum()), int((user_rows < 0).sum()), int((item_rows < 0).sum())
-        )
+        users, items = user_rows[seen].astype(np.int32), item_rows[seen].astype(np.int32)
+        kept = Ratings(users, items, values[seen], *self.shape, self)
+        return EncodedRatings(kept, int((~seen).sum()), int((user_rows < 0).sum()), int((item_rows < 0).sum()))
 
     def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
         import pandas as pd
@@ -273,7 +274,9 @@ def _checked_rows(rows: ArrayLike, n_rows: int, name: str, size: str) -> tuple[N
     n_rows = high + 1 if n_rows < 0 else n_rows
     if low < 0 or high >= n_rows:
         bad = array[(array < 0) | (array >= n_rows)][0]
-        raise RatingsError(f"{name} must lie in [0, {size}={n_rows}), got {bad}; raw ids go through Ratings.from_arrays")
+        raise RatingsError(
+            f"{name} must lie in [0, {size}={n_rows}), got {bad}; raw ids go through Ratings.from_arrays"
+        )
     if n_rows > _MAX_ROWS:
         raise RatingsError(f"{size}={n_rows} is more than the {_MAX_ROWS} rows that an int32 index can address")
     return array.astype(np.int32), int(n_rows)

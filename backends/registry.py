@@ -1,6 +1,7 @@
 """Which backends there are: one table, and the look-ups in it. Nothing is imported until a backend is asked for.
 
-To add one, write its line in `_BACKENDS` (here), or an entry point in the group ``factorbench.backends`` (in another package).
+To add one, write its line in `_BACKENDS` (here), or an entry point in the group ``factorbench.backends`` (in another
+package).
 """
 
 from __future__ import annotations
@@ -31,26 +32,25 @@ class BackendInfo(NamedTuple):
     deterministic: bool = True  # one seed and thread count, one result
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
-    third_party: bool = False
+    same_as: str = ""  # the backend that a short name stands for
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
+_NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
 _TORCH = "backends.torch_embedding:TorchEmbedding"
 
 _BACKENDS: dict[str, BackendInfo] = {
-    "numba": BackendInfo("backends.numba_sgd:NumbaSGD", _ADAGRAD, ("numba",), minimises=False),
+    "numba": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd"),
     "numba-gd": BackendInfo("backends.numba_gd:NumbaGD", _GD, ("numba",)),
-    "numba-sgd": BackendInfo("backends.numba_sgd:NumbaSGD", _ADAGRAD, ("numba",), minimises=False),
+    "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False),
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD),
     "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares"),
     "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",)),
     "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False),
     "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False),
 }
-
-ALIASES = {"numba": "numba-sgd"}  # short names that stand for another line; a benchmark runs only one of the two
 
 
 def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Factorizer:
@@ -100,25 +100,26 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
 def list_backends() -> pd.DataFrame:
     """Return a table of all backends, indexed by name.
 
-    Columns: algorithm, device, steppable, deterministic, available, and reason - why not, and the command or fact that
-    mends it ("" where it is available). Importing torch to ask for its devices can take seconds.
+    Columns: algorithm, device, steppable, deterministic, minimises (ends at a minimum of the objective, rather than
+    stopping early), same_as (the backend that a short name stands for), available, and reason: why not, and the
+    command or fact that mends it ("" where it is available). Importing torch to ask for its devices can take seconds.
     """
     import pandas as pd
 
-    rows = []
+    columns = ["algorithm", "device", "steppable", "deterministic", "minimises", "same_as"]
+    rows = {}
     for name, info in all_backends().items():
         reason = unavailable_reason(info)
-        rows.append((name, info.algorithm, info.device, info.steppable, info.deterministic, not reason, reason))
-    columns = ["name", "algorithm", "device", "steppable", "deterministic", "available", "reason"]
-    return pd.DataFrame(rows, columns=columns).set_index("name")
+        rows[name] = {column: getattr(info, column) for column in columns} | {
+            "available": not reason,
+            "reason": reason,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
 def all_backends() -> dict[str, BackendInfo]:
     """Return the registry by name: ours, and what other packages registered (never replacing ours)."""
-    theirs = {
-        point.name: BackendInfo(point.value, "third party", third_party=True)
-        for point in entry_points(group=_ENTRY_POINTS)
-    }
+    theirs = {point.name: BackendInfo(point.value, "third party") for point in entry_points(group=_ENTRY_POINTS)}
     return dict(sorted((theirs | _BACKENDS).items()))
 
 

@@ -1,12 +1,13 @@
 """The PyTorch embedding model on any device: full-batch momentum gradient descent, or mini-batch Adam.
 
-One `torch.nn.Module` of embedding tables and one code path; the device is an argument. Full batch follows the trajectory of
-`momentum_gd` by sampled and sparse products on the embedding weights, never by rows gathered per rating - except on a
-device without sparse products, where the same sums are made from gathered rows, a chunk at a time.
+One `torch.nn.Module` of embedding tables and one code path; the device is an argument. Full batch follows the
+trajectory of `momentum_gd` by sampled and sparse products on the embedding weights, never by rows gathered per rating
+- except on a device without sparse products, where the same sums are made from gathered rows, a chunk at a time.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from ._interrupt import delayed_interrupt
 from .momentum_gd import DescentState, MomentumGD, Rates
-from .objective import Parameters, chunks
+from .objective import Float, Parameters, chunks
 from .ratings import Ratings
 
 _GATHER_CHUNK = 1 << 18  # ratings at a time on devices without sparse products
@@ -39,8 +40,10 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         self.mean = initial.mean
 
-        def embedding(rows: np.typing.NDArray[np.floating]) -> nn.Embedding:
-            return nn.Embedding.from_pretrained(torch.tensor(rows, device=device), freeze=False)
+        def embedding(rows: Float) -> nn.Embedding:
+            table = nn.Embedding(rows.shape[0], rows.shape[1], device=device, dtype=getattr(torch, rows.dtype.name))
+            table.weight.data = torch.tensor(rows, device=device)
+            return table
 
         self.user_factors = embedding(initial.user_factors)
         self.item_factors = embedding(initial.item_factors)
@@ -50,8 +53,8 @@ class EmbeddingModel(nn.Module):
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs of rows, shape (n,)."""
         dots = (self.user_factors(users) * self.item_factors(items)).sum(dim=1)
-        biases: Tensor = self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
-        return self.mean + biases + dots
+        predictions: Tensor = self.mean + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0] + dots
+        return predictions
 
     def weights(self) -> dict[str, Tensor]:
         """Return the four tables by name, outside autograd; biases have shape (n_rows, 1)."""
@@ -72,7 +75,7 @@ class Products(Protocol):
 class SparseProducts:
     """By sampled and sparse matrix products: nothing of size ratings x rank is ever made."""
 
-    def __init__(self, train: Ratings, targets: np.typing.NDArray[np.floating], device: torch.device) -> None:
+    def __init__(self, train: Ratings, targets: Float, device: torch.device) -> None:
         by_user = np.lexsort((train.items, train.users))
         users, items = train.users[by_user], train.items[by_user]
         by_item = np.argsort(items, kind="stable")
@@ -85,18 +88,17 @@ class SparseProducts:
         self.users_by_item = torch.tensor(users[by_item].astype(np.int64), device=device)
         self.by_item = torch.tensor(by_item, device=device)
         values = torch.tensor(targets[by_user], device=device)
-        self.targets = torch.sparse_csr_tensor(self.user_offsets, self.items, values, self.shape)
+        self.targets = _csr(self.user_offsets, self.items, values, self.shape)
 
     def errors(self, left: Tensor, right: Tensor) -> Tensor:
         """See `Products`."""
-        return torch.sparse.sampled_addmm(self.targets, left, right.T, beta=-1.0).values()
+        errors: Tensor = torch.sparse.sampled_addmm(self.targets, left, right.T, beta=-1.0).values()
+        return errors
 
     def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        matrix = torch.sparse_csr_tensor(self.user_offsets, self.items, errors, self.shape)
-        transposed = torch.sparse_csr_tensor(
-            self.item_offsets, self.users_by_item, errors[self.by_item], self.shape[::-1]
-        )
+        matrix = _csr(self.user_offsets, self.items, errors, self.shape)
+        transposed = _csr(self.item_offsets, self.users_by_item, errors[self.by_item], self.shape[::-1])
         return matrix @ right, transposed @ left
 
     @staticmethod
@@ -104,7 +106,7 @@ class SparseProducts:
         """Try both products on one rating."""
         one = torch.ones((1, 1), device=device, dtype=dtype)
         try:
-            matrix = one.to_sparse_csr()
+            matrix = _csr(torch.tensor([0, 1], device=device), torch.tensor([0], device=device), one[0], (1, 1))
             _ = torch.sparse.sampled_addmm(matrix, one, one) @ one
         except (RuntimeError, NotImplementedError, TypeError):
             return False
@@ -114,7 +116,7 @@ class SparseProducts:
 class GatherProducts:
     """By gathered rows, a chunk of ratings at a time, for devices without sparse products."""
 
-    def __init__(self, train: Ratings, targets: np.typing.NDArray[np.floating], device: torch.device) -> None:
+    def __init__(self, train: Ratings, targets: Float, device: torch.device) -> None:
         self.users = torch.tensor(train.users, device=device, dtype=torch.long)
         self.items = torch.tensor(train.items, device=device, dtype=torch.long)
         self.targets = torch.tensor(targets, device=device)
@@ -137,16 +139,14 @@ class GatherProducts:
 
 @dataclass(kw_only=True)
 class TorchDescent(DescentState):
-    """The point is the model's weights; weights and scales of rows are columns on the device."""
+    """The point is the model's weights; what belongs to rows is a column on the device, shape (n_rows, 1)."""
 
     model: EmbeddingModel
     products: Products
-    user_pull: Tensor  # 2 reg w / N, shape (n_users, 1)
-    item_pull: Tensor
-    user_step: Tensor  # the row scale s, shape (n_users, 1)
-    item_step: Tensor
-    user_share: Tensor  # number of ratings of a row over N, shape (n_users,)
-    item_share: Tensor
+    wide: torch.dtype  # for sums over ratings
+    weight: dict[str, Tensor]  # w of the "user" and "item" rows
+    step: dict[str, Tensor]  # the row scale s
+    share: dict[str, Tensor]  # number of ratings of a row, over N
     before: dict[str, Tensor]
     gradient: dict[str, Tensor]
     velocity: dict[str, Tensor]
@@ -160,26 +160,17 @@ class TorchDescent(DescentState):
         errors = self.products.errors(left, right)
         user_sums, item_sums = self.products.sums(errors, left[:, [*range(rank), rank + 1]], right[:, : rank + 1])
         scale = 2.0 / self.n_ratings
-        for side, sums, pull in (("user", user_sums, self.user_pull), ("item", item_sums, self.item_pull)):
-            self.gradient[f"{side}_factors"] = scale * sums[:, :rank] + pull * x[f"{side}_factors"]
+        for side, sums in (("user", user_sums), ("item", item_sums)):
+            factors, bias, pull = x[f"{side}_factors"], x[f"{side}_bias"], self.reg * self.weight[side]
+            self.gradient[f"{side}_factors"] = scale * (sums[:, :rank] + pull * factors)
             if self.bias:
-                self.gradient[f"{side}_bias"] = scale * sums[:, rank:] + pull * x[f"{side}_bias"]
-        squares = torch.dot(errors, errors) if errors.dtype == torch.float64 else _wide_sum(errors.square())
-        penalty = sum(
-            float(_wide_sum(pull * x[f"{side}_{kind}"].square())) * self.n_ratings / (2.0 * self.reg)
-            for side, pull in (("user", self.user_pull), ("item", self.item_pull))
-            for kind in ("factors", "bias")
-            if self.reg
-        )
-        return float(squares), penalty
+                self.gradient[f"{side}_bias"] = scale * (sums[:, rank:] + pull * bias)
+        return self._read(self._sum(errors.square()), self._penalty("user") + self._penalty("item"))
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
         x = self.model.weights()
-        return (
-            float(_wide_sum(self.item_share * x["item_factors"].square().sum(dim=1))),
-            float(_wide_sum(self.user_share * x["user_factors"].square().sum(dim=1))),
-        )
+        return self._read(*(self._sum(self.share[side] * x[f"{side}_factors"].square()) for side in ("item", "user")))
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
         """Take one step; see the base class."""
@@ -188,7 +179,7 @@ class TorchDescent(DescentState):
         velocity, after = {}, {}
         for name, gradient in self.gradient.items():
             velocity[name] = gain * gradient + momentum * self.velocity[name] if momentum else gain * gradient
-            step = self.user_step if name.startswith("user") else self.item_step
+            step = self.step[name.split("_")[0]]
             after[name] = x[name] - rate.get(name, rates.bias) * step * velocity[name]
         with delayed_interrupt():
             self.before, self.velocity = x, velocity
@@ -200,6 +191,20 @@ class TorchDescent(DescentState):
         with delayed_interrupt():
             for name, table in self.before.items():
                 getattr(self.model, name).weight.data = table
+
+    def _penalty(self, side: str) -> Tensor:
+        """Sum over the rows of a side of w |row|^2."""
+        x = self.model.weights()
+        return self._sum(self.weight[side] * (x[f"{side}_factors"].square().sum(1, True) + x[f"{side}_bias"].square()))
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return values.sum(dtype=self.wide)
+
+    @staticmethod
+    def _read(first: Tensor, second: Tensor) -> tuple[float, float]:
+        """Both numbers on the host: one wait for the device, not two."""
+        a, b = torch.stack([first, second]).tolist()
+        return a, b
 
 
 @dataclass
@@ -265,16 +270,18 @@ class TorchEmbedding(MomentumGD):
 
     def synchronize(self, state: TorchDescent | AdamState) -> None:
         """Wait for the device's queue to drain."""
-        device = torch.device(self.device)
-        if device.type != torch.device("cpu").type:
-            getattr(torch, device.type).synchronize()
+        getattr(torch, torch.device(self.device).type).synchronize()
 
     def parameters(self, state: TorchDescent | AdamState) -> Parameters:
         """Return a copy of the last whole epoch's parameters on the host."""
         weights = state.done if isinstance(state, AdamState) else state.model.weights()
         host = {name: table.detach().cpu().numpy().copy() for name, table in weights.items()}
         return Parameters(
-            state.model.mean, host["user_bias"][:, 0], host["item_bias"][:, 0], host["user_factors"], host["item_factors"]
+            state.model.mean,
+            host["user_bias"][:, 0],
+            host["item_bias"][:, 0],
+            host["user_factors"],
+            host["item_factors"],
         )
 
     @contextmanager
@@ -293,18 +300,17 @@ class TorchEmbedding(MomentumGD):
         sparse = self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype))
         targets = (train.ratings - model.mean).astype(self.dtype)
 
-        def column(values: np.typing.NDArray[np.floating]) -> Tensor:
-            return torch.tensor(values.astype(self.dtype), device=device)[:, None]
+        def columns(user_values: Float, item_values: Float) -> dict[str, Tensor]:
+            pair = {"user": user_values, "item": item_values}
+            return {side: torch.tensor(v.astype(self.dtype), device=device)[:, None] for side, v in pair.items()}
 
         return TorchDescent(
             model=model,
             products=(SparseProducts if sparse else GatherProducts)(train, targets, device),
-            user_pull=column(2.0 * self.reg * options["user_weight"] / n),
-            item_pull=column(2.0 * self.reg * options["item_weight"] / n),
-            user_step=column(options["user_scale"]),
-            item_step=column(options["item_scale"]),
-            user_share=column(train.user_counts() / n)[:, 0],
-            item_share=column(train.item_counts() / n)[:, 0],
+            wide=_widest(device),
+            weight=columns(options["user_weight"], options["item_weight"]),
+            step=columns(options["user_scale"], options["item_scale"]),
+            share=columns(train.user_counts() / n, train.item_counts() / n),
             before={},
             gradient={},
             velocity={},
@@ -323,13 +329,14 @@ class TorchEmbedding(MomentumGD):
         ]
         return AdamState(
             model,
-            torch.optim.Adam(tables, lr=self.learning_rate),
-            torch.tensor(train.users, device=device, dtype=torch.long),
-            torch.tensor(train.items, device=device, dtype=torch.long),
-            torch.tensor(train.ratings.astype(self.dtype), device=device),
-            *pulls,
-            torch.Generator().manual_seed(0),
-            {name: table.clone() for name, table in model.weights().items()},
+            optimizer=torch.optim.Adam(tables, lr=self.learning_rate),
+            users=torch.tensor(train.users, device=device, dtype=torch.long),
+            items=torch.tensor(train.items, device=device, dtype=torch.long),
+            ratings=torch.tensor(train.ratings.astype(self.dtype), device=device),
+            user_pull=pulls[0],
+            item_pull=pulls[1],
+            shuffle=torch.Generator().manual_seed(0),
+            done={name: table.clone() for name, table in model.weights().items()},
         )
 
 
@@ -337,7 +344,7 @@ def _adam_epoch(state: AdamState, batch_size: int) -> float:
     """One pass over the shuffled ratings; the mean squared error met on the way."""
     order = torch.randperm(len(state.ratings), generator=state.shuffle).to(state.ratings.device)
     squared_error = torch.zeros((), device=state.ratings.device)
-    for batch in order.split(batch_size):
+    for batch in torch.split(order, batch_size):
         users, items = state.users[batch], state.items[batch]
         errors = state.model(users, items) - state.ratings[batch]
         m = state.model
@@ -345,14 +352,23 @@ def _adam_epoch(state: AdamState, batch_size: int) -> float:
         item_squares = m.item_factors(items).square().sum(dim=1) + m.item_bias(items)[:, 0].square()
         penalty = (state.user_pull[users] * user_squares + state.item_pull[items] * item_squares).mean()
         state.optimizer.zero_grad()
-        (errors.square().mean() + penalty).backward()  # type: ignore[no-untyped-call]
+        (errors.square().mean() + penalty).backward()
         state.optimizer.step()
         squared_error += errors.detach().square().sum()
     state.done = {name: table.clone() for name, table in state.model.weights().items()}
     return float(squared_error) / len(state.ratings)
 
 
-def _wide_sum(values: Tensor) -> Tensor:
-    """Sum in float64 where the device has it."""
-    wide = torch.float64 if values.device.type != "mps" else values.dtype
-    return values.sum(dtype=wide)
+def _csr(offsets: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Make a CSR matrix of arrays known to be valid."""
+    with warnings.catch_warnings():  # torch says once that CSR is in beta; what is used of it is tested here
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """Float64, or float32 on a device that lacks it."""
+    try:
+        return torch.zeros(1, dtype=torch.float64, device=device).dtype
+    except TypeError:
+        return torch.float32

@@ -237,7 +237,12 @@ def rounds_table(records: list[Record]) -> pd.DataFrame:
     """One row per timed round."""
     return pd.DataFrame(
         [
-            {"case": record["case"]["name"], "backend": record["backend"]["name"], "status": record["status"], **one}
+            {
+                "case": record["case"]["name"],
+                "backend": record["backend"]["name"],
+                "status": record["status"],
+                **one,
+            }
             for record in records
             for one in record["rounds"]
         ]
@@ -257,5 +262,5 @@ def trace_table(records: list[Record]) -> pd.DataFrame:
 
 
 def _median(rounds: list[Round], column: str) -> float | None:
-    values = [one[column] for one in rounds if one[column] is not None]  # type: ignore[literal-required]  # one of Round's
+    values = [value for one in rounds if (value := dict(one)[column]) is not None]
     return float(pd.Series(values).median()) if values else None

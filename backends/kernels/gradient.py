@@ -22,7 +22,7 @@ def sweep(
     user_sums: NDArray[Any],
     item_sums: NDArray[Any],
 ) -> float:
-    """Fill the sums over ratings of (rhat - r) times the opposite row, whose last column is 1; return the squared error.
+    """Sum (rhat - r) times the opposite row, whose last column is 1, over the ratings; return the squared error.
 
     ``bounds`` cuts the users into one run per thread. ``user_sums`` has shape (n_users, rank + 1); ``item_sums`` has
     shape (threads, n_items, rank + 1), private to each thread, for the caller to add up: no atomics, one result for a
@@ -49,7 +49,7 @@ def sweep(
                 q_sum[rank] += error
                 total += error * error
         squared_error[part] = total
-    return squared_error.sum()
+    return float(squared_error.sum())
 
 
 @parallel

@@ -1,7 +1,8 @@
 """Per-rating stochastic gradient descent with one AdaGrad accumulator per row, over conflict-free blocks of ratings.
 
-The step of a row is learning_rate / sqrt(its accumulator), and the accumulator adds up the mean squared gradient of the row
-(Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization": LIBMF's rule).
+The step of a row is learning_rate / sqrt(its accumulator), and the accumulator adds up the mean squared gradient of
+the row (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization": LIBMF's
+rule).
 """
 
 from math import sqrt
@@ -115,4 +116,4 @@ def blocks_pass(
                     q[rank + 2] += q_step * q_step
                 total += error * error
         squared_error[a] = total
-    return squared_error.sum()
+    return float(squared_error.sum())
