@@ -81,6 +81,8 @@ class Factorizer(ABC):
         One record per epoch; ``pandas.DataFrame(history_)`` makes a table of it.
     n_epochs_ : int
         Whole epochs behind the model.
+    prepare_seconds_ : float
+        What sorting and copying to the device took; part of the seconds in ``history_``.
     status_ : str
         Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
     """
@@ -207,6 +209,7 @@ class Factorizer(ABC):
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start)
+                self.prepare_seconds_ = time.perf_counter() - clock
                 while self.n_epochs_ < epochs:
                     loss = self.step(state, stride)
                     self.synchronize(state)
@@ -267,7 +270,7 @@ class Factorizer(ABC):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("model_", "history_", "n_epochs_", "status_"):
+        if name in ("model_", "history_", "n_epochs_", "prepare_seconds_", "status_"):
             diverged = self.__dict__.get("status_") == "diverged"
             raise NotFittedError(
                 f"no {name}: the fit diverged; lower the learning rate or raise reg, and fit again"

@@ -1,0 +1,164 @@
+"""The reference of a case: where exact alternating least squares ends, in float64, from several seeds.
+
+References of the embedded data are kept in ``references.json`` beside this file; others are computed once and
+remembered in the user's cache folder, under the hash of the data. ``python -m bench.reference`` computes one and
+prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from backends import Objective, Progress, Ratings, get_backend
+
+from .gate import mse
+from .records import Reference
+
+REGS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.14, 0.16, 0.2, 0.25, 0.3)
+SEEDS = (0, 1, 2)
+
+_KEPT = Path(__file__).with_name("references.json")
+_TOLERANCE = 1e-5  # relative fall of J in an epoch at which ALS counts as converged
+_COARSE = 2e-4  # enough to compare values of reg
+_MAX_EPOCHS = 300
+
+Say = Callable[[str], None]
+
+
+class Converged:
+    """A callback that stops a fit when J falls by less than a relative tolerance."""
+
+    def __init__(self, tolerance: float, say: Say, label: str) -> None:
+        self.tolerance, self.say, self.label = tolerance, say, label
+        self.last = float("inf")
+
+    def __call__(self, progress: Progress) -> bool:
+        """Return whether to stop."""
+        now = progress.record.objective
+        self.say(f"{self.label}: epoch {progress.record.epoch}, J {now:.5f}")
+        done = self.last - now < self.tolerance * now
+        self.last = now
+        return done
+
+
+def find_reference(
+    train: Ratings,
+    validation: Ratings,
+    test: Ratings | None,
+    *,
+    rank: int,
+    reg: float | None,
+    key: str,
+    say: Say = lambda text: None,
+) -> tuple[float, Reference]:
+    """Return reg and the reference: kept with the project, remembered from before, or computed now.
+
+    Parameters
+    ----------
+    reg
+        None for the one that minimises the validation MSE of ALS on the grid `REGS`.
+    key
+        Hash of the data and its split.
+    say
+        Is told about the progress, a line at a time.
+    """
+    entry = f"{key} rank={rank} reg={'best' if reg is None else f'{reg:g}'}"
+    for stored in (_KEPT, _remembered(entry)):
+        known = json.loads(stored.read_text("utf-8")).get(entry) if stored.is_file() else None
+        if known:
+            return float(known["reg"]), cast("Reference", known["reference"])
+    best = reg if reg is not None else best_reg(train, validation, rank, say)
+    reference = compute_reference(train, validation, test, Objective(rank, best), say)
+    _write(_remembered(entry), {entry: {"reg": best, "reference": reference}})
+    return best, reference
+
+
+def best_reg(train: Ratings, validation: Ratings, rank: int, say: Say) -> float:
+    """Walk downhill on the grid `REGS` from its middle; the validation MSE of ALS is what counts."""
+    scores: dict[int, float] = {}
+
+    def score(at: int) -> float:
+        if at not in scores:
+            callback = Converged(_COARSE, say, f"choosing reg, {REGS[at]:g}")
+            als = get_backend("numpy-als", rank=rank, reg=REGS[at]).fit(train, epochs=_MAX_EPOCHS, callback=callback)
+            scores[at] = mse(als.model_, validation) or 0.0
+        return scores[at]
+
+    at = REGS.index(0.1)
+    while True:
+        neighbours = [n for n in (at - 1, at + 1) if 0 <= n < len(REGS)]
+        best = min(neighbours, key=score)
+        if score(best) >= score(at):
+            return REGS[at]
+        at = best
+
+
+def compute_reference(
+    train: Ratings, validation: Ratings, test: Ratings | None, objective: Objective, say: Say
+) -> Reference:
+    """Run ALS to convergence from each of `SEEDS`; the medians, and the spread of the validation MSE."""
+    results = []
+    for seed in SEEDS:
+        als = get_backend("numpy-als", rank=objective.rank, reg=objective.reg)
+        als.fit(train, epochs=_MAX_EPOCHS, seed=seed, callback=Converged(_TOLERANCE, say, f"reference, seed {seed}"))
+        results.append((mse(als.model_, validation) or 0.0, mse(als.model_, test), als.history_[-1].objective))
+    on_validation, on_test, objectives = zip(*results, strict=True)
+    return Reference(
+        validation_mse=statistics.median(on_validation),
+        test_mse=None if on_test[0] is None else statistics.median(on_test),
+        objective=statistics.median(objectives),
+        spread=max(on_validation) - min(on_validation),
+        seeds=len(SEEDS),
+    )
+
+
+def cache_folder() -> Path:
+    """Return the folder for remembered references: FACTORBENCH_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("FACTORBENCH_CACHE") or platformdirs.user_cache_dir("factorbench"))
+
+
+def _remembered(entry: str) -> Path:
+    return cache_folder() / "references" / f"{entry.replace(' ', '_')}.json"
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    os.replace(partial, path)
+
+
+def main() -> None:
+    """Compute the reference of a data set anew; with --keep, store it with the project."""
+    from .cases import encode
+    from .datasets import load_dataset
+
+    parser = argparse.ArgumentParser(prog="python -m bench.reference", description=main.__doc__)
+    parser.add_argument("--dataset", default="twin")
+    parser.add_argument("--scale", type=float, default=0.2, help="size of the twin")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and split")
+    parser.add_argument("--keep", action="store_true", help="store it in references.json beside this module")
+    options = parser.parse_args()
+
+    data = encode(load_dataset(options.dataset, seed=options.seed, scale=options.scale))
+    say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
+    reg = best_reg(data.train, data.validation, options.rank, say)
+    reference = compute_reference(data.train, data.validation, data.test, Objective(options.rank, reg), say)
+    entry = {f"{data.hash} rank={options.rank} reg=best": {"reg": reg, "reference": reference}}
+    print("\r" + json.dumps(entry, indent=1))
+    if options.keep:
+        kept = json.loads(_KEPT.read_text("utf-8")) if _KEPT.is_file() else {}
+        _write(_KEPT, kept | entry)
+
+
+if __name__ == "__main__":
+    main()

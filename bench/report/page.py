@@ -1,0 +1,248 @@
+"""The page: what the report says, case by case, as plain data, and its rendering to HTML and to Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import jinja2
+
+from .ranking import Case, Entry
+from .style import THEME, Picture, inline_svg, style
+from .verdict import DASH, TIMES, headline, mse, not_matched, number
+
+METHOD = (
+    "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
+    "or under the target fixes the number of epochs.",
+    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. Seconds are "
+    "prepare plus epochs; import and compilation are excluded.",
+    "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
+    "target takes the backend out of the ranking.",
+    "Figures are medians over the rounds. Intervals are bootstrap 95 % intervals of the ratio of medians; where one "
+    "contains 1, no difference is claimed.",
+    "The target is chosen, and the number of epochs fixed, on the validation set; the test set is reported beside it.",
+)
+_GLYPHS = dict(zip("osD^dvPX<>ph*", "●■◆▲♦▼✚✖◀▶⬟⬢★", strict=True))
+
+
+class Table(NamedTuple):
+    """A table as text. ``numeric`` names the columns to align right, ``marks`` holds (colour, glyph) of each row."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    numeric: frozenset[int] = frozenset()
+    marks: tuple[tuple[str, str], ...] = ()
+
+
+class Section(NamedTuple):
+    """All that the page shows of one case."""
+
+    case: Case
+    headline: str
+    not_matched: str
+    facts: list[tuple[str, str]]
+    tables: list[Table]
+    pictures: list[tuple[str, Picture]]  # file stem, and the figure
+
+
+def make_section(case: Case, pictures: list[tuple[str, Picture]]) -> Section:
+    """Gather what the page shows of one case."""
+    tables = [_ranking(case), _ladder(case), _epochs(case)]
+    return Section(case, headline(case), not_matched(case), _facts(case), tables, pictures)
+
+
+def render_html(sections: list[Section]) -> str:
+    """Render the page: one file that loads nothing; all text escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["inline"] = inline_svg
+    template = environment.from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
+    return template.render(sections=sections, **_common(sections)) + "\n"
+
+
+def render_markdown(sections: list[Section]) -> str:
+    """Render the same as Markdown, with the figures beside it."""
+    common = _common(sections)
+    lines = ["# factorbench report", "", _md(common["source"]), "", "## Verdict", ""]
+    for section in sections:
+        missing = f"; not matched: {section.not_matched}" if section.not_matched else ""
+        lines.append(f"- {_md(section.headline + missing)}.")
+    for section in sections:
+        lines += ["", f"## {_md(section.case.title)}", ""]
+        lines += [f"- **{_md(name)}**: {_md(text)}" for name, text in section.facts]
+        for table in section.tables[:1]:
+            lines += _md_table(table)
+        for stem, picture in section.pictures:
+            lines += ["", f"![{_md(picture.alt)}]({stem}.svg)", "", f"*{_md(picture.caption)}*"]
+        for table in section.tables[1:]:
+            lines += _md_table(table)
+    lines += ["", "## How the numbers were made", "", *[f"- {text}" for text in METHOD]]
+    commands = "\n".join(common["commands"])
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", commands)), 3)
+    lines += ["", "## To reproduce it", "", f"{fence}sh", commands, fence, "", "## Environment"]
+    for table in common["environment"]:
+        lines += _md_table(table)
+    return "\n".join(lines) + "\n"
+
+
+def _common(sections: list[Section]) -> dict[str, Any]:
+    """Return what is said once for all cases."""
+    records = [record for section in sections for record in section.case.records]
+    runs = sorted({record["run"] for record in records})
+    source = f"{len(records)} records of {len(runs)} {'run' if len(runs) == 1 else 'runs'}, the newest of "
+    return {
+        "source": source + max(record["created"] for record in records),
+        "commands": sorted({record["command"] for record in records}),
+        "environment": _environments([section.case for section in sections]),
+        "method": METHOD,
+        "theme": THEME,
+    }
+
+
+def _facts(case: Case) -> list[tuple[str, str]]:
+    facts, reference = case.facts["case"], case.facts["reference"]
+    total = sum(facts[part] for part in ("n_train", "n_validation", "n_test"))
+    bias = "with biases" if facts["bias"] else "without biases"
+    rows = [
+        ("Data", f"{facts['dataset']}: {facts['n_users']:,} users, {facts['n_items']:,} items, {total:,} ratings"),
+        (
+            "Split",
+            f"{facts['split']}: {facts['n_train']:,} training, {facts['n_validation']:,} validation, "
+            f"{facts['n_test']:,} test; seed {facts['seed']}",
+        ),
+        ("Left out", facts["dropped"]),
+        ("Objective", f"rank {facts['rank']}, {bias}, reg {facts['reg']:g} ({facts['reg_scaling']})"),
+        (
+            "Reference",
+            f"validation MSE {mse(reference['validation_mse'])}, test MSE {mse(reference['test_mse'])}: float64 ALS at "
+            f"convergence, median of {reference['seeds']} seeds that lie {number(reference['spread'], 2)} apart",
+        ),
+    ]
+    target = case.facts["target"]
+    factor = f" (reference {TIMES} {target['factor']:g})" if target else "none: the matching rung was dropped"
+    rows.append(("Target", f"validation MSE {mse(target['mse'])}{factor}" if target else factor))
+    for name, score in case.facts["baselines"].items():
+        tuned = f", reg {score['reg']:g}" if "reg" in score else ""
+        text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}{tuned}"
+        rows.append((f"Baseline {name}", text))
+    if case.superseded:
+        rows.append(("Not shown", f"{case.superseded} older records of backends that have a newer one here"))
+    return [row for row in rows if row[1]]
+
+
+def _ranking(case: Case) -> Table:
+    header = ["Rank", "Backend", "Algorithm", "Device", "Threads", "Epochs", "Median s", "Min to max s", "Speed-up"]
+    header += ["Validation MSE", "Test MSE", "Gap in J", "Peak MB", "Status"]
+    base = f"Speed-up is over {case.yardstick.name}" if case.yardstick else ""
+    note = f"{base}, {case.yardstick_note}." if case.yardstick_note else f"{base}." if base else ""
+    caption = f"By median seconds to the matching validation MSE. {note} Gap in J: the objective over the reference's."
+    rows = [_ranking_row(case, entry) for entry in case.entries]
+    marks = tuple(
+        (style(entry.name)[0], _GLYPHS[style(entry.name)[1]] + "\N{VARIATION SELECTOR-15}") for entry in case.entries
+    )
+    return Table(caption, header, rows, frozenset({0, *range(4, 13)}), marks)
+
+
+def _ranking_row(case: Case, entry: Entry) -> list[str]:
+    record, backend = entry.record, entry.record["backend"]
+    ranked = not entry.why
+    epochs = record["calibration"]["epochs"] if record["calibration"] else None
+    return [
+        str(case.ranked.index(entry) + 1) if ranked else DASH,
+        entry.name,
+        backend["algorithm"],
+        backend["device"],
+        str(backend["threads"]),
+        DASH if epochs is None else str(epochs),
+        number(entry.median) if ranked else DASH,
+        f"{number(min(entry.seconds))} to {number(max(entry.seconds))}" if ranked else DASH,
+        number(case.speedups[entry.name].value) if ranked else DASH,
+        mse(entry.score("validation_mse")),
+        mse(entry.score("test_mse")),
+        _gap(entry),
+        DASH if record["peak_memory_mb"] is None else f"{record['peak_memory_mb']:,.0f}",
+        entry.why or "matched",
+    ]
+
+
+def _gap(entry: Entry) -> str:
+    """Return how far the objective lies over the reference's, for solvers that claim to minimise it."""
+    objective, reference = entry.score("objective"), entry.record["reference"]["objective"]
+    if not entry.record["backend"]["minimises"] or objective is None or not reference:
+        return DASH
+    return f"{100 * (objective / reference - 1):+.2f} %"
+
+
+def _ladder(case: Case) -> Table:
+    rows = []
+    for rung in case.facts["ladder"]:
+        matching = case.facts["target"] is not None and rung["factor"] == case.facts["target"]["factor"]
+        state = f"dropped: {rung['dropped']}" if rung["dropped"] else "the matching target" if matching else "in use"
+        rows.append([f"{TIMES} {rung['factor']:g}", mse(rung["mse"]), state])
+    return Table(
+        "The ladder of targets, as factors of the reference.", ["Rung", "Validation MSE", "State"], rows, frozenset({1})
+    )
+
+
+def _epochs(case: Case) -> Table:
+    factors = [rung["factor"] for rung in case.facts["ladder"]]
+    rows = []
+    for entry in case.entries:
+        calibration = entry.record["calibration"]
+        reached = {one["factor"]: one["epochs"] for one in calibration["rungs"]} if calibration else {}
+        rows.append([entry.name, *[DASH if reached.get(one) is None else str(reached[one]) for one in factors]])
+    header = ["Backend", *[f"{TIMES} {factor:g}" for factor in factors]]
+    caption = f"Epochs to each rung in the calibration; {DASH} where it was not reached or not measured."
+    return Table(caption, header, rows, frozenset(range(1, len(header))))
+
+
+def _environments(cases: list[Case]) -> list[Table]:
+    """Return what was the same wherever it is known, and, apart, what differed between the measured fits."""
+    fits = [
+        (case.title, entry.name, dict(_flat("", entry.record["environment"])))
+        for case in cases
+        for entry in case.entries
+    ]
+    values: dict[str, list[str]] = {}
+    for _, _, facts in fits:
+        for name, value in facts.items():
+            values.setdefault(name, []).append(value)
+    same = [[name, found[0]] for name, found in values.items() if len(set(found)) == 1]
+    differing = [name for name, found in values.items() if len(set(found)) > 1]
+    tables = [Table("The same for all.", ["Fact", "Value"], same)]
+    if differing:
+        rows = [[who, case, *[facts.get(name, DASH) for name in differing]] for case, who, facts in fits]
+        rows = [row for row in rows if set(row[2:]) != {DASH}]
+        tables.append(Table("What differed between fits.", ["Backend", "Case", *differing], rows))
+    return tables
+
+
+def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
+    """Yield facts as name and text; an inner dict's names follow its own."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(f"{prefix} {name.replace('_', ' ') if name.islower() else name}".strip(), inner)
+    elif isinstance(value, list):
+        inner = [
+            ", ".join(" ".join(pair) for pair in _flat("", one)) if isinstance(one, dict) else str(one) for one in value
+        ]
+        yield prefix, "; ".join(inner) or "none"
+    elif value is not None:
+        yield prefix, number(value) if isinstance(value, float) else str(value)
+
+
+def _md_table(table: Table) -> list[str]:
+    rule = ["--:" if i in table.numeric else "---" for i in range(len(table.header))]
+    lines = [[_md(cell) for cell in row] for row in [table.header, *table.rows]]
+    text = [f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]]
+    return ["", f"**{_md(table.caption)}**", "", *text]
+
+
+def _md(text: str) -> str:
+    """Escape text for Markdown, on one line."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", line)

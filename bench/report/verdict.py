@@ -1,0 +1,104 @@
+"""The outcome of a case in one plain sentence, and how numbers are written in it."""
+
+from __future__ import annotations
+
+import math
+
+from .ranking import Case, Entry, Ratio, ratio
+
+DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with significant digits, never in exponents unless it is tiny; a dash for None."""
+    if value is None:
+        return DASH
+    if value == 0 or not math.isfinite(value) or abs(value) < 1e-6:
+        return f"{value:.3g}"
+    decimals = digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return f"{value:,.{max(decimals, 0)}f}"
+
+
+def mse(value: float | None) -> str:
+    """Write a mean squared error: four decimals around 1, fewer where it is large."""
+    return number(value, 4 if value is None or abs(value) < 1 else 5)
+
+
+def words(items: list[str]) -> str:
+    """Join items as in prose: "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def with_interval(one: Ratio, intro: str = "95 % interval ") -> str:
+    """Write a ratio with its interval."""
+    if one.interval is None:
+        return number(one.value)
+    return f"{number(one.value)} ({intro}{number(one.interval[0])} to {number(one.interval[1])})"
+
+
+def headline(case: Case) -> str:
+    """Say which backend is fastest to the matching MSE, by what factor, and how sure that is."""
+    if case.target is None:
+        reasons = words(sorted({rung["dropped"] for rung in case.facts["ladder"] if rung["dropped"]}) or ["none given"])
+        return f"{case.title}: no backend is ranked, as the matching rung was dropped (reason: {reasons})"
+    goal = f"the matching validation MSE of {mse(case.target)}"
+    if not case.ranked:
+        return f"{case.title}: no backend reached {goal}"
+    first, *others = case.ranked
+    if not others:
+        return f"{case.title}: only {first.name} reached {goal}, in {_time(first)}"
+    tied = _tied(case)
+    rest = [entry for entry in others if entry not in tied]
+    compared = rest[:1] + [one for one in [case.yardstick] if one in rest[1:]]
+    factors = words([_factor(case, first, other, i == 0) for i, other in enumerate(compared)])
+    if len(tied) == 1:
+        return (
+            f"{case.title}: {first.name} is the fastest to {goal}, in {_time(first)}, {factors}{_noise(*case.ranked)}"
+        )
+    spread = ratio(tied[-1], first)
+    return (
+        f"{case.title}: no difference can be told between {words([one.name for one in tied])} to {goal}: medians "
+        f"{words([number(one.median) for one in tied])} s, {'largest ' if len(tied) > 2 else ''}ratio "
+        f"{with_interval(spread)}" + (f"; {first.name} is {factors}" if factors else "")
+    )
+
+
+def not_matched(case: Case) -> str:
+    """List the backends that are not ranked, with reasons; "" where all are."""
+    return "; ".join(f"{entry.name} ({entry.why})" for entry in case.unranked)
+
+
+def sentence(case: Case) -> str:
+    """Return the verdict of a case in one sentence and on one line, fit for a terminal."""
+    missing = not_matched(case)
+    line = f"{headline(case)}{'; not matched: ' if missing else ''}{missing}."
+    return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
+
+
+def _tied(case: Case) -> list[Entry]:
+    """Return the fastest and those after it that the rounds do not tell from it."""
+    first, *others = case.ranked
+    tied = [first]
+    for other in others:
+        if not ratio(other, first).within_noise:
+            break
+        tied.append(other)
+    return tied
+
+
+def _factor(case: Case, first: Entry, other: Entry, introduce: bool) -> str:
+    note = f", {case.yardstick_note}" if other is case.yardstick and case.yardstick_note else ""
+    intro = "95 % interval " if introduce else ""
+    return f"{with_interval(ratio(other, first), intro)} times as fast as {other.name}{note}"
+
+
+def _time(entry: Entry) -> str:
+    rounds = len(entry.seconds)
+    return f"{number(entry.median)} s ({'one round' if rounds == 1 else f'median of {rounds} rounds'})"
+
+
+def _noise(first: Entry, *others: Entry) -> str:
+    """Name the backends whose rounds are too few for an interval, "" where there are none."""
+    few = [one.name for one in others if ratio(one, first).interval is None]
+    whose = "" if len(few) == len(others) else f" of {words(few)}"
+    return f"; too few rounds{whose} to tell this from noise" if few else ""

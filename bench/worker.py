@@ -1,0 +1,176 @@
+"""The process in which one backend is fitted and timed, and nothing else happens.
+
+It reads one JSON request per line on standard input and answers each with one JSON line on the channel that was its
+standard output; whatever libraries print goes to standard error. It owns the clock. `runner` is its only caller.
+
+Requests: ``open`` (load the case, make the solver), ``warm`` (compile), ``calibrate`` (fit, scored after each epoch),
+``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+import warnings
+from typing import IO, Any
+
+import numpy as np
+
+from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend
+
+from .environment import peak_memory_mb, process_facts
+from .gate import mse
+from .records import Calibration, Round, TracePoint
+
+_WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
+
+
+class Worker:
+    """The answers to the requests; each public method is one."""
+
+    def __init__(self, channel: IO[str]) -> None:
+        self.channel = channel
+        self.parts: dict[str, Ratings] = {}
+        self.make: dict[str, Any] = {}
+
+    def open(self, path: str, backend: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Load the case's arrays and import the backend."""
+        with np.load(path, allow_pickle=False) as stored:
+            shape = tuple(int(n) for n in stored["shape"])
+            for name in ("train", "validation", "test"):
+                if f"{name}_users" in stored:
+                    columns = [stored[f"{name}_{column}"] for column in ("users", "items", "ratings")]
+                    self.parts[name] = Ratings(*columns, *shape)
+        self.make = {"name": backend, **params}
+        start = time.perf_counter()
+        solver = self.solver()
+        return {"import_seconds": time.perf_counter() - start, "device": getattr(solver, "device", "cpu")}
+
+    def solver(self) -> Factorizer:
+        """Make a new solver, so that no state survives from one fit to the next."""
+        return get_backend(**self.make)
+
+    def warm(self, seed: int) -> dict[str, Any]:
+        """Compile by a fit on few ratings."""
+        train = self.parts["train"]
+        few = slice(0, _WARM_RATINGS)
+        start = time.perf_counter()
+        small = Ratings(train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items)
+        self.solver().fit(small, epochs=2, seed=seed, evaluate=False)
+        return {"compile_seconds": time.perf_counter() - start, "environment": process_facts()}
+
+    def calibrate(
+        self, rungs: dict[str, float], target: float, seed: int, max_epochs: int, max_seconds: float, patience: int
+    ) -> dict[str, Any]:
+        """Fit with evaluation after each epoch until a quarter more epochs than the target took, or the tightest rung.
+
+        ``rungs`` are the MSE targets by name; ``patience`` is how many epochs without a new best end the attempt.
+        """
+        watch = _Watch(self, target, min(rungs.values()), patience)
+        status = self._fit(
+            self.fresh_train(),
+            epochs=max_epochs,
+            seed=seed,
+            evaluate=False,
+            callback=watch,
+            max_seconds=max_seconds,
+        ).status_
+        reached = {
+            name: next((p["epoch"] for p in watch.trace if p["validation_mse"] <= goal), None)
+            for name, goal in rungs.items()
+        }
+        calibration = Calibration(
+            epochs=watch.reached,
+            repeats=1,
+            trace=watch.trace,
+            rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
+        )
+        return {"calibration": calibration, "status": status}
+
+    def time(self, epochs: int, seed: int, round_number: int, target: float, objective: bool) -> dict[str, Any]:
+        """Time one fit from unsorted ratings with empty caches, then score its model."""
+        train, solver = self.fresh_train(), self.solver()
+        gc.collect()
+        start = time.perf_counter()
+        # The fit ends by copying the model to the host, so a device has finished when the clock stops.
+        solver = self._fit(train, solver, epochs=epochs, seed=seed, evaluate=False)
+        seconds = time.perf_counter() - start
+        if solver.status_ == "diverged":
+            return {"status": "diverged"}
+        score = mse(solver.model_, self.parts["validation"])
+        assert score is not None
+        result = Round(
+            round=round_number,
+            seconds=seconds,
+            prepare_seconds=solver.prepare_seconds_,
+            validation_mse=score,
+            test_mse=mse(solver.model_, self.parts.get("test")),
+            objective=solver.objective.value(solver.model_.parameters, train) if objective else None,
+            matched=score <= target,
+        )
+        return {"status": "done", "round": result, "peak_memory_mb": peak_memory_mb()}
+
+    def fresh_train(self) -> Ratings:
+        """Copy the training ratings, as the file had them: whatever a solver cached with the old ones is gone."""
+        train = self.parts["train"]
+        return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)
+
+    def send(self, answer: dict[str, Any]) -> None:
+        """Write one answer."""
+        self.channel.write(json.dumps(answer) + "\n")
+        self.channel.flush()
+
+    def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DivergenceWarning)  # it is read off the status
+            return (solver or self.solver()).fit(train, **options)
+
+
+class _Watch:
+    """The callback of a calibration: keeps the trace, reports progress, decides when enough has been seen."""
+
+    def __init__(self, worker: Worker, target: float, tightest: float, patience: int) -> None:
+        self.worker, self.target, self.tightest, self.patience = worker, target, tightest, patience
+        self.trace: list[TracePoint] = []
+        self.reached: int | None = None
+        self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
+
+    def __call__(self, progress: Progress) -> bool:
+        score = mse(progress.model, self.worker.parts["validation"])
+        assert score is not None
+        epoch = progress.record.epoch
+        self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
+        if score < self.best:
+            self.best, self.best_epoch = score, epoch
+        if self.reached is None and score <= self.target:
+            self.reached = epoch
+        if time.monotonic() - self.told > 0.2:
+            self.told = time.monotonic()
+            self.worker.send({"progress": f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"})
+        if self.reached is not None:
+            return score <= self.tightest or epoch >= self.reached + max(2, self.reached // 4)
+        return epoch - self.best_epoch >= self.patience
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = Worker(channel)
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        try:
+            worker.send({"answer": getattr(worker, request.pop("request"))(**request)})
+        except BackendUnavailable as error:
+            worker.send({"error": "unavailable", "reason": str(error)})
+        except MemoryError as error:
+            worker.send({"error": "out of memory", "reason": f"MemoryError: {error}"})
+        except Exception as error:  # whatever a backend does wrong becomes a record, not the end of the run
+            worker.send({"error": "crashed", "reason": f"{type(error).__name__}: {error}"})
+
+
+if __name__ == "__main__":
+    main()

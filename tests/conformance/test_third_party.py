@@ -1,0 +1,230 @@
+"""The conformance suite as another package would use it: two small backends pass, and broken ones are caught."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import Factorizer, Objective, Parameters, Ratings
+from backends.objective import initial_model, mean_squared_error
+from backends.testing import FactorizerConformance
+
+
+@dataclass
+class State:
+    """The data, and the point after the last whole epoch."""
+
+    train: Ratings
+    now: Parameters
+    n_epochs: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class Plain(Factorizer):
+    """Gradient descent by the library's own gradient: the smallest backend there can be."""
+
+    learning_rate: float = 0.5
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        return State(train, initial.astype(self.dtype))
+
+    def step(self, state: State, n_epochs: int) -> float:
+        for _ in range(n_epochs):
+            state.now = self.descend(state.now, state.train)
+        return mean_squared_error(state.now, state.train)
+
+    def descend(self, at: Parameters, train: Ratings) -> Parameters:
+        gradient = self.objective.gradient(at, train)
+        moved = {name: a - self.learning_rate * gradient.arrays()[name] for name, a in at.arrays().items()}
+        return Parameters(at.mean, **moved).astype(self.dtype)
+
+    def parameters(self, state: State) -> Parameters:
+        return state.now.astype(self.dtype)
+
+
+@dataclass(kw_only=True, eq=False)
+class Restarting(Plain):
+    """The same, as a library that can only fit from scratch: each step repeats all epochs so far."""
+
+    steppable = False
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        self.start = initial.astype(self.dtype)
+        return super().prepare(train, initial)
+
+    def step(self, state: State, n_epochs: int) -> float:
+        total = state.n_epochs + n_epochs
+        point = self.start
+        for _ in range(total):
+            point = self.descend(point, state.train)
+        state.now, state.n_epochs = point, total
+        return mean_squared_error(point, state.train)
+
+
+class TestPlain(FactorizerConformance):
+    divergent = {"learning_rate": 1e6}
+    minimises = False
+
+    def make(self, **params: Any) -> Factorizer:
+        return Plain(**params)
+
+
+class TestRestarting(FactorizerConformance):
+    divergent = {"learning_rate": 1e6}
+    minimises = False
+
+    def make(self, **params: Any) -> Factorizer:
+        return Restarting(**params)
+
+
+# ---- broken on purpose ----------------------------------------------------------------------------------------------
+
+
+class MutatesItsInput(Plain):
+    """Centres the ratings in place, read-only or not."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        train.ratings.flags.writeable = True
+        train.ratings[:] -= train.ratings.mean()
+        return super().prepare(train, initial)
+
+
+class MutatesItsStart(Plain):
+    """Trains in the caller's arrays."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        return State(train, initial)
+
+    def step(self, state: State, n_epochs: int) -> float:
+        for name, a in state.now.arrays().items():
+            a -= self.learning_rate * self.objective.gradient(state.now, state.train).arrays()[name]
+        return mean_squared_error(state.now, state.train)
+
+
+class IgnoresTheSeed(Plain):
+    """Always starts from the same draw."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        return super().prepare(train, initial_model(self.objective, train, 0))
+
+
+class DrawsItsOwnSeed(Plain):
+    """Starts somewhere else each time."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        seed = np.random.SeedSequence().entropy
+        return super().prepare(train, initial_model(self.objective, train, seed))
+
+
+class FlattersItself(Plain):
+    """Reports an objective without the penalty."""
+
+    @property
+    def objective(self) -> Objective:
+        return replace(super().objective, reg=0.0)
+
+
+class FlattersItsErrors(Plain):
+    """Writes its own history."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        super().fit(*args, **kwargs)
+        self.history_ = [record._replace(train_mse=0.9 * record.train_mse) for record in self.history_]
+        return self
+
+
+class ReturnsNaN(Plain):
+    """Divides by zero on the way out."""
+
+    def parameters(self, state: State) -> Parameters:
+        return replace(super().parameters(state), user_bias=np.full(state.train.n_users, np.nan))
+
+
+class ShowsItsInside(Plain):
+    """Hands out its own arrays instead of a copy, and trains on in them."""
+
+    def parameters(self, state: State) -> Parameters:
+        return state.now
+
+    def step(self, state: State, n_epochs: int) -> float:
+        state.now.user_factors *= 0.9
+        return super().step(state, n_epochs)
+
+
+class HalfAnEpoch(Plain):
+    """Moves the users first and the items later, so that a Ctrl-C can fall between."""
+
+    def step(self, state: State, n_epochs: int) -> float:
+        after = self.descend(state.now, state.train)
+        state.now.user_factors = after.user_factors
+        mse = mean_squared_error(after, state.train)
+        state.now.item_factors = after.item_factors
+        raise_nothing()
+        return mse
+
+
+def raise_nothing() -> None:
+    """A call, at which a Ctrl-C may take effect."""
+
+
+class MinimisesTooLittle(Plain):
+    """Stops moving."""
+
+    def descend(self, at: Parameters, train: Ratings) -> Parameters:
+        return at
+
+
+class SumsRepeatedPairs(Plain):
+    """Builds a dense matrix by addition, as the article's code does."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
+        matrix = np.zeros((train.n_users, train.n_items))
+        np.add.at(matrix, (train.users, train.items), train.ratings)
+        users, items = np.nonzero(matrix)
+        return super().prepare(Ratings(users, items, matrix[users, items], train.n_users, train.n_items), initial)
+
+
+class HidesDivergence(Plain):
+    """Reports a loss that is fine, whatever happens, and clips what it returns."""
+
+    def step(self, state: State, n_epochs: int) -> float:
+        with np.errstate(all="ignore"):
+            super().step(state, n_epochs)
+        state.now = Parameters(state.now.mean, **{k: np.nan_to_num(a) for k, a in state.now.arrays().items()})
+        return 1.0
+
+
+CAUGHT: dict[type[Plain], Callable[[FactorizerConformance], None]] = {
+    MutatesItsInput: FactorizerConformance.test_inputs_are_left_alone,
+    MutatesItsStart: FactorizerConformance.test_prepare_and_step_leave_their_arguments_alone,
+    IgnoresTheSeed: FactorizerConformance.test_another_seed_another_result,
+    DrawsItsOwnSeed: FactorizerConformance.test_one_seed_one_result,
+    FlattersItself: FactorizerConformance.test_history_is_true,
+    FlattersItsErrors: FactorizerConformance.test_history_is_true,
+    ReturnsNaN: FactorizerConformance.test_objective_descends,
+    ShowsItsInside: FactorizerConformance.test_prepare_and_step_leave_their_arguments_alone,
+    HalfAnEpoch: FactorizerConformance.test_ctrl_c_in_a_step,
+    MinimisesTooLittle: FactorizerConformance.test_reaches_the_minimum,
+    SumsRepeatedPairs: FactorizerConformance.test_a_pair_rated_twice,
+    HidesDivergence: FactorizerConformance.test_divergence_is_reported,
+}
+
+
+@pytest.mark.filterwarnings("ignore::backends.DivergenceWarning", "ignore::RuntimeWarning")
+@pytest.mark.parametrize("broken", CAUGHT, ids=lambda broken: broken.__name__)
+def test_a_broken_backend_is_caught(broken: type[Plain]) -> None:
+    class Suite(FactorizerConformance):
+        divergent = {"learning_rate": 1e6}
+
+        def make(self, **params: Any) -> Factorizer:
+            return broken(**params)
+
+    with pytest.raises((AssertionError, AttributeError, pytest.fail.Exception)):
+        CAUGHT[broken](Suite())
+
+
+def test_a_suite_without_a_backend_says_what_to_define() -> None:
+    with pytest.raises(NotImplementedError, match=r"define make\(self, \*\*params\)"):
+        FactorizerConformance().make()

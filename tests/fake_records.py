@@ -1,0 +1,138 @@
+"""Plausible records that nobody measured, for tests of what reads records. Collects no tests."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from typing import Any, cast
+
+from bench.records import SCHEMA, Record, Status
+
+REFERENCE, TARGET = 0.8432, 0.8516
+_ALGORITHMS = {
+    "numpy": "momentum gradient descent",
+    "numpy-als": "alternating least squares",
+    "numba-gd": "momentum gradient descent",
+    "numba-sgd": "per-rating SGD, row-wise AdaGrad",
+    "torch-cpu": "momentum gradient descent (or Adam)",
+    "torch-cuda": "momentum gradient descent (or Adam)",
+}
+
+
+def fake_record(
+    backend: str = "numpy",
+    status: Status = "matched",
+    seconds: float | list[float] = 1.0,
+    **overrides: Any,
+) -> Record:
+    """Return a full record of a backend that took ``seconds``: those of each round, or their median.
+
+    ``overrides`` replace fields by name; those of backend, case and reference are merged (``case={"rank": 64}``).
+    """
+    jitter = zlib.crc32(backend.encode()) % 97 / 97
+    spread = [1.0, 0.985, 1.02, 1.004, 0.993 - 0.01 * jitter]
+    times = seconds if isinstance(seconds, list) else [seconds * factor / 0.993 for factor in spread]
+    ran = status in ("matched", "missed")
+    level = 0.8475 + 0.003 * jitter if status == "matched" else 0.8621
+    epochs = 4 + int(30 * jitter)
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": "2025-06-01T10-00-00",
+        "created": f"2025-06-01T10:00:{zlib.crc32(backend.encode()) % 60:02d}Z",
+        "command": "pytest bench/ --benchmark-only",
+        "status": status,
+        "reason": "" if status == "matched" else f"{backend} {_REASONS[status]}",
+        "backend": {
+            "name": backend,
+            "algorithm": _ALGORITHMS.get(backend, "third party"),
+            "device": "cuda" if backend.endswith("cuda") else "cpu",
+            "dtype": "float32",
+            "threads": 1 if backend == "numpy" else 2,
+            "deterministic": not backend.endswith("cuda"),
+            "minimises": not backend.endswith("sgd"),
+        },
+        "case": {
+            "name": "ml-100k-rank=16-seed=0",
+            "dataset": "ml-100k",
+            "split": "random 80/10/10, by rating",
+            "seed": 0,
+            "rank": 16,
+            "reg": 0.1,
+            "reg_scaling": "per_rating",
+            "bias": True,
+            "n_users": 943,
+            "n_items": 1682,
+            "n_train": 80000,
+            "n_validation": 9981,
+            "n_test": 9975,
+            "dropped": "19 of 10,000 validation and 25 of 10,000 test ratings: item without training rating",
+            "data_hash": "5d2e9c0b",
+        },
+        "reference": {
+            "validation_mse": REFERENCE,
+            "test_mse": 0.8517,
+            "objective": 0.7419,
+            "spread": 0.0009,
+            "seeds": 3,
+        },
+        "baselines": {
+            "global mean": {"validation_mse": 1.2663, "test_mse": 1.2701},
+            "biases": {"validation_mse": 0.8893, "test_mse": 0.8964, "reg": 0.02},
+        },
+        "ladder": [
+            {"factor": 1.05, "mse": 0.8854, "dropped": ""},
+            {"factor": 1.01, "mse": TARGET, "dropped": ""},
+            {"factor": 1.001, "mse": 0.8440, "dropped": "tighter than the spread over seeds (0.0009)"},
+        ],
+        "target": {"factor": 1.01, "mse": TARGET, "dropped": ""},
+        "calibration": _calibration(level, epochs, times, status) if ran or status == "diverged" else None,
+        "rounds": [
+            {
+                "round": index,
+                "seconds": time,
+                "prepare_seconds": time * 0.08,
+                "validation_mse": level + 1e-4 * (index % 3) * jitter,
+                "test_mse": level + 0.0083 + 1e-4 * (index % 2),
+                "objective": 0.7419 * (1 + 0.004 * jitter),
+                "matched": status == "matched",
+            }
+            for index, time in enumerate(times if ran else [])
+        ],
+        "peak_memory_mb": 120.0 + 400 * jitter if ran else None,
+        "environment": {
+            "cpu": "Intel Xeon Platinum 8480, 2 cores",
+            "os": "Linux 6.8, x86_64",
+            "python": "3.11.9",
+            "numpy": "2.3.1",
+            "blas": {"name": "OpenBLAS 0.3.29", "core type": "SkylakeX"},
+            "torch": "2.8.0" if backend.startswith("torch") else None,
+        },
+    }
+    for name, value in overrides.items():
+        record[name] = {**record[name], **value} if name in ("backend", "case", "reference") else value
+    return cast(Record, copy.deepcopy(record))
+
+
+_REASONS: dict[Status, str] = {
+    "missed": "ended at validation MSE 0.8621, over the target 0.8516",
+    "diverged": "gave a validation MSE that is not finite after epoch 7; a smaller learning rate may help",
+    "crashed": "ended with signal 11 in prepare",
+    "timed out": "ran for more than 600 s",
+    "out of memory": "asked for 31 GB where 8 GB are free",
+    "unavailable": "is not installed; run: pip install 'factorbench[torch]'",
+}
+
+
+def _calibration(level: float, epochs: int, times: list[float], status: Status) -> dict[str, Any]:
+    """Return a trace that falls to ``level`` in ``epochs``, or one that blows up."""
+    step = sorted(times)[len(times) // 2] / epochs
+    trace = []
+    for epoch in range(1, epochs + 5):
+        value = level + (12.0 if epoch == 1 else 0.35) * 0.8 ** (epoch * 25 / epochs)
+        value = value if status != "diverged" else 1.1 * 3.0**epoch
+        trace.append({"epoch": epoch, "seconds": step * epoch, "validation_mse": value})
+    first = {
+        rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None) for rung in (0.8854, TARGET)
+    }
+    rungs = [{"factor": factor, "epochs": first[rung]} for factor, rung in ((1.05, 0.8854), (1.01, TARGET))]
+    return {"epochs": first[TARGET], "repeats": 1, "trace": trace, "rungs": rungs}

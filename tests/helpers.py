@@ -1,0 +1,74 @@
+"""What several test modules share: data, trajectories, a fresh interpreter."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from backends import Factorizer, Parameters, Ratings, initial_model
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def random_ratings(n_users: int = 40, n_items: int = 30, n: int = 600, seed: int = 0) -> Ratings:
+    """Low-rank ratings with noise on distinct random cells, integer raw ids."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.normal(size=(n_users, 3)), rng.normal(size=(n_items, 3))
+    exact = 6.0 + rng.normal(size=(n_users, 1)) + rng.normal(size=n_items) + 0.5 * taste @ kind.T
+    users, items = np.divmod(rng.permutation(n_users * n_items)[:n], n_items)
+    ratings = np.clip(exact[users, items] + 0.3 * rng.normal(size=n), 1, 10)
+    return Ratings.from_arrays(1000 + users, 5 * items, ratings)
+
+
+class Trajectory(NamedTuple):
+    """Parameters after some iterations, and the safeguard's learning rate after each."""
+
+    points: list[Parameters]
+    learning_rates: list[float]
+
+    @property
+    def n_rewinds(self) -> int:
+        """How often the safeguard took a step back: nothing else makes the learning rate fall."""
+        return int((np.diff(self.learning_rates) < 0).sum())
+
+
+def trajectory(solver: Factorizer, train: Ratings, at: Sequence[int], start: Parameters | None = None) -> Trajectory:
+    """Step a gradient-descent backend, from its own start or a given one, and keep the points named by ``at``."""
+    if start is None:
+        start = initial_model(solver.objective, train, 0, solver.init, solver.init_scale)
+    points, learning_rates = [], []
+    with solver.threads():
+        state = solver.prepare(train, start.astype(solver.dtype))
+        for iteration in range(1, max(at) + 1):
+            solver.step(state, 1)
+            learning_rates.append(state.learning_rate)
+            if iteration in at:
+                points.append(solver.parameters(state))
+    return Trajectory(points, learning_rates)
+
+
+def relative_differences(first: Parameters, second: Parameters) -> dict[str, float]:
+    """Per array of non-zero parameters, the Frobenius norm of the difference over that of the second."""
+    out = {}
+    for name, reference in second.arrays().items():
+        difference, norm = np.linalg.norm(first.arrays()[name] - reference), np.linalg.norm(reference)
+        out[name] = float(difference / norm) if norm else float(difference)
+    return out
+
+
+def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT) -> str:
+    """Run Python code in a new interpreter that imports this working tree; its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

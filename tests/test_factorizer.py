@@ -1,0 +1,432 @@
+"""`Factorizer.fit`: its checks, its clock, its stopping and its way with Ctrl-C, on a solver that only counts.
+
+What every backend owes is in `backends.testing`; this file tests the loop itself.
+"""
+
+import _thread
+import copy
+import dataclasses
+import math
+import pickle
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import random_ratings
+
+from backends import DivergenceWarning, Factorizer, NotFittedError, Parameters, Progress, Ratings, get_backend
+
+
+@dataclass
+class CountingState:
+    now: Parameters
+    n_epochs: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class Counting(Factorizer):
+    """Each epoch multiplies the item factors by 0.9 and reports ``losses`` in turn; nothing is learned."""
+
+    losses: tuple[float, ...] = ()
+
+    def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+        return CountingState(initial.astype(self.dtype))
+
+    def step(self, state: CountingState, n_epochs: int) -> float:
+        for _ in range(n_epochs):
+            after = dataclasses.replace(state.now, item_factors=0.9 * state.now.item_factors)
+            state.now, state.n_epochs = after, state.n_epochs + 1
+        return self.losses[state.n_epochs - 1] if self.losses else 1.0
+
+    def parameters(self, state: CountingState) -> Parameters:
+        return state.now.astype(self.dtype)
+
+
+@pytest.fixture
+def train() -> Ratings:
+    return random_ratings(8, 6, 24)
+
+
+@pytest.fixture
+def validation(train: Ratings) -> Ratings:
+    return Ratings(train.users[:5], train.items[:5], train.ratings[:5], train.n_users, train.n_items, train.encoder)
+
+
+# ---- history and clock ----------------------------------------------------------------------------------------------
+
+
+def test_history_makes_a_table(train: Ratings, validation: Ratings) -> None:
+    table = pd.DataFrame(Counting().fit(train, validation, epochs=3).history_)
+    assert list(table.columns) == ["epoch", "seconds", "objective", "train_mse", "validation_mse"]
+    assert table["epoch"].tolist() == [1, 2, 3]
+    assert table.notna().all(axis=None)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(kw_only=True, eq=False)
+class Ticking(Counting):
+    """Preparing takes 4 seconds and an epoch 1, by the clock given; evaluation takes 16 and a wait for the device 2."""
+
+    clock: Clock | None = None
+
+    def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+        self.clock.tick(4)
+        return super().prepare(train, initial)
+
+    def step(self, state: CountingState, n_epochs: int) -> float:
+        self.clock.tick(n_epochs)
+        return super().step(state, n_epochs)
+
+    def synchronize(self, state: CountingState) -> None:
+        self.clock.tick(2)
+
+    def parameters(self, state: CountingState) -> Parameters:
+        self.clock.tick(16)
+        return super().parameters(state)
+
+
+def test_the_clock_counts_prepare_step_and_synchronize_only(train: Ratings, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    solver = Ticking(clock=clock).fit(train, epochs=3, callback=lambda at: clock.tick(1000))
+    assert [record.seconds for record in solver.history_] == [7, 10, 13]
+
+
+def test_the_time_limit_counts_training_only(train: Ratings, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    solver = Ticking(clock=clock).fit(train, epochs=50, max_seconds=12, callback=lambda at: clock.tick(1000))
+    assert (solver.status_, solver.n_epochs_) == ("time", 3)
+
+
+def test_without_evaluation_nothing_is_evaluated(train: Ratings, validation: Ratings) -> None:
+    solver = Counting().fit(train, validation, epochs=2, evaluate=False)
+    assert all(math.isnan(value) for record in solver.history_ for value in record[2:])
+
+
+def test_a_target_evaluates_only_the_validation_ratings(train: Ratings, validation: Ratings) -> None:
+    record = Counting().fit(train, validation, epochs=1, evaluate=False, target_mse=0.0).history_[0]
+    assert math.isnan(record.train_mse)
+    assert not math.isnan(record.validation_mse)
+
+
+# ---- stopping -------------------------------------------------------------------------------------------------------
+
+
+def test_patience_counts_epochs_without_a_better_one(train: Ratings, validation: Ratings) -> None:
+    # shrinking factors move every prediction towards the mean, so the validation MSE settles and then ties
+    frozen = Counting(init_scale=1e-300).fit(train, validation, epochs=50, patience=4)
+    assert (frozen.status_, frozen.n_epochs_) == ("patience", 5)
+
+
+def test_a_callback_that_returns_nothing_stops_nothing(train: Ratings) -> None:
+    assert Counting().fit(train, epochs=4, callback=lambda at: None).n_epochs_ == 4
+
+
+def test_a_callback_that_fails_fails_the_fit(train: Ratings) -> None:
+    def broken(progress: Progress) -> None:
+        raise RuntimeError("callback is broken")
+
+    solver = Counting()
+    with pytest.raises(RuntimeError, match="callback is broken"):
+        solver.fit(train, callback=broken)
+    assert not hasattr(solver, "model_")
+
+
+def test_a_models_epoch_does_not_pass_on(train: Ratings) -> None:
+    kept: list[Progress] = []
+    solver = Counting().fit(train, epochs=3, callback=kept.append)
+    asked = kept[0].model.parameters if _raises_nothing(lambda: kept[0].model) else None
+    # asked for after its epoch has gone, it is refused or right, never that of a later epoch
+    assert asked is None or not np.array_equal(asked.item_factors, solver.model_.parameters.item_factors)
+
+
+def _raises_nothing(function: Any) -> bool:
+    try:
+        function()
+    except RuntimeError:
+        return False
+    return True
+
+
+# ---- a solver that restarts -----------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, eq=False)
+class Restarting(Counting):
+    """Not steppable: `fit` asks for all epochs at once unless something is to be seen on the way."""
+
+    steppable = False
+
+    def step(self, state: CountingState, n_epochs: int) -> float:
+        self.asked = [*getattr(self, "asked", []), n_epochs]
+        return super().step(state, n_epochs)
+
+
+def test_all_epochs_at_once_where_nobody_looks(train: Ratings) -> None:
+    solver = Restarting().fit(train, epochs=7, evaluate=False)
+    assert solver.asked == [7]
+    assert (solver.n_epochs_, [record.epoch for record in solver.history_]) == (7, [7])
+
+
+def test_one_by_one_where_somebody_looks(train: Ratings, validation: Ratings) -> None:
+    assert Restarting().fit(train, epochs=3).asked == [1, 1, 1]
+    for watching in ({"callback": lambda at: None}, {"max_seconds": 0.0}, {"target_mse": 0.0}, {"patience": 9}):
+        solver = Restarting().fit(train, validation, epochs=3, evaluate=False, **watching)
+        assert set(solver.asked) == {1}, watching
+
+
+# ---- divergence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 1e9])
+def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
+    solver = Counting(losses=(1.0, loss, 1.0))
+    with pytest.warns(DivergenceWarning) as caught:
+        solver.fit(train, epochs=3)
+    assert str(caught[0].message) == (
+        f"Counting diverged in epoch 2 (training MSE {loss:.3g}); it has no model. Lower the learning rate or raise reg"
+    )
+    assert caught[0].filename == __file__  # the warning points at the caller of fit
+    assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("diverged", 2, 1)
+
+
+def test_small_ratings_do_not_make_a_wide_start_diverge(train: Ratings) -> None:
+    # the start is far off, which is no sign of divergence
+    small = Ratings(train.users, train.items, train.ratings * 1e-6, train.n_users, train.n_items)
+    solver = get_backend("numpy", preset="article", learning_rate=0.1, n_jobs=1).fit(small, epochs=5)
+    assert solver.status_ == "epochs"
+
+
+def test_a_model_with_a_nan_is_not_handed_out(train: Ratings) -> None:
+    class Poisoned(Counting):
+        def parameters(self, state: CountingState) -> Parameters:
+            return dataclasses.replace(state.now, user_bias=np.full(train.n_users, np.nan))
+
+    with pytest.warns(DivergenceWarning, match="Poisoned diverged in epoch 2"):
+        solver = Poisoned().fit(train, epochs=2, evaluate=False)
+    assert not hasattr(solver, "model_")
+
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send a signal to a thread")
+def test_ctrl_c_during_a_step_on_the_main_thread(train: Ratings) -> None:
+    """A real signal, sent by another thread while the third epoch is under way."""
+
+    class Slow(Counting):
+        def step(self, state: CountingState, n_epochs: int) -> float:
+            if state.n_epochs == 2:
+                main = threading.main_thread().ident
+                sender = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT))
+                sender.start()
+                time.sleep(0.3)
+                sender.join()
+            return super().step(state, n_epochs)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        solver = Slow().fit(train, epochs=50, evaluate=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert solver.status_ == "interrupted"
+    assert solver.n_epochs_ in (2, 3)
+    whole = Counting().fit(train, epochs=solver.n_epochs_)
+    assert np.array_equal(whole.model_.parameters.item_factors, solver.model_.parameters.item_factors)
+
+
+def test_ctrl_c_in_a_callback_from_another_thread(train: Ratings) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.record.epoch == 3:
+            _thread.interrupt_main()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        solver = Counting().fit(train, epochs=50, callback=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("interrupted", 3, 3)
+    assert solver.model_.parameters.is_finite()
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_no_model(train: Ratings) -> None:
+    class Slow(Counting):
+        def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+            raise KeyboardInterrupt
+
+    solver = Counting().fit(train)
+    slow = Slow()
+    slow.__dict__.update(solver.__dict__)
+    with pytest.raises(KeyboardInterrupt):
+        slow.fit(train)
+    assert not hasattr(slow, "model_")
+
+
+def test_the_handler_of_the_caller_is_back_after_a_fit(train: Ratings) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    get_backend("numpy", n_jobs=1).fit(train, epochs=2)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba-gd", "numba-sgd", "torch-cpu"])
+def test_fit_works_outside_the_main_thread(train: Ratings, name: str) -> None:
+    if name != "numpy":
+        pytest.importorskip(name.split("-")[0])
+    solver = get_backend(name, rank=3, n_jobs=1, dtype="float64")
+    thread = threading.Thread(target=solver.fit, args=(train,), kwargs={"epochs": 2})
+    thread.start()
+    thread.join()
+    assert (solver.status_, solver.n_epochs_) == ("epochs", 2)
+
+
+# ---- what fit refuses -----------------------------------------------------------------------------------------------
+
+
+def refusal(error: type[Exception], solver: Factorizer, *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(error) as caught:
+        solver.fit(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_train_must_be_ratings(train: Ratings) -> None:
+    assert refusal(TypeError, Counting(), np.zeros((3, 3))) == (
+        "train must be Ratings, got ndarray; make them by Ratings.from_frame or Ratings.from_arrays"
+    )
+    assert refusal(TypeError, Counting(), train, [(1, 2, 3)]) == (
+        "validation must be Ratings, got list; make them by Ratings.from_frame or train.encoder.encode_new"
+    )
+
+
+def test_train_must_not_be_empty() -> None:
+    nothing = Ratings(np.array([], int), np.array([], int), [], 2, 2)
+    assert refusal(ValueError, Counting(), nothing) == "train has no ratings; at least one is needed"
+
+
+def test_validation_must_be_encoded_as_train_is(train: Ratings) -> None:
+    other = random_ratings(8, 6, 24)
+    assert refusal(ValueError, Counting(), train, other) == (
+        f"validation must be encoded as train is: got ({other.n_users}, {other.n_items}) rows for "
+        f"({train.n_users}, {train.n_items}), and another encoder; use train.encoder.encode_new"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
+        ({"epochs": 2.5}, "epochs must be an integer of at least 1, got 2.5"),
+        ({"epochs": True}, "epochs must be an integer of at least 1, got True"),
+        ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
+        ({"patience": "2"}, "patience must be an integer of at least 1, got '2'"),
+        ({"max_seconds": -1.0}, "max_seconds must be a number of at least 0, got -1.0"),
+        ({"max_seconds": math.nan}, "max_seconds must be a number of at least 0, got nan"),
+        ({"target_mse": math.nan}, "target_mse must be a number of at least 0, got nan"),
+        ({"target_mse": "low"}, "target_mse must be a number of at least 0, got 'low'"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"seed": 0.5}, "seed must be an integer of at least 0, got 0.5"),
+        ({"seed": None}, "seed must be an integer of at least 0, got None"),
+    ],
+)
+def test_arguments_of_fit_are_named(
+    train: Ratings, validation: Ratings, arguments: dict[str, Any], expected: str
+) -> None:
+    assert refusal(ValueError, Counting(), train, validation, **arguments) == expected
+
+
+@pytest.mark.parametrize("stopping", [{"target_mse": 1.0}, {"patience": 2}])
+def test_stopping_on_validation_needs_validation(train: Ratings, stopping: dict[str, Any]) -> None:
+    expected = "target_mse and patience need validation ratings, got none"
+    assert refusal(ValueError, Counting(), train, **stopping) == expected
+    assert train.encoder is not None
+    nothing = train.encoder.encode_new([], [], []).ratings
+    assert refusal(ValueError, Counting(), train, nothing, **stopping) == expected
+
+
+def test_a_start_must_fit(train: Ratings) -> None:
+    start = Counting(rank=3).fit(train).model_.parameters
+    shapes = f"[({train.n_users}, 2), ({train.n_items}, 2), ({train.n_users},), ({train.n_items},)]"
+    said = refusal(ValueError, Counting(rank=2), train, initial=start)
+    assert said.startswith(f"initial must have arrays of shapes {shapes} for these ratings and this rank, got [(8, 3)")
+    start.item_bias[0] = np.inf
+    expected = "initial holds numbers that are not finite"
+    assert refusal(ValueError, Counting(rank=3), train, initial=start) == expected
+    said = refusal(TypeError, Counting(), train, initial=np.zeros((3, 3)))
+    assert said == "initial must be Parameters or a FactorModel, got ndarray"
+
+
+def test_a_start_for_other_rows_is_refused(train: Ratings) -> None:
+    # as many rows, but the ids behind them are others or in another order
+    reversed_rows = Ratings.from_arrays(
+        train.encoder.users[train.users][::-1], train.encoder.items[train.items][::-1], train.ratings[::-1]
+    )
+    model = Counting().fit(reversed_rows).model_
+    said = refusal(ValueError, Counting(), train, initial=model)
+    assert said.startswith("initial must be a model of these rows")
+
+
+def test_a_start_with_biases_is_refused_by_a_model_without(train: Ratings) -> None:
+    start = get_backend("numpy", n_jobs=1, rank=2).fit(train, epochs=2).model_.parameters
+    said = refusal(ValueError, Counting(rank=2, bias=False), train, initial=start)
+    assert said == "initial has a mean or biases, which a model with bias=False does not; set them to zero"
+
+
+def test_a_refused_call_keeps_the_model(train: Ratings) -> None:
+    solver = Counting().fit(train)
+    model = solver.model_
+    refusal(ValueError, solver, train, epochs=0)
+    assert solver.model_ is model
+
+
+# ---- a solver as an object ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model_", "history_", "n_epochs_", "status_"])
+def test_fitted_attributes_are_not_there_before(name: str) -> None:
+    with pytest.raises(NotFittedError) as caught:
+        getattr(Counting(), name)
+    assert str(caught.value) == f"no {name}: call fit first"
+
+
+def test_other_attributes_are_missing_as_usual() -> None:
+    with pytest.raises(AttributeError, match="'Counting' object has no attribute 'modle_'") as caught:
+        _ = Counting().modle_
+    assert not isinstance(caught.value, NotFittedError)
+
+
+@pytest.mark.parametrize("remake", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_copies_predict_the_same(train: Ratings, remake: Any) -> None:
+    solver = get_backend("numpy", rank=2, n_jobs=1).fit(train, epochs=2)
+    assert train.encoder is not None
+    ids = train.encoder.users[:3], train.encoder.items[:3]
+    assert np.array_equal(remake(solver).predict(*ids), solver.predict(*ids))
+
+
+def test_repr_names_the_parameters() -> None:
+    assert repr(Counting(rank=7)).startswith("Counting(rank=7, reg=0.1, ")
+
+
+def test_n_jobs_none_means_all_cores_of_this_process() -> None:
+    assert Counting(n_jobs=3).n_threads == 3
+    assert Counting().n_threads >= 1
+
+
+def test_threads_are_given_back(train: Ratings) -> None:
+    torch, numba = pytest.importorskip("torch"), pytest.importorskip("numba")
+    before = torch.get_num_threads(), numba.get_num_threads()
+    for name in ("torch-cpu", "numba-gd"):
+        get_backend(name, rank=3, n_jobs=1, dtype="float64").fit(train, epochs=1)
+    assert (torch.get_num_threads(), numba.get_num_threads()) == before

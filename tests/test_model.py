@@ -1,0 +1,325 @@
+"""The fitted model: predictions for raw ids, recommendations, and a file format that fails in plain words."""
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import in_fresh_process
+from numpy.typing import NDArray
+
+from backends import FactorModel, ModelFileError, Parameters, RatingEncoder, Ratings, RatingsError, UnknownIdError
+
+USERS = ["ann", "ann", "bob", "cid"]
+ITEMS = [10, 20, 10, 30]
+VALUES = [4.0, 2.0, 5.0, 3.0]
+
+
+def model(users: list[Any] | None = None) -> FactorModel:
+    """Three users, three items, rank 1; scores of ann: 3 + 0.5 + c + q."""
+    train = Ratings.from_arrays(USERS if users is None else users, ITEMS, VALUES)
+    parameters = Parameters(
+        mean=3.0,
+        user_bias=np.array([0.5, 0.0, -0.5]),
+        item_bias=np.array([0.25, 0.0, -0.25]),
+        user_factors=np.array([[1.0], [2.0], [-1.0]]),
+        item_factors=np.array([[1.0], [0.0], [3.0]]),
+    )
+    return FactorModel(parameters, train.encoder, (2.0, 5.0), 3.5, train)
+
+
+def without_encoder() -> FactorModel:
+    known = model()
+    train = Ratings([0, 0, 1, 2], [0, 1, 0, 2], VALUES)
+    return FactorModel(known.parameters, None, (2.0, 5.0), 3.5, train)
+
+
+# ---- predict --------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_mean_biases_and_product() -> None:
+    assert model().predict(["ann", "cid"], [30, 10]).tolist() == [3 + 0.5 - 0.25 + 3, 3 - 0.5 + 0.25 - 1]
+
+
+def test_one_id_goes_with_each_of_many() -> None:
+    assert model().predict("ann", [10, 20]).tolist() == [4.75, 3.5]
+    assert model().predict(["ann", "bob"], 10).tolist() == [4.75, 5.25]
+    assert model().predict("ann", 10).shape == (1,)
+    assert model().predict([], []).shape == (0,)
+
+
+def test_ids_must_pair_up() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+        model().predict(["ann", "bob"], [10, 20, 30])
+    assert str(caught.value) == "users and items must pair up, got shapes (2,) and (3,)"
+
+
+def test_unknown_ids_are_counted_and_named() -> None:
+    with pytest.raises(UnknownIdError) as caught:
+        model().predict(["dan", "ann", "dan"], [10, 10, 10])
+    assert str(caught.value) == (
+        "1 unknown user id ('dan'): not in the training ratings. Drop them, or predict with unknown=\"mean\""
+    )
+    with pytest.raises(UnknownIdError) as caught:
+        model().predict("ann", list(range(100, 108)))
+    assert str(caught.value).startswith("8 unknown item ids (100, 101, 102, 103, 104, ...): not in the training")
+
+
+def test_unknown_ids_get_what_is_left_of_the_model() -> None:
+    found = model().predict(["ann", "dan", "ann", "dan"], [10, 10, 99, 99], unknown="mean")
+    assert found.tolist() == [4.75, 3.5 + 0.25, 3.5 + 0.5, 3.5]
+
+
+def test_unknown_must_be_a_known_word() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+        model().predict("ann", 10, unknown="skip")
+    assert str(caught.value) == 'unknown must be "error" or "mean", got \'skip\''
+
+
+def test_clipping_keeps_to_the_range_of_the_training_ratings() -> None:
+    assert model().predict(["bob", "cid"], [30, 30], clip=True).tolist() == [5.0, 2.0]
+
+
+def test_float_ids_are_refused() -> None:
+    with pytest.raises(RatingsError, match="items must be integer or string ids, got float64"):
+        model().predict("ann", [10.0])
+
+
+def test_rows_serve_as_ids_where_there_is_no_encoder() -> None:
+    plain = without_encoder()
+    assert plain.predict([0, 2], [2, 0]).tolist() == model().predict(["ann", "cid"], [30, 10]).tolist()
+    assert [item for item, _ in plain.recommend(0, 1)] == [2]
+    for users in ([-1], [3], ["ann"], [0.5]):
+        with pytest.raises(UnknownIdError, match="1 unknown user id"):
+            plain.predict(users, [0])
+
+
+# ---- recommend ------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_items_come_first_and_seen_ones_not_at_all() -> None:
+    assert model().recommend("ann", 3) == [(30, 6.25)]
+    assert model().recommend("bob", 1) == [(30, 8.75)]
+
+
+def test_seen_items_can_be_included() -> None:
+    assert [item for item, _ in model().recommend("ann", 3, exclude_seen=False)] == [30, 10, 20]
+
+
+def test_no_more_items_come_back_than_there_are() -> None:
+    assert len(model().recommend("ann", 10**6)) == 1
+    assert len(model().recommend("ann", 10**6, exclude_seen=False)) == 3
+
+
+def test_ties_go_to_the_item_that_appeared_first() -> None:
+    flat = model()
+    flat.parameters.item_factors[:], flat.parameters.item_bias[:] = 0, 0
+    assert [item for item, _ in flat.recommend("cid", 2)] == [10, 20]
+
+
+def test_recommended_items_are_the_callers_own_ids() -> None:
+    (best, _) = model().recommend("ann", 1)[0]
+    assert type(best) is int
+
+
+def test_recommending_leaves_predictions_alone() -> None:
+    known = model()
+    before = known.predict("ann", [10, 20, 30])
+    known.recommend("ann", 2)
+    assert np.array_equal(known.predict("ann", [10, 20, 30]), before)
+
+
+def test_unknown_users_get_no_recommendations() -> None:
+    with pytest.raises(UnknownIdError, match=r"1 unknown user id \('dan'\)"):
+        model().recommend("dan")
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, "3"])
+def test_the_number_of_items_is_checked(n: object) -> None:
+    with pytest.raises(ValueError, match="^n must be an integer of at least 1, got |^n must be at least 1, got "):
+        model().recommend("ann", n)
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "kept.model"
+    model().save(path)
+    return path
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Write the saved arrays again with some of them changed; None drops one, a dict updates the JSON header."""
+    with np.load(path) as file:
+        stored: dict[str, NDArray[Any]] = dict(file)
+    for name, value in changes.items():
+        if value is None:
+            del stored[name]
+        elif isinstance(value, dict):
+            merged = json.loads(str(stored[name])) | value
+            stored[name] = np.array(json.dumps({key: v for key, v in merged.items() if v is not None}))
+        else:
+            stored[name] = value
+    with path.open("wb") as file:
+        np.savez(file, **stored)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ModelFileError) as caught:
+        FactorModel.load(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_path_is_taken_as_it_is(saved: Path) -> None:
+    assert [path.name for path in saved.parent.iterdir()] == ["kept.model"]
+
+
+@pytest.mark.parametrize("users", [USERS, [7, 7, -(2**60), 9]], ids=["str", "int"])
+def test_a_fresh_process_predicts_the_same(tmp_path: Path, users: list[Any]) -> None:
+    known = model(users)
+    known.save(tmp_path / "model.npz")
+    code = """
+import json, sys
+from backends import FactorModel
+model = FactorModel.load(sys.argv[1])
+users = json.loads(sys.argv[2])
+recommended = [list(one) for one in model.recommend(users[0], 2)]
+print(json.dumps([model.predict(users, [10, 20, 10, 30]).tolist(), recommended, model.rating_mean, model.rating_range]))
+"""
+    found = json.loads(in_fresh_process(code, str(tmp_path / "model.npz"), json.dumps(users)))
+    recommended = [list(one) for one in known.recommend(users[0], 2)]
+    assert found == [known.predict(users, ITEMS).tolist(), recommended, 3.5, [2.0, 5.0]]
+
+
+def test_a_model_without_encoder_is_saved_too(tmp_path: Path) -> None:
+    without_encoder().save(tmp_path / "model.npz")
+    loaded = FactorModel.load(tmp_path / "model.npz")
+    assert loaded.encoder is None
+    assert loaded.predict([0, 2], [2, 0]).tolist() == without_encoder().predict([0, 2], [2, 0]).tolist()
+
+
+def test_a_loaded_model_can_be_saved_again(saved: Path) -> None:
+    FactorModel.load(saved).save(saved)
+    assert FactorModel.load(saved).recommend("ann") == model().recommend("ann")
+
+
+def test_ids_kept_as_objects_are_saved_without_pickle(tmp_path: Path) -> None:
+    known = model()
+    ids = RatingEncoder(np.array(["ann", "bob", "cid"], object), np.array([10, 20, 30]))
+    FactorModel(known.parameters, ids, (2.0, 5.0), 3.5, known.training).save(tmp_path / "model.npz")
+    assert FactorModel.load(tmp_path / "model.npz").predict("bob", 10).tolist() == [5.25]
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FactorModel.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 not a zip", pickle.dumps({"a": 1})], ids=repr)
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert "is not a saved model, or is damaged" in refusal(tmp_path / "file")
+
+
+def test_a_folder_and_a_plain_array_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "array.npy", np.arange(3))
+    for path in (tmp_path, tmp_path / "array.npy"):
+        assert "is not a saved model, or is damaged" in refusal(path)
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", header=np.array('{"format": "other", "version": 1}'), a=np.arange(3))
+    assert "is not a saved model, or is damaged" in refusal(tmp_path / "other.npz")
+
+
+def test_truncated_files_are_refused(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for share in (0.1, 0.5, 0.9, 0.999):
+        saved.write_bytes(whole[: int(share * len(whole))])
+        assert "is not a saved model, or is damaged" in refusal(saved)
+
+
+def test_a_damaged_byte_is_noticed_or_harmless(saved: Path) -> None:
+    """Every 7th byte in turn: the file is refused as a model file, or the model in it is as it was."""
+    whole = saved.read_bytes()
+    expected = model().predict(["ann", "bob", "cid"], [30, 20, 10])
+    for position in range(0, len(whole), 7):
+        saved.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            loaded = FactorModel.load(saved)
+        except ModelFileError:
+            continue
+        assert np.array_equal(loaded.predict(["ann", "bob", "cid"], [30, 20, 10]), expected), position
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"header": {"version": None}},
+        {"header": {"mean": None}},
+        {"header": {"mean": "three"}},
+        {"header": {"rating_range": [1.0]}},
+        {"header": np.array("[]")},
+        {"header": np.array("{")},
+        {"user_factors": None},
+        {"seen_items": None},
+        {"user_factors": np.zeros((2, 1))},
+        {"item_factors": np.zeros((3, 2))},
+        {"item_factors": np.zeros(3)},
+        {"user_bias": np.array(["a", "b", "c"])},
+        {"user_factors": np.full((3, 1), np.nan)},
+        {"user_ids": np.array(["ann", "bob"])},
+        {"user_ids": np.array(["ann", "ann", "bob"])},
+        {"item_ids": None},
+        {"seen_items": np.array([0, 1, 0, 99])},
+        {"seen_offsets": np.array([0, 2, 3, 99])},
+        {"seen_offsets": np.array([0, 3, 2, 4])},
+    ],
+    ids=repr,
+)
+def test_arrays_that_do_not_make_a_model_are_refused(saved: Path, changes: dict[str, Any]) -> None:
+    rewrite(saved, **changes)
+    assert "is not a saved model, or is damaged" in refusal(saved)
+
+
+def test_a_newer_version_is_refused_with_the_remedy(saved: Path) -> None:
+    rewrite(saved, header={"version": 2})
+    assert refusal(saved) == (
+        f"{saved} has format version 2, this release reads version 1; upgrade factorbench or save the model again"
+    )
+
+
+def test_pickled_content_is_refused_and_never_run(saved: Path) -> None:
+    with zipfile.ZipFile(saved, "a") as archive, archive.open("extra.npy", "w") as member:
+        buffer = io.BytesIO()
+        np.save(buffer, np.array([Bomb()], object), allow_pickle=True)
+        member.write(buffer.getvalue())
+    assert "is not a saved model, or is damaged" in refusal(saved)
+
+
+class Bomb:
+    """Fails the test when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was loaded",)
+
+
+def test_a_failed_save_leaves_the_earlier_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def disk_full(file: Any, **arrays: object) -> None:
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        model().save(saved)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]  # and no half-written one beside it

@@ -1,0 +1,71 @@
+"""Records: written whole, read back, refused with a reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.records import RecordError, cases_table, newest_run, read_records, rounds_table, trace_table, write_record
+from tests.fake_records import fake_record
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    record = fake_record(backend="numpy")
+    path = write_record(tmp_path / "run", record)
+    assert read_records([tmp_path / "run"]) == [record]
+    assert read_records([path]) == [record]
+    assert [p.suffix for p in path.parent.iterdir()] == [".json"]
+
+
+def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
+    record = fake_record(backend="numpy")
+    write_record(tmp_path, record)
+    broken = fake_record(backend="numpy")
+    broken["peak_memory_mb"] = float("nan")  # JSON has no NaN
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_record(tmp_path, broken)
+    assert read_records([tmp_path]) == [record]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a record of factorbench"),
+        ("[]", "is not a record of factorbench"),
+        ('{"a": 1}', "is not a record of factorbench"),
+        ('{"schema": 99}', "has schema version 99, this release reads version 1"),
+        ('{"schema": 1}', "it lacks backend, baselines"),
+    ],
+)
+def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([tmp_path])
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_source(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        read_records([tmp_path / "nowhere"])
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    assert newest_run(tmp_path / "nowhere") is None
+    for name in ("2026-01-01", "2026-01-03", "2026-01-02"):
+        write_record(tmp_path / name, fake_record(backend="numpy"))
+    (tmp_path / "2026-01-09").mkdir()  # a run that has not measured anything yet
+    assert newest_run(tmp_path) == tmp_path / "2026-01-03"
+
+
+def test_tables(tmp_path: Path) -> None:
+    records = [fake_record(backend="numpy"), fake_record(backend="torch-cuda", status="unavailable")]
+    cases = cases_table(records)
+    assert cases["backend"].tolist() == ["numpy", "torch-cuda"]
+    assert cases["rounds"].tolist() == [len(records[0]["rounds"]), 0]
+    assert len(rounds_table(records)) == len(records[0]["rounds"])
+    calibration = records[0]["calibration"]
+    assert calibration is not None
+    assert len(trace_table(records)) == len(calibration["trace"])
+    assert json.loads(cases.to_json())["status"] == {"0": "matched", "1": "unavailable"}

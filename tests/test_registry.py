@@ -1,0 +1,212 @@
+"""The registry: names, what is missing and what mends it, presets, and backends of other packages."""
+
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from helpers import in_fresh_process
+
+from backends import BackendUnavailable, Factorizer, UnknownBackend, get_backend, list_backends, registry
+from backends.registry import _BACKENDS, all_backends, backend_info, unavailable_reason
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call it with a package's name to make it look uninstalled."""
+
+    def hide(package: str) -> None:
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name == package else find_spec(name, *rest)
+        )
+
+    return hide
+
+
+def register(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
+    """Pretend that another package registered these backends."""
+    points = [EntryPoint(name, target, "factorbench.backends") for name, target in targets.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "factorbench.backends" else [])
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_is_alphabetical() -> None:
+    assert list(_BACKENDS) == sorted(_BACKENDS)
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", "torch-cpu", "torch-cuda", "torch-mps", "numpy-als"])
+def test_the_short_names_are_there(name: str) -> None:
+    assert name in _BACKENDS
+
+
+@pytest.mark.parametrize("name", _BACKENDS)
+def test_every_target_exists_and_tells_the_truth(name: str) -> None:
+    info = backend_info(name)
+    for package in info.requires:
+        pytest.importorskip(package)
+    module, _, attribute = info.target.partition(":")
+    factorizer = getattr(importlib.import_module(module), attribute)
+    assert issubclass(factorizer, Factorizer)
+    assert factorizer.steppable == info.steppable
+    if info.same_as:
+        assert info == backend_info(info.same_as)._replace(same_as=info.same_as)
+
+
+def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:
+    with pytest.raises(UnknownBackend) as caught:
+        get_backend("torch-gpu")
+    assert str(caught.value).startswith("no backend is named 'torch-gpu'; did you mean 'torch-cpu'? Known: numba, ")
+    assert str(caught.value).endswith(", ".join(all_backends()))
+    with pytest.raises(UnknownBackend) as caught:
+        get_backend("zzz")
+    assert str(caught.value).startswith("no backend is named 'zzz'. Known: numba, ")
+
+
+# ---- what is missing ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "package"), [("numba-gd", "numba"), ("torch-cpu", "torch"), ("torch-cuda", "torch")])
+def test_a_missing_package_is_named_with_the_command(without: Any, name: str, package: str) -> None:
+    without(package)
+    reason = f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
+    assert unavailable_reason(backend_info(name)) == reason
+    with pytest.raises(BackendUnavailable) as caught:
+        get_backend(name)
+    assert str(caught.value) == f"backend {name!r} is not available here: {reason}"
+
+
+def test_the_list_names_the_reasons(without: Any) -> None:
+    without("torch")
+    table = list_backends()
+    assert table.index.name == "name"
+    assert list(table.index) == sorted(table.index)
+    assert not table.loc["torch-cpu", "available"]
+    assert table.loc["torch-mps", "reason"].startswith("the package torch is not installed; run: pip install")
+    assert table.loc["numpy", "available"]
+    assert table.loc["numpy", "reason"] == ""
+    assert (table["reason"] == "").equals(table["available"])
+    assert table.loc["numba", "same_as"] == "numba-sgd"
+    assert {"algorithm", "device", "steppable", "deterministic", "minimises"} <= set(table.columns)
+
+
+def test_a_build_of_torch_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None, raising=False)
+    assert unavailable_reason(backend_info("torch-cuda")) == (
+        f"this build of torch ({torch.__version__}) has no CUDA; on a machine with an NVIDIA GPU install a CUDA build, "
+        "see https://pytorch.org/get-started/locally"
+    )
+
+
+def test_a_machine_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert unavailable_reason(backend_info("torch-cuda")) == (
+        "torch finds no CUDA device; check the GPU and its driver with: nvidia-smi"
+    )
+    assert unavailable_reason(backend_info("torch-mps")) == (
+        "torch finds no MPS device; it needs an Apple-silicon Mac with macOS 12.3 or later"
+    )
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_the_name_decides_the_device(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(registry, "unavailable_reason", lambda info: "")
+    assert get_backend(f"torch-{device}").device == device
+    assert get_backend(f"torch-{device}", preset="article").device == device
+
+
+def test_a_device_that_contradicts_the_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a run called torch-cuda must not have been one on the CPU
+    pytest.importorskip("torch")
+    monkeypatch.setattr(registry, "unavailable_reason", lambda info: "")
+    with pytest.raises(ValueError, match="device"):
+        get_backend("torch-cuda", device="cpu")
+
+
+def test_a_broken_package_does_not_break_the_list() -> None:
+    """A torch that fails on import (a missing shared library, say) is a reason, not a traceback."""
+    pytest.importorskip("torch")
+    code = """
+import sys
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        from importlib.machinery import ModuleSpec
+        return ModuleSpec(name, self) if name == "torch" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        raise OSError("libtorch.so: cannot open shared object file")
+sys.meta_path.insert(0, Broken())
+from backends import list_backends
+print(list_backends().loc["torch-cuda", "reason"])
+"""
+    assert "cannot open shared object file" in in_fresh_process(code)
+
+
+# ---- parameters and presets -----------------------------------------------------------------------------------------
+
+
+def test_parameters_override_the_preset() -> None:
+    solver = get_backend("numpy", preset="article", learning_rate=0.5)
+    assert (solver.learning_rate, solver.rank, solver.bias) == (0.5, 3, False)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+        get_backend("numpy", preset="paper")
+    assert str(caught.value) == "backend 'numpy' has no preset 'paper'; it has 'article'"
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+        get_backend("numpy-als", preset="article")
+    assert str(caught.value) == "backend 'numpy-als' has no preset 'article'; it has none"
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^NumpyGD has no parameter 'n_factors'; it has rank, reg, "):
+        get_backend("numpy", n_factors=3)
+
+
+def test_each_call_returns_a_new_solver() -> None:
+    assert get_backend("numpy") is not get_backend("numpy")
+
+
+# ---- backends of other packages -------------------------------------------------------------------------------------
+
+
+def test_another_package_registers_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, mine="backends.numpy_als:NumpyALS", aaa="backends.numpy_gd:NumpyGD")
+    assert type(get_backend("mine", rank=2)).__name__ == "NumpyALS"
+    assert list_backends().loc["mine", "available"]
+    assert list(all_backends()) == sorted([*_BACKENDS, "aaa", "mine"])
+    with pytest.raises(UnknownBackend, match="did you mean 'mine'"):
+        get_backend("mien")
+
+
+def test_another_package_cannot_replace_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, numpy="backends.numpy_als:NumpyALS")
+    assert type(get_backend("numpy")).__name__ == "NumpyGD"
+    assert all_backends()["numpy"] == _BACKENDS["numpy"]
+
+
+@pytest.mark.parametrize("target", ["no_such_module:Mine", "backends.numpy_als:NoSuchClass"])
+def test_a_broken_registration_names_its_owner(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    register(monkeypatch, mine=target)
+    with pytest.raises(BackendUnavailable, match="'mine'.*" + target.partition(":")[0]):
+        get_backend("mine")
+    with pytest.raises(UnknownBackend):
+        get_backend("nonsense")  # and the others still work
+    assert type(get_backend("numpy")).__name__ == "NumpyGD"
+
+
+def test_asking_for_names_imports_no_accelerator() -> None:
+    code = "import sys; from backends.registry import all_backends; all_backends(); print('torch' in sys.modules)"
+    assert in_fresh_process(code).strip() == "False"
+    assert sys.modules  # this process has its own

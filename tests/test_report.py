@@ -1,0 +1,312 @@
+"""The report: from records to files, the verdict, escaping, determinism, and what it must not import."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from fake_records import fake_record
+
+from bench.records import Record, write_record
+from bench.report.__main__ import main, write_report
+from bench.report.figures import draw_figures
+from bench.report.ranking import group_cases
+from bench.report.style import style
+from bench.report.verdict import number, sentence
+
+FIGURES = [f"{name}.{kind}" for name in ("convergence", "seconds", "speedup", "accuracy") for kind in ("svg", "png")]
+NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
+EXPLODED = {
+    "epochs": None,
+    "repeats": 1,
+    "rungs": [],
+    "trace": [{"epoch": i, "seconds": i / 10, "validation_mse": 1e300} for i in (0, 1, 2)],
+}
+OTHER_CASE = {"name": "ml-1m-rank=64-seed=1", "dataset": "ml-1m", "rank": 64, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    """Six backends that matched, and one of each other status."""
+    ranked = {"numpy": 4.0, "numba-sgd": 0.05, "numba-gd": 0.4, "numpy-als": 1.5, "torch-cpu": 0.8, "libmf": 0.1}
+    lost = ["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
+    failed: list[Any] = [fake_record(f"lost-{i}", status) for i, status in enumerate(lost)]  # type: ignore[arg-type]
+    return [fake_record(name, seconds=seconds) for name, seconds in ranked.items()] + failed
+
+
+@pytest.fixture(scope="module")
+def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(records, tmp_path_factory.mktemp("report")).parent
+
+
+def verdict(*records: Record) -> str:
+    (case,) = group_cases(list(records))
+    return sentence(case)
+
+
+def all_words(value: Any) -> Any:
+    """Return the value with NASTY in place of each free text."""
+    if isinstance(value, dict):
+        keep = {"status"}
+        return {key: one if key in keep else all_words(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [all_words(one) for one in value]
+    return f"{value} {NASTY}" if isinstance(value, str) else value
+
+
+class Links(HTMLParser):
+    """Collects what a browser would fetch, and the tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "data", "srcset")]
+
+
+def test_writes_every_file_and_nothing_else(report: Path) -> None:
+    assert {path.name for path in report.iterdir()} == {*FIGURES, "index.html", "report.md", "results.csv"}
+    for name in FIGURES:
+        head = (report / name).read_bytes()[:8]
+        assert head.startswith(b"<?xml" if name.endswith("svg") else b"\x89PNG"), name
+    assert len((report / "results.csv").read_text("utf-8").splitlines()) == 13
+    for name in re.findall(r"\]\(([^)]*)\)", (report / "report.md").read_text("utf-8")):
+        assert (report / name).is_file()
+
+
+def test_page_loads_nothing_and_has_no_id_twice(report: Path) -> None:
+    page = Links()
+    page.feed((report / "index.html").read_text("utf-8"))
+    assert not [target for target in page.loads if not target.startswith("#")]
+    assert len(page.ids) == len(set(page.ids))
+    assert {target[1:] for target in page.loads} <= set(page.ids)
+    assert not {"script", "link", "iframe", "img"} & set(page.tags)
+    assert page.tags.count("svg") == 4
+    assert "@import" not in (report / "index.html").read_text("utf-8")
+
+
+def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
+    page = (report / "index.html").read_text("utf-8")
+    assert page.count("<table>") == page.count("<caption><span>") == 4
+    assert len(re.findall(r'<svg [^>]*role="img" aria-label="[^"]+', page)) == 4
+    lines = [line for line in (report / "report.md").read_text("utf-8").splitlines() if line.startswith("|")]
+    assert len({line.count(" | ") for line in lines if " third party " in line or line.startswith("| Rank")}) == 1
+
+
+def test_verdict_names_winner_factors_and_the_lost(records: list[Record]) -> None:
+    text = verdict(*records)
+    assert text.startswith("ml-100k-rank=16-seed=0: numba-sgd is the fastest to the matching validation MSE of 0.8516")
+    assert re.search(r" 2\.0\d \(95 % interval [\d.]+ to [\d.]+\) times as fast as libmf and", text)
+    assert re.search(r" (79|8\d)\.\d \([\d.]+ to [\d.]+\) times as fast as numpy; not matched:", text)
+    for i, status in enumerate(["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]):
+        assert f"lost-{i} ({status}: lost-{i} " in text
+
+
+def test_verdict_claims_nothing_within_noise() -> None:
+    near = [0.052, 0.049, 0.051, 0.050, 0.053]
+    text = verdict(fake_record("a", seconds=near), fake_record("b", seconds=near[::-1]), fake_record("numpy"))
+    assert "no difference can be told between a and b" in text
+    assert "fastest" not in text
+    assert "a is 19" in text and "times as fast as numpy." in text
+
+
+def test_verdict_without_numpy_says_what_it_compares_with() -> None:
+    entries = [fake_record("a", seconds=1), fake_record("b", seconds=2), fake_record("c", seconds=8)]
+    assert "times as fast as c, the slowest that matched, as numpy was not measured." in verdict(*entries)
+    assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
+
+
+def test_verdict_of_one_round_gives_no_interval() -> None:
+    text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
+    assert "in 1.00 s (one round), 3.00 times as fast as numpy; too few rounds to tell this from noise." in text
+
+
+def test_verdict_of_none_and_of_one_matched() -> None:
+    none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
+    assert "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: " in none
+    assert "only numpy reached the matching validation MSE" in verdict(fake_record(), fake_record("b", "timed out"))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [fake_record("numpy", "missed"), fake_record("b", "unavailable")],
+        [fake_record("numpy", "crashed", reason="")],
+        [fake_record(seconds=[1.0]), fake_record("b", seconds=[1.0, 2.0])],
+        [fake_record(rounds=[])],
+        [fake_record(baselines={}), fake_record("b", calibration=None)],
+        [fake_record(), fake_record("b", "diverged", calibration=EXPLODED)],
+        [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None}})],
+    ],
+    ids=[
+        "none matched",
+        "alone and crashed",
+        "one round",
+        "no rounds",
+        "no trace",
+        "exploded",
+        "baseline under the target",
+    ],
+)
+def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
+    for one in entries:
+        for score in one["rounds"]:
+            score["test_mse"] = score["objective"] = None
+    page = write_report(entries, tmp_path).read_text("utf-8")
+    assert all(entry["backend"]["name"] in page for entry in entries)
+
+
+def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
+    ladder = [{"factor": 1.01, "mse": 0.8516, "dropped": "not below the biases alone (0.8500)"}]
+    entries = [fake_record(name, target=None, ladder=ladder) for name in ("numpy", "numba-sgd")]
+    text = verdict(*entries)
+    assert (
+        "no backend is ranked, as the matching rung was dropped (reason: not below the biases alone (0.8500))" in text
+    )
+    assert "not below the biases alone" in write_report(entries, tmp_path).read_text("utf-8")
+
+
+def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
+    entries = [all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))]
+    entries += [all_words(fake_record("lost", "crashed"))]
+    for entry in entries:
+        entry["environment"][NASTY] = entry["baselines"][NASTY] = {"validation_mse": 0.9, "test_mse": None}
+    page = write_report(entries, tmp_path).read_text("utf-8")
+    parsed = Links()
+    parsed.feed(page)
+    assert "script" not in parsed.tags and "<script" not in page and "{{" in page and "49" not in parsed.tags
+    assert not [target for target in parsed.loads if not target.startswith("#")]
+    assert html.escape('<script>alert("1")').replace("&quot;", "&#34;") in page
+    markdown = (tmp_path / "report.md").read_text("utf-8")
+    outside, inside = markdown.split("## To reproduce it")
+    assert "<script" not in outside and r"\| \$x\$ \`b\` &amp; \_i\_" in outside and "\n# h" not in outside
+    assert re.search(r"```sh\npytest.*?\n```\n", inside, flags=re.DOTALL)
+    for path in tmp_path.glob("*.svg"):
+        assert re.fullmatch(r"[a-z]+\.svg", path.name)
+        assert not re.search(rb"script|<!--|evil", path.read_bytes())
+        ElementTree.parse(path)
+
+
+def test_same_records_give_the_same_bytes(records: list[Record], report: Path, tmp_path: Path) -> None:
+    write_report(records, tmp_path)
+    for path in report.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
+    both = [fake_record(), fake_record("b"), fake_record(case=OTHER_CASE), fake_record("b", case=OTHER_CASE)]
+    (tmp_path / "seconds--gone.svg").touch()
+    (tmp_path / "seconds-mine.svg").touch()
+    page = write_report(both, tmp_path).read_text("utf-8")
+    assert page.count("<h2 id=") == 3 and page.count('class="verdict"') == 2
+    slugs = ("ml-100k-rank-16-seed-0", "ml-1m-rank-64-seed-1")
+    expected = {f"{name[:-4]}--{slug}{name[-4:]}" for name in FIGURES for slug in slugs}
+    expected |= {"index.html", "report.md", "results.csv", "seconds-mine.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+def test_newest_record_of_a_backend_is_shown_and_the_rest_counted() -> None:
+    old, new = fake_record(seconds=9), fake_record(seconds=3, created="2026-01-01T00:00:00Z")
+    (case,) = group_cases([new, old])
+    assert case.superseded == 1
+    assert 2.9 < case.ranked[0].median < 3.1
+
+
+def test_a_different_target_makes_another_case() -> None:
+    other = fake_record("b", target={"factor": 1.01, "mse": 0.9, "dropped": ""})
+    assert [case.title for case in group_cases([fake_record(), other])] == [
+        "ml-100k-rank=16-seed=0",
+        "ml-100k-rank=16-seed=0 (2)",
+    ]
+
+
+def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
+    names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
+    assert len({style(name) for name in names}) == len(names)
+    assert style("a stranger") == style("a stranger")
+    assert style("numba") == style("numba-sgd")
+
+
+def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
+    pools = {"pools": [{"api": "openmp", "num_threads": 2}], "import_seconds": 0.12345, "cpu": "X"}
+    both = [fake_record(environment=pools), fake_record("b", environment=pools | {"import_seconds": 1.5})]
+    write_report([*both, fake_record("c", "crashed", environment={"cpu": "X"})], tmp_path)
+    text = (tmp_path / "report.md").read_text("utf-8").split("## Environment")[1]
+    assert "| cpu | X |" in text and "| pools | api openmp, num threads 2 |" in text
+    assert "| Backend | Case | import seconds |" in text
+    assert "| numpy | ml-100k-rank=16-seed=0 | 0.123 |" in text and "| c |" not in text
+
+
+def test_figures_say_in_words_what_they_show(records: list[Record]) -> None:
+    (case,) = group_cases(records)
+    alts = {picture.stem: picture.alt for picture in draw_figures(case)}
+    assert alts["seconds"].startswith("Median seconds: numba-sgd 0.0504 s; libmf 0.101 s;")
+    assert "Not matched: lost-2, lost-1," in alts["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.05237, "0.0524"), (9.999, "10.0"), (80.81, "80.8"), (4230.4, "4,230"), (None, "\N{EN DASH}"), (0, "0")],
+)
+def test_numbers_have_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_command_prints_verdict_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    write_record(run, fake_record("numpy", seconds=2))
+    path = write_record(run, fake_record("numba-sgd", seconds=1))
+    assert main(["--input", str(run), "--output", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "numba-sgd is the fastest" in lines[0]
+    assert lines[1] == str(tmp_path / "out" / "index.html")
+    assert main(["--input", str(path), "--input", str(run / "absent")]) == 2
+    assert capsys.readouterr().err == f"error: there is no {run / 'absent'}\n"
+
+
+def test_command_takes_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run, name in (("2025-01-01", "old"), ("2025-01-02", "new")):
+        write_record(tmp_path / "reports/runs" / run, fake_record(name))
+    assert main([]) == 0
+    page = (tmp_path / "reports/latest/index.html").read_text("utf-8")
+    assert "only new reached" in page
+
+
+def test_command_without_records_says_how_to_make_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "There are no records in reports/runs; make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
+    )
+    assert main(["--input", str(tmp_path)]) == 1
+    assert not (tmp_path / "reports").exists()
+
+
+def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text('{"schema": 99}')
+    assert main(["--input", str(tmp_path)]) == 2
+    assert "has schema version 99, this release reads version" in capsys.readouterr().err
+
+
+def test_report_imports_no_solver() -> None:
+    code = (
+        "import sys, bench.report.__main__\n"
+        "print([name for name in ('backends', 'torch', 'numba', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,181 @@
+"""The runner against backends that misbehave: each becomes a record with the right verdict, and the run goes on."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import list_backends
+from bench.cases import Case, build_case
+from bench.datasets import Dataset, anime_twin, random_split
+from bench.records import Record
+from bench.runner import Limits, Measurement
+
+ROOT = Path(__file__).parent.parent
+LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    raw = anime_twin(0.01, seed=0).without_duplicates()
+    yield build_case(Dataset("small twin", raw, random_split(len(raw.ratings), 0), None, 0), rank=4, seed=0, reg=0.14)
+    patch.undo()
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the planted backends as another package would: by an entry point on the path."""
+    info = tmp_path / "planted-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n", "utf-8")
+    names = ("Talks", "Raises", "Exits", "IsKilled", "Hangs", "EatsMemory", "Explodes", "Stalls", "Flatters")
+    lines = [f"{name.lower()} = tests.planted.backends:{name}" for name in names]
+    (info / "entry_points.txt").write_text("[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def measure(case: Case, name: str, limits: Limits = LIMITS, rounds: int = 2, dtype: str = "float64") -> Record:
+    row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
+    with Measurement(case, row, run="r", command="c", dtype=dtype, threads=1, limits=limits) as measurement:
+        measurement.calibrate()
+        for _ in range(rounds if measurement.wanted_rounds() else 0):
+            measurement.time_round()
+        return measurement.record()
+
+
+def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
+    record = measure(case, "numpy-als")
+    assert record["status"] == "matched"
+    assert record["reason"] == ""
+    calibration, target = record["calibration"], record["target"]
+    assert calibration is not None
+    assert target is not None
+    epochs = calibration["epochs"]
+    at = {point["epoch"]: point["validation_mse"] for point in calibration["trace"]}
+    assert epochs is not None
+    # The first epoch at or under the target, and no earlier one.
+    assert at[epochs] <= target["mse"]
+    assert all(at[epoch] > target["mse"] for epoch in range(1, epochs))
+    # A timed fit of as many epochs ends in the same model.
+    assert [one["validation_mse"] for one in record["rounds"]] == pytest.approx([at[epochs]] * 2, rel=1e-9)
+    assert all(0 < one["prepare_seconds"] < one["seconds"] for one in record["rounds"])
+    assert record["peak_memory_mb"] is not None
+    assert record["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
+    assert all(pool["num_threads"] == 1 for pool in record["environment"]["thread_pools"])
+
+
+def test_the_objective_is_within_half_a_percent_of_the_reference_at_the_end(case: Case) -> None:
+    record = measure(case, "numpy-als")
+    objective = record["rounds"][0]["objective"]
+    assert objective is not None
+    assert objective >= case.reference["objective"] * 0.995
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("talks", "matched", ""),
+        ("raises", "crashed", "RuntimeError: the matrix is <singular>"),
+        ("exits", "crashed", "the worker died by exit status 3: fatal: assertion failed"),
+        ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
+        ("eatsmemory", "out of memory", "MemoryError: cannot allocate"),
+        ("explodes", "diverged", "its loss exploded after 0 epochs"),
+        ("stalls", "missed", "its best validation MSE was"),
+        ("flatters", "missed", "its best validation MSE was"),
+    ],
+)
+def test_the_verdict_on_a_planted_fault(case: Case, name: str, status: str, reason: str) -> None:
+    record = measure(case, name)
+    assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
+    assert bool(record["rounds"]) == (status == "matched")
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_hang_is_ended_and_its_process_is_gone(case: Case) -> None:
+    record = measure(case, "hangs", Limits(timeout=3))
+    assert (record["status"], record["reason"]) == ("timed out", "calibrate took longer than 3 s")
+    alive = subprocess.run(["pgrep", "-f", "bench.worker", "-P", str(os.getpid())], capture_output=True, text=True)
+    assert alive.stdout == ""
+
+
+def test_an_unavailable_backend_is_a_record(case: Case) -> None:
+    row = {"name": "nowhere", **list_backends().loc["numpy"].to_dict(), "available": False, "reason": "no such device"}
+    with Measurement(case, row, run="r", command="c") as measurement:
+        assert measurement.calibrate() is None
+        assert measurement.wanted_rounds() == 0
+        record = measurement.record()
+    assert (record["status"], record["reason"]) == ("unavailable", "no such device")
+
+
+def test_a_case_without_a_target_is_not_measured(case: Case) -> None:
+    hopeless = Case(
+        case.data,
+        case.objective,
+        case.facts,
+        case.baselines,
+        case.reference,
+        [{"factor": 1.01, "mse": 1.0, "dropped": "not below the biases alone"}],
+        None,
+    )
+    record = measure(hopeless, "numpy")
+    assert record["status"] == "missed"
+    assert "no target is left on this data" in record["reason"]
+
+
+def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
+    with Measurement(case, row, run="r", command="c", dtype="float64", threads=1, limits=LIMITS) as measurement:
+        measurement.calibrate()
+        assert measurement.calibration is not None
+        measurement.calibration["epochs"] = 1  # too few
+        measurement.time_round()
+        record = measurement.record()
+    assert record["status"] == "missed"
+    assert record["reason"].startswith("1 of 1 timed rounds missed; MSE up to")
+
+
+def test_references_are_remembered_by_content(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import reference
+
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
+    calls: list[str] = []
+    options = {"rank": 2, "reg": 0.2, "key": case.data.hash}
+    first = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
+    assert calls
+    calls.clear()
+    again = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
+    assert again == first
+    assert not calls
+
+
+def test_the_kept_reference_of_the_quick_data_can_be_computed_again() -> None:
+    import json
+
+    from backends import Objective
+    from bench.cases import encode
+    from bench.datasets import load_dataset
+    from bench.reference import _KEPT, compute_reference
+
+    data = encode(load_dataset("twin", scale=0.02))
+    kept = json.loads(_KEPT.read_text("utf-8")).get(f"{data.hash} rank=16 reg=best")
+    if kept is None:
+        pytest.skip(f"numpy {np.__version__} draws another twin than the kept references belong to")
+    again = compute_reference(data.train, data.validation, data.test, Objective(16, kept["reg"]), lambda text: None)
+    for name, value in kept["reference"].items():
+        assert again[name] == pytest.approx(value, rel=1e-3), name  # type: ignore[literal-required]
+
+
+def test_bench_reports_no_module_twice() -> None:
+    """The worker imports no plotting or testing library: they would count as memory and start-up time."""
+    code = "import sys, bench.worker; print([m for m in ('matplotlib', 'pytest', 'jinja2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
