@@ -7,6 +7,7 @@
 (1,)
 """
 
+from ._interrupt import checkpoint
 from .errors import (
     BackendUnavailable,
     DivergenceWarning,
@@ -16,7 +17,7 @@ from .errors import (
     UnknownBackend,
     UnknownIdError,
 )
-from .factorizer import EpochRecord, Factorizer, Progress
+from .factorizer import EpochRecord, Factorizer, Progress, State
 from .model import FactorModel, Recommendation
 from .objective import Objective, Parameters, initial_model
 from .ratings import EncodedRatings, RatingEncoder, Ratings
@@ -38,8 +39,10 @@ __all__ = [
     "Ratings",
     "RatingsError",
     "Recommendation",
+    "State",
     "UnknownBackend",
     "UnknownIdError",
+    "checkpoint",
     "get_backend",
     "initial_model",
     "list_backends",

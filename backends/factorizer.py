@@ -16,16 +16,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import check_choice, check_count, check_number
+from ._interrupt import delayed_interrupt
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
-from .objective import Init, Objective, Parameters, RegScaling, initial_model, mean_squared_error
-from .ratings import Ratings
+from .objective import Float, Init, Objective, Parameters, RegScaling, initial_model, mean_squared_error
+from .ratings import RatingEncoder, Ratings
 
 Status = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
 
@@ -43,16 +45,36 @@ class EpochRecord(NamedTuple):
     validation_mse: float
 
 
+@dataclass(kw_only=True)
+class State:
+    """What a solver keeps during a fit; backends add their arrays.
+
+    ``epochs`` counts the whole epochs done; a backend raises it as an epoch takes effect.
+    """
+
+    epochs: int = 0
+
+
 @dataclass
 class Progress:
     """What a callback gets after an epoch."""
 
     record: EpochRecord
-    _model: Callable[[], FactorModel]
+    _model: Callable[[], FactorModel] | None
 
     @cached_property
     def model(self) -> FactorModel:
-        """The model at this epoch, copied to the host when first asked for."""
+        """The model at this epoch, copied to the host when first asked for, which must be in the callback.
+
+        Raises
+        ------
+        RuntimeError
+            When training has gone on since.
+        """
+        if self._model is None:
+            raise RuntimeError(
+                f"the model of epoch {self.record.epoch} is gone: read progress.model inside the callback to keep it"
+            )
         return self._model()
 
 
@@ -103,19 +125,26 @@ class Factorizer(ABC):
     # ---- what a backend supplies ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters) -> State:
         """Return the solver's state at ``initial``, from unsorted ratings. Neither argument may be changed."""
 
     @abstractmethod
     def step(self, state: Any, n_epochs: int) -> float:
         """Train ``n_epochs`` more epochs; return a training MSE seen on the way (NaN or infinity: diverged).
 
-        An epoch takes effect at its end or not at all, so that an exception (Ctrl-C) leaves the last whole epoch.
+        An epoch takes effect at its end, and with it ``state.epochs`` rises. A Ctrl-C waits until the step is over,
+        so a step that can take longer than half a second calls `checkpoint` now and then, wherever the parameters are
+        those of the last whole epoch.
         """
 
     @abstractmethod
     def parameters(self, state: Any) -> Parameters:
         """Return a copy of the parameters on the host."""
+
+    def targets(self, train: Ratings, initial: Parameters) -> Float:
+        """Return r - m of each training rating in the solver's precision, subtracted in float64, shape (n,)."""
+        targets: Float = np.subtract(train.ratings, initial.mean, dtype=np.float64).astype(self.dtype)
+        return targets
 
     def synchronize(self, state: Any) -> None:  # noqa: B027  # a hook: nothing to wait for on a CPU
         """Wait until the device has done all work asked of it."""
@@ -167,7 +196,7 @@ class Factorizer(ABC):
         callback
             Called with a `Progress` after each epoch, outside the clock; a true result stops the fit.
         seed
-            Seed of the initial model and of whatever else is random.
+            Seed of the initial model.
         initial
             Parameters to start from in place of random ones; copied.
         target_mse
@@ -177,8 +206,8 @@ class Factorizer(ABC):
         max_seconds
             Stop after the epoch in which this much training time has passed.
         evaluate
-            Whether ``history_`` gets the objective and both MSE after each epoch. One evaluation costs about as much as
-            an epoch of a slow solver; without it those columns are NaN.
+            Whether ``history_`` gets the objective and both MSE after each epoch, which costs about as much as an epoch
+            of a slow solver; without it they are NaN (but the validation MSE, where a stopping rule needs it).
 
         Returns
         -------
@@ -195,52 +224,50 @@ class Factorizer(ABC):
             When the loss became non-finite or exploded; ``status_`` is then "diverged" and there is no ``model_``.
         """
         epochs = self.epochs if epochs is None else epochs
-        self._check(train, validation, epochs, target_mse, patience)
+        stopping = _Stopping(callback, target_mse, patience, max_seconds)
+        self._check(train, validation, epochs, seed, stopping)
         start = self._start(train, seed, initial)
         self.__dict__.pop("model_", None)
         self.history_: list[EpochRecord] = []
-        self.n_epochs_, self.status_ = 0, "epochs"
-        limit = _EXPLODED * float(np.mean(np.square(train.ratings, dtype=np.float64)))
-        watched = evaluate or callback is not None or target_mse is not None or patience is not None or max_seconds
-        stride = 1 if self.steppable or watched else epochs
-        seconds, state = 0.0, None
-        best, best_epoch = math.inf, 0
+        self.n_epochs_ = 0
+        self.status_: Status = "epochs"
+        limit = _EXPLODED * (float(np.mean(np.square(train.ratings, dtype=np.float64))) + _size(start))
+        stride = 1 if self.steppable or evaluate or stopping.watches else epochs
+        seconds, state = 0.0, cast("State | None", None)
         with self.threads():
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start)
                 self.prepare_seconds_ = time.perf_counter() - clock
-                while self.n_epochs_ < epochs:
-                    loss = self.step(state, stride)
-                    self.synchronize(state)
+                while state.epochs < epochs:
+                    with delayed_interrupt():  # an epoch happens and is counted, or neither; see `checkpoint`
+                        loss = self.step(state, stride)
+                        self.synchronize(state)
                     seconds += time.perf_counter() - clock
-                    self.n_epochs_ += stride
+                    if state.epochs <= self.n_epochs_:
+                        raise RuntimeError(
+                            f"{type(self).__name__}.step must raise state.epochs by the epochs it trained"
+                        )
+                    self.n_epochs_ = state.epochs
                     if not loss <= limit:
                         return self._diverged(loss)
-                    record = self._record(state, train, validation, seconds, evaluate, target_mse, patience)
+                    record = self._record(state, train, validation, seconds, evaluate, stopping.scores)
                     self.history_.append(record)
-                    if record.validation_mse < best:
-                        best, best_epoch = record.validation_mse, record.epoch
-                    if callback is not None and callback(Progress(record, lambda: self._model(state, train))):
-                        self.status_ = "callback"
-                    elif target_mse is not None and record.validation_mse <= target_mse:
-                        self.status_ = "target"
-                    elif patience is not None and record.epoch - best_epoch >= patience:
-                        self.status_ = "patience"
-                    elif max_seconds is not None and seconds >= max_seconds:
-                        self.status_ = "time"
-                    if self.status_ != "epochs":
+                    reason = stopping.reason(Progress(record, partial(self._model, state, train)))
+                    if reason:
+                        self.status_ = reason
                         break
                     clock = time.perf_counter()
             except KeyboardInterrupt:
                 if state is None:  # nothing was trained yet: there is no model to leave behind
                     raise
-                self.status_ = "interrupted"
-            model = self._model(state, train)
-        if not model.parameters.is_finite():
-            return self._diverged(math.nan)
-        self.model_ = model
-        return self
+                self.status_, self.n_epochs_ = "interrupted", state.epochs
+            with delayed_interrupt():
+                model = self._model(state, train)
+                exploded = _exploded(model.parameters, train, limit)
+                if not exploded:
+                    self.model_ = model
+        return self._diverged(exploded) if exploded else self
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
@@ -284,19 +311,13 @@ class Factorizer(ABC):
     def check_params(self) -> None:
         """Raise ValueError naming the hyper-parameter that is wrong; backends extend it."""
         _ = self.objective  # checks its own four
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f'dtype must be "float32" or "float64", got {self.dtype!r}')
-        if self.n_jobs is not None and not (isinstance(self.n_jobs, int) and self.n_jobs >= 1):
-            raise ValueError(f"n_jobs must be None or an integer of at least 1, got {self.n_jobs!r}")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("init", self.init, get_args(Init))
+        check_count("epochs", self.epochs)
+        check_number("init_scale", self.init_scale, positive=True)
+        check_count("n_jobs", self.n_jobs, optional=True)
 
-    def _check(
-        self,
-        train: Ratings,
-        validation: Ratings | None,
-        epochs: int,
-        target_mse: float | None,
-        patience: int | None,
-    ) -> None:
+    def _check(self, train: Ratings, validation: Ratings | None, epochs: int, seed: int, stopping: _Stopping) -> None:
         self.check_params()
         for name, value in (("train", train), ("validation", validation)):
             if not isinstance(value, Ratings) and not (name == "validation" and value is None):
@@ -314,17 +335,21 @@ class Factorizer(ABC):
                     f"{'the same' if validation.encoder is train.encoder else 'another'} encoder; "
                     "use train.encoder.encode_new"
                 )
-        if not (isinstance(epochs, int | np.integer) and epochs >= 1):
-            raise ValueError(f"epochs must be an integer of at least 1, got {epochs!r}")
-        if (target_mse is not None or patience is not None) and not validation:
-            raise ValueError("target_mse and patience need validation ratings, got none")
+        check_count("epochs", epochs)
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        stopping.check(validation)
 
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
         if initial is None:
             drawn = initial_model(self.objective, train, seed, self.init, self.init_scale)
             return drawn.astype(self.dtype)
+        if not isinstance(initial, Parameters | FactorModel):
+            raise TypeError(f"initial must be Parameters or a FactorModel, got {type(initial).__name__}")
         given = initial.parameters if isinstance(initial, FactorModel) else initial
+        if isinstance(initial, FactorModel) and not _same_rows(initial.encoder, train.encoder):
+            raise ValueError("initial must be a model of these rows: it was fitted on other ids, or in another order")
         shapes = [
             given.user_factors.shape,
             given.item_factors.shape,
@@ -338,26 +363,21 @@ class Factorizer(ABC):
             )
         if not given.is_finite():
             raise ValueError("initial holds numbers that are not finite")
+        if not self.bias and (given.mean or given.user_bias.any() or given.item_bias.any()):
+            raise ValueError("initial has a mean or biases, which a model with bias=False does not; set them to zero")
         return given.astype(self.dtype)
 
     def _record(
-        self,
-        state: Any,
-        train: Ratings,
-        validation: Ratings | None,
-        seconds: float,
-        evaluate: bool,
-        target_mse: float | None,
-        patience: int | None,
+        self, state: State, train: Ratings, validation: Ratings | None, seconds: float, evaluate: bool, score: bool
     ) -> EpochRecord:
         objective = train_mse = validation_mse = math.nan
-        if evaluate or target_mse is not None or patience is not None:
+        if evaluate or score:
             parameters = self.parameters(state)
             if evaluate:
                 objective, train_mse = self.objective.value_and_mse(parameters, train)
             if validation is not None:
                 validation_mse = mean_squared_error(parameters, validation)
-        return EpochRecord(self.n_epochs_, seconds, objective, train_mse, validation_mse)
+        return EpochRecord(state.epochs, seconds, objective, train_mse, validation_mse)
 
     def _model(self, state: Any, train: Ratings) -> FactorModel:
         values = train.ratings
@@ -378,3 +398,79 @@ class Factorizer(ABC):
             stacklevel=3,
         )
         return self
+
+
+@dataclass
+class _Stopping:
+    """What can end a fit before its last epoch."""
+
+    callback: Callable[[Progress], object] | None
+    target_mse: float | None
+    patience: int | None
+    max_seconds: float | None
+    best: float = math.inf
+    best_epoch: int = 0
+
+    @property
+    def scores(self) -> bool:
+        """Whether every epoch must be scored on the validation set."""
+        return self.target_mse is not None or self.patience is not None
+
+    @property
+    def watches(self) -> bool:
+        """Whether every epoch must be looked at."""
+        return any(w is not None for w in (self.callback, self.target_mse, self.patience, self.max_seconds))
+
+    def check(self, validation: Ratings | None) -> None:
+        """Raise ValueError naming what is wrong."""
+        if self.patience is not None:
+            check_count("patience", self.patience)
+        for name in ("target_mse", "max_seconds"):
+            if getattr(self, name) not in (None, math.inf):
+                check_number(name, getattr(self, name))
+        if self.scores and not validation:
+            raise ValueError("target_mse and patience need validation ratings, got none")
+
+    def reason(self, progress: Progress) -> Status | None:
+        """Return why to stop after this epoch, None to go on."""
+        record = progress.record
+        if record.validation_mse < self.best:
+            self.best, self.best_epoch = record.validation_mse, record.epoch
+        stop = self.callback is not None and self.callback(progress)
+        progress._model = None  # from here on the solver's parameters are another epoch's
+        if stop:
+            return "callback"
+        if self.target_mse is not None and record.validation_mse <= self.target_mse:
+            return "target"
+        if self.patience is not None and record.epoch - self.best_epoch >= self.patience:
+            return "patience"
+        if self.max_seconds is not None and record.seconds >= self.max_seconds:
+            return "time"
+        return None
+
+
+def _same_rows(one: RatingEncoder | None, other: RatingEncoder | None) -> bool:
+    if one is None or other is None or one is other:
+        return one is other
+    return np.array_equal(one.users, other.users) and np.array_equal(one.items, other.items)
+
+
+def _size(x: Parameters) -> float:
+    """Return a rough mean square of the predictions, from the rows alone: cheap, and never far too small."""
+    factors = [float(np.mean(np.einsum("nk,nk->n", f, f, dtype=np.float64))) for f in (x.user_factors, x.item_factors)]
+    biases = sum(float(np.mean(np.square(b, dtype=np.float64))) for b in (x.user_bias, x.item_bias))
+    return x.mean**2 + biases + factors[0] * factors[1]
+
+
+def _exploded(x: Parameters, train: Ratings, limit: float) -> float:
+    """Return the training MSE of a model that is worthless (NaN: not finite), 0 for any other.
+
+    The last epoch's loss is only known to a further pass over the ratings, which is made only where the size of the
+    parameters gives reason to.
+    """
+    if not x.is_finite():
+        return math.nan
+    if _size(x) <= limit:
+        return 0.0
+    mse = mean_squared_error(x, train)
+    return 0.0 if mse <= limit else mse

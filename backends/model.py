@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import check_count
 from .errors import ModelFileError
 from .objective import Parameters
 from .ratings import RatingEncoder, Ratings, known_rows
@@ -37,6 +38,17 @@ class SeenItems(NamedTuple):
         order = np.argsort(ratings.users, kind="stable")
         offsets = np.concatenate(([0], np.cumsum(ratings.user_counts()))).astype(np.int64)
         return cls(offsets, ratings.items[order])
+
+    def check(self, n_users: int, n_items: int) -> None:
+        """Raise ValueError unless these are offsets and items of so many rows."""
+        offsets, items = self
+        shape_fits = (
+            offsets.shape == (n_users + 1,) and items.ndim == 1 and offsets.dtype.kind == items.dtype.kind == "i"
+        )
+        if not (shape_fits and offsets[0] == 0 and offsets[-1] == len(items) and (np.diff(offsets) >= 0).all()):
+            raise ValueError("its lists of seen items do not fit its users")
+        if len(items) and not (items.min() >= 0 and items.max() < n_items):
+            raise ValueError("its lists of seen items name items that it does not have")
 
 
 @dataclass(eq=False)
@@ -130,8 +142,7 @@ class FactorModel:
         UnknownIdError
             For a user who was not in training.
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n!r}")
+        check_count("n", n)
         row = int(known_rows(self._user_rows(np.asarray([user])), [user], "user")[0])
         scores = self.parameters.predict(np.full(self.n_items, row), np.arange(self.n_items))
         if exclude_seen:
@@ -147,7 +158,7 @@ class FactorModel:
         """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
         seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
         header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
-        header |= {"rating_range": self.rating_range, "rating_mean": self.rating_mean}
+        header |= {"ids": self.encoder is not None, "rating_range": self.rating_range, "rating_mean": self.rating_mean}
         arrays: dict[str, Any] = {
             **self.parameters.arrays(),
             "seen_offsets": seen.offsets,
@@ -155,10 +166,14 @@ class FactorModel:
         }
         if self.encoder is not None:
             arrays |= {"user_ids": self.encoder.users, "item_ids": self.encoder.items}
-        partial = f"{os.fspath(path)}.part"
-        with open(partial, "wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)
-        os.replace(partial, path)
+        partial = Path(f"{os.fspath(path)}.part")
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, header=np.array(json.dumps(header)), **arrays)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FactorModel:
@@ -172,52 +187,38 @@ class FactorModel:
             For a file that is not a model, is damaged, or has a version this release does not read.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
             header = json.loads(str(stored.pop("header")))
             if header["format"] != _FORMAT:
-                raise KeyError("format")
+                raise ValueError("it has another format")
+            if int(header["version"]) == _VERSION:
+                return cls._from_stored(header, stored)
         except FileNotFoundError:
             raise
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except Exception as error:  # zip, zlib, npy and JSON readers each have their own for a damaged file
             raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
-        if header["version"] != _VERSION:
-            raise ModelFileError(
-                f"{os.fspath(path)} has format version {header['version']}, this release reads version {_VERSION}; "
-                "upgrade factorbench or save the model again"
-            )
-        try:
-            return cls._from_stored(header, stored)
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
+        raise ModelFileError(
+            f"{os.fspath(path)} has format version {header['version']}, this release reads version {_VERSION}; "
+            "upgrade factorbench or save the model again"
+        )
 
     @classmethod
     def _from_stored(cls, header: dict[str, Any], stored: dict[str, NDArray[Any]]) -> FactorModel:
+        """Make the model of a file's content; an error of any kind when the parts do not make one."""
         names = ("user_bias", "item_bias", "user_factors", "item_factors")
         parameters = Parameters(float(header["mean"]), **{name: stored[name] for name in names})
-        n_users, n_items = len(parameters.user_factors), len(parameters.item_factors)
+        (n_users, rank), n_items = parameters.user_factors.shape, len(parameters.item_factors)
+        shapes = [stored[name].shape for name in names]
+        if shapes != [(n_users,), (n_items,), (n_users, rank), (n_items, rank)] or not parameters.is_finite():
+            raise ValueError("its arrays do not fit each other, or hold numbers that are not finite")
         seen = SeenItems(stored["seen_offsets"], stored["seen_items"])
-        sizes = (
-            len(parameters.user_bias),
-            len(parameters.item_bias),
-            parameters.item_factors.shape[1],
-            len(seen.offsets),
-        )
-        if sizes != (n_users, n_items, parameters.rank, n_users + 1):
-            raise ValueError("its arrays do not fit each other")
-        encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if "user_ids" in stored else None
+        seen.check(n_users, n_items)
+        encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if header["ids"] else None
         if encoder is not None and encoder.shape != (n_users, n_items):
             raise ValueError("its ids do not fit its factors")
-        low, high = header["rating_range"]
-        return cls(parameters, encoder, (float(low), float(high)), float(header["rating_mean"]), seen)
+        low, high = (float(bound) for bound in header["rating_range"])
+        return cls(parameters, encoder, (low, high), float(header["rating_mean"]), seen)
 
     def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
         return self.encoder.user_rows(users) if self.encoder else _rows_in_range(users, self.n_users)

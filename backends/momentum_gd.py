@@ -8,20 +8,24 @@ s v, with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The 
 ``row_scaling`` N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi
 preconditioner, in which a row moves by its mean residual gradient over its mean curvature.
 
-The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): when J rose, go back to the point
-before, forget the momentum and shrink the step; while J falls, let the step grow slowly.
+The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): a step after which J is higher
+is not taken; the momentum is forgotten and the step shrunk. While J falls, the step grows slowly. An iteration is one
+sweep over the ratings, at the point that it steps to; the first needs one more, and so does the one after a step not
+taken.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .factorizer import Factorizer
+from ._checks import check_number
+from ._interrupt import checkpoint
+from .factorizer import Factorizer, State
 from .objective import Float
 from .ratings import Ratings
 
@@ -32,7 +36,7 @@ _RISE = 1e-6  # relative rise of J that counts; above the rounding of float32 su
 
 
 @dataclass(kw_only=True)
-class DescentState:
+class DescentState(State):
     """A point, the velocity, and where the safeguard stands. An engine adds its arrays and the methods below.
 
     Weights are the w of the objective, scales the s of the module's docstring before curvature; a shape (n_rows,) each.
@@ -46,13 +50,14 @@ class DescentState:
     item_scale: Float
     n_ratings: int
     learning_rate: float
-    objective: float = math.inf  # J at the last accepted point
+    objective: float = math.nan  # J at the current point, NaN until it is measured
     train_mse: float = math.nan
-    accepted: int = field(default=0)  # accepted iterations since the momentum was last forgotten
+    accepted: int = 0  # iterations since the momentum was last forgotten
+    has_gradient: bool = False  # whether the gradient kept is that of the current point
 
     @abstractmethod
-    def sweep(self) -> tuple[float, float]:
-        """Compute the gradient of J at the current point and keep it.
+    def sweep(self, at_trial: bool) -> tuple[float, float]:
+        """Compute the gradient of J at the current or the trial point and keep it.
 
         Returns
         -------
@@ -66,11 +71,11 @@ class DescentState:
 
     @abstractmethod
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
-        """Set v = momentum v + gain g and x = x - rate s v for every row, keeping the old x; whole or not at all."""
+        """Set v = momentum v + gain g, and the trial point to x - rate s v for every row; the current point stays."""
 
     @abstractmethod
-    def rewind(self) -> None:
-        """Go back to the point before the last `move`."""
+    def accept(self) -> None:
+        """Make the trial point the current one."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,14 @@ class MomentumGD(Factorizer):
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
         super().check_params()
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate!r}")
+        check_number("learning_rate", self.learning_rate, positive=True)
         for name in ("momentum", "dampening"):
-            if not 0 <= getattr(self, name) < 1:
+            check_number(name, getattr(self, name))
+            if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}")
 
     def step(self, state: DescentState, n_epochs: int) -> float:
-        """Make ``n_epochs`` iterations; return the training MSE at the point before the last."""
+        """Make ``n_epochs`` iterations; return the training MSE at the point reached."""
         for _ in range(n_epochs):
             self._iterate(state)
         return state.train_mse
@@ -156,21 +161,31 @@ class MomentumGD(Factorizer):
         }
 
     def _iterate(self, state: DescentState) -> None:
-        squared_error, penalty = state.sweep()
-        train_mse = squared_error / state.n_ratings
-        objective = train_mse + self.reg * penalty / state.n_ratings
-        if self.safeguard and not objective <= state.objective * (1 + _RISE) and math.isfinite(state.objective):
-            state.rewind()
-            state.learning_rate *= _SHRINK if state.accepted > 1 else _SHRINK_PLAIN
-            state.accepted = 0
-            return
-        fresh = state.accepted == 0
+        """Make one iteration: step to a trial point, measure it, take it or leave it."""
+        if not state.has_gradient:
+            state.objective, state.train_mse = self._measure(state, at_trial=False)
+            state.has_gradient = True
+        fresh = state.accepted == 0  # the velocity starts as the plain gradient, also after a restart
         if self.safeguard and not fresh:
             state.learning_rate *= _GROWTH
-        # The velocity starts as the plain gradient, also after a restart.
         state.move(self._rates(state), *((0.0, 1.0) if fresh else (self.momentum, 1.0 - self.dampening)))
-        state.objective, state.train_mse = objective, train_mse
-        state.accepted += 1
+        objective, train_mse = self._measure(state, at_trial=True)
+        rose = not objective <= state.objective * (1 + _RISE)  # NaN counts as a rise
+        if self.safeguard and rose:
+            state.learning_rate *= _SHRINK_PLAIN if fresh else _SHRINK
+            state.accepted, state.has_gradient = 0, False
+        else:
+            state.accept()
+            state.objective, state.train_mse = objective, train_mse
+            state.accepted += 1
+        state.epochs += 1
+
+    def _measure(self, state: DescentState, at_trial: bool) -> tuple[float, float]:
+        """Return J and the training MSE at a point; its gradient is kept in the state."""
+        checkpoint()
+        squared_error, penalty = state.sweep(at_trial)
+        train_mse = squared_error / state.n_ratings
+        return train_mse + self.reg * penalty / state.n_ratings, train_mse
 
     def _rates(self, state: DescentState) -> Rates:
         rate = state.learning_rate

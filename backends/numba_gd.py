@@ -10,7 +10,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ._interrupt import delayed_interrupt
 from ._numba import numba_threads
 from .kernels.gradient import descend, sweep
 from .kernels.grouping import balanced_bounds, grouped
@@ -21,10 +20,10 @@ from .ratings import Ratings
 
 @dataclass(kw_only=True)
 class NumbaDescent(DescentState):
-    """The point now and before, and the ratings grouped by user."""
+    """The current and the trial point, and the ratings grouped by user."""
 
     now: Parameters
-    before: Parameters
+    trial: Parameters
     velocity: Parameters
     bounds: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -35,9 +34,9 @@ class NumbaDescent(DescentState):
     user_sums: Float  # (1, n_users, rank + 1)
     item_sums: Float  # (threads, n_items, rank + 1)
 
-    def sweep(self) -> tuple[float, float]:
-        """Compute the sums that make the gradient, squared error and penalty at the current point."""
-        x = self.now
+    def sweep(self, at_trial: bool) -> tuple[float, float]:
+        """Compute the sums that make the gradient, squared error and penalty at a point."""
+        x = self.trial if at_trial else self.now
         squared_error = sweep(
             self.bounds,
             self.offsets,
@@ -62,33 +61,31 @@ class NumbaDescent(DescentState):
         )
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
-        """Take one step into the buffers of the point before; see the base class."""
-        x, after, rank = self.now, self.before, self.now.rank
+        """Step to the trial point; see the base class."""
+        x, rank = self.now, self.now.rank
         sides = (
             ("user", self.user_sums, self.user_weight, self.user_scale, rates.user_factors),
             ("item", self.item_sums, self.item_weight, self.item_scale, rates.item_factors),
         )
         number = x.user_factors.dtype.type
         scale = number(gain * 2.0 / self.n_ratings)
-        with delayed_interrupt():
-            for side, sums, weight, row_scale, rate in sides:
-                tables = [(f"{side}_factors", 0, rate)] + [(f"{side}_bias", rank, rates.bias)] * self.bias
-                pull = (self.reg * weight).astype(number)
-                for name, column, table_rate in tables:
-                    descend(
-                        *(_as_table(getattr(of, name)) for of in (x, after, self.velocity)),
-                        sums,
-                        column,
-                        scale,
-                        pull,
-                        number(momentum),
-                        (table_rate * row_scale).astype(number),
-                    )
-            self.now, self.before = after, x
+        for side, sums, weight, row_scale, rate in sides:
+            tables = [(f"{side}_factors", 0, rate)] + [(f"{side}_bias", rank, rates.bias)] * self.bias
+            pull = (self.reg * weight).astype(number)
+            for name, column, table_rate in tables:
+                descend(
+                    *(_as_table(getattr(of, name)) for of in (x, self.trial, self.velocity)),
+                    sums,
+                    column,
+                    scale,
+                    pull,
+                    number(momentum),
+                    (table_rate * row_scale).astype(number),
+                )
 
-    def rewind(self) -> None:
-        """Go back to the point before the last move."""
-        self.now, self.before = self.before, self.now
+    def accept(self) -> None:
+        """Swap the two points' buffers."""
+        self.now, self.trial = self.trial, self.now
 
 
 @dataclass(kw_only=True, eq=False)
@@ -97,12 +94,12 @@ class NumbaGD(MomentumGD):
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
         """Group the ratings by user."""
-        targets = (train.ratings - initial.mean).astype(self.dtype)
+        targets = self.targets(train, initial)
         offsets, items, targets = grouped(train.users, train.n_users, train.items, targets)
         n_threads, options = numba.get_num_threads(), self.descent_options(train)
         return NumbaDescent(
-            now=initial,
-            before=initial.astype(self.dtype),
+            now=initial.astype(self.dtype),  # a copy: the buffers are written to in turn
+            trial=initial.astype(self.dtype),
             velocity=initial.astype(self.dtype),
             bounds=balanced_bounds(np.diff(offsets), n_threads),
             offsets=offsets,

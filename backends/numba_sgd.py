@@ -16,9 +16,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ._interrupt import delayed_interrupt
+from ._checks import check_number
+from ._interrupt import checkpoint
 from ._numba import numba_threads
-from .factorizer import Factorizer
+from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds, grouped
 from .kernels.sgd import blocked, blocks_pass
 from .objective import Float, Parameters
@@ -28,8 +29,8 @@ from .ratings import Ratings
 _WORK_PER_CALL = 5e8
 
 
-@dataclass
-class BlockedState:
+@dataclass(kw_only=True)
+class BlockedState(State):
     """Ratings in blocks, and two pairs of tables: the last whole epoch's, and the one being worked on.
 
     A table row is: factors, bias, accumulator of the factors, accumulator of the bias.
@@ -61,8 +62,7 @@ class NumbaSGD(Factorizer):
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
         super().check_params()
-        if not (np.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate!r}")
+        check_number("learning_rate", self.learning_rate, positive=True)
 
     def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
         """Sort the ratings into blocks."""
@@ -74,7 +74,7 @@ class NumbaSGD(Factorizer):
         )
         item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
         # By item first: then the order within a user, and so the result, does not depend on the order of the rows.
-        targets = (train.ratings - initial.mean).astype(self.dtype)
+        targets = self.targets(train, initial)
         by_item, users, targets = grouped(train.items, train.n_items, train.users, targets)
         items = np.repeat(np.arange(train.n_items, dtype=np.int32), np.diff(by_item))
         offsets, items, targets = blocked(users, items, targets, user_bounds, item_block, n_blocks)
@@ -100,8 +100,8 @@ class NumbaSGD(Factorizer):
         """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
         for _ in range(n_epochs):
             squared_error = self._epoch(state)
-            with delayed_interrupt():
-                state.done, state.working = state.working, state.done
+            state.done, state.working = state.working, state.done
+            state.epochs += 1
             for done, working in zip(state.done, state.working, strict=True):
                 np.copyto(working, done)
         return squared_error / len(state.items)
@@ -133,6 +133,7 @@ class NumbaSGD(Factorizer):
         for turn in range(n_blocks):
             item_block = (np.arange(n_blocks) + turn) % n_blocks
             for call in range(n_calls):
+                checkpoint()
                 squared_error += blocks_pass(
                     state.user_bounds,
                     item_block,

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .factorizer import Factorizer
+from ._interrupt import checkpoint
+from .factorizer import Factorizer, State
 from .objective import Float, Parameters
 from .ratings import Ratings
 
@@ -32,14 +33,13 @@ class Side:
     batches: list[NDArray[np.int64]]
 
 
-@dataclass
-class AlternatingState:
+@dataclass(kw_only=True)
+class AlternatingState(State):
     """The parameters after the last whole epoch, and the two sides."""
 
     now: Parameters
     users: Side
     items: Side
-    train_mse: float = 0.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,14 +50,14 @@ class NumpyALS(Factorizer):
 
     def prepare(self, train: Ratings, initial: Parameters) -> AlternatingState:
         """Group the ratings by user and by item."""
-        targets = (train.ratings - initial.mean).astype(self.dtype)
+        targets = self.targets(train, initial)
         user_weight, item_weight = self.objective.row_weights(train)
         width = self.rank + self.bias
         user_pull, item_pull = ((self.reg * weight).astype(self.dtype) for weight in (user_weight, item_weight))
         return AlternatingState(
-            initial,
-            _side(train.users, train.items, targets, user_pull, width),
-            _side(train.items, train.users, targets, item_pull, width),
+            now=initial,
+            users=_side(train.users, train.items, targets, user_pull, width),
+            items=_side(train.items, train.users, targets, item_pull, width),
         )
 
     def step(self, state: AlternatingState, n_epochs: int) -> float:
@@ -66,11 +66,9 @@ class NumpyALS(Factorizer):
             x = state.now
             p, b, _ = self._half_epoch(state.users, x.item_factors, x.item_bias, x.user_factors, x.user_bias)
             q, c, squared_error = self._half_epoch(state.items, p, b, x.item_factors, x.item_bias)
-            state.now, state.train_mse = (
-                Parameters(x.mean, b, c, p, q),
-                squared_error / len(state.users.others),
-            )
-        return state.train_mse
+            state.now = Parameters(x.mean, b, c, p, q)
+            state.epochs += 1
+        return squared_error / len(state.users.others)
 
     def parameters(self, state: AlternatingState) -> Parameters:
         """Return a copy of the current point."""
@@ -84,6 +82,7 @@ class NumpyALS(Factorizer):
         design = np.vstack([design, np.zeros(design.shape[1], design.dtype)])  # the last row pads short batches
         factors, bias, squared_error = factors.copy(), bias.copy(), 0.0
         for rows in side.batches:
+            checkpoint()
             positions, held = _padded_positions(side.offsets, rows)
             others = np.where(held, side.others[positions], len(design) - 1)
             a = design[others]  # (rows, longest, width)

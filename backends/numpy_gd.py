@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ._interrupt import checkpoint
 from .momentum_gd import DescentState, MomentumGD, Rates
 from .objective import Float, Parameters, chunks
 from .ratings import Ratings
@@ -21,14 +22,15 @@ class NumpyDescent(DescentState):
     errors: csr_array  # rhat - r of each training rating, rows are users
     rows: NDArray[np.int32]  # user row of each stored entry, shape (n,)
     targets: Float  # r - m of each stored entry, shape (n,)
-    before: Parameters | None = None
+    trial: Parameters
     gradient: dict[str, Float] = field(default_factory=dict)
     velocity: dict[str, Float] = field(default_factory=dict)
 
-    def sweep(self) -> tuple[float, float]:
-        """Compute residuals, gradient, squared error and penalty at the current point."""
-        x, errors = self.now, self.errors.data
+    def sweep(self, at_trial: bool) -> tuple[float, float]:
+        """Compute residuals, gradient, squared error and penalty at a point."""
+        x, errors = self.trial if at_trial else self.now, self.errors.data
         for part in chunks(len(errors)):
+            checkpoint()
             u, i = self.rows[part], self.errors.indices[part]
             dots = np.einsum("nk,nk->n", x.user_factors[u], x.item_factors[i])
             errors[part] = dots + x.user_bias[u] + x.item_bias[i] - self.targets[part]
@@ -70,13 +72,11 @@ class NumpyDescent(DescentState):
             velocity = {name: momentum * self.velocity[name] + v for name, v in velocity.items()}
         x = self.now
         moved = {name: x.arrays()[name] - steps[name].astype(v.dtype) * v for name, v in velocity.items()}
-        after = Parameters(x.mean, **{**x.arrays(), **moved})
-        self.velocity, self.before, self.now = velocity, x, after
+        self.velocity, self.trial = velocity, Parameters(x.mean, **{**x.arrays(), **moved})
 
-    def rewind(self) -> None:
-        """Go back to the point before the last move."""
-        assert self.before is not None
-        self.now = self.before
+    def accept(self) -> None:
+        """Make the trial point the current one."""
+        self.now = self.trial
 
 
 @dataclass(kw_only=True, eq=False)
@@ -85,15 +85,17 @@ class NumpyGD(MomentumGD):
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumpyDescent:
         """Sort the ratings into CSR form."""
-        shape = (train.n_users, train.n_items)
-        targets = (train.ratings - initial.mean).astype(self.dtype)
-        matrix = csr_array((targets, (train.users, train.items)), shape=shape)
-        matrix.sort_indices()
+        order = np.argsort(train.users, kind="stable")
+        offsets = np.concatenate(([0], np.cumsum(train.user_counts())))
+        targets = self.targets(train, initial)[order]
+        # Built from its three arrays, for from coordinates scipy would add up the ratings of a pair rated twice.
+        matrix = csr_array((targets.copy(), train.items[order], offsets), shape=(train.n_users, train.n_items))
         options = self.descent_options(train)
         for name in ("user_weight", "item_weight", "user_scale", "item_scale"):
             options[name] = options[name].astype(self.dtype)
-        rows = np.repeat(np.arange(train.n_users, dtype=np.int32), np.diff(matrix.indptr))
-        return NumpyDescent(now=initial, errors=matrix, rows=rows, targets=matrix.data.copy(), **options)
+        return NumpyDescent(
+            now=initial, trial=initial, errors=matrix, rows=train.users[order], targets=targets, **options
+        )
 
     def parameters(self, state: NumpyDescent) -> Parameters:
         """Return a copy of the current point."""

@@ -5,8 +5,8 @@
 
 m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A row is a row of p,
 q, b or c. Its weight w is its number of training ratings (``"per_rating"``: ALS-WR, Zhou et al. 2008, and what SGD
-minimises) or N (``"per_entity"``: reg times the Frobenius norms). Solvers live in their own modules; this one is
-their oracle.
+minimises) or N (``"per_entity"``: reg times the Frobenius norms); a row without ratings weighs nothing. Solvers live in
+their own modules; this one is their oracle.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import check_choice, check_count, check_number
 from .ratings import Ratings
 
 RegScaling = Literal["per_rating", "per_entity"]
@@ -103,22 +104,26 @@ class Objective:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.rank, int | np.integer) and self.rank >= 1):
-            raise ValueError(f"rank must be an integer of at least 1, got {self.rank!r}")
-        if not (np.isfinite(self.reg) and self.reg >= 0):
-            raise ValueError(f"reg must be a finite number of at least 0, got {self.reg!r}")
-        if self.reg_scaling not in get_args(RegScaling):
-            raise ValueError(f'reg_scaling must be "per_rating" or "per_entity", got {self.reg_scaling!r}')
+        check_count("rank", self.rank)
+        check_number("reg", self.reg)
+        check_choice("reg_scaling", self.reg_scaling, get_args(RegScaling))
+        if not isinstance(self.bias, bool):
+            raise ValueError(f"bias must be True or False, got {self.bias!r}")
 
     def mean(self, ratings: Ratings) -> float:
         """Return m: the mean rating, or 0 for a model without biases."""
         return float(ratings.ratings.mean(dtype=np.float64)) if self.bias else 0.0
 
     def row_weights(self, ratings: Ratings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the weights w of the user rows, shape (n_users,), and of the item rows, shape (n_items,)."""
+        """Return the weights w of the user rows, shape (n_users,), and of the item rows, shape (n_items,).
+
+        Rows without a rating weigh nothing: no solver has a reason to move them.
+        """
+        user_counts, item_counts = ratings.user_counts(), ratings.item_counts()
         if self.reg_scaling == "per_rating":
-            return ratings.user_counts().astype(np.float64), ratings.item_counts().astype(np.float64)
-        return np.full(ratings.n_users, float(len(ratings))), np.full(ratings.n_items, float(len(ratings)))
+            return user_counts.astype(np.float64), item_counts.astype(np.float64)
+        n = float(len(ratings))
+        return np.where(user_counts > 0, n, 0.0), np.where(item_counts > 0, n, 0.0)
 
     def value(self, parameters: Parameters, ratings: Ratings) -> float:
         """Return J in float64."""
@@ -181,10 +186,8 @@ def initial_model(
     ValueError
         For an unknown ``init`` or an ``init_scale`` that is not a positive number.
     """
-    if init not in get_args(Init):
-        raise ValueError(f'init must be "normal" or "uniform", got {init!r}')
-    if not (np.isfinite(init_scale) and init_scale > 0):
-        raise ValueError(f"init_scale must be a positive number, got {init_scale!r}")
+    check_choice("init", init, get_args(Init))
+    check_number("init_scale", init_scale, positive=True)
     rng = np.random.default_rng(seed)
     draw = rng.standard_normal if init == "normal" else rng.random
     user_factors = init_scale * draw((ratings.n_users, objective.rank))

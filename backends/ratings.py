@@ -7,6 +7,7 @@ files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Ratings:
     ratings
         Shape (n,), finite; float32 stays float32, everything else becomes float64.
     n_users, n_items
-        Number of rows of the factor tables; 1 + the largest index when omitted.
+        Number of rows of the factor tables; 1 + the largest index when omitted (-1).
     encoder
         The raw ids of the rows; None when raw ids are the rows themselves.
 
@@ -79,6 +80,10 @@ class Ratings:
 
     def __len__(self) -> int:
         return len(self.ratings)
+
+    def __reduce__(self) -> tuple[type[Ratings], tuple[Any, ...]]:
+        # Copies go through the constructor, so that they are read-only too.
+        return Ratings, (self.users, self.items, self.ratings, self.n_users, self.n_items, self.encoder)
 
     def __repr__(self) -> str:
         return f"Ratings({len(self):,} ratings, {self.n_users:,} users x {self.n_items:,} items)"
@@ -179,6 +184,21 @@ class RatingEncoder:
     items: NDArray[Any]
     _indexes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        import pandas as pd
+
+        for axis in ("users", "items"):
+            ids = _fixed_width(_raw_ids(getattr(self, axis), axis), axis)
+            ids.flags.writeable = False
+            object.__setattr__(self, axis, ids)
+            index = pd.Index(ids)  # the hash table of the look-ups
+            if not index.is_unique:
+                raise RatingsError(f"{axis} must be distinct, got {ids[int(np.argmax(index.duplicated()))]!s} twice")
+            self._indexes[axis] = index
+
+    def __reduce__(self) -> tuple[type[RatingEncoder], tuple[Any, ...]]:
+        return RatingEncoder, (self.users, self.items)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Numbers of users and items."""
@@ -215,8 +235,6 @@ class RatingEncoder:
     def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
         import pandas as pd
 
-        if axis not in self._indexes:  # a hash table over the ids, built at the first look-up
-            self._indexes[axis] = pd.Index(getattr(self, axis))
         rows: NDArray[np.int64] = self._indexes[axis].get_indexer(pd.Index(_raw_ids(ids, axis)))
         return rows
 
@@ -245,6 +263,11 @@ def _checked_values(values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if array.ndim != 1:
         raise RatingsError(f"ratings must be one-dimensional, got shape {array.shape}")
+    numbers = array.dtype.kind in "biuf" or (
+        array.dtype.kind == "O" and all(value is None or isinstance(value, Real) for value in array)
+    )
+    if not numbers and array.size:
+        raise RatingsError(f"ratings must be numbers, got {array.dtype} (first: {array[0]!r})")
     if array.dtype != np.float32:
         try:
             array = array.astype(np.float64)
@@ -270,8 +293,10 @@ def _checked_rows(rows: ArrayLike, n_rows: int, name: str, size: str) -> tuple[N
             f"{name} must be a one-dimensional integer array of rows, got {array.dtype} of shape {array.shape}; "
             "raw ids go through Ratings.from_arrays"
         )
+    if not isinstance(n_rows, int | np.integer) or n_rows < -1:
+        raise RatingsError(f"{size} must be an integer of at least 0, got {n_rows!r}")
     low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
-    n_rows = high + 1 if n_rows < 0 else n_rows
+    n_rows = high + 1 if n_rows == -1 else n_rows
     if low < 0 or high >= n_rows:
         bad = array[(array < 0) | (array >= n_rows)][0]
         raise RatingsError(
@@ -287,6 +312,8 @@ def _raw_ids(ids: ArrayLike, what: str) -> NDArray[Any]:
     array = np.atleast_1d(np.asarray(ids))
     if array.ndim != 1:
         raise RatingsError(f"{what} must be one-dimensional, got shape {array.shape}")
+    if isinstance(ids, list | tuple) and array.dtype.kind in "US":
+        array = np.array(ids, dtype=object)  # NumPy would have made strings of whatever stands among them
     if array.dtype.kind in "iu" or not array.size:
         return array
     if array.dtype.kind in "OU" or array.dtype.kind == "T":
@@ -320,7 +347,17 @@ def _factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     import pandas as pd
 
     rows, keys = pd.factorize(ids)
-    return rows, np.asarray(keys).astype(str) if ids.dtype == object else np.asarray(keys)
+    return rows, np.asarray(keys)
+
+
+def _fixed_width(ids: NDArray[Any], what: str) -> NDArray[Any]:
+    """Ids as an array of its own that can be saved without pickle: integers, or strings of fixed width."""
+    if ids.dtype != object:
+        return ids.copy()
+    fixed = ids.astype(str)
+    if (fixed.astype(object) != ids).any():
+        raise RatingsError(f"{what} holds ids that end in a NUL character, which NumPy strings cannot keep")
+    return fixed
 
 
 def _without_duplicates(

@@ -84,14 +84,15 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     reason = unavailable_reason(info)
     if reason:
         raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
-    module, _, attribute = info.target.partition(":")
-    factorizer: type[Factorizer] = getattr(importlib.import_module(module), attribute)
+    factorizer = _import_backend(name, info)
     if preset is not None and preset not in factorizer.presets:
         known = ", ".join(map(repr, factorizer.presets)) or "none"
         raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
     solver = factorizer().set_params(**(factorizer.presets[preset] if preset else {}))
     if info.device != "cpu":
         solver.set_params(device=info.device)
+    if "device" in params and str(params["device"]).partition(":")[0] != info.device:
+        raise ValueError(f"device must be a {info.device} device for backend {name!r}, got {params['device']!r}")
     solver.set_params(**params)
     solver.check_params()
     return solver
@@ -146,9 +147,12 @@ def unavailable_reason(info: BackendInfo) -> str:
     for package in info.requires:
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
+    if info.device in ("cuda", "mps"):
+        try:
+            import torch
+        except (ImportError, OSError) as error:
+            return f"the package torch is installed but does not import ({error}); install it again"
     if info.device == "cuda":
-        import torch
-
         if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
             return (
                 f"this build of torch ({torch.__version__}) has no CUDA; on a machine with an NVIDIA GPU install a "
@@ -156,9 +160,18 @@ def unavailable_reason(info: BackendInfo) -> str:
             )
         if not torch.cuda.is_available():
             return "torch finds no CUDA device; check the GPU and its driver with: nvidia-smi"
-    if info.device == "mps":
-        import torch
-
-        if not torch.backends.mps.is_available():
-            return "torch finds no MPS device; it needs an Apple-silicon Mac with macOS 12.3 or later"
+    if info.device == "mps" and not torch.backends.mps.is_available():
+        return "torch finds no MPS device; it needs an Apple-silicon Mac with macOS 12.3 or later"
     return ""
+
+
+def _import_backend(name: str, info: BackendInfo) -> type[Factorizer]:
+    module, _, attribute = info.target.partition(":")
+    try:
+        factorizer: type[Factorizer] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, OSError, AttributeError) as error:
+        raise BackendUnavailable(
+            f"backend {name!r} is not available here: {info.target} does not import ({error}); "
+            "install its package again"
+        ) from error
+    return factorizer

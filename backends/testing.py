@@ -11,8 +11,8 @@ A backend of another package is tested by a dozen lines in that package's tests:
         def make(self, **params):
             return MyFactorizer(**params)
 
-Facts that differ between backends are the class attributes of `FactorizerConformance`; everything else is the same for all.
-The data are small, so that the suite measures correctness and nothing else. ``import backends`` does not import this.
+Facts that differ between backends are the class attributes of `FactorizerConformance`; everything else is the same for
+all. The data are small: the suite tests correctness and nothing else. ``import backends`` does not import this module.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class FactorizerConformance:
         How long that fit takes.
     dtypes
         The precisions it computes in.
-    biases, per_entity
-        Which settings it accepts as False and True: ``bias=False``; ``reg_scaling="per_entity"``.
+    without_bias, per_entity
+        Whether it can do ``bias=False``, and ``reg_scaling="per_entity"``.
     takes_initial
         Whether it starts from the given initial parameters (a library may insist on its own).
     """
@@ -114,7 +114,7 @@ class FactorizerConformance:
     takes_initial: ClassVar[bool] = True
 
     def make(self, **params: Any) -> Factorizer:
-        """Return a new backend with these hyper-parameters (names of `Factorizer`'s fields, and those of ``divergent``)."""
+        """Return a new backend with these hyper-parameters: fields of `Factorizer`, and those in ``divergent``."""
         raise NotImplementedError("define make(self, **params) to return the backend under test")
 
     # ---- the objective ----------------------------------------------------------------------------------------------
@@ -269,13 +269,16 @@ class FactorizerConformance:
 
     # ---- odd data ---------------------------------------------------------------------------------------------------
 
-    def test_rows_with_one_rating_or_none(self) -> None:
+    @pytest.mark.parametrize("reg_scaling", ["per_rating", "per_entity"])
+    def test_rows_with_one_rating_or_none(self, reg_scaling: str) -> None:
         """Rows with one rating are fitted; rows with none stay at their start."""
+        if reg_scaling == "per_entity" and not self.per_entity:
+            pytest.skip("has no penalty per entity")
         # user 3 and item 4 have no rating; user 2 and item 3 have one
         users, items = [0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 2, 3]
         train = Ratings(np.array(users), np.array(items), np.array([4.0, 3, 5, 1, 2, 2, 4.5]), n_users=4, n_items=5)
         start = initial_model(self._make().objective, train, 0).astype(self._dtype())
-        parameters = self._fit(train, initial=start).model_.parameters
+        parameters = self._fit(train, initial=start, reg=0.02, reg_scaling=reg_scaling).model_.parameters
         assert parameters.is_finite()
         if self.takes_initial:
             assert np.array_equal(parameters.user_factors[3], start.user_factors[3])
@@ -404,16 +407,16 @@ class FactorizerConformance:
     def test_stops_at_callback(self) -> None:
         """A true result of the callback stops the fit; the model is that epoch's."""
         train, _ = example_ratings()
-        seen: list[Progress] = []
+        seen: list[FactorModel] = []
 
         def enough(progress: Progress) -> bool:
-            seen.append(progress)
+            seen.append(progress.model)
             return progress.record.epoch == 2
 
         solver = self._fit(train, callback=enough, evaluate=False)
         assert (solver.status_, solver.n_epochs_, len(seen)) == ("callback", 2, 2)
         assert math.isnan(solver.history_[-1].objective)  # evaluate=False
-        _assert_equal(seen[-1].model.parameters, solver.model_.parameters)
+        _assert_equal(seen[-1].parameters, solver.model_.parameters)
         if self.deterministic:
             _assert_equal(solver.model_.parameters, self._fit(train, epochs=2).model_.parameters)
 
@@ -561,7 +564,7 @@ class FactorizerConformance:
     def test_wrong_parameters_are_named(self, name: str, value: object, expected: str) -> None:
         """The error for a wrong hyper-parameter names it, what was given, and what is expected."""
         train, _ = example_ratings()
-        with pytest.raises(ValueError) as caught:  # noqa: PT011  # the three parts are asserted below
+        with pytest.raises(ValueError) as caught:  # the three parts are asserted below
             self._make(**{name: value}).fit(train)
         assert f"{name} must be {expected}, got {value!r}" in str(caught.value)
 
@@ -673,7 +676,7 @@ def _mse_by_hand(model: FactorModel, ratings: Ratings) -> float:
 
 
 def _penalty_by_hand(model: FactorModel, ratings: Ratings, reg: float) -> float:
-    """The penalty per rating: each rating pays for the two rows it touches."""
+    """Return the penalty per rating, "per_rating": each rating pays for the two rows it touches."""
     x = model.parameters
     user = np.square(x.user_factors, dtype=np.float64).sum(axis=1) + np.square(x.user_bias, dtype=np.float64)
     item = np.square(x.item_factors, dtype=np.float64).sum(axis=1) + np.square(x.item_bias, dtype=np.float64)

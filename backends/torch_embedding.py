@@ -17,7 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._interrupt import delayed_interrupt
+from ._checks import check_choice, check_count
+from ._interrupt import checkpoint
+from .errors import RatingsError
+from .factorizer import State
 from .momentum_gd import DescentState, MomentumGD, Rates
 from .objective import Float, Parameters, chunks
 from .ratings import Ratings
@@ -62,6 +65,10 @@ class EmbeddingModel(nn.Module):
         return {name: getattr(self, name).weight.data for name in names}
 
 
+class RepeatedPairs(RatingsError):
+    """Pairs rated twice, which torch's sampled product cannot take."""
+
+
 class Products(Protocol):
     """The two products that a full-batch gradient is made of; ``left`` and ``right`` are (n_rows, width) tables."""
 
@@ -76,9 +83,12 @@ class SparseProducts:
     """By sampled and sparse matrix products: nothing of size ratings x rank is ever made."""
 
     def __init__(self, train: Ratings, targets: Float, device: torch.device) -> None:
-        by_user = np.lexsort((train.items, train.users))
+        keys = train.users.astype(np.int64) * train.n_items + train.items
+        by_user = np.argsort(keys)  # sorts whole numbers several times as fast as lexsort does
+        if (np.diff(keys[by_user]) == 0).any():
+            raise RepeatedPairs('products="sparse" needs distinct (user, item) pairs; take products="gather"')
         users, items = train.users[by_user], train.items[by_user]
-        by_item = np.argsort(items, kind="stable")
+        by_item = np.argsort(items.astype(np.int64) * train.n_users + users)
         self.shape = (train.n_users, train.n_items)
         self.user_offsets, self.item_offsets = (
             torch.tensor(np.concatenate(([0], np.cumsum(counts))), device=device)
@@ -131,6 +141,7 @@ class GatherProducts:
         """See `Products`."""
         user_sums, item_sums = torch.zeros_like(left), torch.zeros_like(right)
         for part in chunks(len(errors), _GATHER_CHUNK):
+            checkpoint()
             u, i, e = self.users[part], self.items[part], errors[part, None]
             user_sums.index_add_(0, u, e * right[i])
             item_sums.index_add_(0, i, e * left[u])
@@ -147,13 +158,13 @@ class TorchDescent(DescentState):
     weight: dict[str, Tensor]  # w of the "user" and "item" rows
     step: dict[str, Tensor]  # the row scale s
     share: dict[str, Tensor]  # number of ratings of a row, over N
-    before: dict[str, Tensor]
+    trial: dict[str, Tensor]
     gradient: dict[str, Tensor]
     velocity: dict[str, Tensor]
 
-    def sweep(self) -> tuple[float, float]:
-        """Compute residuals, gradient, squared error and penalty at the current point."""
-        x, rank = self.model.weights(), self.model.user_factors.embedding_dim
+    def sweep(self, at_trial: bool) -> tuple[float, float]:
+        """Compute residuals, gradient, squared error and penalty at a point."""
+        x, rank = self.trial if at_trial else self.model.weights(), self.model.user_factors.embedding_dim
         # (p, b, 1) . (q, 1, c) = p . q + b + c: the biases ride along in the same two products.
         left = torch.cat([x["user_factors"], x["user_bias"], torch.ones_like(x["user_bias"])], dim=1)
         right = torch.cat([x["item_factors"], torch.ones_like(x["item_bias"]), x["item_bias"]], dim=1)
@@ -165,7 +176,7 @@ class TorchDescent(DescentState):
             self.gradient[f"{side}_factors"] = scale * (sums[:, :rank] + pull * factors)
             if self.bias:
                 self.gradient[f"{side}_bias"] = scale * (sums[:, rank:] + pull * bias)
-        return self._read(self._sum(errors.square()), self._penalty("user") + self._penalty("item"))
+        return self._read(self._sum(errors.square()), self._penalty(x, "user") + self._penalty(x, "item"))
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
@@ -173,28 +184,23 @@ class TorchDescent(DescentState):
         return self._read(*(self._sum(self.share[side] * x[f"{side}_factors"].square()) for side in ("item", "user")))
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
-        """Take one step; see the base class."""
+        """Step to the trial point; see the base class."""
         x = self.model.weights()
         rate = {"user_factors": rates.user_factors, "item_factors": rates.item_factors}
-        velocity, after = {}, {}
+        velocity, trial = {}, dict(x)
         for name, gradient in self.gradient.items():
             velocity[name] = gain * gradient + momentum * self.velocity[name] if momentum else gain * gradient
             step = self.step[name.split("_")[0]]
-            after[name] = x[name] - rate.get(name, rates.bias) * step * velocity[name]
-        with delayed_interrupt():
-            self.before, self.velocity = x, velocity
-            for name, table in after.items():
-                getattr(self.model, name).weight.data = table
+            trial[name] = x[name] - rate.get(name, rates.bias) * step * velocity[name]
+        self.velocity, self.trial = velocity, trial
 
-    def rewind(self) -> None:
-        """Go back to the point before the last move."""
-        with delayed_interrupt():
-            for name, table in self.before.items():
-                getattr(self.model, name).weight.data = table
+    def accept(self) -> None:
+        """Hand the trial point to the model."""
+        for name, table in self.trial.items():
+            getattr(self.model, name).weight.data = table
 
-    def _penalty(self, side: str) -> Tensor:
+    def _penalty(self, x: dict[str, Tensor], side: str) -> Tensor:
         """Sum over the rows of a side of w |row|^2."""
-        x = self.model.weights()
         return self._sum(self.weight[side] * (x[f"{side}_factors"].square().sum(1, True) + x[f"{side}_bias"].square()))
 
     def _sum(self, values: Tensor) -> Tensor:
@@ -207,8 +213,8 @@ class TorchDescent(DescentState):
         return a, b
 
 
-@dataclass
-class AdamState:
+@dataclass(kw_only=True)
+class AdamState(State):
     """The module in training, and its weights after the last whole epoch."""
 
     model: EmbeddingModel
@@ -247,25 +253,23 @@ class TorchEmbedding(MomentumGD):
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
         super().check_params()
-        if self.optimizer not in ("gd", "adam"):
-            raise ValueError(f'optimizer must be "gd" or "adam", got {self.optimizer!r}')
-        if self.products not in ("auto", "sparse", "gather"):
-            raise ValueError(f'products must be "auto", "sparse" or "gather", got {self.products!r}')
-        if not (isinstance(self.batch_size, int) and self.batch_size >= 1):
-            raise ValueError(f"batch_size must be an integer of at least 1, got {self.batch_size!r}")
+        check_choice("optimizer", self.optimizer, ("gd", "adam"))
+        check_choice("products", self.products, ("auto", "sparse", "gather"))
+        check_count("batch_size", self.batch_size)
 
     def prepare(self, train: Ratings, initial: Parameters) -> TorchDescent | AdamState:
         """Copy the ratings and the model to the device, sorted for the full-batch products."""
         model = EmbeddingModel(initial, torch.device(self.device))
-        return self._adam(train, model) if self.optimizer == "adam" else self._descent(train, model)
+        return self._adam(train, model) if self.optimizer == "adam" else self._descent(train, initial, model)
 
     def step(self, state: DescentState | AdamState, n_epochs: int) -> float:
         """Make ``n_epochs`` full-batch iterations, or passes of Adam; return a training MSE met on the way."""
         if isinstance(state, DescentState):
             with torch.no_grad():
                 return super().step(state, n_epochs)
-        for _ in range(n_epochs):
-            train_mse = _adam_epoch(state, self.batch_size)
+        with torch.enable_grad():
+            for _ in range(n_epochs):
+                train_mse = _adam_epoch(state, self.batch_size)
         return train_mse
 
     def synchronize(self, state: TorchDescent | AdamState) -> None:
@@ -286,19 +290,19 @@ class TorchEmbedding(MomentumGD):
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Keep torch's threads to ``n_jobs``."""
-        before = torch.get_num_threads()
+        """Keep torch's threads to ``n_jobs``, and leave torch as it was found, wherever a Ctrl-C falls."""
+        threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
         torch.set_num_threads(self.n_threads)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(threads)
+            torch.set_grad_enabled(gradients)
 
-    def _descent(self, train: Ratings, model: EmbeddingModel) -> TorchDescent:
+    def _descent(self, train: Ratings, initial: Parameters, model: EmbeddingModel) -> TorchDescent:
         device, options, n = torch.device(self.device), self.descent_options(train), len(train)
         dtype = model.user_factors.weight.dtype
-        sparse = self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype))
-        targets = (train.ratings - model.mean).astype(self.dtype)
+        products = self._products(train, self.targets(train, initial), device, dtype)
 
         def columns(user_values: Float, item_values: Float) -> dict[str, Tensor]:
             pair = {"user": user_values, "item": item_values}
@@ -306,16 +310,25 @@ class TorchEmbedding(MomentumGD):
 
         return TorchDescent(
             model=model,
-            products=(SparseProducts if sparse else GatherProducts)(train, targets, device),
+            products=products,
             wide=_widest(device),
             weight=columns(options["user_weight"], options["item_weight"]),
             step=columns(options["user_scale"], options["item_scale"]),
             share=columns(train.user_counts() / n, train.item_counts() / n),
-            before={},
+            trial=model.weights(),
             gradient={},
             velocity={},
             **options,
         )
+
+    def _products(self, train: Ratings, targets: Float, device: torch.device, dtype: torch.dtype) -> Products:
+        if self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype)):
+            try:
+                return SparseProducts(train, targets, device)
+            except RepeatedPairs:
+                if self.products == "sparse":
+                    raise
+        return GatherProducts(train, targets, device)
 
     def _adam(self, train: Ratings, model: EmbeddingModel) -> AdamState:
         device = torch.device(self.device)
@@ -328,7 +341,7 @@ class TorchEmbedding(MomentumGD):
             )
         ]
         return AdamState(
-            model,
+            model=model,
             optimizer=torch.optim.Adam(tables, lr=self.learning_rate),
             users=torch.tensor(train.users, device=device, dtype=torch.long),
             items=torch.tensor(train.items, device=device, dtype=torch.long),
@@ -345,6 +358,7 @@ def _adam_epoch(state: AdamState, batch_size: int) -> float:
     order = torch.randperm(len(state.ratings), generator=state.shuffle).to(state.ratings.device)
     squared_error = torch.zeros((), device=state.ratings.device)
     for batch in torch.split(order, batch_size):
+        checkpoint()
         users, items = state.users[batch], state.items[batch]
         errors = state.model(users, items) - state.ratings[batch]
         m = state.model
@@ -356,6 +370,7 @@ def _adam_epoch(state: AdamState, batch_size: int) -> float:
         state.optimizer.step()
         squared_error += errors.detach().square().sum()
     state.done = {name: table.clone() for name, table in state.model.weights().items()}
+    state.epochs += 1
     return float(squared_error) / len(state.ratings)
 
 

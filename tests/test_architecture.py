@@ -14,11 +14,12 @@ from helpers import ROOT, in_fresh_process
 import backends
 
 SOURCES = sorted(
-    path for package in ("backends", "bench") for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts
+    path
+    for package in ("backends", "bench")
+    for path in (ROOT / package).rglob("*.py")
+    if "__pycache__" not in path.parts
 )
-SHARED = {  # modules of backends/ that any backend may use
-    "backends._interrupt",
-    "backends._numba",
+SHARED = {  # modules of backends/ that any backend may use, besides those whose names start with an underscore
     "backends.errors",
     "backends.factorizer",
     "backends.model",
@@ -26,7 +27,6 @@ SHARED = {  # modules of backends/ that any backend may use
     "backends.objective",
     "backends.ratings",
 }
-NOT_BACKENDS = SHARED | {"backends", "backends.registry", "backends.testing"}
 KERNEL_IMPORTS = {"math", "typing", "numpy", "numba"}
 HEAVY = ("scipy", "torch", "numba", "pandas", "matplotlib", "threadpoolctl", "pytest")
 
@@ -65,10 +65,15 @@ def files_under(*parts: str) -> list[Path]:
     return [path for path in SOURCES if path == folder.with_suffix(".py") or folder in path.parents]
 
 
+ENTRANCES = ("backends", "backends.registry", "backends.testing")
+
+
+def is_shared(name: str) -> bool:
+    return name.startswith("backends._") or within(name, SHARED | {"backends.kernels"})
+
+
 BACKENDS = [
-    path
-    for path in files_under("backends")
-    if not within(module_name(path), {"backends.kernels"}) and module_name(path) not in NOT_BACKENDS
+    path for path in files_under("backends") if not is_shared(module_name(path)) and module_name(path) not in ENTRANCES
 ]
 
 
@@ -76,7 +81,7 @@ def test_the_files_were_found() -> None:
     names = {module_name(path) for path in SOURCES}
     assert {"backends", "backends.kernels.sgd", "bench.records"} <= names
     assert {"backends.numpy_gd", "backends.torch_embedding"} <= {module_name(path) for path in BACKENDS}
-    assert SHARED <= names
+    assert names >= SHARED
 
 
 @pytest.mark.parametrize("path", files_under("backends", "kernels"), ids=module_name)
@@ -89,7 +94,7 @@ def test_kernels_know_arrays_and_their_accelerator(path: Path) -> None:
 def test_a_backend_never_imports_a_sibling(path: Path) -> None:
     mine = {module_name(path)} | ({"backends.peers"} if "peers" in path.parts else set())
     ours = [name for name in imports(path) if within(name, {"backends", "bench"})]
-    assert [name for name in ours if not within(name, SHARED | {"backends.kernels"} | mine)] == []
+    assert [name for name in ours if not is_shared(name) and not within(name, mine)] == []
 
 
 @pytest.mark.parametrize("path", [path for path in files_under("backends") if path not in BACKENDS], ids=module_name)
@@ -126,7 +131,9 @@ def test_nothing_pickles(path: Path) -> None:
     allowing = [
         node
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True) is not False
+        if isinstance(node, ast.keyword)
+        and node.arg == "allow_pickle"
+        and getattr(node.value, "value", True) is not False
     ]
     assert allowing == []
 
@@ -146,7 +153,9 @@ def test_no_device_is_written_into_the_torch_backend() -> None:
         if node.value.split(":")[0] in devices
     }
     assert literals <= set(DEVICE_LITERALS)
-    moves = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("cuda", "mps", "xpu")]
+    moves = [
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("cuda", "mps", "xpu")
+    ]
     assert moves == []
     copies = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "cpu"]
     in_parameters = [

@@ -109,8 +109,9 @@ def test_without_duplicates_keeps_the_order() -> None:
     ],
 )
 def test_real_data(name: str, rows: int, users: int | None, items: int | None) -> None:
-    raw = load_dataset(name).raw
-    assert len(raw.ratings) == rows
+    dataset = load_dataset(name)
+    raw = dataset.raw
+    assert len(raw.ratings) + dataset.n_duplicates == rows
     if users and items:
         assert (len(np.unique(raw.users)), len(np.unique(raw.items))) == (users, items)
 

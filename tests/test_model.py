@@ -53,7 +53,7 @@ def test_one_id_goes_with_each_of_many() -> None:
 
 
 def test_ids_must_pair_up() -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+    with pytest.raises(ValueError) as caught:  # compared below
         model().predict(["ann", "bob"], [10, 20, 30])
     assert str(caught.value) == "users and items must pair up, got shapes (2,) and (3,)"
 
@@ -75,7 +75,7 @@ def test_unknown_ids_get_what_is_left_of_the_model() -> None:
 
 
 def test_unknown_must_be_a_known_word() -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+    with pytest.raises(ValueError) as caught:  # compared below
         model().predict("ann", 10, unknown="skip")
     assert str(caught.value) == 'unknown must be "error" or "mean", got \'skip\''
 
@@ -140,8 +140,9 @@ def test_unknown_users_get_no_recommendations() -> None:
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, "3"])
 def test_the_number_of_items_is_checked(n: object) -> None:
-    with pytest.raises(ValueError, match="^n must be an integer of at least 1, got |^n must be at least 1, got "):
+    with pytest.raises(ValueError) as caught:  # compared below
         model().recommend("ann", n)
+    assert str(caught.value) == f"n must be an integer of at least 1, got {n!r}"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

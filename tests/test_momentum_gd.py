@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import Trajectory, random_ratings, relative_differences, trajectory
 
-from backends import Factorizer, Objective, Parameters, Ratings, get_backend, initial_model
+from backends import Factorizer, Objective, Parameters, Ratings, RatingsError, get_backend, initial_model
 
 AT = (1, 2, 10, 50)  # iterations at which trajectories are compared
 PARITY = {"float64": 1e-9, "float32": 1e-5}
@@ -155,9 +155,22 @@ def test_the_last_step_is_guarded_too(small: Ratings, title: str) -> None:
         assert solver.history_[-1].objective <= start
 
 
-@pytest.mark.parametrize("title", ["numpy", *ENGINES])
-def test_a_repeated_pair_counts_once_per_rating(title: str) -> None:
-    twice = Ratings(np.array([0, 1, 0, 1, 0]), np.array([0, 0, 1, 1, 0]), np.array([4.0, 2.0, 3.0, 5.0, 1.0]))
+@pytest.fixture
+def twice() -> Ratings:
+    """The first pair is rated twice."""
+    return Ratings(np.array([0, 1, 0, 1, 0]), np.array([0, 0, 1, 1, 0]), np.array([4.0, 2.0, 3.0, 5.0, 1.0]))
+
+
+def test_sparse_products_refuse_a_repeated_pair(twice: Ratings) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(
+        RatingsError, match=r'products="sparse" needs distinct \(user, item\) pairs; take products="gather"'
+    ):
+        engine("torch-cpu sparse").fit(twice)
+
+
+@pytest.mark.parametrize("title", ["numpy", "numba-gd", "torch-cpu", "torch-cpu gather"])
+def test_a_repeated_pair_counts_once_per_rating(twice: Ratings, title: str) -> None:
     solver = engine(title, rank=2, dtype="float64", row_scaling=False, safeguard=False)
     start = initial_model(solver.objective, twice, 0)
     gradient = solver.objective.gradient(start, twice)
@@ -167,38 +180,38 @@ def test_a_repeated_pair_counts_once_per_rating(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "expected"),
+    ("name", "value"),
     [
-        ("learning_rate", 0, "a positive number"),
-        ("learning_rate", float("nan"), "a positive number"),
-        ("learning_rate", "fast", "a positive number"),
-        ("momentum", 1.0, "in [0, 1)"),
-        ("momentum", -0.1, "in [0, 1)"),
-        ("momentum", "heavy", "in [0, 1)"),
-        ("dampening", 1, "in [0, 1)"),
-        ("dampening", None, "in [0, 1)"),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", "fast"),
+        ("momentum", 1.0),
+        ("momentum", -0.1),
+        ("momentum", "heavy"),
+        ("dampening", 1),
+        ("dampening", None),
     ],
 )
-def test_wrong_parameters_are_named(name: str, value: object, expected: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must ") as caught:
+def test_wrong_parameters_are_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must (be|lie)") as caught:
         get_backend("numpy", **{name: value})
-    assert expected in str(caught.value)
-    assert f"got {value!r}" in str(caught.value)
+    assert str(caught.value).endswith(f", got {value!r}")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "expected"),
+    ("name", "value", "choices"),
     [
-        ("optimizer", "sgd", 'optimizer must be "gd" or "adam", got \'sgd\''),
-        ("products", "dense", 'products must be "auto", "sparse" or "gather", got \'dense\''),
-        ("batch_size", 0, "batch_size must be an integer of at least 1, got 0"),
+        ("optimizer", "sgd", ["gd", "adam"]),
+        ("products", "dense", ["auto", "sparse", "gather"]),
+        ("batch_size", 0, ["1"]),
     ],
 )
-def test_wrong_torch_parameters_are_named(name: str, value: object, expected: str) -> None:
+def test_wrong_torch_parameters_are_named(name: str, value: object, choices: list[str]) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+    with pytest.raises(ValueError, match=f"^{name} must be ") as caught:
         get_backend("torch-cpu", **{name: value})
-    assert str(caught.value) == expected
+    assert [choice for choice in choices if choice not in str(caught.value)] == []
+    assert str(caught.value).endswith(f", got {value!r}")
 
 
 def test_adam_gradient_is_that_of_the_objective(small: Ratings) -> None:

@@ -156,7 +156,7 @@ def test_normal_start_has_its_scale_as_deviation() -> None:
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+    with pytest.raises(ValueError) as caught:  # compared below
         Objective(**arguments)
     assert str(caught.value) == message
 
@@ -171,6 +171,6 @@ def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -
     ],
 )
 def test_wrong_starts_are_named(init: str, scale: object, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # compared below
+    with pytest.raises(ValueError) as caught:  # compared below
         initial_model(Objective(), random_ratings(), 0, init, scale)
     assert str(caught.value) == message

@@ -1,0 +1,28 @@
+"""Checks of arguments; each error names the argument, what was given and what is expected."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_number(name: str, value: Any, *, positive: bool = False) -> None:
+    """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0 if ``positive``."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (positive and value == 0):
+        wanted = "a positive number" if positive else "a finite number of at least 0"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_count(name: str, value: Any, *, optional: bool = False) -> None:
+    """Raise ValueError unless ``value`` is an integer of at least 1, or None if ``optional``."""
+    if optional and value is None:
+        return
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be {'None or ' * optional}an integer of at least 1, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        wanted = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
