@@ -118,8 +118,8 @@ class NumbaGD(MomentumGD):
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Keep numba's threads to ``n_jobs``, and BLAS too."""
-        with super().threads(), numba_threads(self.n_threads):
+        """Keep numba's threads to ``n_jobs``."""
+        with numba_threads(self.n_threads):
             yield
 
 
