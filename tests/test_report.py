@@ -110,8 +110,9 @@ def test_verdict_names_winner_factors_and_the_lost(records: list[Record]) -> Non
     assert text.startswith("ml-100k-rank=16-seed=0: numba-sgd is the fastest to the matching validation MSE of 0.8516")
     assert re.search(r" 2\.0\d \(95 % interval [\d.]+ to [\d.]+\) times as fast as libmf and", text)
     assert re.search(r" (79|8\d)\.\d \([\d.]+ to [\d.]+\) times as fast as numpy; not matched:", text)
-    for i, status in enumerate(["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]):
+    for i, status in enumerate(["missed", "diverged", "crashed", "timed out", "out of memory"]):
         assert f"lost-{i} ({status}: lost-{i} " in text
+    assert text.endswith("; not available here: lost-5.")
 
 
 def test_verdict_claims_nothing_within_noise() -> None:

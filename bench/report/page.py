@@ -11,7 +11,7 @@ import jinja2
 
 from .ranking import Case, Entry
 from .style import THEME, Picture, inline_svg, style
-from .verdict import DASH, TIMES, headline, mse, not_matched, number
+from .verdict import DASH, TIMES, headline, left_out, mse, number
 
 METHOD = (
     "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
     case: Case
     headline: str
-    not_matched: str
+    left_out: str
     facts: list[tuple[str, str]]
     tables: list[Table]
     pictures: list[tuple[str, Picture]]  # file stem, and the figure
@@ -51,7 +51,7 @@ class Section(NamedTuple):
 def make_section(case: Case, pictures: list[tuple[str, Picture]]) -> Section:
     """Gather what the page shows of one case."""
     tables = [_ranking(case), _ladder(case), _epochs(case)]
-    return Section(case, headline(case), not_matched(case), _facts(case), tables, pictures)
+    return Section(case, headline(case), left_out(case), _facts(case), tables, pictures)
 
 
 def render_html(sections: list[Section]) -> str:
@@ -68,9 +68,7 @@ def render_markdown(sections: list[Section]) -> str:
     """Render the same as Markdown, with the figures beside it."""
     common = _common(sections)
     lines = ["# factorbench report", "", _md(common["source"]), "", "## Verdict", ""]
-    for section in sections:
-        missing = f"; not matched: {section.not_matched}" if section.not_matched else ""
-        lines.append(f"- {_md(section.headline + missing)}.")
+    lines += [f"- {_md('; '.join(filter(None, [one.headline, one.left_out])))}." for one in sections]
     for section in sections:
         lines += ["", f"## {_md(section.case.title)}", ""]
         lines += [f"- **{_md(name)}**: {_md(text)}" for name, text in section.facts]

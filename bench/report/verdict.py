@@ -63,15 +63,18 @@ def headline(case: Case) -> str:
     )
 
 
-def not_matched(case: Case) -> str:
-    """List the backends that are not ranked, with reasons; "" where all are."""
-    return "; ".join(f"{entry.name} ({entry.why})" for entry in case.unranked)
+def left_out(case: Case) -> str:
+    """List the backends that are not ranked: what ran with its reason, then what cannot run here; "" for none."""
+    absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
+    missed = [f"{entry.name} ({entry.why})" for entry in case.unranked if entry.name not in absent]
+    parts = [f"not matched: {'; '.join(missed)}"] * bool(missed)
+    parts += [f"not available here: {words(absent)}"] * bool(absent)  # their reasons are in the table
+    return "; ".join(parts)
 
 
 def sentence(case: Case) -> str:
     """Return the verdict of a case in one sentence and on one line, fit for a terminal."""
-    missing = not_matched(case)
-    line = f"{headline(case)}{'; not matched: ' if missing else ''}{missing}."
+    line = "; ".join(filter(None, [headline(case), left_out(case)])) + "."
     return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
 
 
