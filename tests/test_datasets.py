@@ -87,7 +87,7 @@ def test_the_last_of_duplicates_counts(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("user,item,rating\n" + "".join(f"{n},{n % 7},3\n" for n in range(50)) + "0,0,5\n", "utf-8")
     dataset = load_file(path)
-    assert dataset.n_duplicates == 1
+    assert dataset.raw.dropped == {"a later row rates the same pair": 1}
     assert dataset.raw.ratings[(dataset.raw.users == 0) & (dataset.raw.items == 0)].tolist() == [5.0]
 
 
@@ -111,7 +111,7 @@ def test_without_duplicates_keeps_the_order() -> None:
 def test_real_data(name: str, rows: int, users: int | None, items: int | None) -> None:
     dataset = load_dataset(name)
     raw = dataset.raw
-    assert len(raw.ratings) + dataset.n_duplicates == rows
+    assert len(raw.ratings) + raw.dropped.get("a later row rates the same pair", 0) == rows
     if users and items:
         assert (len(np.unique(raw.users)), len(np.unique(raw.items))) == (users, items)
 

@@ -22,7 +22,6 @@ class Dataset(NamedTuple):
     raw: RawRatings
     split: Split
     official_test: RawRatings | None
-    n_duplicates: int  # rows left out because a later row rates the same pair
 
 
 class Known(NamedTuple):
@@ -74,7 +73,7 @@ def load_dataset(name: str, *, seed: int = 0, scale: float = 0.2) -> Dataset:
     raw, split = known.read(place), known.split
     rows = random_split(len(raw.ratings), seed, validation=0.1, test=0)
     part = Split(f"{split}, validation a random 10 % of its training rows", rows.train, rows.validation, None)
-    return Dataset(name, raw, part, known.read_test(place), 0)
+    return Dataset(name, raw, part, known.read_test(place))
 
 
 def load_file(path: Path, *, seed: int = 0) -> Dataset:
@@ -84,5 +83,4 @@ def load_file(path: Path, *, seed: int = 0) -> Dataset:
 
 def _split(name: str, raw: RawRatings, seed: int) -> Dataset:
     distinct = raw.without_duplicates()
-    n_duplicates = len(raw.ratings) - len(distinct.ratings)
-    return Dataset(name, distinct, random_split(len(distinct.ratings), seed), None, n_duplicates)
+    return Dataset(name, distinct, random_split(len(distinct.ratings), seed), None)

@@ -48,7 +48,8 @@ def read_ratings(path: Path, missing_rating: float | None = None) -> RawRatings:
         raise DatasetError(f"{path}, row {row + 1}: the rating {frame[columns[2]].iloc[row]!r} is not a finite number")
     raw = RawRatings(users, items, ratings)
     if missing_rating is not None:
-        raw = raw.take(np.flatnonzero(ratings != missing_rating))
+        rated = np.flatnonzero(ratings != missing_rating)
+        raw = raw.take(rated).dropping(f"rating {missing_rating:g} means not rated", len(ratings) - len(rated))
     if not len(raw.ratings):
         raise DatasetError(f"{path} holds no ratings")
     return raw
