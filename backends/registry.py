@@ -6,10 +6,8 @@ package).
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BackendUnavailable, UnknownBackend
@@ -120,6 +118,8 @@ def list_backends() -> pd.DataFrame:
 
 def all_backends() -> dict[str, BackendInfo]:
     """Return the registry by name: ours, and what other packages registered (never replacing ours)."""
+    from importlib.metadata import entry_points  # costs as much as half of numpy
+
     theirs = {point.name: BackendInfo(point.value, "third party") for point in entry_points(group=_ENTRY_POINTS)}
     return dict(sorted((theirs | _BACKENDS).items()))
 
@@ -137,6 +137,8 @@ def backend_info(name: str) -> BackendInfo:
     known = all_backends()
     if name in known:
         return known[name]
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     raise UnknownBackend(f"no backend is named {name!r}{hint} Known: {', '.join(known)}")

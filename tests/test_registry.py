@@ -29,7 +29,9 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
 def register(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
     """Pretend that another package registered these backends."""
     points = [EntryPoint(name, target, "factorbench.backends") for name, target in targets.items()]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "factorbench.backends" else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: points if group == "factorbench.backends" else []
+    )
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------

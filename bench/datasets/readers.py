@@ -1,97 +1,190 @@
-"""Reading ratings from a user's file."""
+"""Reading a user's ratings, whatever they are stored in: the one entrance to the modules that do it.
 
+Here live the recognition of a file by its first bytes and what all formats share. Not here: text (`sniff`, `text`),
+typed columns (`tables`), known data sets and their layouts.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+import pyarrow as pa
 
+from .columns import Columns
+from .errors import DatasetError
 from .raw import RawRatings
+from .sniff import TextOptions
+from .tables import read_feather, read_frame, read_npz, read_parquet
+from .text import read_text
 
-# Column names that leave no doubt, in lower case without separators.
-_USER = {"user", "userid"}
-_ITEM = {"item", "itemid", "movie", "movieid", "anime", "animeid", "book", "bookid", "product", "productid"}
-_RATING = {"rating", "ratings", "score", "stars"}
+__all__ = ["DatasetError", "from_frame", "read_ratings"]
+
+OnBadRows = Literal["error", "drop"]
+
+# A packed file may grow to so many times its size, or to this many bytes; ratings shrink 3 to 20 times.
+MOST_GROWTH = 100
+ALWAYS_ALLOWED = 64 << 20
+
+_TABLES = {b"PAR1": read_parquet, b"ARROW1": read_feather}
+_PACKED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda path: pa.input_stream(str(path), compression="zstd"),
+}
+_ZIP = b"PK"
 
 
-class DatasetError(ValueError):
-    """Data that cannot be read or is not there; the message names the file and what to do."""
+def read_ratings(
+    path: str | Path,
+    missing_rating: float | None = None,
+    *,
+    columns: Columns | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    encoding: str | None = None,
+    on_bad_rows: OnBadRows = "error",
+) -> RawRatings:
+    """Read ratings from a file, whose format is recognised by its content.
 
-
-def read_ratings(path: Path, missing_rating: float | None = None) -> RawRatings:
-    """Read user, item and rating columns from a CSV, TSV or Parquet file, with or without a header.
+    Text separated by tabs, ``::``, ``;``, ``,``, ``|`` or spaces, with or without a header, plain or packed by gzip,
+    bzip2, xz, zstd or zip (of one member); Parquet; Feather; NumPy's ``.npz`` with arrays named users, items and
+    ratings; a matrix saved by ``scipy.sparse.save_npz``.
 
     Parameters
     ----------
     missing_rating
-        A value that stands for "not rated" (-1 in the anime data); such rows are left out.
+        A value that stands for "not rated" (-1 in the anime data); such rows are left out and counted.
+    columns
+        Names or positions (from 0) of the columns of user, item, rating and, if wanted, timestamp. By default they are
+        known names such as user_id, movieId, rating; without a header, the first three or four columns.
+    separator
+        What stands between the fields of a text. Fields may be quoted by ``"`` where it is a single byte.
+    header
+        Whether the first line of a text names the columns.
+    encoding
+        Of a text: UTF-8, or as its byte order mark says, by default.
+    on_bad_rows
+        What to do with rows that have the wrong number of fields, a rating that is not a finite number, or an empty
+        id: ``"error"``, or ``"drop"`` them and count them.
+
+    Returns
+    -------
+    RawRatings
+        Ids as integers of 64 bits or as str: those of a text are integers where each is written as an integer is
+        ("007" is not 7). `dropped` counts the rows left out, by reason.
 
     Raises
     ------
     DatasetError
-        Naming the file, and the row and column where there is one.
+        For whatever keeps the file from being read; names the file, and the line (from 1, a header counts) and its
+        content where there is one. A packed file that grows more than a hundredfold, beyond 64 MiB, is refused.
     """
+    path, drop = Path(path), _drops(on_bad_rows)
     if not path.is_file():
-        raise DatasetError(f"there is no file {path}")
+        raise DatasetError(f"{path} is a folder; name a file in it" if path.is_dir() else f"there is no file {path}")
+    options = TextOptions(columns, separator, header, encoding)
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+        raw = _read(path, options, drop)
     except DatasetError:
         raise
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise DatasetError(f"{path} cannot be read as ratings: {str(error).splitlines()[0]}") from error
-    columns = _columns(frame, path)
-    users, items = (_ids(frame[column], path) for column in columns[:2])
-    ratings = pd.to_numeric(frame[columns[2]], errors="coerce").to_numpy(np.float64)
-    if not np.isfinite(ratings).all():
-        row = int(np.argmin(np.isfinite(ratings)))
-        raise DatasetError(f"{path}, row {row + 1}: the rating {frame[columns[2]].iloc[row]!r} is not a finite number")
-    raw = RawRatings(users, items, ratings)
+    except Exception as error:  # other people's parsers raise whatever they like on damaged files; it stays attached
+        told = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise DatasetError(f"{path} cannot be read as ratings, it may be damaged: {told}") from error
+    return _rated(raw, missing_rating, str(path))
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    columns: Columns | None = None,
+    missing_rating: float | None = None,
+    on_bad_rows: OnBadRows = "error",
+) -> RawRatings:
+    """Take ratings from a data frame; see `read_ratings`.
+
+    Raises
+    ------
+    DatasetError
+        For columns or rows that cannot be used; rows are counted from 1.
+    """
+    where = "the data frame"
+    return _rated(read_frame(frame, columns, _drops(on_bad_rows), where), missing_rating, where)
+
+
+def _read(path: Path, options: TextOptions, drop: bool) -> RawRatings:
+    with path.open("rb") as file:
+        start = file.read(8)
+    grown = _growth_limit(path)
+    for magic, read in _TABLES.items():
+        if start.startswith(magic):
+            return read(path, options.columns, grown, drop)
+    if start.startswith(_ZIP) and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
+            if members and all(member.filename.endswith(".npy") for member in members):
+                return read_npz(path, options.columns, grown, drop)
+            if len(members) != 1:
+                names = ", ".join(member.filename[:40] for member in members[:10])
+                raise DatasetError(f"{path} holds {len(members)} files ({names}); pack the ratings alone")
+            with archive.open(members[0]) as stream:
+                return read_text(_limited(stream.read, grown), options, drop, str(path))
+    for magic, unpack in _PACKED.items():
+        if start.startswith(magic):
+            with unpack(path) as stream:
+                return read_text(_limited(stream.read, grown), options, drop, str(path))
+    with path.open("rb") as file:
+        return read_text(file.read, options, drop, str(path))
+
+
+def _growth_limit(path: Path) -> Callable[[int], None]:
+    """Return a function that raises an error when so many bytes are too many to have come from this file."""
+    packed = path.stat().st_size
+    limit = max(ALWAYS_ALLOWED, MOST_GROWTH * packed)
+
+    def check(n_bytes: int) -> None:
+        if n_bytes > limit:
+            raise DatasetError(
+                f"{path} has {packed:,} bytes and grows to more than {limit:,}, as decompression bombs do; "
+                "if you trust it, decompress it yourself"
+            )
+
+    return check
+
+
+def _limited(read: Callable[[int], bytes], grown: Callable[[int], None]) -> Callable[[int], bytes]:
+    total = 0
+
+    def limited(n: int) -> bytes:
+        nonlocal total
+        chunk = read(n)
+        total += len(chunk)
+        grown(total)
+        return chunk
+
+    return limited
+
+
+def _rated(raw: RawRatings, missing_rating: float | None, where: str) -> RawRatings:
+    """Leave out what is not rated, and insist that something is."""
     if missing_rating is not None:
-        rated = np.flatnonzero(ratings != missing_rating)
-        raw = raw.take(rated).dropping(f"rating {missing_rating:g} means not rated", len(ratings) - len(rated))
+        rated = np.flatnonzero(raw.ratings != missing_rating)
+        unrated = len(raw.ratings) - len(rated)
+        raw = raw.take(rated).dropping(f"rating {missing_rating:g} means not rated", unrated) if unrated else raw
     if not len(raw.ratings):
-        raise DatasetError(f"{path} holds no ratings")
+        raise DatasetError(f"{where} holds no ratings" + (f"; left out: {dict(raw.dropped)}" if raw.dropped else ""))
     return raw
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8") as file:
-        first = file.readline().strip()
-    if not first:
-        raise DatasetError(f"{path} is empty")
-    separator = next((s for s in ("\t", "::", ";", ",") if s in first), None)
-    if separator is None:
-        raise DatasetError(f"{path}, row 1: {first[:80]!r} has no tab, ::, ; or comma between its columns")
-    fields = first.split(separator)
-    has_header = not _is_number(fields[2] if len(fields) > 2 else fields[-1])
-    engine = "python" if len(separator) > 1 else "c"
-    return pd.read_csv(path, sep=separator, header=0 if has_header else None, engine=engine)  # type: ignore[call-overload,no-any-return]  # engine is one of its literals
-
-
-def _columns(frame: pd.DataFrame, path: Path) -> list[object]:
-    if pd.api.types.is_integer_dtype(frame.columns) and frame.shape[1] >= 3:
-        return [0, 1, 2]  # no header: by position
-    names = {str(column).lower().replace("_", "").replace(" ", ""): column for column in frame.columns}
-    found = [[names[name] for name in names if name in wanted] for wanted in (_USER, _ITEM, _RATING)]
-    if any(len(candidates) != 1 for candidates in found):
-        raise DatasetError(
-            f"{path} has the columns {', '.join(map(str, frame.columns))}; exactly one each for user, item and rating "
-            "is expected, such as user_id, item_id, rating"
-        )
-    return [candidates[0] for candidates in found]
-
-
-def _ids(column: pd.Series, path: Path) -> NDArray[Any]:
-    if column.isna().any():
-        row = int(np.argmax(column.isna().to_numpy()))
-        raise DatasetError(f"{path}, row {row + 1}: column {column.name} is empty")
-    return column.to_numpy()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _drops(on_bad_rows: str) -> bool:
+    if on_bad_rows not in ("error", "drop"):
+        raise DatasetError(f'on_bad_rows must be "error" or "drop", got {on_bad_rows!r}')
+    return on_bad_rows == "drop"
