@@ -44,7 +44,7 @@ def encode(dataset: Dataset) -> EncodedData:
     train = Ratings.from_arrays(*raw.take(split.train)[:3])
     assert train.encoder is not None
     parts: dict[str, Ratings | None] = {"test": None}
-    notes = [f"{n} rows: {why}" for why, n in raw.dropped.items()]
+    notes = [f"{n} rows: {why}" for why, n in raw.dropped.items()] + [split.note] * bool(split.note)
     held_out = {"validation": raw.take(split.validation)}
     if dataset.official_test is not None or split.test is not None:
         held_out["test"] = dataset.official_test if split.test is None else raw.take(split.test)  # type: ignore[assignment]  # one of the two is there

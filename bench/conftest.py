@@ -15,7 +15,8 @@ import pytest
 from backends import UnknownBackend, list_backends
 
 from .cases import Case, build_case
-from .datasets import KNOWN, DatasetError, load_dataset, load_file
+from .datasets import DatasetError, load_dataset, load_file
+from .datasets.splits import METHODS
 from .records import RUNS
 from .runner import Limits
 
@@ -27,8 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("factorbench", "factorbench: what to measure")
     group.addoption(
-        "--dataset", default="twin", help=f"twin (made here, the default) or one of: {', '.join(KNOWN)} (RATINGS_DATA)"
+        "--dataset", default="twin", help="twin (made here, the default), or a name from python -m bench.datasets list"
     )
+    group.addoption("--split", metavar="NAME", help=f"an official split of the data set (u1), or: {METHODS}")
     group.addoption("--ratings", type=Path, metavar="FILE", help="your own ratings: CSV, TSV or Parquet")
     group.addoption(
         "--backend", action="append", default=[], metavar="NAME", help="repeatable; default: all that can run here"
@@ -92,9 +94,9 @@ def case(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Case:
     say(f"case: loading {option('--ratings') or option('--dataset')}")
     try:
         if option("--ratings"):
-            dataset = load_file(option("--ratings"), seed=option("--seed"))
+            dataset = load_file(option("--ratings"), seed=option("--seed"), split=option("--split"))
         else:
-            dataset = load_dataset(option("--dataset"), seed=option("--seed"), scale=scale)
+            dataset = load_dataset(option("--dataset"), seed=option("--seed"), scale=scale, split=option("--split"))
         return build_case(
             dataset,
             rank=option("--rank"),

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from backends import Objective, Progress, Ratings, get_backend
 
+from .datasets.download import cache_folder
 from .gate import mse
 from .records import Reference
 
@@ -116,13 +117,6 @@ def compute_reference(
         spread=max(on_validation) - min(on_validation),
         seeds=len(SEEDS),
     )
-
-
-def cache_folder() -> Path:
-    """Return the folder for remembered references: FACTORBENCH_CACHE, or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("FACTORBENCH_CACHE") or platformdirs.user_cache_dir("factorbench"))
 
 
 def _remembered(entry: str) -> Path:

@@ -1,9 +1,10 @@
 """Ratings to measure on: the synthetic anime twin, data sets known by name, a user's file, and how they are split."""
 
-from .catalog import KNOWN, Dataset, load_dataset, load_file
+from .catalog import Dataset, fetch_dataset, load_dataset, load_file
+from .known import KNOWN
 from .raw import RawRatings
-from .readers import DatasetError, read_ratings
-from .splits import content_hash, permutation, random_split
+from .readers import DatasetError, from_frame, read_ratings
+from .splits import content_hash, permutation, random_split, split_rows
 from .twin import anime_twin
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "RawRatings",
     "anime_twin",
     "content_hash",
+    "fetch_dataset",
+    "from_frame",
     "load_dataset",
     "load_file",
     "permutation",
     "random_split",
     "read_ratings",
+    "split_rows",
 ]

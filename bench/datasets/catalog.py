@@ -16,9 +16,10 @@ import numpy as np
 
 from .counts import as_number, check_counts
 from .download import cache_folder, check_remembered, fetch, remember
+from .errors import DatasetError
 from .known import KNOWN, Known
 from .raw import RawRatings
-from .readers import DatasetError, read_ratings
+from .readers import read_ratings
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 

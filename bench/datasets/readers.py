@@ -11,14 +11,14 @@ import gzip
 import lzma
 import zipfile
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .columns import Columns
+from .columns import Columns, RowPolicy
 from .errors import DatasetError
 from .raw import RawRatings
 from .sniff import TextOptions
@@ -40,17 +40,17 @@ _PACKED: dict[bytes, Callable[[Path], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": lambda path: pa.input_stream(str(path), compression="zstd"),
 }
-_ZIP = b"PK"
+_ZIP = b"PK\x03\x04"
 
 
 def read_ratings(
     path: str | Path,
-    missing_rating: float | None = None,
     *,
     columns: Columns | None = None,
     separator: str | None = None,
     header: bool | None = None,
     encoding: str | None = None,
+    missing_rating: float | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
     """Read ratings from a file, whose format is recognised by its content.
@@ -61,8 +61,6 @@ def read_ratings(
 
     Parameters
     ----------
-    missing_rating
-        A value that stands for "not rated" (-1 in the anime data); such rows are left out and counted.
     columns
         Names or positions (from 0) of the columns of user, item, rating and, if wanted, timestamp. By default they are
         known names such as user_id, movieId, rating; without a header, the first three or four columns.
@@ -72,6 +70,8 @@ def read_ratings(
         Whether the first line of a text names the columns.
     encoding
         Of a text: UTF-8, or as its byte order mark says, by default.
+    missing_rating
+        A value that stands for "not rated" (-1 in the anime data); such rows are left out and counted.
     on_bad_rows
         What to do with rows that have the wrong number of fields, a rating that is not a finite number, or an empty
         id: ``"error"``, or ``"drop"`` them and count them.
@@ -88,18 +88,18 @@ def read_ratings(
         For whatever keeps the file from being read; names the file, and the line (from 1, a header counts) and its
         content where there is one. A packed file that grows more than a hundredfold, beyond 64 MiB, is refused.
     """
-    path, drop = Path(path), _drops(on_bad_rows)
+    path, policy = Path(path), _policy(on_bad_rows, missing_rating)
     if not path.is_file():
         raise DatasetError(f"{path} is a folder; name a file in it" if path.is_dir() else f"there is no file {path}")
-    options = TextOptions(columns, separator, header, encoding)
+    options = _checked(TextOptions(columns, separator, header, encoding))
     try:
-        raw = _read(path, options, drop)
+        raw = _read(path, options, policy)
     except DatasetError:
         raise
     except Exception as error:  # other people's parsers raise whatever they like on damaged files; it stays attached
         told = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DatasetError(f"{path} cannot be read as ratings, it may be damaged: {told}") from error
-    return _rated(raw, missing_rating, str(path))
+    return _some(raw, str(path))
 
 
 def from_frame(
@@ -117,32 +117,32 @@ def from_frame(
         For columns or rows that cannot be used; rows are counted from 1.
     """
     where = "the data frame"
-    return _rated(read_frame(frame, columns, _drops(on_bad_rows), where), missing_rating, where)
+    return _some(read_frame(frame, columns, _policy(on_bad_rows, missing_rating), where), where)
 
 
-def _read(path: Path, options: TextOptions, drop: bool) -> RawRatings:
+def _read(path: Path, options: TextOptions, policy: RowPolicy) -> RawRatings:
     with path.open("rb") as file:
         start = file.read(8)
     grown = _growth_limit(path)
     for magic, read in _TABLES.items():
         if start.startswith(magic):
-            return read(path, options.columns, grown, drop)
-    if start.startswith(_ZIP) and zipfile.is_zipfile(path):
+            return read(path, options.columns, grown, policy)
+    if start.startswith(_ZIP):
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             if members and all(member.filename.endswith(".npy") for member in members):
-                return read_npz(path, options.columns, grown, drop)
+                return read_npz(path, options.columns, grown, policy)
             if len(members) != 1:
                 names = ", ".join(member.filename[:40] for member in members[:10])
                 raise DatasetError(f"{path} holds {len(members)} files ({names}); pack the ratings alone")
             with archive.open(members[0]) as stream:
-                return read_text(_limited(stream.read, grown), options, drop, str(path))
+                return read_text(_limited(stream.read, grown), options, policy, str(path))
     for magic, unpack in _PACKED.items():
         if start.startswith(magic):
             with unpack(path) as stream:
-                return read_text(_limited(stream.read, grown), options, drop, str(path))
+                return read_text(_limited(stream.read, grown), options, policy, str(path))
     with path.open("rb") as file:
-        return read_text(file.read, options, drop, str(path))
+        return read_text(file.read, options, policy, str(path))
 
 
 def _growth_limit(path: Path) -> Callable[[int], None]:
@@ -173,18 +173,29 @@ def _limited(read: Callable[[int], bytes], grown: Callable[[int], None]) -> Call
     return limited
 
 
-def _rated(raw: RawRatings, missing_rating: float | None, where: str) -> RawRatings:
-    """Leave out what is not rated, and insist that something is."""
-    if missing_rating is not None:
-        rated = np.flatnonzero(raw.ratings != missing_rating)
-        unrated = len(raw.ratings) - len(rated)
-        raw = raw.take(rated).dropping(f"rating {missing_rating:g} means not rated", unrated) if unrated else raw
+def _some(raw: RawRatings, where: str) -> RawRatings:
     if not len(raw.ratings):
         raise DatasetError(f"{where} holds no ratings" + (f"; left out: {dict(raw.dropped)}" if raw.dropped else ""))
     return raw
 
 
-def _drops(on_bad_rows: str) -> bool:
+def _policy(on_bad_rows: str, missing_rating: float | None) -> RowPolicy:
     if on_bad_rows not in ("error", "drop"):
         raise DatasetError(f'on_bad_rows must be "error" or "drop", got {on_bad_rows!r}')
-    return on_bad_rows == "drop"
+    if not isinstance(missing_rating, Real | None):
+        raise DatasetError(f"missing_rating must be a number, such as -1, or None, got {missing_rating!r}")
+    return RowPolicy(on_bad_rows == "drop", missing_rating)
+
+
+def _checked(options: TextOptions) -> TextOptions:
+    separator, encoding = options.separator, options.encoding
+    if separator is not None and (not isinstance(separator, str) or not separator or set(separator) & set('\r\n"\0')):
+        raise DatasetError(f"separator={separator!r} must be one or more characters, no quotes or line ends among them")
+    if not isinstance(options.header, bool | None):
+        raise DatasetError(f"header must be True, False or None (to find out), got {options.header!r}")
+    try:
+        if encoding is not None:
+            "".encode(encoding)
+    except (LookupError, TypeError, ValueError) as error:
+        raise DatasetError(f"encoding={encoding!r} is not one that Python knows, such as 'latin-1'") from error
+    return options

@@ -1,0 +1,114 @@
+"""The page: results in, one HTML file and what lies beside it out. Its prose is in ``template.html``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bench.report.style import THEME, Picture, inline_svg
+from bench.report.verdict import mse, number
+
+from .figure import draw
+from .results import PUBLISHED, Results
+from .tables import comparison, curve_table, objective_table, scores_table, seconds_table
+
+_REPRODUCED = 0.05  # within this of the published curve at all its points, the page says so
+
+# Runs as it stands on the Kaggle file; a test takes it from the page and runs it.
+SNIPPET = """\
+import pandas as pd
+
+from backends import Ratings, get_backend
+from bench.gate import baselines
+
+table = pd.read_csv("rating.csv")  # user_id, anime_id, rating
+rated = table[table["rating"] != -1].sample(frac=1, random_state=0)
+cut = int(0.8 * len(rated))
+train = Ratings.from_frame(rated[:cut], user="user_id", item="anime_id", duplicates="last")
+new = rated[cut:]
+validation = train.encoder.encode_new(new["user_id"], new["anime_id"], new["rating"])
+
+print(baselines(train, validation.ratings, None))  # first what a model must beat
+solver = get_backend("{backend}", rank={rank}, reg={reg}, epochs={epochs})
+solver.fit(train, validation.ratings)
+print(solver.history_[-1].validation_mse, "with", validation.n_dropped, "rows dropped")
+print(solver.recommend(rated["user_id"].iloc[0], n=5))
+"""
+
+
+def write_page(results: Results, output: Path, command: str, seconds: float) -> Path:
+    """Write page, figure and ``results.json`` into ``output``, each whole or not at all; return the page's path."""
+    made = {"command": command, "created": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
+    picture = draw(results, PUBLISHED)
+    stored = {**made, **results, "published": PUBLISHED, "comparison": comparison(results)}
+    contents = {
+        "article.svg": picture.svg,
+        "article.png": picture.png,
+        "results.json": (json.dumps(stored, indent=1, allow_nan=False) + "\n").encode(),
+        "index.html": render(results, picture, made).encode(),
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        partial = output / f"{name}.part"
+        partial.write_bytes(content)
+        os.replace(partial, output / name)
+    return output / "index.html"
+
+
+def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
+    """Render the page: one file that loads nothing; all text escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"mse": mse, "number": number, "inline": inline_svg}
+    macros, style = _look()
+    template = environment.from_string(macros + files(__package__).joinpath("template.html").read_text("utf-8"))
+    farthest = max((abs(row["relative"]) for row in comparison(results)), default=None)
+    like_the_article = math.isclose(results["data"]["n_ratings"], PUBLISHED["ratings"], rel_tol=0.01)
+    last = results["curve"][-1]
+    return (
+        template.render(
+            r=results,
+            last=last,
+            published=PUBLISHED,
+            like_the_article=like_the_article,
+            farthest=farthest,
+            reproduced=like_the_article
+            and str(last["iteration"]) in PUBLISHED["train_mse"]
+            and farthest is not None
+            and farthest < _REPRODUCED,
+            tables={
+                "curve": curve_table(results),
+                "scores": scores_table(results),
+                "objective": objective_table(results),
+                "seconds": seconds_table(results),
+            },
+            picture=picture,
+            code=SNIPPET.format(**results["ours"]["solver"]),
+            environment=_environment(results["environment"]),
+            made=made,
+            style=environment.from_string(style).render(theme=THEME),
+        )
+        + "\n"
+    )
+
+
+def _environment(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    rows = [("Processor", f"{facts['cpu']}, {facts['cores']} cores"), ("System", facts["system"])]
+    rows += [("Python", facts["python"]), ("Packages", packages), ("Load at the end", str(facts["load_average"]))]
+    return [*rows, ("Code", facts["git"])] if facts["git"] else rows
+
+
+def _look() -> tuple[str, str]:
+    """Return the report's table macro and its style sheet, so that both pages look alike."""
+    template = files("bench.report").joinpath("template.html").read_text("utf-8")
+    macros, _, page = template.partition("<!doctype html>")
+    return macros, page.partition("<style>")[2].partition("</style>")[0]

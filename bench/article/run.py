@@ -1,0 +1,204 @@
+"""The article's descent, step by step, and what it is held against. Nothing is printed, drawn or written here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends import (
+    BackendUnavailable,
+    DivergenceWarning,
+    Factorizer,
+    Objective,
+    Parameters,
+    Progress,
+    Ratings,
+    get_backend,
+    initial_model,
+)
+from bench.datasets import DatasetError
+from bench.environment import machine_facts, process_facts
+from bench.gate import baselines
+from bench.reference import Converged
+
+from .data import ArticleData
+from .literal import time_literal
+from .results import Baseline, Fit, Kept, Minimum, Point, Results, Solver
+
+EVERY = 50  # iterations between two evaluations, as the article prints them
+DESCENTS = ("numba-gd", "torch-cpu", "numpy")  # the first that is here runs the article's preset
+
+# What we would run instead: the first that is here. Rank, reg and epochs were chosen once, on the twin.
+_GD: dict[str, Any] = {"rank": 16, "reg": 0.1, "epochs": 60}
+OURS: dict[str, dict[str, Any]] = {
+    "numba": {"rank": 16, "reg": 0.07, "epochs": 10},
+    "torch-cpu": _GD,
+    "numpy": _GD,
+}
+_TOLERANCE = 1e-6  # relative fall of J in an epoch at which ALS has found the minimum, for a figure of four digits
+_MAX_EPOCHS = 60
+
+Say = Callable[[str], None]
+Factors = NDArray[np.floating[Any]]
+
+
+def run(data: ArticleData, iterations: int, say: Say, tell: Callable[[Point], None]) -> Results:
+    """Follow the article, then fit what it is held against.
+
+    Parameters
+    ----------
+    say
+        Is told about the progress, a line at a time.
+    tell
+        Is given each point of the curve as it is known.
+
+    Raises
+    ------
+    DatasetError
+        When a solver diverges on these ratings.
+    KeyboardInterrupt
+        When it was interrupted; nothing is left half done.
+    """
+    say("compiling")
+    backend, descent = _first_available({name: {"preset": "article", "dtype": "float64"} for name in DESCENTS})
+    initial = initial_model(descent.objective, data.train, data.facts["seed"], descent.init, descent.init_scale)
+    curve = follow(descent, data, iterations, initial, say, tell)
+    say("timing the gradient as the article computes it")
+    literal = time_literal(data.train, initial, descent.reg)
+    say("fitting the baselines")
+    scores = baselines(data.train, data.validation, None)
+    say("minimising the article's objective")
+    minimum = _minimise(descent, data, initial, say)
+    say("fitting what we would run instead")
+    ours, solver = _first_available(OURS)
+    _fit(solver, data, seed=data.facts["seed"], evaluate=False)
+    return Results(
+        data=data.facts,
+        descent=_solver(backend, descent),
+        curve=curve,
+        constant=Baseline(validation_mse=scores["global mean"]["validation_mse"], reg=0.0),
+        biases=Baseline(validation_mse=scores["biases alone"]["validation_mse"], reg=scores["biases alone"]["reg"]),
+        ours=_outcome(ours, solver, data),
+        minimum=minimum,
+        kept=_kept(initial, descent.model_.parameters),
+        literal=literal,
+        environment=machine_facts() | process_facts(),
+    )
+
+
+def follow(
+    descent: Factorizer,
+    data: ArticleData,
+    iterations: int,
+    initial: Parameters,
+    say: Say = lambda text: None,
+    tell: Callable[[Point], None] = lambda point: None,
+) -> list[Point]:
+    """Fit ``descent``, and return the errors at the start, after every 50 iterations and after the last.
+
+    Raises
+    ------
+    DatasetError
+        When the descent diverges.
+    KeyboardInterrupt
+        When it was interrupted.
+    """
+    curve: list[Point] = []
+
+    def note(iteration: int, at: Parameters) -> None:
+        twice = mse(at, data.twice) if len(data.twice) else None
+        train, validation = mse(at, data.train), mse(at, data.validation)
+        curve.append(Point(iteration=iteration, train_mse=train, validation_mse=validation, twice_mse=twice))
+        tell(curve[-1])
+
+    def watch(now: Progress) -> None:
+        if now.record.epoch % EVERY == 0 or now.record.epoch == iterations:
+            note(now.record.epoch, now.model.parameters)
+        else:
+            say(f"iteration {now.record.epoch} of {iterations}, {now.record.seconds:.0f} s")
+
+    note(0, initial)
+    _fit(descent, data, epochs=iterations, initial=initial, evaluate=False, callback=watch)
+    return curve
+
+
+def mse(parameters: Parameters, ratings: Ratings) -> float:
+    """Return the mean squared error, unclipped, in float64."""
+    return float(np.mean(np.square(parameters.predict(ratings.users, ratings.items) - ratings.ratings)))
+
+
+def _minimise(descent: Factorizer, data: ArticleData, initial: Parameters, say: Say) -> Minimum:
+    """Minimise the descent's objective by alternating least squares from the same start."""
+    objective: Objective = descent.objective
+    als = get_backend(
+        "numpy-als",
+        rank=objective.rank,
+        reg=objective.reg,
+        reg_scaling=objective.reg_scaling,
+        bias=objective.bias,
+    )
+    stop = Converged(_TOLERANCE, say, "minimising the article's objective")
+    _fit(als, data, epochs=_MAX_EPOCHS, initial=initial, callback=stop)
+    return Minimum(
+        fit=_outcome("numpy-als", als, data),
+        objective=objective.value(als.model_.parameters, data.train),
+        objective_of_descent=objective.value(descent.model_.parameters, data.train),
+        pull=objective.reg * len(data.train),
+        ratings_per_user=len(data.train) / data.train.n_users,
+    )
+
+
+def _fit(solver: Factorizer, data: ArticleData, **options: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DivergenceWarning)
+        try:
+            solver.fit(data.train, **options)
+        except DivergenceWarning:
+            raise DatasetError(
+                f"{type(solver).__name__} diverges on {data.facts['name']} ({len(data.train):,} training ratings) in "
+                f"epoch {solver.n_epochs_}: its step is too long for so few; give more ratings"
+            ) from None
+    if solver.status_ == "interrupted":  # a model is left, but of fewer epochs than the page would say
+        raise KeyboardInterrupt
+
+
+def _kept(before: Parameters, after: Parameters) -> Kept:
+    def correlation(one: Factors, other: Factors) -> float:
+        return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+    return Kept(
+        user_factors=correlation(before.user_factors, after.user_factors),
+        item_factors=correlation(before.item_factors, after.item_factors),
+    )
+
+
+def _first_available(choices: dict[str, dict[str, Any]]) -> tuple[str, Factorizer]:
+    """Return the first backend that can run here, compiled."""
+    for name, options in choices.items():
+        try:
+            solver, spare = get_backend(name, **options), get_backend(name, **options)
+        except BackendUnavailable:
+            continue
+        spare.fit(Ratings.from_arrays([0, 0, 1], [0, 1, 0], [1.0, 2.0, 3.0]), epochs=1)  # compiles; seldom diverges
+        return name, solver
+    raise AssertionError("numpy is always available")
+
+
+def _solver(backend: str, fitted: Factorizer) -> Solver:
+    return Solver(
+        backend=backend,
+        rank=fitted.rank,
+        reg=fitted.reg,
+        epochs=fitted.n_epochs_,
+        threads=fitted.n_threads,
+        seconds=fitted.history_[-1].seconds,
+    )
+
+
+def _outcome(backend: str, fitted: Factorizer, data: ArticleData) -> Fit:
+    at = fitted.model_.parameters
+    return Fit(solver=_solver(backend, fitted), train_mse=mse(at, data.train), validation_mse=mse(at, data.validation))

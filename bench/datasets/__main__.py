@@ -1,0 +1,96 @@
+"""The command `python -m bench.datasets`: which data sets are known, what is known of one, and fetching it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .catalog import fetch_dataset, find_file, find_known, how_to_get, size_of
+from .counts import in_words
+from .errors import DatasetError
+from .known import KNOWN
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 2 after an error, which is one line on standard error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.datasets",
+        description="Public data sets of ratings: which are known, what they are, and how they get here.",
+        epilog="Data is looked for in $RATINGS_DATA/NAME/, then in the cache ($FACTORBENCH_CACHE, or the user's).",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="show all data sets: size, and whether they are on this machine")
+    info = commands.add_parser("info", help="show everything known of a data set: source, terms, citation, splits")
+    info.add_argument("name", metavar="NAME")
+    fetch = commands.add_parser("fetch", help="download a data set into the cache, and show its terms")
+    fetch.add_argument("name", metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "list":
+            show_all()
+        elif options.command == "info":
+            show_one(options.name)
+        else:
+            fetch_and_show(options.name)
+    except (DatasetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing partial was kept, the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def show_all() -> None:
+    """Print a table of all data sets."""
+    rows = [("name", "ratings", "users", "items", "download", "here")]
+    for name, known in KNOWN.items():
+        ratings, users, items = (in_words(count) for count in known.counts[:3])
+        rows.append((name, ratings, users, items, size_of(known) if known.sources else "-", _here(name)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells, here in rows:
+        numbers = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:-1], strict=True))
+        print(f"{name.ljust(widths[0])}  {numbers}  {here}")
+
+
+def show_one(name: str) -> None:
+    """Print all that is known of a data set."""
+    known = find_known(name)
+    ratings, users, items = (in_words(count) for count in known.counts[:3])
+    lines = [
+        (name, known.describe),
+        ("counts", f"{ratings} ratings, {users} users, {items} items ({known.counts.cited or 'not found'})"),
+        ("splits", f"official {', '.join(known.folds)}" if known.folds else "none of its own"),
+        ("terms", known.licence),
+        ("cite", known.citation),
+        ("page", known.page),
+    ]
+    for source in known.sources:
+        lines += [("file", url) for url in source.urls]
+        trust = "none known: the first download is trusted, and remembered"
+        lines.append(("checksum", f"{source.checksum} ({source.cited})" if source.checksum else trust))
+    lines.append(("here", _here(name)))
+    if _here(name) == "no":
+        lines.append(("", how_to_get(name)))
+    width = max(len(label) for label, _ in lines)
+    for label, text in lines:
+        print(f"{label.ljust(width)}  {text}")
+
+
+def fetch_and_show(name: str) -> None:
+    """Fetch a data set; print where it is, its terms and its citation."""
+    known = find_known(name)
+    file = fetch_dataset(name, progress=sys.stderr.isatty())
+    print(f"{name} is in {file.parent}\nterms  {known.licence}\ncite   {known.citation}")
+
+
+def _here(name: str) -> str:
+    try:
+        return str(find_file(name, KNOWN[name].files).parent)
+    except DatasetError:
+        return "no"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
