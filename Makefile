@@ -5,11 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: bench quick test check sample clean
+.PHONY: bench quick article test check clean
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
 	$(BIN)/python -m bench.report && exit $$status
+
+article: .venv/installed
+	@$(BIN)/python -m bench.article $(ARGS)
 
 quick: .venv/installed
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"

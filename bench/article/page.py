@@ -6,13 +6,11 @@ import json
 import math
 import os
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from bench.report.style import THEME, Picture, inline_svg
+from bench.report.page import template_environment
+from bench.report.style import THEME, Picture
 from bench.report.verdict import mse, number
 
 from .figure import draw
@@ -64,12 +62,9 @@ def write_page(results: Results, output: Path, command: str, seconds: float) -> 
 
 def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     """Render the page: one file that loads nothing; all text escaped."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"mse": mse, "number": number, "inline": inline_svg}
-    macros, style = _look()
-    template = environment.from_string(macros + files(__package__).joinpath("template.html").read_text("utf-8"))
+    environment = template_environment("bench.article")
+    environment.filters |= {"mse": mse, "number": number}
+    template = environment.get_template("article.html")
     farthest = max((abs(row["relative"]) for row in comparison(results)), default=None)
     like_the_article = math.isclose(results["data"]["n_ratings"], PUBLISHED["ratings"], rel_tol=0.01)
     last = results["curve"][-1]
@@ -94,7 +89,7 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
             code=SNIPPET.format(**results["ours"]["solver"]),
             environment=_environment(results["environment"]),
             made=made,
-            style=environment.from_string(style).render(theme=THEME),
+            theme=THEME,
         )
         + "\n"
     )
@@ -105,10 +100,3 @@ def _environment(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("Processor", f"{facts['cpu']}, {facts['cores']} cores"), ("System", facts["system"])]
     rows += [("Python", facts["python"]), ("Packages", packages), ("Load at the end", str(facts["load_average"]))]
     return [*rows, ("Code", facts["git"])] if facts["git"] else rows
-
-
-def _look() -> tuple[str, str]:
-    """Return the report's table macro and its style sheet, so that both pages look alike."""
-    template = files("bench.report").joinpath("template.html").read_text("utf-8")
-    macros, _, page = template.partition("<!doctype html>")
-    return macros, page.partition("<style>")[2].partition("</style>")[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import jinja2
@@ -54,13 +53,22 @@ def make_section(case: Case, pictures: list[tuple[str, Picture]]) -> Section:
     return Section(case, headline(case), left_out(case), _facts(case), tables, pictures)
 
 
-def render_html(sections: list[Section]) -> str:
-    """Render the page: one file that loads nothing; all text escaped."""
+def template_environment(*packages: str) -> jinja2.Environment:
+    """Return the settings of all pages: text is escaped, templates come from ``packages`` and from this one."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, "") for name in (*packages, __package__)]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["inline"] = inline_svg
-    template = environment.from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
+    return environment
+
+
+def render_html(sections: list[Section]) -> str:
+    """Render the page: one file that loads nothing; all text escaped."""
+    template = template_environment().get_template("template.html")
     return template.render(sections=sections, **_common(sections)) + "\n"
 
 
