@@ -9,7 +9,7 @@ ARGS ?=
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
-	$(BIN)/python -m bench.report && exit $$status
+	if [ $$status -le 1 ]; then $(BIN)/python -m bench.report; fi; exit $$status
 
 article: .venv/installed
 	@$(BIN)/python -m bench.article $(ARGS)

@@ -40,5 +40,5 @@ def delayed_interrupt() -> Iterator[None]:
 
 def checkpoint() -> None:
     """Let a Ctrl-C that waits take effect here. Call it inside long epochs, where the last whole epoch is safe."""
-    if _pending:
+    if _pending and threading.current_thread() is threading.main_thread():
         _pending.pop()()

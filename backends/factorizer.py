@@ -329,10 +329,10 @@ class Factorizer(ABC):
             raise ValueError("train has no ratings; at least one is needed")
         if validation is not None:
             shapes = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
-            if shapes[0] != shapes[1] or validation.encoder is not train.encoder:
+            if shapes[0] != shapes[1] or not _same_rows(validation.encoder, train.encoder):
                 raise ValueError(
                     f"validation must be encoded as train is: got {shapes[0]} rows for {shapes[1]}, and "
-                    f"{'the same' if validation.encoder is train.encoder else 'another'} encoder; "
+                    f"{'the same' if _same_rows(validation.encoder, train.encoder) else 'another'} encoder; "
                     "use train.encoder.encode_new"
                 )
         check_count("epochs", epochs)

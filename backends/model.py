@@ -123,6 +123,8 @@ class FactorModel:
             users, items = np.broadcast_arrays(users, items)
         except ValueError:
             raise ValueError(f"users and items must pair up, got shapes {users.shape} and {items.shape}") from None
+        if users.ndim != 1:
+            raise ValueError(f"users and items must be one-dimensional, got shape {users.shape}")
         user_rows, item_rows = self._user_rows(users), self._item_rows(items)
         if unknown == "error":
             known_rows(user_rows, users, "user")

@@ -26,7 +26,7 @@ import numpy as np
 from ._checks import check_number
 from ._interrupt import checkpoint
 from .factorizer import Factorizer, State
-from .objective import Float
+from .objective import Float, rating_unit
 from .ratings import Ratings
 
 _GROWTH = 1.03  # of the step after each iteration in which J fell
@@ -49,6 +49,7 @@ class DescentState(State):
     user_scale: Float
     item_scale: Float
     n_ratings: int
+    unit: float  # of the ratings, see `rating_unit`
     learning_rate: float
     objective: float = math.nan  # J at the current point, NaN until it is measured
     train_mse: float = math.nan
@@ -157,6 +158,7 @@ class MomentumGD(Factorizer):
             "user_scale": scales[0],
             "item_scale": scales[1],
             "n_ratings": n,
+            "unit": rating_unit(train.ratings - np.float64(objective.mean(train))),
             "learning_rate": self.learning_rate,
         }
 
@@ -192,5 +194,5 @@ class MomentumGD(Factorizer):
         if not self.row_scaling:
             return Rates(rate, rate, rate)
         user_curvature, item_curvature = state.curvature()
-        # No less than 1, the curvature of a bias: at a small random start the factors' own says nothing yet.
-        return Rates(rate / max(1.0, user_curvature), rate / max(1.0, item_curvature), rate)
+        # No less than the ratings' unit: at a small random start the curvature of the factors says nothing yet.
+        return Rates(rate / max(state.unit, user_curvature), rate / max(state.unit, item_curvature), rate)

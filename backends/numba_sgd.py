@@ -8,6 +8,7 @@ the user's row in the nearest cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ._numba import numba_threads
 from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds, grouped
 from .kernels.sgd import blocked, blocks_pass
-from .objective import Float, Parameters
+from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
 
 # A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
@@ -33,10 +34,13 @@ _WORK_PER_CALL = 5e8
 class BlockedState(State):
     """Ratings in blocks, and two pairs of tables: the last whole epoch's, and the one being worked on.
 
-    A table row is: factors, bias, accumulator of the factors, accumulator of the bias.
+    A table row is: factors, bias, accumulator of the factors, accumulator of the bias. Ratings are in units of
+    ``unit``, so biases are too, and factors are in units of its root: learning rate and accumulators then fit any
+    rating scale. The unit is a power of 4, so that changing to it and back is exact.
     """
 
     mean: float
+    unit: float
     user_bounds: NDArray[np.int64]
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
@@ -75,23 +79,27 @@ class NumbaSGD(Factorizer):
         item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
         # By item first: then the order within a user, and so the result, does not depend on the order of the rows.
         targets = self.targets(train, initial)
+        unit = rating_unit(targets)
+        targets /= targets.dtype.type(unit)
         by_item, users, targets = grouped(train.items, train.n_items, train.users, targets)
         items = np.repeat(np.arange(train.n_items, dtype=np.int32), np.diff(by_item))
         offsets, items, targets = blocked(users, items, targets, user_bounds, item_block, n_blocks)
         user_weight, item_weight = self.objective.row_weights(train)
         tables = (
-            _table(initial.user_factors, initial.user_bias),
-            _table(initial.item_factors, initial.item_bias),
+            _table(initial.user_factors, initial.user_bias, unit),
+            _table(initial.item_factors, initial.item_bias, unit),
         )
         return BlockedState(
             mean=initial.mean,
+            unit=unit,
             user_bounds=user_bounds,
             offsets=offsets,
             items=items,
             targets=targets,
-            # Each rating carries its share of the row's penalty: reg w / n_row.
-            user_pull=(self.reg * user_weight / np.maximum(user_count, 1)).astype(self.dtype),
-            item_pull=(self.reg * item_weight / np.maximum(item_count, 1)).astype(self.dtype),
+            # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
+            # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
+            user_pull=(self.reg / unit * user_weight / np.maximum(user_count, 1)).astype(self.dtype),
+            item_pull=(self.reg / unit * item_weight / np.maximum(item_count, 1)).astype(self.dtype),
             done=tables,
             working=(tables[0].copy(), tables[1].copy()),
         )
@@ -104,18 +112,19 @@ class NumbaSGD(Factorizer):
             state.epochs += 1
             for done, working in zip(state.done, state.working, strict=True):
                 np.copyto(working, done)
-        return squared_error / len(state.items)
+        return squared_error * state.unit**2 / len(state.items)
 
     def parameters(self, state: BlockedState) -> Parameters:
         """Return a copy of the last whole epoch's parameters."""
-        users, items = (np.array(table) for table in state.done)
-        rank = self.rank
+        users, items = state.done
+        rank, number = self.rank, users.dtype.type
+        bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
         return Parameters(
             state.mean,
-            users[:, rank].copy(),
-            items[:, rank].copy(),
-            users[:, :rank].copy(),
-            items[:, :rank].copy(),
+            users[:, rank] * bias_unit,
+            items[:, rank] * bias_unit,
+            users[:, :rank] * factor_unit,
+            items[:, :rank] * factor_unit,
         )
 
     @contextmanager
@@ -145,12 +154,14 @@ class NumbaSGD(Factorizer):
                     state.user_pull,
                     state.item_pull,
                     state.targets.dtype.type(self.learning_rate),
+                    state.targets.dtype.type(state.unit),
                     self.bias,
                 )
         return squared_error
 
 
-def _table(factors: Float, bias: Float) -> Float:
+def _table(factors: Float, bias: Float, unit: float) -> Float:
     """Factors, bias and the two accumulators, which start at 1, side by side: what one rating touches lies together."""
-    ones = np.ones_like(bias)
-    return np.ascontiguousarray(np.column_stack([factors, bias, ones, ones]))
+    number, ones = factors.dtype.type, np.ones_like(bias)
+    columns = [factors / number(math.sqrt(unit)), bias / number(unit), ones, ones]
+    return np.ascontiguousarray(np.column_stack(columns))

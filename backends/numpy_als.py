@@ -19,7 +19,7 @@ from .factorizer import Factorizer, State
 from .objective import Float, Parameters
 from .ratings import Ratings
 
-_BATCH_ELEMENTS = 1 << 20  # numbers in a padded batch of design matrices: bounds memory, stays near the cache
+_BATCH_ELEMENTS = 1 << 20  # numbers in a batch of design or Gram matrices: bounds memory, stays near the cache
 
 
 @dataclass
@@ -114,7 +114,7 @@ def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64
         shortest = counts[order[start]]
         stop = start + int(np.searchsorted(counts[order[start:]], shortest + shortest // 8, side="right"))
         longest = int(counts[order[stop - 1]])
-        stop = min(stop, start + max(1, _BATCH_ELEMENTS // (longest * width)))
+        stop = min(stop, start + max(1, _BATCH_ELEMENTS // (max(longest, width) * width)))
         yield order[start:stop]
         start = stop
 

@@ -11,6 +11,7 @@ their own modules; this one is their oracle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -213,3 +214,13 @@ def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
     """Yield slices that cover ``range(n)`` in pieces of ``size``."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def rating_unit(targets: Float) -> float:
+    """Return the power of 4 nearest to the root mean square of r - m, 1 where that is 0.
+
+    It gives step lengths a scale: in this unit ratings are about 1, and so are the squares of factors. Its root is a
+    power of 2, so changing to it and back is exact. For ratings from 1 to 5 or to 10 around their mean it is 1.
+    """
+    size = math.sqrt(float(np.mean(np.square(targets, dtype=np.float64))))
+    return 4.0 ** round(math.log(size, 4)) if 0 < size < math.inf else 1.0

@@ -171,6 +171,10 @@ def _import_backend(name: str, info: BackendInfo) -> type[Factorizer]:
     module, _, attribute = info.target.partition(":")
     try:
         factorizer: type[Factorizer] = getattr(importlib.import_module(module), attribute)
+    except RuntimeError as error:  # numba, where neither its own folder nor the user's can be written to
+        raise BackendUnavailable(
+            f"backend {name!r} is not available here: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
+        ) from error
     except (ImportError, OSError, AttributeError) as error:
         raise BackendUnavailable(
             f"backend {name!r} is not available here: {info.target} does not import ({error}); "

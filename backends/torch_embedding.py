@@ -107,9 +107,11 @@ class SparseProducts:
 
     def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        matrix = _csr(self.user_offsets, self.items, errors, self.shape)
+        checkpoint()
+        user_sums = _csr(self.user_offsets, self.items, errors, self.shape) @ right
+        checkpoint()
         transposed = _csr(self.item_offsets, self.users_by_item, errors[self.by_item], self.shape[::-1])
-        return matrix @ right, transposed @ left
+        return user_sums, transposed @ left
 
     @staticmethod
     def work_on(device: torch.device, dtype: torch.dtype) -> bool:
@@ -133,8 +135,10 @@ class GatherProducts:
 
     def errors(self, left: Tensor, right: Tensor) -> Tensor:
         """See `Products`."""
-        parts = chunks(len(self.targets), _GATHER_CHUNK)
-        dots = [(left[self.users[part]] * right[self.items[part]]).sum(dim=1) for part in parts]
+        dots = []
+        for part in chunks(len(self.targets), _GATHER_CHUNK):
+            checkpoint()
+            dots.append((left[self.users[part]] * right[self.items[part]]).sum(dim=1))
         return torch.cat(dots) - self.targets
 
     def sums(self, errors: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

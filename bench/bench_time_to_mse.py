@@ -24,11 +24,12 @@ def _worker_seconds() -> float:
     return _clock["seconds"]
 
 
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # by what ends before it is timed
 @pytest.mark.benchmark(group="seconds to the matching validation MSE", timer=_worker_seconds)
 def test_time_to_matching_mse(
     benchmark: BenchmarkFixture,
     case: Case,
-    backend: str,
+    measured_backend: str,
     backend_rows: dict[str, dict[str, Any]],
     run_options: dict[str, Any],
     run_folder: Path,
@@ -38,13 +39,13 @@ def test_time_to_matching_mse(
     """Every timed round reaches the target; anything else fails, and is in the record with its reason."""
 
     def tell(text: str) -> None:
-        say(f"{backend}: {text}")
+        say(f"{measured_backend}: {text}")
 
     def one_round() -> None:
         measurement.time_round()
         _clock["seconds"] = measurement.reported_seconds
 
-    with Measurement(case, backend_rows[backend], say=tell, **run_options) as measurement:
+    with Measurement(case, backend_rows[measured_backend], say=tell, **run_options) as measurement:
         measurement.calibrate()
         rounds = measurement.wanted_rounds() and (n_rounds or measurement.wanted_rounds())
         if rounds:

@@ -11,7 +11,8 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from types import UnionType
+from typing import Any, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 import pandas as pd
 
@@ -165,11 +166,38 @@ def read_record(path: Path) -> Record:
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error
     if schema != SCHEMA:
-        raise RecordError(f"{path} has schema version {schema}, this release reads version {SCHEMA}; measure again")
-    missing = [name for name in Record.__required_keys__ if name not in record]
-    if missing:
-        raise RecordError(f"{path} is not a record of factorbench (it lacks {', '.join(sorted(missing))})")
+        raise RecordError(f"{path} has schema version {schema!r}, this release reads version {SCHEMA}; measure again")
+    wrong = _first_wrong(record, Record, "")
+    if wrong:
+        raise RecordError(f"{path} is not a record of factorbench ({wrong})")
     return record
+
+
+def _first_wrong(value: Any, kind: Any, name: str) -> str:
+    """Return what is wrong in a value of JSON held against its declared type, "" when nothing is."""
+    here = name or "the record"
+    if is_typeddict(kind):
+        if not isinstance(value, dict):
+            return f"{here} must hold fields, got {type(value).__name__}"
+        missing = sorted(kind.__required_keys__ - value.keys())
+        if missing:
+            return f"{here} lacks {', '.join(missing)}"
+        hints = get_type_hints(kind)
+        parts = ((value[key], hint, f"{name}.{key}".lstrip(".")) for key, hint in hints.items() if key in value)
+        return next(filter(None, (_first_wrong(*part) for part in parts)), "")
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list and isinstance(value, list):
+        return next(filter(None, (_first_wrong(v, arguments[0], f"{name}[{n}]") for n, v in enumerate(value))), "")
+    if origin is dict and isinstance(value, dict):
+        return next(filter(None, (_first_wrong(v, arguments[1], f"{name}.{key}") for key, v in value.items())), "")
+    if origin is UnionType:
+        return "" if any(not _first_wrong(value, one, name) for one in arguments) else f"{here} has a wrong value"
+    if origin is Literal:
+        return "" if value in arguments else f"{here} must be one of {', '.join(map(repr, arguments))}, got {value!r}"
+    if kind is Any or (kind is float and isinstance(value, int) and not isinstance(value, bool)):
+        return ""
+    good = value is None if kind is type(None) else isinstance(value, origin or kind)
+    return "" if good else f"{here} must be {getattr(kind, '__name__', kind)}, got {value!r:.40}"
 
 
 def read_records(sources: Iterable[Path]) -> list[Record]:
@@ -216,6 +244,7 @@ def cases_table(records: list[Record]) -> pd.DataFrame:
                 "algorithm": record["backend"]["algorithm"],
                 "device": record["backend"]["device"],
                 "threads": record["backend"]["threads"],
+                "dtype": record["backend"]["dtype"],
                 "status": record["status"],
                 "reason": record["reason"],
                 "target_mse": target["mse"] if target else None,

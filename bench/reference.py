@@ -11,20 +11,28 @@ import argparse
 import json
 import os
 import statistics
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from backends import Objective, Progress, Ratings, get_backend
+import numpy as np
+
+from backends import FactorModel, Objective, Progress, Ratings, get_backend
 
 from .datasets.download import cache_folder
 from .gate import mse
 from .records import Reference
 
-REGS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.14, 0.16, 0.2, 0.25, 0.3)
+# Values of reg that are tried, in standard deviations of the ratings: its best value grows with their scale.
+REGS = (
+    *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
+    *(0.12, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4),
+)
 SEEDS = (0, 1, 2)
 
 _KEPT = Path(__file__).with_name("references.json")
+_METHOD = 2  # raised whenever references come out otherwise: stored ones are then computed anew
 _TOLERANCE = 1e-5  # relative fall of J in an epoch at which ALS counts as converged
 _COARSE = 2e-4  # enough to compare values of reg
 _MAX_EPOCHS = 300
@@ -69,34 +77,46 @@ def find_reference(
     say
         Is told about the progress, a line at a time.
     """
-    entry = f"{key} rank={rank} reg={'best' if reg is None else f'{reg:g}'}"
+    entry = _entry(key, rank, reg)
     for stored in (_KEPT, _remembered(entry)):
-        known = json.loads(stored.read_text("utf-8")).get(entry) if stored.is_file() else None
-        if known:
-            return float(known["reg"]), cast("Reference", known["reference"])
+        if known := _stored(stored, entry):
+            return known["reg"], cast("Reference", known["reference"])
     best = reg if reg is not None else best_reg(train, validation, rank, say)
     reference = compute_reference(train, validation, test, Objective(rank, best), say)
-    _write(_remembered(entry), {entry: {"reg": best, "reference": reference}})
+    try:
+        _write(_remembered(entry), {entry: {"reg": best, "reference": reference}})
+    except OSError as error:
+        warnings.warn(f"the reference cannot be remembered ({error}); set FACTORBENCH_CACHE", stacklevel=2)
     return best, reference
 
 
 def best_reg(train: Ratings, validation: Ratings, rank: int, say: Say) -> float:
-    """Walk downhill on the grid `REGS` from its middle; the validation MSE of ALS is what counts."""
+    """Walk downhill on the grid `REGS` from its middle; the validation MSE of ALS is what counts.
+
+    Raises
+    ------
+    ValueError
+        When the ratings are all equal, so that no scale is known.
+    """
+    scale = float(np.std(train.ratings, dtype=np.float64))
+    if not scale > 0:
+        raise ValueError("all training ratings are equal: there is nothing to factorise")
+    regs = [float(f"{scale * reg:.3g}") for reg in REGS]
     scores: dict[int, float] = {}
 
     def score(at: int) -> float:
         if at not in scores:
-            callback = Converged(_COARSE, say, f"choosing reg, {REGS[at]:g}")
-            als = get_backend("numpy-als", rank=rank, reg=REGS[at]).fit(train, epochs=_MAX_EPOCHS, callback=callback)
-            scores[at] = mse(als.model_, validation) or 0.0
+            callback = Converged(_COARSE, say, f"choosing reg, {regs[at]:g}")
+            als = get_backend("numpy-als", rank=rank, reg=regs[at]).fit(train, epochs=_MAX_EPOCHS, callback=callback)
+            scores[at] = _score(als.model_, validation)
         return scores[at]
 
-    at = REGS.index(0.1)
+    at = REGS.index(0.07)
     while True:
-        neighbours = [n for n in (at - 1, at + 1) if 0 <= n < len(REGS)]
+        neighbours = [n for n in (at - 1, at + 1) if 0 <= n < len(regs)]
         best = min(neighbours, key=score)
         if score(best) >= score(at):
-            return REGS[at]
+            return regs[at]
         at = best
 
 
@@ -108,7 +128,7 @@ def compute_reference(
     for seed in SEEDS:
         als = get_backend("numpy-als", rank=objective.rank, reg=objective.reg)
         als.fit(train, epochs=_MAX_EPOCHS, seed=seed, callback=Converged(_TOLERANCE, say, f"reference, seed {seed}"))
-        results.append((mse(als.model_, validation) or 0.0, mse(als.model_, test), als.history_[-1].objective))
+        results.append((_score(als.model_, validation), mse(als.model_, test), als.history_[-1].objective))
     on_validation, on_test, objectives = zip(*results, strict=True)
     return Reference(
         validation_mse=statistics.median(on_validation),
@@ -117,6 +137,27 @@ def compute_reference(
         spread=max(on_validation) - min(on_validation),
         seeds=len(SEEDS),
     )
+
+
+def _entry(key: str, rank: int, reg: float | None) -> str:
+    """Name what a reference depends on: the data, the objective, and how references are computed."""
+    return f"{key} rank={rank} reg={'best' if reg is None else repr(reg)} method={_METHOD}"
+
+
+def _stored(path: Path, entry: str) -> dict[str, Any] | None:
+    """Return what a file holds of an entry; None also for a damaged file, which is as good as none."""
+    try:
+        known = json.loads(path.read_text("utf-8"))[entry]
+        return {"reg": float(known["reg"]), "reference": dict(known["reference"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _score(model: FactorModel, ratings: Ratings) -> float:
+    score = mse(model, ratings)
+    if score is None:
+        raise ValueError("a reference needs validation ratings, got none")
+    return score
 
 
 def _remembered(entry: str) -> Path:
@@ -147,7 +188,7 @@ def main() -> None:
     say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
     reg = best_reg(data.train, data.validation, options.rank, say)
     reference = compute_reference(data.train, data.validation, data.test, Objective(options.rank, reg), say)
-    entry = {f"{data.hash} rank={options.rank} reg=best": {"reg": reg, "reference": reference}}
+    entry = {_entry(data.hash, options.rank, None): {"reg": reg, "reference": reference}}
     print("\r" + json.dumps(entry, indent=1))
     if options.keep:
         kept = json.loads(_KEPT.read_text("utf-8")) if _KEPT.is_file() else {}

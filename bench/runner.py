@@ -97,6 +97,7 @@ class Measurement:
         self.ended: Ended | None = None
         self._stack = contextlib.ExitStack()
         self._process: _WorkerProcess | None = None
+        self._stopped = ""  # why the last calibration ended
 
     def __enter__(self) -> Self:
         try:
@@ -122,6 +123,9 @@ class Measurement:
             self.environment = {**machine_facts(), **facts.pop("environment"), **facts}
         except Ended as end:
             self._end(end)
+        except BaseException:  # a Ctrl-C while the worker starts must not leave it behind
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
@@ -143,15 +147,7 @@ class Measurement:
             return None
         self.calibration = _slowest(attempts)
         if self.calibration["epochs"] is None:
-            best = min((point["validation_mse"] for point in self.calibration["trace"]), default=float("nan"))
-            assert self.case.target is not None
-            self._end(
-                Ended(
-                    "missed",
-                    f"its best validation MSE was {best:.4f} in {len(self.calibration['trace'])} epochs, the target is "
-                    f"{self.case.target['mse']:.4f}",
-                )
-            )
+            self._end(self._miss(self.calibration))
         return self.calibration["epochs"]
 
     def wanted_rounds(self) -> int:
@@ -233,9 +229,24 @@ class Measurement:
             max_seconds=self.limits.max_seconds,
             patience=self.limits.patience,
         )
+        calibration = cast("Calibration", answer["calibration"])
         if answer["status"] == "diverged":
-            raise Ended("diverged", f"its loss exploded after {len(answer['calibration']['trace'])} epochs")
-        return cast("Calibration", answer["calibration"])
+            self.calibration = calibration  # its curve is worth seeing
+            raise Ended("diverged", f"its loss exploded after {len(calibration['trace'])} epochs")
+        self._stopped = answer["status"]
+        return calibration
+
+    def _miss(self, calibration: Calibration) -> Ended:
+        """Say why a calibration did not reach the target: given up too early, or no longer getting better."""
+        assert self.case.target is not None
+        epochs = len(calibration["trace"])
+        best = min((point["validation_mse"] for point in calibration["trace"]), default=float("nan"))
+        seen = f"best validation MSE {best:.4f} in {epochs} epochs, the target is {self.case.target['mse']:.4f}"
+        if self._stopped == "time":
+            return Ended("timed out", f"not at the target after {self.limits.max_seconds:g} s of training ({seen})")
+        if self._stopped == "epochs":
+            return Ended("timed out", f"not at the target after the most epochs that are tried ({seen})")
+        return Ended("missed", f"no better for {self.limits.patience} epochs ({seen})")
 
     def _ask(self, request: str, **arguments: Any) -> dict[str, Any]:
         assert self._process is not None
@@ -261,7 +272,9 @@ class _WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, **budget, "PYTHONPATH": _import_path()},
+                # PASSIVE: threads that wait for each other sleep. Where they spin, as is the default, one other busy
+                # process makes every parallel loop ten times slower, and the timings say nothing about the solver.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, "PYTHONPATH": _import_path()},
                 start_new_session=True,
             )
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend
+from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
 
 from .environment import peak_memory_mb, process_facts
 from .gate import mse
@@ -93,10 +93,11 @@ class Worker:
     def time(self, epochs: int, seed: int, round_number: int, target: float, objective: bool) -> dict[str, Any]:
         """Time one fit from unsorted ratings with empty caches, then score its model."""
         train, solver = self.fresh_train(), self.solver()
+        initial = initial_model(solver.objective, train, seed)  # the same draw for all: no part of any solver
         gc.collect()
         start = time.perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
-        solver = self._fit(train, solver, epochs=epochs, seed=seed, evaluate=False)
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, evaluate=False)
         seconds = time.perf_counter() - start
         if solver.status_ == "diverged":
             return {"status": "diverged"}

@@ -323,7 +323,7 @@ def test_train_must_not_be_empty() -> None:
 
 
 def test_validation_must_be_encoded_as_train_is(train: Ratings) -> None:
-    other = random_ratings(8, 6, 24)
+    other = random_ratings(9, 6, 40)
     assert refusal(ValueError, Counting(), train, other) == (
         f"validation must be encoded as train is: got ({other.n_users}, {other.n_items}) rows for "
         f"({train.n_users}, {train.n_items}), and another encoder; use train.encoder.encode_new"

@@ -27,7 +27,7 @@ def test_the_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_option_is_there(request: pytest.FixtureRequest) -> None:
     parser = pytest.Parser(_ispytest=True)
-    from bench.conftest import pytest_addoption
+    from bench.plugin import pytest_addoption
 
     pytest_addoption(parser)
     group = parser.getgroup("factorbench")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
         ('{"schema": 99}', "has schema version 99, this release reads version 1"),
-        ('{"schema": 1}', "it lacks backend, baselines"),
+        ('{"schema": 1}', "the record lacks backend, baselines"),
+        ('{"schema": "1"}', "has schema version '1', this release reads version 1"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -44,6 +46,29 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
         read_records([tmp_path])
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("case", "n_users"), None, "case.n_users must be int, got None"),
+        (("status",), "great", "status must be one of 'matched', "),
+        (("backend",), "numpy", "backend must hold fields, got str"),
+        (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),
+        (("calibration", "rungs"), 3, "calibration has a wrong value"),
+        (("baselines", "global mean"), {}, "baselines.global mean lacks test_mse, validation_mse"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
+    record: Any = json.loads(json.dumps(fake_record(backend="numpy")))
+    at = record
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([tmp_path])
+    assert message in str(caught.value)
 
 
 def test_missing_source(tmp_path: Path) -> None:

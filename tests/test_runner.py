@@ -89,14 +89,24 @@ def test_the_objective_is_within_half_a_percent_of_the_reference_at_the_end(case
         ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
         ("eatsmemory", "out of memory", "MemoryError: cannot allocate"),
         ("explodes", "diverged", "its loss exploded after 0 epochs"),
-        ("stalls", "missed", "its best validation MSE was"),
-        ("flatters", "missed", "its best validation MSE was"),
+        ("stalls", "missed", "no better for 15 epochs (best validation MSE"),
+        ("flatters", "missed", "no better for 15 epochs (best validation MSE"),
     ],
 )
 def test_the_verdict_on_a_planted_fault(case: Case, name: str, status: str, reason: str) -> None:
     record = measure(case, name)
     assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
     assert bool(record["rounds"]) == (status == "matched")
+
+
+def test_giving_up_is_not_a_miss(case: Case) -> None:
+    record = measure(case, "numpy", Limits(max_epochs=2, timeout=60))
+    assert (record["status"], record["reason"][:46]) == (
+        "timed out",
+        "not at the target after the most epochs that ar"[:46],
+    )
+    record = measure(case, "numpy", Limits(max_seconds=0.0, timeout=60))
+    assert (record["status"], record["reason"][:43]) == ("timed out", "not at the target after 0 s of training (be")
 
 
 @pytest.mark.usefixtures("planted")
@@ -163,15 +173,15 @@ def test_the_kept_reference_of_the_quick_data_can_be_computed_again() -> None:
     from backends import Objective
     from bench.cases import encode
     from bench.datasets import load_dataset
-    from bench.reference import _KEPT, compute_reference
+    from bench.reference import _KEPT, _entry, compute_reference
 
     data = encode(load_dataset("twin", scale=0.02))
-    kept = json.loads(_KEPT.read_text("utf-8")).get(f"{data.hash} rank=16 reg=best")
+    kept = json.loads(_KEPT.read_text("utf-8")).get(_entry(data.hash, 16, None))
     if kept is None:
         pytest.skip(f"numpy {np.__version__} draws another twin than the kept references belong to")
     again = compute_reference(data.train, data.validation, data.test, Objective(16, kept["reg"]), lambda text: None)
-    for name, value in kept["reference"].items():
-        assert again[name] == pytest.approx(value, rel=1e-3), name  # type: ignore[literal-required]
+    for name in ("validation_mse", "test_mse", "objective"):
+        assert again[name] == pytest.approx(kept["reference"][name], rel=1e-3), name  # type: ignore[literal-required]
 
 
 def test_bench_reports_no_module_twice() -> None:

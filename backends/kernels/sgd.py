@@ -71,12 +71,14 @@ def blocks_pass(
     user_pull: NDArray[Any],
     item_pull: NDArray[Any],
     learning_rate: float,
+    bias_pull: float,
     bias: bool,
 ) -> float:
     """Update by one part of the ratings of each block (a, item_block[a]); return the sum of squared errors.
 
     No two of these blocks share a user or an item, so they run in parallel without locks and with one result. ``share``
-    gives the part, as fractions of each block's users. A table row is: factors, bias, and the accumulators of both.
+    gives the part, as fractions of each block's users. A table row is: factors, bias, and the accumulators of both. The
+    pulls are those of the factors; a bias is pulled ``bias_pull`` times as much.
     """
     n_blocks, rank = len(user_bounds) - 1, user_table.shape[1] - 3
     zero = learning_rate * 0
@@ -109,7 +111,8 @@ def blocks_pass(
                 p[rank + 1] += p_square * per_factor
                 q[rank + 1] += q_square * per_factor
                 if bias:
-                    p_step, q_step = error - p_pull * p[rank], error - q_pull * q[rank]
+                    p_step = error - bias_pull * p_pull * p[rank]
+                    q_step = error - bias_pull * q_pull * q[rank]
                     p[rank] += learning_rate / sqrt(p[rank + 2]) * p_step
                     q[rank] += learning_rate / sqrt(q[rank + 2]) * q_step
                     p[rank + 2] += p_step * p_step

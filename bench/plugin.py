@@ -1,8 +1,12 @@
-"""What `pytest bench/` adds to pytest: the options of a run, its case, one test per backend, the records."""
+"""The pytest plugin behind every benchmark run: its options, its case, one test per backend, where records go.
+
+``pyproject.toml`` loads it in the repository (``-p bench.plugin``), and `python -m bench` everywhere else.
+"""
 
 from __future__ import annotations
 
 import datetime
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -15,21 +19,24 @@ import pytest
 from backends import UnknownBackend, list_backends
 
 from .cases import Case, build_case
-from .datasets import DatasetError, load_dataset, load_file
+from .datasets import load_dataset, load_file
 from .datasets.splits import METHODS
+from .datasets.twin import SCALE_RANGE
+from .environment import available_cores
 from .records import RUNS
 from .runner import Limits
 
+SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
-QUICK_ROUNDS = 3
+QUICK_ROUNDS = 5
+
+_COMMAND = ["pytest"]  # how the person typed it: `python -m bench` says so itself
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("factorbench", "factorbench: what to measure")
-    group.addoption(
-        "--dataset", default="twin", help="twin (made here, the default), or a name from python -m bench.datasets list"
-    )
+    group.addoption("--dataset", help="twin (made here, the default), or a name from python -m bench.datasets list")
     group.addoption("--split", metavar="NAME", help=f"an official split of the data set (u1), or: {METHODS}")
     group.addoption("--ratings", type=Path, metavar="FILE", help="your own ratings: CSV, TSV or Parquet")
     group.addoption(
@@ -41,29 +48,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
     group.addoption("--rounds", type=int, help="timed rounds (default: 5; 3 where one fit takes over 20 s)")
     group.addoption("--threads", type=int, help="thread budget of every library (default: all cores)")
-    group.addoption("--quick", action="store_true", help="a look in under a minute: twin at 0.02, 3 rounds")
+    group.addoption("--quick", action="store_true", help="a look in under a minute: the twin at 0.02")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the run after the time it started."""
-    config.stash[_RUN] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    """Refuse options that make no sense before anything is loaded."""
+    option = config.getoption
+    least = {"--rank": 1, "--rounds": 1, "--threads": 1, "--seed": 0}
+    for name, lowest in least.items():
+        if option(name) is not None and option(name) < lowest:
+            raise pytest.UsageError(f"{name} must be at least {lowest}, got {option(name)}")
+    if option("--threads") is not None and option("--threads") > available_cores():
+        raise pytest.UsageError(
+            f"--threads must be at most {available_cores()}, the cores here; got {option('--threads')}"
+        )
+    if option("--reg") is not None and not (math.isfinite(option("--reg")) and option("--reg") >= 0):
+        raise pytest.UsageError(f"--reg must be a finite number of at least 0, got {option('--reg')}")
+    if option("--scale") is not None and not SCALE_RANGE[0] <= option("--scale") <= SCALE_RANGE[1]:
+        raise pytest.UsageError(f"--scale must lie between 1/1000 and 100, got {option('--scale')}")
+    if option("--ratings") and option("--dataset") is not None:
+        raise pytest.UsageError("--ratings and --dataset exclude each other: measure one of them")
+    if option("--scale") is not None and (option("--ratings") or option("--dataset") not in (None, "twin")):
+        raise pytest.UsageError("--scale is the size of the twin and goes with no other data")
+    unknown = [name for name in option("--backend") if name not in _known_backends(config).index]
+    if unknown:
+        raise pytest.UsageError(str(_unknown(unknown[0])))
 
 
-_RUN = pytest.StashKey[str]()
 _BACKENDS = pytest.StashKey[pd.DataFrame]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test per backend; a misspelt name ends the collection."""
-    if "backend" not in metafunc.fixturenames:
+    """Make one test per backend."""
+    if "measured_backend" not in metafunc.fixturenames:
         return
-    known, asked = _known_backends(metafunc.config), metafunc.config.getoption("--backend")
-    unknown = [name for name in asked if name not in known.index]
-    if unknown:
-        raise pytest.UsageError(str(_unknown(unknown[0])))
+    known = _known_backends(metafunc.config)
     # A short name stands for another backend: measured only where asked for by that name.
-    names = asked or [str(name) for name in known.index[known["same_as"] == ""]]
-    metafunc.parametrize("backend", names)
+    everyone = [str(name) for name in known.index[known["same_as"] == ""]]
+    names = list(dict.fromkeys(metafunc.config.getoption("--backend"))) or everyone
+    metafunc.parametrize("measured_backend", names)
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +113,14 @@ def say(pytestconfig: pytest.Config) -> Iterator[Callable[[str], None]]:
 def case(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Case:
     """Build the case that all backends of this run are measured on."""
     option = pytestconfig.getoption
-    scale = option("--scale") or (QUICK_SCALE if option("--quick") else 0.2)
-    say(f"case: loading {option('--ratings') or option('--dataset')}")
+    scale = option("--scale") or (QUICK_SCALE if option("--quick") else SCALE)
+    name = option("--dataset") or "twin"
+    how = {"seed": option("--seed"), "split": option("--split")}
+    say(f"case: loading {option('--ratings') or name}")
     try:
-        if option("--ratings"):
-            dataset = load_file(option("--ratings"), seed=option("--seed"), split=option("--split"))
-        else:
-            dataset = load_dataset(option("--dataset"), seed=option("--seed"), scale=scale, split=option("--split"))
+        dataset = (
+            load_file(option("--ratings"), **how) if option("--ratings") else load_dataset(name, scale=scale, **how)
+        )
         return build_case(
             dataset,
             rank=option("--rank"),
@@ -104,7 +128,7 @@ def case(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Case:
             seed=option("--seed"),
             say=lambda text: say(f"case: {text}"),
         )
-    except (DatasetError, ValueError) as error:
+    except ValueError as error:  # of the data or of the file
         pytest.exit(f"factorbench: {error}", returncode=4)
 
 
@@ -116,20 +140,29 @@ def backend_rows(pytestconfig: pytest.Config) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def run_options(pytestconfig: pytest.Config) -> dict[str, Any]:
+def run_options(pytestconfig: pytest.Config, run_folder: Path) -> dict[str, Any]:
     """Return the arguments of a `Measurement` that are the same for all backends, and where records go."""
     return {
-        "run": pytestconfig.stash[_RUN],
-        "command": shlex.join(["pytest", *pytestconfig.invocation_params.args]),
+        "run": run_folder.name,
+        "command": shlex.join(_COMMAND + [str(word) for word in pytestconfig.invocation_params.args]),
         "threads": pytestconfig.getoption("--threads"),
         "limits": Limits(max_seconds=15, timeout=60) if pytestconfig.getoption("--quick") else Limits(),
     }
 
 
 @pytest.fixture(scope="session")
-def run_folder(pytestconfig: pytest.Config) -> Path:
-    """Where this run's records go."""
-    return RUNS / pytestconfig.stash[_RUN]
+def run_folder() -> Path:
+    """Make the folder of this run, named after the time it started; no two runs share one."""
+    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    for name in (started, *(f"{started}-{n}" for n in range(2, 100))):
+        try:
+            (RUNS / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            pytest.exit(f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4)
+        return RUNS / name
+    pytest.exit(f"factorbench: too many runs at {started}", returncode=4)
 
 
 @pytest.fixture(scope="session")
