@@ -36,8 +36,8 @@ def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict
         candidates.append((_bias_mse(mean, *biases, validation), reg, biases))
     _, reg, biases = min(candidates, key=lambda candidate: candidate[0] or 0.0)
     return {
-        "global mean": _score(mean, *zeros, validation, test),
-        "biases alone": {**_score(mean, *biases, validation, test), "reg": reg},
+        "global mean": _score(mean, *zeros, None, validation, test),
+        "biases alone": _score(mean, *biases, reg, validation, test),
     }
 
 
@@ -78,7 +78,9 @@ def _bias_mse(mean: float, b: NDArray[Any], c: NDArray[Any], ratings: Ratings | 
     return float(np.mean(np.square(mean + b[ratings.users] + c[ratings.items] - ratings.ratings)))
 
 
-def _score(mean: float, b: NDArray[Any], c: NDArray[Any], validation: Ratings, test: Ratings | None) -> Score:
+def _score(
+    mean: float, b: NDArray[Any], c: NDArray[Any], reg: float | None, validation: Ratings, test: Ratings | None
+) -> Score:
     on_validation = _bias_mse(mean, b, c, validation)
     assert on_validation is not None  # a case has validation ratings
-    return Score(validation_mse=on_validation, test_mse=_bias_mse(mean, b, c, test))
+    return Score(validation_mse=on_validation, test_mse=_bias_mse(mean, b, c, test), reg=reg)

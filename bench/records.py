@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 import pandas as pd
 
@@ -59,7 +59,7 @@ class Score(TypedDict):
 
     validation_mse: float
     test_mse: float | None
-    reg: NotRequired[float]
+    reg: float | None  # None where there is nothing to regularise
 
 
 class Reference(TypedDict):

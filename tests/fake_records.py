@@ -76,7 +76,7 @@ def fake_record(
             "seeds": 3,
         },
         "baselines": {
-            "global mean": {"validation_mse": 1.2663, "test_mse": 1.2701},
+            "global mean": {"validation_mse": 1.2663, "test_mse": 1.2701, "reg": None},
             "biases": {"validation_mse": 0.8893, "test_mse": 0.8964, "reg": 0.02},
         },
         "ladder": [

@@ -13,7 +13,7 @@ def reference(mse: float, spread: float = 0.0) -> Reference:
 
 
 def scores(biases: float) -> dict[str, Score]:
-    return {"biases alone": Score(validation_mse=biases, test_mse=None)}
+    return {"biases alone": Score(validation_mse=biases, test_mse=None, reg=0.02)}
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
         (("backend",), "numpy", "backend must hold fields, got str"),
         (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),
         (("calibration", "rungs"), 3, "calibration has a wrong value"),
-        (("baselines", "global mean"), {}, "baselines.global mean lacks test_mse, validation_mse"),
+        (("baselines", "global mean"), {}, "baselines.global mean lacks reg, test_mse, validation_mse"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:

@@ -81,7 +81,9 @@ def run(data: ArticleData, iterations: int, say: Say, tell: Callable[[Point], No
         descent=_solver(backend, descent),
         curve=curve,
         constant=Baseline(validation_mse=scores["global mean"]["validation_mse"], reg=0.0),
-        biases=Baseline(validation_mse=scores["biases alone"]["validation_mse"], reg=scores["biases alone"]["reg"]),
+        biases=Baseline(
+            validation_mse=scores["biases alone"]["validation_mse"], reg=scores["biases alone"]["reg"] or 0.0
+        ),
         ours=_outcome(ours, solver, data),
         minimum=minimum,
         kept=_kept(initial, descent.model_.parameters),

@@ -10,17 +10,19 @@ import jinja2
 
 from .ranking import Case, Entry
 from .style import THEME, Picture, inline_svg, style
-from .verdict import DASH, TIMES, headline, left_out, mse, number
+from .verdict import DASH, TIMES, headline, left_out, mse, number, words
 
 METHOD = (
     "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
     "or under the target fixes the number of epochs.",
-    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. Seconds are "
-    "prepare plus epochs; import and compilation are excluded.",
+    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. The clock runs from "
+    "ratings in random order to the model on the host: sorting, copying to the device, the epochs, copying back. Import, "
+    "compilation and the draw of the start, which all share, are outside.",
     "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
     "target takes the backend out of the ranking.",
     "Figures are medians over the rounds. Intervals are bootstrap 95 % intervals of the ratio of medians; where one "
-    "contains 1, no difference is claimed.",
+    "contains 1, no difference is claimed. The rounds of a backend follow each other in one process, so an interval "
+    "covers the noise between rounds, not what differs from process to process.",
     "The target is chosen, and the number of epochs fixed, on the validation set; the test set is reported beside it.",
 )
 _GLYPHS = dict(zip("osD^dvPX<>ph*", "●■◆▲♦▼✚✖◀▶⬟⬢★", strict=True))
@@ -122,6 +124,7 @@ def _facts(case: Case) -> list[tuple[str, str]]:
         ),
         ("Left out", facts["dropped"]),
         ("Objective", f"rank {facts['rank']}, {bias}, reg {facts['reg']:g} ({facts['reg_scaling']})"),
+        ("Precision", f"{words(sorted({r['backend']['dtype'] for r in case.records}))}, in all backends"),
         (
             "Reference",
             f"validation MSE {mse(reference['validation_mse'])}, test MSE {mse(reference['test_mse'])}: float64 ALS at "
@@ -132,7 +135,7 @@ def _facts(case: Case) -> list[tuple[str, str]]:
     factor = f" (reference {TIMES} {target['factor']:g})" if target else "none: the matching rung was dropped"
     rows.append(("Target", f"validation MSE {mse(target['mse'])}{factor}" if target else factor))
     for name, score in case.facts["baselines"].items():
-        tuned = f", reg {score['reg']:g}" if "reg" in score else ""
+        tuned = f", reg {score['reg']:g}" if score["reg"] is not None else ""
         text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}{tuned}"
         rows.append((f"Baseline {name}", text))
     if case.superseded:
