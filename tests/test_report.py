@@ -149,7 +149,7 @@ def test_verdict_of_none_and_of_one_matched() -> None:
         [fake_record(rounds=[])],
         [fake_record(baselines={}), fake_record("b", calibration=None)],
         [fake_record(), fake_record("b", "diverged", calibration=EXPLODED)],
-        [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None}})],
+        [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None, "reg": None}})],
     ],
     ids=[
         "none matched",
@@ -183,7 +183,7 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
     entries = [all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))]
     entries += [all_words(fake_record("lost", "crashed"))]
     for entry in entries:
-        entry["environment"][NASTY] = entry["baselines"][NASTY] = {"validation_mse": 0.9, "test_mse": None}
+        entry["environment"][NASTY] = entry["baselines"][NASTY] = {"validation_mse": 0.9, "test_mse": None, "reg": None}
     page = write_report(entries, tmp_path).read_text("utf-8")
     parsed = Links()
     parsed.feed(page)

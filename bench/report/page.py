@@ -15,9 +15,9 @@ from .verdict import DASH, TIMES, headline, left_out, mse, number, words
 METHOD = (
     "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
     "or under the target fixes the number of epochs.",
-    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. The clock runs from "
-    "ratings in random order to the model on the host: sorting, copying to the device, the epochs, copying back. Import, "
-    "compilation and the draw of the start, which all share, are outside.",
+    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. The clock runs "
+    "from ratings in random order to the model on the host: sorting, copying to the device, the epochs, copying back. "
+    "Import, compilation and the draw of the start, which all share, are outside.",
     "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
     "target takes the backend out of the ranking.",
     "Figures are medians over the rounds. Intervals are bootstrap 95 % intervals of the ratio of medians; where one "
