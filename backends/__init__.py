@@ -17,11 +17,12 @@ from .errors import (
     UnknownBackend,
     UnknownIdError,
 )
-from .factorizer import EpochRecord, Factorizer, Progress, State
+from .factorizer import Factorizer, State
 from .model import FactorModel, Recommendation
 from .objective import Objective, Parameters, initial_model
 from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import get_backend, list_backends
+from .stopping import EpochRecord, Progress
 
 __all__ = [
     "BackendUnavailable",

@@ -16,8 +16,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, get_args
+from functools import partial
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,21 +28,7 @@ from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
 from .objective import Float, Init, Objective, Parameters, RegScaling, initial_model, mean_squared_error
 from .ratings import RatingEncoder, Ratings
-
-Status = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
-
-# A fit whose training MSE is this many times the mean squared rating has exploded: predicting zero is far better.
-_EXPLODED = 1e4
-
-
-class EpochRecord(NamedTuple):
-    """One row of ``history_``."""
-
-    epoch: int  # epochs done, from 1
-    seconds: float  # of training since the start of prepare, evaluation excluded
-    objective: float  # J on the training ratings; NaN where not evaluated, as the next two
-    train_mse: float
-    validation_mse: float
+from .stopping import EpochRecord, Progress, Status, Stopping, exploded, explosion_limit
 
 
 @dataclass(kw_only=True)
@@ -53,29 +39,6 @@ class State:
     """
 
     epochs: int = 0
-
-
-@dataclass
-class Progress:
-    """What a callback gets after an epoch."""
-
-    record: EpochRecord
-    _model: Callable[[], FactorModel] | None
-
-    @cached_property
-    def model(self) -> FactorModel:
-        """The model at this epoch, copied to the host when first asked for, which must be in the callback.
-
-        Raises
-        ------
-        RuntimeError
-            When training has gone on since.
-        """
-        if self._model is None:
-            raise RuntimeError(
-                f"the model of epoch {self.record.epoch} is gone: read progress.model inside the callback to keep it"
-            )
-        return self._model()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -224,14 +187,14 @@ class Factorizer(ABC):
             When the loss became non-finite or exploded; ``status_`` is then "diverged" and there is no ``model_``.
         """
         epochs = self.epochs if epochs is None else epochs
-        stopping = _Stopping(callback, target_mse, patience, max_seconds)
+        stopping = Stopping(callback, target_mse, patience, max_seconds)
         self._check(train, validation, epochs, seed, stopping)
         start = self._start(train, seed, initial)
         self.__dict__.pop("model_", None)
         self.history_: list[EpochRecord] = []
         self.n_epochs_ = 0
         self.status_: Status = "epochs"
-        limit = _EXPLODED * (float(np.mean(np.square(train.ratings, dtype=np.float64))) + _size(start))
+        limit = explosion_limit(train, start)
         stride = 1 if self.steppable or evaluate or stopping.watches else epochs
         seconds, state = 0.0, cast("State | None", None)
         with self.threads():
@@ -264,10 +227,10 @@ class Factorizer(ABC):
                 self.status_, self.n_epochs_ = "interrupted", state.epochs
             with delayed_interrupt():
                 model = self._model(state, train)
-                exploded = _exploded(model.parameters, train, limit)
-                if not exploded:
+                worthless = exploded(model.parameters, train, limit)
+                if not worthless:
                     self.model_ = model
-        return self._diverged(exploded) if exploded else self
+        return self._diverged(worthless) if worthless else self
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
@@ -317,7 +280,7 @@ class Factorizer(ABC):
         check_number("init_scale", self.init_scale, positive=True)
         check_count("n_jobs", self.n_jobs, optional=True)
 
-    def _check(self, train: Ratings, validation: Ratings | None, epochs: int, seed: int, stopping: _Stopping) -> None:
+    def _check(self, train: Ratings, validation: Ratings | None, epochs: int, seed: int, stopping: Stopping) -> None:
         self.check_params()
         for name, value in (("train", train), ("validation", validation)):
             if not isinstance(value, Ratings) and not (name == "validation" and value is None):
@@ -400,77 +363,7 @@ class Factorizer(ABC):
         return self
 
 
-@dataclass
-class _Stopping:
-    """What can end a fit before its last epoch."""
-
-    callback: Callable[[Progress], object] | None
-    target_mse: float | None
-    patience: int | None
-    max_seconds: float | None
-    best: float = math.inf
-    best_epoch: int = 0
-
-    @property
-    def scores(self) -> bool:
-        """Whether every epoch must be scored on the validation set."""
-        return self.target_mse is not None or self.patience is not None
-
-    @property
-    def watches(self) -> bool:
-        """Whether every epoch must be looked at."""
-        return any(w is not None for w in (self.callback, self.target_mse, self.patience, self.max_seconds))
-
-    def check(self, validation: Ratings | None) -> None:
-        """Raise ValueError naming what is wrong."""
-        if self.patience is not None:
-            check_count("patience", self.patience)
-        for name in ("target_mse", "max_seconds"):
-            if getattr(self, name) not in (None, math.inf):
-                check_number(name, getattr(self, name))
-        if self.scores and not validation:
-            raise ValueError("target_mse and patience need validation ratings, got none")
-
-    def reason(self, progress: Progress) -> Status | None:
-        """Return why to stop after this epoch, None to go on."""
-        record = progress.record
-        if record.validation_mse < self.best:
-            self.best, self.best_epoch = record.validation_mse, record.epoch
-        stop = self.callback is not None and self.callback(progress)
-        progress._model = None  # from here on the solver's parameters are another epoch's
-        if stop:
-            return "callback"
-        if self.target_mse is not None and record.validation_mse <= self.target_mse:
-            return "target"
-        if self.patience is not None and record.epoch - self.best_epoch >= self.patience:
-            return "patience"
-        if self.max_seconds is not None and record.seconds >= self.max_seconds:
-            return "time"
-        return None
-
-
 def _same_rows(one: RatingEncoder | None, other: RatingEncoder | None) -> bool:
     if one is None or other is None or one is other:
         return one is other
     return np.array_equal(one.users, other.users) and np.array_equal(one.items, other.items)
-
-
-def _size(x: Parameters) -> float:
-    """Return a rough mean square of the predictions, from the rows alone: cheap, and never far too small."""
-    factors = [float(np.mean(np.einsum("nk,nk->n", f, f, dtype=np.float64))) for f in (x.user_factors, x.item_factors)]
-    biases = sum(float(np.mean(np.square(b, dtype=np.float64))) for b in (x.user_bias, x.item_bias))
-    return x.mean**2 + biases + factors[0] * factors[1]
-
-
-def _exploded(x: Parameters, train: Ratings, limit: float) -> float:
-    """Return the training MSE of a model that is worthless (NaN: not finite), 0 for any other.
-
-    The last epoch's loss is only known to a further pass over the ratings, which is made only where the size of the
-    parameters gives reason to.
-    """
-    if not x.is_finite():
-        return math.nan
-    if _size(x) <= limit:
-        return 0.0
-    mse = mean_squared_error(x, train)
-    return 0.0 if mse <= limit else mse

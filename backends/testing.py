@@ -34,11 +34,12 @@ import pytest
 from numpy.typing import NDArray
 
 from .errors import DivergenceWarning, NotFittedError
-from .factorizer import Factorizer, Progress
+from .factorizer import Factorizer
 from .model import FactorModel
 from .objective import Objective, Parameters, initial_model
 from .ratings import Ratings
 from .registry import get_backend
+from .stopping import Progress
 
 __all__ = ["FactorizerConformance", "example_ratings"]
 

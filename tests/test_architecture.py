@@ -26,15 +26,13 @@ SHARED = {  # modules of backends/ that any backend may use, besides those whose
     "backends.momentum_gd",
     "backends.objective",
     "backends.ratings",
+    "backends.stopping",
 }
 KERNEL_IMPORTS = {"math", "typing", "numpy", "numba"}
 HEAVY = ("scipy", "torch", "numba", "pandas", "matplotlib", "threadpoolctl", "pytest")
 
-# The only words for devices in torch_embedding.py, and why each is there.
-DEVICE_LITERALS = {
-    "cpu": "default of the `device` parameter, and the one device that needs no synchronising",
-    "mps": "has no float64, so sums stay in float32 there",
-}
+# The only words for devices in the torch modules, and why each is there.
+DEVICE_LITERALS = {"cpu": "default of the `device` parameter"}
 
 
 def module_name(path: Path) -> str:
@@ -138,8 +136,9 @@ def test_nothing_pickles(path: Path) -> None:
     assert allowing == []
 
 
-def test_no_device_is_written_into_the_torch_backend() -> None:
-    tree = ast.parse((ROOT / "backends" / "torch_embedding.py").read_text("utf-8"))
+@pytest.mark.parametrize("path", sorted((ROOT / "backends").glob("*torch*.py")), ids=lambda path: path.name)
+def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(tree)
