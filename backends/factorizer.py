@@ -116,7 +116,7 @@ class Factorizer(ABC):
         """Return a context in which the solver's threads keep to ``n_jobs``; the default covers BLAS and OpenMP."""
         from threadpoolctl import threadpool_limits
 
-        return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]
+        return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]  # untyped there
 
     # ---- what a user calls ------------------------------------------------------------------------------------------
 

@@ -7,20 +7,24 @@ files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._columns import (
+    Duplicates,
+    checked_rows,
+    checked_values,
+    factorize,
+    fixed_width,
+    raw_ids,
+    without_duplicates,
+)
 from .errors import RatingsError, UnknownIdError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Duplicates = Literal["error", "last", "mean"]
-
-_MAX_ROWS = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,10 +63,10 @@ class Ratings:
     encoder: RatingEncoder | None = None
 
     def __post_init__(self) -> None:
-        ratings = _checked_values(self.ratings)
+        ratings = checked_values(self.ratings)
         columns: dict[str, Any] = {"ratings": ratings}
         for name, size in (("users", "n_users"), ("items", "n_items")):
-            rows, n_rows = _checked_rows(getattr(self, name), getattr(self, size), name, size)
+            rows, n_rows = checked_rows(getattr(self, name), getattr(self, size), name, size)
             if len(rows) != len(ratings):
                 raise RatingsError(
                     f"{name} and ratings must have the same length, got {len(rows)} {name} and {len(ratings)} ratings"
@@ -111,9 +115,9 @@ class Ratings:
             duplicates under the policy ``"error"``.
         """
         user_ids, item_ids, values = (
-            _raw_ids(users, "users"),
-            _raw_ids(items, "items"),
-            _checked_values(ratings),
+            raw_ids(users, "users"),
+            raw_ids(items, "items"),
+            checked_values(ratings),
         )
         if not len(user_ids) == len(item_ids) == len(values):
             raise RatingsError(
@@ -122,9 +126,9 @@ class Ratings:
             )
         if not len(values):
             raise RatingsError("no ratings: users, items and ratings are empty; at least one rating is needed")
-        user_ids, item_ids, values = _without_duplicates(user_ids, item_ids, values, duplicates)
-        user_rows, user_keys = _factorize(user_ids)
-        item_rows, item_keys = _factorize(item_ids)
+        user_ids, item_ids, values = without_duplicates(user_ids, item_ids, values, duplicates)
+        user_rows, user_keys = factorize(user_ids)
+        item_rows, item_keys = factorize(item_ids)
         return cls(user_rows, item_rows, values, len(user_keys), len(item_keys), RatingEncoder(user_keys, item_keys))
 
     @classmethod
@@ -188,7 +192,7 @@ class RatingEncoder:
         import pandas as pd
 
         for axis in ("users", "items"):
-            ids = _fixed_width(_raw_ids(getattr(self, axis), axis), axis)
+            ids = fixed_width(raw_ids(getattr(self, axis), axis), axis)
             ids.flags.writeable = False
             object.__setattr__(self, axis, ids)
             index = pd.Index(ids)  # the hash table of the look-ups
@@ -221,7 +225,7 @@ class RatingEncoder:
             For mismatched lengths and for ids or ratings that `Ratings.from_arrays` would refuse.
         """
         user_rows, item_rows = self.user_rows(users), self.item_rows(items)
-        values = _checked_values(ratings)
+        values = checked_values(ratings)
         if not len(user_rows) == len(item_rows) == len(values):
             raise RatingsError(
                 f"users, items and ratings must have the same length, got {len(user_rows)}, {len(item_rows)} "
@@ -235,7 +239,7 @@ class RatingEncoder:
     def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
         import pandas as pd
 
-        rows: NDArray[np.int64] = self._indexes[axis].get_indexer(pd.Index(_raw_ids(ids, axis)))
+        rows: NDArray[np.int64] = self._indexes[axis].get_indexer(pd.Index(raw_ids(ids, axis)))
         return rows
 
 
@@ -256,129 +260,3 @@ def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np
             'Drop them, or predict with unknown="mean"'
         )
     return rows
-
-
-def _checked_values(values: ArrayLike) -> NDArray[Any]:
-    """Ratings as a new float array, shape (n,), finite."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise RatingsError(f"ratings must be one-dimensional, got shape {array.shape}")
-    numbers = array.dtype.kind in "biuf" or (
-        array.dtype.kind == "O" and all(value is None or isinstance(value, Real) for value in array)
-    )
-    if not numbers and array.size:
-        raise RatingsError(f"ratings must be numbers, got {array.dtype} (first: {array[0]!r})")
-    if array.dtype != np.float32:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise RatingsError(f"ratings must be numbers, got {array.dtype}: {error}") from None
-    else:
-        array = array.copy()
-    finite = np.isfinite(array)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise RatingsError(
-            f"ratings must be finite: {int((~finite).sum())} of {len(array)} are not, the first is "
-            f"{array[first]} at position {first}"
-        )
-    return array
-
-
-def _checked_rows(rows: ArrayLike, n_rows: int, name: str, size: str) -> tuple[NDArray[np.int32], int]:
-    """Row indices as a new int32 array, and the number of rows of their table."""
-    array = np.asarray(rows)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise RatingsError(
-            f"{name} must be a one-dimensional integer array of rows, got {array.dtype} of shape {array.shape}; "
-            "raw ids go through Ratings.from_arrays"
-        )
-    if not isinstance(n_rows, int | np.integer) or n_rows < -1:
-        raise RatingsError(f"{size} must be an integer of at least 0, got {n_rows!r}")
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
-    n_rows = high + 1 if n_rows == -1 else n_rows
-    if low < 0 or high >= n_rows:
-        bad = array[(array < 0) | (array >= n_rows)][0]
-        raise RatingsError(
-            f"{name} must lie in [0, {size}={n_rows}), got {bad}; raw ids go through Ratings.from_arrays"
-        )
-    if n_rows > _MAX_ROWS:
-        raise RatingsError(f"{size}={n_rows} is more than the {_MAX_ROWS} rows that an int32 index can address")
-    return array.astype(np.int32), int(n_rows)
-
-
-def _raw_ids(ids: ArrayLike, what: str) -> NDArray[Any]:
-    """Raw ids as a one-dimensional array of integers or of str; anything else is refused with the reason."""
-    array = np.atleast_1d(np.asarray(ids))
-    if array.ndim != 1:
-        raise RatingsError(f"{what} must be one-dimensional, got shape {array.shape}")
-    if isinstance(ids, list | tuple) and array.dtype.kind in "US":
-        array = np.array(ids, dtype=object)  # NumPy would have made strings of whatever stands among them
-    if array.dtype.kind in "iu" or not array.size:
-        return array
-    if array.dtype.kind in "OU" or array.dtype.kind == "T":
-        import pandas as pd
-
-        kind = pd.api.types.infer_dtype(array, skipna=False)
-        if kind == "string":
-            return array.astype(object)
-        if kind == "integer":
-            try:
-                return array.astype(np.int64)
-            except OverflowError:
-                raise RatingsError(f"{what} holds an integer id beyond 64 bits; turn the ids into strings") from None
-        missing = np.flatnonzero(pd.isna(array))
-        if len(missing):
-            raise RatingsError(f"{what} has {len(missing)} missing ids, the first at position {missing[0]}; drop them")
-        raise RatingsError(f"{what} mixes types ({kind}); make all ids integers or all strings")
-    if array.dtype.kind == "f":
-        missing = np.flatnonzero(np.isnan(array))
-        if len(missing):
-            raise RatingsError(f"{what} has {len(missing)} missing ids, the first at position {missing[0]}; drop them")
-        raise RatingsError(
-            f"{what} must be integer or string ids, got {array.dtype} (first: {array[0]}); floats make unsafe keys. "
-            "If they are whole numbers, convert them: .astype('int64')"
-        )
-    raise RatingsError(f"{what} must be integer or string ids, got {array.dtype}")
-
-
-def _factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows by order of first appearance, and the raw id of each row."""
-    import pandas as pd
-
-    rows, keys = pd.factorize(ids)
-    return rows, np.asarray(keys)
-
-
-def _fixed_width(ids: NDArray[Any], what: str) -> NDArray[Any]:
-    """Ids as an array of its own that can be saved without pickle: integers, or strings of fixed width."""
-    if ids.dtype != object:
-        return ids.copy()
-    fixed = ids.astype(str)
-    if (fixed.astype(object) != ids).any():
-        raise RatingsError(f"{what} holds ids that end in a NUL character, which NumPy strings cannot keep")
-    return fixed
-
-
-def _without_duplicates(
-    users: NDArray[Any], items: NDArray[Any], values: NDArray[Any], policy: Duplicates
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Apply the policy for (user, item) pairs that occur more than once."""
-    import pandas as pd
-
-    if policy not in ("error", "last", "mean"):
-        raise RatingsError(f'duplicates must be "error", "last" or "mean", got {policy!r}')
-    user_codes, item_codes = pd.factorize(users)[0], pd.factorize(items)[0]
-    pairs = pd.Series(user_codes * (int(item_codes.max()) + 1) + item_codes)
-    repeated = pairs.duplicated(keep="last" if policy == "last" else "first").to_numpy()
-    if not repeated.any():
-        return users, items, values
-    if policy == "error":
-        first = int(np.argmax(repeated))
-        raise RatingsError(
-            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: user "
-            f"{users[first]!s}, item {items[first]!s}. Choose which rating counts by duplicates='last' or 'mean'"
-        )
-    if policy == "mean":
-        values = pd.Series(values).groupby(pairs).transform("mean").to_numpy().astype(values.dtype)
-    return users[~repeated], items[~repeated], values[~repeated]

@@ -4,12 +4,9 @@ import sys
 
 import pytest
 
-from bench import plugin
-
 
 def main() -> int:
     """Run the benchmarks of the installed package, then say how to see the report."""
-    plugin._COMMAND[:] = ["python", "-m", "bench"]
     here = ["-p", "bench.plugin", "--pyargs", "bench.bench_time_to_mse", "--benchmark-only", "-p", "no:cacheprovider"]
     status = int(pytest.main([*here, *sys.argv[1:]]))
     print("The report: python -m bench.report")

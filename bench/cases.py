@@ -47,8 +47,10 @@ def encode(dataset: Dataset) -> EncodedData:
     parts: dict[str, Ratings | None] = {"test": None}
     notes = [f"{n} rows: {why}" for why, n in raw.dropped.items()] + [split.note] * bool(split.note)
     held_out = {"validation": raw.take(split.validation)}
-    if dataset.official_test is not None or split.test is not None:
-        held_out["test"] = dataset.official_test if split.test is None else raw.take(split.test)  # type: ignore[assignment]  # one of the two is there
+    if split.test is not None:
+        held_out["test"] = raw.take(split.test)
+    elif dataset.official_test is not None:
+        held_out["test"] = dataset.official_test
     for name, rows in held_out.items():
         encoded = train.encoder.encode_new(*rows[:3])
         parts[name] = _rows_only(encoded.ratings)

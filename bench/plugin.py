@@ -30,8 +30,6 @@ SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 QUICK_ROUNDS = 5
 
-_COMMAND = ["pytest"]  # how the person typed it: `python -m bench` says so itself
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
@@ -144,7 +142,7 @@ def run_options(pytestconfig: pytest.Config, run_folder: Path) -> dict[str, Any]
     """Return the arguments of a `Measurement` that are the same for all backends, and where records go."""
     return {
         "run": run_folder.name,
-        "command": shlex.join(_COMMAND + [str(word) for word in pytestconfig.invocation_params.args]),
+        "command": _command_line(),
         "threads": pytestconfig.getoption("--threads"),
         "limits": Limits(max_seconds=15, timeout=60) if pytestconfig.getoption("--quick") else Limits(),
     }
@@ -186,3 +184,10 @@ def _unknown(name: str) -> UnknownBackend:
     except UnknownBackend as error:
         return error
     raise AssertionError(name)
+
+
+def _command_line() -> str:
+    """Return what was typed to start this run."""
+    program = Path(sys.argv[0])
+    ours = (program.parent.name, program.name) == (Path(__file__).parent.name, "__main__.py")
+    return shlex.join([*(["python", "-m", "bench"] if ours else ["pytest"]), *sys.argv[1:]])
