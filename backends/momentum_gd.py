@@ -158,7 +158,7 @@ class MomentumGD(Factorizer):
             "user_scale": scales[0],
             "item_scale": scales[1],
             "n_ratings": n,
-            "unit": rating_unit(train.ratings - np.float64(objective.mean(train))),
+            "unit": rating_unit(train, objective.mean(train)),
             "learning_rate": self.learning_rate,
         }
 

@@ -94,9 +94,11 @@ class NumbaGD(MomentumGD):
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
         """Group the ratings by user."""
-        targets = self.targets(train, initial)
-        offsets, items, targets = grouped(train.users, train.n_users, train.items, targets)
         n_threads, options = numba.get_num_threads(), self.descent_options(train)
+        items, targets = np.empty_like(train.items), np.empty(len(train), self.dtype)
+        offsets = grouped(
+            train.users, train.n_users, train.items, train.ratings, initial.mean, 1.0, items, targets, n_threads
+        )
         return NumbaDescent(
             now=initial.astype(self.dtype),  # a copy: the buffers are written to in turn
             trial=initial.astype(self.dtype),

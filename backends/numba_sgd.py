@@ -21,8 +21,9 @@ from ._checks import check_number
 from ._interrupt import checkpoint
 from ._numba import numba_threads
 from .factorizer import Factorizer, State
-from .kernels.grouping import balanced_bounds, grouped
-from .kernels.sgd import blocked, blocks_pass
+from .kernels.grouping import balanced_bounds, block_offsets, blocked, counted, grouped
+from .kernels.sgd import blocks_pass
+from .kernels.simd import aligned_zeros, padded_rank, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
 
@@ -30,30 +31,36 @@ from .ratings import Ratings
 _WORK_PER_CALL = 5e8
 
 
+# Share of a row's squared gradient that its accumulator takes. A larger one forgets the learning rate sooner; with this
+# one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
+_ACCUMULATED = 1 / 16
+
+
 @dataclass(kw_only=True)
 class BlockedState(State):
-    """Ratings in blocks, and two pairs of tables: the last whole epoch's, and the one being worked on.
+    """Ratings in blocks, and two sets of tables: the last whole epoch's, and the one being worked on.
 
-    A table row is: factors, bias, accumulator of the factors, accumulator of the bias. Ratings are in units of
-    ``unit``, so biases are too, and factors are in units of its root: learning rate and accumulators then fit any
-    rating scale. The unit is a power of 4, so that changing to it and back is exact.
+    A set is: user factors, padded to whole vectors, and for each user bias, accumulator of the factors, accumulator of
+    the bias, and pull (what regularises the factors); then the same for the items. Ratings are in units of ``unit``, so
+    biases are too, and factors are in units of its root: learning rate and accumulators then fit any rating scale. The
+    unit is a power of 4, so that changing to it and back is exact.
     """
 
     mean: float
     unit: float
-    user_bounds: NDArray[np.int64]
-    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    users: NDArray[np.int32]
     items: NDArray[np.int32]
     targets: Float
-    user_pull: Float
-    item_pull: Float
-    done: tuple[Float, Float]
-    working: tuple[Float, Float]
+    done: tuple[Float, ...]
+    working: tuple[Float, ...]
 
 
 @dataclass(kw_only=True, eq=False)
 class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
+
+    The ratings of a user are met in the order in which they were given, which is best not sorted by item.
 
     Parameters
     ----------
@@ -61,7 +68,7 @@ class NumbaSGD(Factorizer):
         Step of a row before it has met any error; from then on it shrinks by the row's own gradients.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.15
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
@@ -70,38 +77,38 @@ class NumbaSGD(Factorizer):
 
     def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
         """Sort the ratings into blocks."""
-        n_blocks = numba.get_num_threads()
-        user_count, item_count = train.user_counts(), train.item_counts()
-        user_bounds, item_bounds = (
-            balanced_bounds(user_count, n_blocks),
-            balanced_bounds(item_count, n_blocks),
+        n_threads = numba.get_num_threads()
+        unit = rating_unit(train, initial.mean)
+        by_user = np.empty_like(train.items), np.empty(len(train), self.dtype)
+        offsets = grouped(
+            train.users, train.n_users, train.items, train.ratings, initial.mean, unit, *by_user, n_threads
         )
-        item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
-        # By item first: then the order within a user, and so the result, does not depend on the order of the rows.
-        targets = self.targets(train, initial)
-        unit = rating_unit(targets)
-        targets /= targets.dtype.type(unit)
-        by_item, users, targets = grouped(train.items, train.n_items, train.users, targets)
-        items = np.repeat(np.arange(train.n_items, dtype=np.int32), np.diff(by_item))
-        offsets, items, targets = blocked(users, items, targets, user_bounds, item_block, n_blocks)
-        user_weight, item_weight = self.objective.row_weights(train)
-        tables = (
-            _table(initial.user_factors, initial.user_bias, unit),
-            _table(initial.item_factors, initial.item_bias, unit),
-        )
+        counts = np.diff(offsets), counted(train.items, train.n_items, n_threads)
+        user_bounds, item_bounds = (balanced_bounds(count, n_threads) for count in counts)
+        item_block = np.repeat(np.arange(n_threads, dtype=np.int32), np.diff(item_bounds))
+        starts = block_offsets(user_bounds, offsets, by_user[0], item_block)
+        users, items, targets = np.empty_like(train.users), np.empty_like(by_user[0]), np.empty_like(by_user[1])
+        blocked(user_bounds, offsets, *by_user, item_block, starts, users, items, targets)
+        tables: list[Float] = []
+        for count, factors, bias in zip(
+            counts,
+            (initial.user_factors, initial.item_factors),
+            (initial.user_bias, initial.item_bias),
+            strict=True,
+        ):
+            # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
+            # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
+            pull = self.reg / unit * self.objective.weights(count) / np.maximum(count, 1)
+            tables += [_padded(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
         return BlockedState(
             mean=initial.mean,
             unit=unit,
-            user_bounds=user_bounds,
-            offsets=offsets,
+            starts=starts,
+            users=users,
             items=items,
             targets=targets,
-            # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
-            # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
-            user_pull=(self.reg / unit * user_weight / np.maximum(user_count, 1)).astype(self.dtype),
-            item_pull=(self.reg / unit * item_weight / np.maximum(item_count, 1)).astype(self.dtype),
-            done=tables,
-            working=(tables[0].copy(), tables[1].copy()),
+            done=tuple(tables),
+            working=tuple(_copy(table) for table in tables),
         )
 
     def step(self, state: BlockedState, n_epochs: int) -> float:
@@ -116,15 +123,15 @@ class NumbaSGD(Factorizer):
 
     def parameters(self, state: BlockedState) -> Parameters:
         """Return a copy of the last whole epoch's parameters."""
-        users, items = state.done
-        rank, number = self.rank, users.dtype.type
+        users, user_extras, items, item_extras = state.done
+        number = users.dtype.type
         bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
         return Parameters(
             state.mean,
-            users[:, rank] * bias_unit,
-            items[:, rank] * bias_unit,
-            users[:, :rank] * factor_unit,
-            items[:, :rank] * factor_unit,
+            user_extras[:, 0] * bias_unit,
+            item_extras[:, 0] * bias_unit,
+            users[:, : self.rank] * factor_unit,
+            items[:, : self.rank] * factor_unit,
         )
 
     @contextmanager
@@ -134,34 +141,46 @@ class NumbaSGD(Factorizer):
             yield
 
     def _epoch(self, state: BlockedState) -> float:
-        n_blocks = len(state.user_bounds) - 1
-        work = len(state.items) / n_blocks**2 * (self.rank + 8)  # of one block
-        n_calls = max(1, int(np.ceil(work / _WORK_PER_CALL)))
+        n_blocks = math.isqrt(len(state.starts))
+        n_calls = math.ceil(np.diff(state.starts).max() * (self.rank + 16) / _WORK_PER_CALL)
         shares = np.linspace(0, 1, n_calls + 1)
+        number, rate = state.targets.dtype.type, self.learning_rate
         squared_error = 0.0
         for turn in range(n_blocks):
-            item_block = (np.arange(n_blocks) + turn) % n_blocks
             for call in range(n_calls):
                 checkpoint()
                 squared_error += blocks_pass(
-                    state.user_bounds,
-                    item_block,
+                    (np.arange(n_blocks) + turn) % n_blocks,
                     shares[call : call + 2],
-                    state.offsets,
+                    state.starts,
+                    state.users,
                     state.items,
                     state.targets,
                     *state.working,
-                    state.user_pull,
-                    state.item_pull,
-                    state.targets.dtype.type(self.learning_rate),
-                    state.targets.dtype.type(state.unit),
-                    self.bias,
+                    vector_parts(state.working[0]),
+                    (number(rate), number(rate if self.bias else 0)),
+                    number(_ACCUMULATED),
+                    number(state.unit),
+                    number(1),
                 )
         return squared_error
 
 
-def _table(factors: Float, bias: Float, unit: float) -> Float:
-    """Factors, bias and the two accumulators, which start at 1, side by side: what one rating touches lies together."""
-    number, ones = factors.dtype.type, np.ones_like(bias)
-    columns = [factors / number(math.sqrt(unit)), bias / number(unit), ones, ones]
-    return np.ascontiguousarray(np.column_stack(columns))
+def _padded(factors: Float) -> Float:
+    """Copy factors into a table of whole vectors."""
+    table = aligned_zeros(len(factors), padded_rank(factors.shape[1], factors.dtype), factors.dtype)
+    table[:, : factors.shape[1]] = factors
+    return table
+
+
+def _extras(bias: Float, pull: Float) -> Float:
+    """Bias, the two accumulators, which start at 1, and pull, side by side."""
+    table = aligned_zeros(len(bias), 4, bias.dtype)
+    table[:, 0], table[:, 1:3], table[:, 3] = bias, 1, pull
+    return table
+
+
+def _copy(table: Float) -> Float:
+    copy = aligned_zeros(table.shape[0], table.shape[1], table.dtype)
+    np.copyto(copy, table)
+    return copy

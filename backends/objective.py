@@ -120,11 +120,13 @@ class Objective:
 
         Rows without a rating weigh nothing: no solver has a reason to move them.
         """
-        user_counts, item_counts = ratings.user_counts(), ratings.item_counts()
+        return self.weights(ratings.user_counts()), self.weights(ratings.item_counts())
+
+    def weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weights w of the rows of one side, given their numbers of ratings; both shape (n_rows,)."""
         if self.reg_scaling == "per_rating":
-            return user_counts.astype(np.float64), item_counts.astype(np.float64)
-        n = float(len(ratings))
-        return np.where(user_counts > 0, n, 0.0), np.where(item_counts > 0, n, 0.0)
+            return counts.astype(np.float64)
+        return np.where(counts > 0, float(counts.sum()), 0.0)
 
     def value(self, parameters: Parameters, ratings: Ratings) -> float:
         """Return J in float64."""
@@ -216,11 +218,12 @@ def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def rating_unit(targets: Float) -> float:
+def rating_unit(ratings: Ratings, mean: float) -> float:
     """Return the power of 4 nearest to the root mean square of r - m, 1 where that is 0.
 
     It gives step lengths a scale: in this unit ratings are about 1, and so are the squares of factors. Its root is a
     power of 2, so changing to it and back is exact. For ratings from 1 to 5 or to 10 around their mean it is 1.
     """
-    size = math.sqrt(float(np.mean(np.square(targets, dtype=np.float64))))
+    parts = (ratings.ratings[part] - np.float64(mean) for part in chunks(len(ratings)))
+    size = math.sqrt(sum(float(np.einsum("n,n->", part, part)) for part in parts) / len(ratings))
     return 4.0 ** round(math.log(size, 4)) if 0 < size < math.inf else 1.0

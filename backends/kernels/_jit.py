@@ -1,21 +1,48 @@
-"""The jit options of all kernels, with their reasons.
+"""The jit options of all kernels, with their reasons, and a cache on disk that never serves a stale kernel.
 
-A kernel's callees live in its own file: numba checks only the caller's file when it decides whether a cached kernel is
-stale. After an edit of *this* file, delete the ``__pycache__`` beside it.
+numba notices an edit of the file that a kernel is written in, not one of the files of its callees or of these options.
+So the name under which a kernel is cached ends in a hash of all files of this folder.
 """
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
 # Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products; NaN and infinity keep
 # their meaning (no "nnan", "ninf"), because divergence must be seen.
-_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 # nogil: long loops must not stop the caller's other threads. error_model "numpy": no branch before each division.
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
-serial = njit(**_OPTIONS)
-parallel = njit(parallel=True, **_OPTIONS)
 
-__all__ = ["parallel", "serial"]
+def source_hash(folder: Path) -> str:
+    """Return a hash of the names and contents of the Python files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+_VERSION = source_hash(Path(__file__).parent)
+
+
+def _jit(function: Callable[..., Any], **options: Any) -> Any:
+    function.__qualname__ += f"_{_VERSION}"
+    return njit(**_OPTIONS, **options)(function)
+
+
+def serial(function: Callable[..., Any]) -> Any:
+    """Compile a kernel, when it is first called with these types; kept on disk."""
+    return _jit(function)
+
+
+def parallel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel whose ``prange`` loops run on numba's threads."""
+    return _jit(function, parallel=True)
+
+
+__all__ = ["FASTMATH", "parallel", "serial", "source_hash"]

@@ -1,11 +1,10 @@
 """Per-rating stochastic gradient descent with one AdaGrad accumulator per row, over conflict-free blocks of ratings.
 
-The step of a row is learning_rate / sqrt(its accumulator), and the accumulator adds up the mean squared gradient of
-the row (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization": LIBMF's
-rule).
+The step of a row is learning_rate / sqrt(its accumulator), and the accumulator adds up the row's squared gradients,
+over a constant (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization":
+LIBMF's rule, which divides by the rank instead; with the constant, one learning rate serves all ranks).
 """
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -13,110 +12,131 @@ from numba import prange
 from numpy.typing import NDArray
 
 from ._jit import parallel, serial
+from .simd import add, divide, four, lane, load, load4, multiply, prefetch, splat, square_root, store, total
+
+_AHEAD = 8  # ratings between the request for an item's row and its use
 
 
 @serial
-def blocked(
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    targets: NDArray[Any],
-    user_bounds: NDArray[np.int64],
-    item_block: NDArray[np.int32],
-    n_item_blocks: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
-    """Sort ratings by (user block, item block, user), keeping their order within a user.
+def _update(
+    users: NDArray[Any],
+    user_extras: NDArray[Any],
+    items: NDArray[Any],
+    item_extras: NDArray[Any],
+    parts: tuple[int, ...],
+    u: int,
+    i: int,
+    target: float,
+    rates: tuple[float, float],
+    share: float,
+    bias_pull: float,
+    one: float,
+) -> float:
+    """Step both rows of one rating along its negative gradient; return the squared error before.
 
-    Returns
-    -------
-    offsets, items, targets
-        ``offsets`` has one entry per (user block, item block, user) in that order, and a last one:
-        block (a, b) of the user block ``lo:hi`` starts at entry ``lo * n_item_blocks + b * (hi - lo)``.
+    With the error e, a factor's gradient is -(e q - pull p), and its square summed over the row is
+    e^2 q.q - 2 e pull p.q + pull^2 p.p: so three dot products tell all that both steps need.
     """
-    n_users = user_bounds[-1]
-    base = np.empty(n_users, np.int64)  # entry of (user, item block 0)
-    width = np.empty(n_users, np.int64)  # entries from one item block to the next
-    for a in range(len(user_bounds) - 1):
-        lo, hi = user_bounds[a], user_bounds[a + 1]
-        for u in range(lo, hi):
-            base[u] = lo * n_item_blocks + (u - lo)
-            width[u] = hi - lo
-    offsets = np.zeros(n_users * n_item_blocks + 1, np.int64)
-    for n in range(len(users)):
-        u = users[n]
-        offsets[base[u] + item_block[items[n]] * width[u] + 1] += 1
-    for k in range(len(offsets) - 1):
-        offsets[k + 1] += offsets[k]
-    place = offsets[:-1].copy()
-    sorted_items, sorted_targets = np.empty_like(items), np.empty_like(targets)
-    for n in range(len(users)):
-        u = users[n]
-        entry = base[u] + item_block[items[n]] * width[u]
-        at = place[entry]
-        place[entry] = at + 1
-        sorted_items[at] = items[n]
-        sorted_targets[at] = targets[n]
-    return offsets, sorted_items, sorted_targets
+    p, q = load(users, u, 0), load(items, i, 0)
+    pq, pp, qq = multiply(p, q), multiply(p, p), multiply(q, q)
+    for part in range(1, len(parts)):
+        p, q = load(users, u, part), load(items, i, part)
+        pq, pp, qq = add(pq, multiply(p, q)), add(pp, multiply(p, p)), add(qq, multiply(q, q))
+    dot, p_norm, q_norm = total(pq), total(pp), total(qq)
+    p_extra, q_extra = load4(user_extras, u, 0), load4(item_extras, i, 0)
+    p_bias, q_bias, p_pull, q_pull = lane(p_extra, 0), lane(q_extra, 0), lane(p_extra, 3), lane(q_extra, 3)
+    error = target - dot - p_bias - q_bias
+
+    accumulators = four(lane(p_extra, 1), lane(q_extra, 1), lane(p_extra, 2), lane(q_extra, 2))
+    steps = divide(four(rates[0], rates[0], rates[1], rates[1]), square_root(accumulators))
+    p_rate, q_rate = lane(steps, 0), lane(steps, 1)
+    keep_p, from_q = splat(one - p_rate * p_pull, p), splat(p_rate * error, p)
+    keep_q, from_p = splat(one - q_rate * q_pull, q), splat(q_rate * error, q)
+    for part in range(len(parts)):
+        p, q = load(users, u, part), load(items, i, part)
+        store(users, u, part, add(multiply(keep_p, p), multiply(from_q, q)))
+        store(items, i, part, add(multiply(keep_q, q), multiply(from_p, p)))
+
+    p_step, q_step = error - bias_pull * p_pull * p_bias, error - bias_pull * q_pull * q_bias
+    squared_error, cross = error * error, (error + error) * dot
+    p_square = squared_error * q_norm - p_pull * (cross - p_pull * p_norm)
+    q_square = squared_error * p_norm - q_pull * (cross - q_pull * q_norm)
+    p_bias, q_bias = p_bias + lane(steps, 2) * p_step, q_bias + lane(steps, 3) * q_step
+    p_factors, q_factors = lane(p_extra, 1) + share * p_square, lane(q_extra, 1) + share * q_square
+    store(user_extras, u, 0, four(p_bias, p_factors, lane(p_extra, 2) + p_step * p_step, p_pull))
+    store(item_extras, i, 0, four(q_bias, q_factors, lane(q_extra, 2) + q_step * q_step, q_pull))
+    return squared_error  # type: ignore[no-any-return]  # numba's intrinsics are untyped
 
 
 @parallel
 def blocks_pass(
-    user_bounds: NDArray[np.int64],
     item_block: NDArray[np.int64],
     share: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    rating_users: NDArray[np.int32],
+    rating_items: NDArray[np.int32],
     targets: NDArray[Any],
-    user_table: NDArray[Any],
-    item_table: NDArray[Any],
-    user_pull: NDArray[Any],
-    item_pull: NDArray[Any],
-    learning_rate: float,
+    users: NDArray[Any],
+    user_extras: NDArray[Any],
+    items: NDArray[Any],
+    item_extras: NDArray[Any],
+    parts: tuple[int, ...],
+    rates: tuple[float, float],
+    accumulated: float,
     bias_pull: float,
-    bias: bool,
+    one: float,
 ) -> float:
     """Update by one part of the ratings of each block (a, item_block[a]); return the sum of squared errors.
 
-    No two of these blocks share a user or an item, so they run in parallel without locks and with one result. ``share``
-    gives the part, as fractions of each block's users. A table row is: factors, bias, and the accumulators of both. The
-    pulls are those of the factors; a bias is pulled ``bias_pull`` times as much.
+    No two of these blocks share a user or an item, so they run in parallel without locks and with one result.
+
+    Parameters
+    ----------
+    share
+        The part of each block, as two fractions of its ratings.
+    starts
+        Where block (a, b) starts is at ``a * n_blocks + b``.
+    users, items
+        Tables of factors, made of whole vectors: shapes (n_users, padded rank) and (n_items, padded rank).
+    user_extras, item_extras
+        The rest of a row: bias, accumulator of the factors, accumulator of the bias, pull of the factors.
+    parts
+        A tuple as long as a row has vectors: its length is known when the kernel is compiled, its numbers are not used.
+    rates
+        Learning rates of factors and biases.
+    accumulated
+        Share of a factor row's squared gradient that its accumulator takes.
+    bias_pull
+        How many times as much as the factors a bias is pulled.
+    one
+        1 in the precision of the tables.
     """
-    n_blocks, rank = len(user_bounds) - 1, user_table.shape[1] - 3
-    zero = learning_rate * 0
-    one = zero + 1
-    per_factor = one / rank
+    n_blocks = len(item_block)
     squared_error = np.zeros(n_blocks)
     for a in prange(n_blocks):
-        lo, n_rows = user_bounds[a], user_bounds[a + 1] - user_bounds[a]
-        first = lo * n_blocks + item_block[a] * n_rows
-        total = 0.0
-        for row in range(int(n_rows * share[0]), int(n_rows * share[1])):
-            p, p_pull = user_table[lo + row], user_pull[lo + row]
-            for n in range(offsets[first + row], offsets[first + row + 1]):
-                i = items[n]
-                q, q_pull = item_table[i], item_pull[i]
-                dot = zero
-                for k in range(rank):
-                    dot += p[k] * q[k]
-                error = targets[n] - dot - p[rank] - q[rank]
-                p_rate = learning_rate / sqrt(p[rank + 1])
-                q_rate = learning_rate / sqrt(q[rank + 1])
-                p_square, q_square = zero, zero
-                for k in range(rank):
-                    p_k, q_k = p[k], q[k]
-                    p_step, q_step = error * q_k - p_pull * p_k, error * p_k - q_pull * q_k
-                    p_square += p_step * p_step
-                    q_square += q_step * q_step
-                    p[k] = p_k + p_rate * p_step
-                    q[k] = q_k + q_rate * q_step
-                p[rank + 1] += p_square * per_factor
-                q[rank + 1] += q_square * per_factor
-                if bias:
-                    p_step = error - bias_pull * p_pull * p[rank]
-                    q_step = error - bias_pull * q_pull * q[rank]
-                    p[rank] += learning_rate / sqrt(p[rank + 2]) * p_step
-                    q[rank] += learning_rate / sqrt(q[rank + 2]) * q_step
-                    p[rank + 2] += p_step * p_step
-                    q[rank + 2] += q_step * q_step
-                total += error * error
-        squared_error[a] = total
+        start, stop = starts[a * n_blocks + item_block[a]], starts[a * n_blocks + item_block[a] + 1]
+        # Unsigned: a signed index costs a look at whether it is negative.
+        first = np.uint64(start + int((stop - start) * share[0]))
+        last = np.uint64(start + int((stop - start) * share[1]))
+        sum_of_squares = 0.0
+        for n in range(first, last):
+            soon = np.int64(rating_items[min(n + np.uint64(_AHEAD), last - np.uint64(1))])
+            for part in range(len(parts)):
+                prefetch(items, soon, part)
+            prefetch(item_extras, soon, 0)
+            sum_of_squares += _update(
+                users,
+                user_extras,
+                items,
+                item_extras,
+                parts,
+                np.int64(rating_users[n]),
+                np.int64(rating_items[n]),
+                targets[n],
+                rates,
+                accumulated,
+                bias_pull,
+                one,
+            )
+        squared_error[a] = sum_of_squares
     return float(squared_error.sum())
