@@ -23,7 +23,7 @@ from ._numba import numba_threads
 from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds, block_offsets, blocked, counted, grouped
 from .kernels.sgd import blocks_pass
-from .kernels.simd import aligned_zeros, padded_rank, vector_parts
+from .kernels.simd import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
 
@@ -99,7 +99,7 @@ class NumbaSGD(Factorizer):
             # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
             # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
             pull = self.reg / unit * self.objective.weights(count) / np.maximum(count, 1)
-            tables += [_padded(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
+            tables += [padded_table(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
         return BlockedState(
             mean=initial.mean,
             unit=unit,
@@ -164,13 +164,6 @@ class NumbaSGD(Factorizer):
                     number(1),
                 )
         return squared_error
-
-
-def _padded(factors: Float) -> Float:
-    """Copy factors into a table of whole vectors."""
-    table = aligned_zeros(len(factors), padded_rank(factors.shape[1], factors.dtype), factors.dtype)
-    table[:, : factors.shape[1]] = factors
-    return table
 
 
 def _extras(bias: Float, pull: Float) -> Float:

@@ -1,4 +1,4 @@
-"""The gradient of the squared error in one fused sweep over ratings grouped by user, and the momentum update."""
+"""The gradient of the squared error in one fused sweep over ratings grouped by row, and the momentum update."""
 
 from typing import Any
 
@@ -7,48 +7,82 @@ from numba import prange
 from numpy.typing import NDArray
 
 from ._jit import parallel
+from .simd import add, load, multiply, prefetch, splat, store, subtract, total
+
+_AHEAD = 8  # ratings between the request for an opposite row and its use
 
 
 @parallel
 def sweep(
     bounds: NDArray[np.int64],
     offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
+    others: NDArray[np.int32],
     targets: NDArray[Any],
-    user_factors: NDArray[Any],
-    item_factors: NDArray[Any],
-    user_bias: NDArray[Any],
-    item_bias: NDArray[Any],
-    user_sums: NDArray[Any],
-    item_sums: NDArray[Any],
+    rows: NDArray[Any],
+    opposites: NDArray[Any],
+    row_bias: NDArray[Any],
+    opposite_bias: NDArray[Any],
+    row_sums: NDArray[Any],
+    row_bias_sums: NDArray[Any],
+    opposite_sums: NDArray[Any] | None,
+    opposite_bias_sums: NDArray[Any],
+    parts: tuple[int, ...],
+    zero: float,
 ) -> float:
-    """Sum (rhat - r) times the opposite row, whose last column is 1, over the ratings; return the squared error.
+    """Sum (rhat - r) times the opposite row over the ratings of each row; return the squared error.
 
-    ``bounds`` cuts the users into one run per thread. ``user_sums`` has shape (n_users, rank + 1); ``item_sums`` has
-    shape (threads, n_items, rank + 1), private to each thread, for the caller to add up: no atomics, one result for a
-    given number of threads.
+    Parameters
+    ----------
+    bounds
+        One run of rows per thread, shape (n_threads, 2).
+    offsets, others, targets
+        Ratings grouped by row; see `grouping.grouped`.
+    rows, opposites
+        Factors of both sides, in tables made of whole vectors.
+    row_sums, row_bias_sums
+        Receive the sums of the rows in ``bounds``, and of the errors alone.
+    opposite_sums, opposite_bias_sums
+        Where the opposite side's sums are added to: for each thread a table of its own, one below the other, for the
+        caller to clear and to add up. No atomics, one result for a given number of threads. With None, a second sweep
+        must be made with the sides swapped.
+    parts
+        As many as a row has vectors; see `sgd.blocks_pass`.
+    zero
+        0 in the precision of the tables.
     """
-    n_parts, rank = len(bounds) - 1, user_factors.shape[1]
-    squared_error = np.zeros(n_parts)
-    for part in prange(n_parts):
-        mine = item_sums[part]
-        mine[:] = 0
-        total = 0.0
-        for u in range(bounds[part], bounds[part + 1]):
-            p, p_sum = user_factors[u], user_sums[u]
-            p_sum[:] = 0
-            for n in range(offsets[u], offsets[u + 1]):
-                q, q_sum = item_factors[items[n]], mine[items[n]]
-                error = user_bias[u] + item_bias[items[n]] - targets[n]
-                for k in range(rank):
-                    error += p[k] * q[k]
-                for k in range(rank):
-                    p_sum[k] += error * q[k]
-                    q_sum[k] += error * p[k]
-                p_sum[rank] += error
-                q_sum[rank] += error
-                total += error * error
-        squared_error[part] = total
+    n_threads, n_opposites = len(bounds), len(opposites)
+    squared_error = np.zeros(n_threads)
+    for thread in prange(n_threads):
+        mine = thread * n_opposites
+        last = offsets[bounds[thread, 1]] - 1
+        sum_of_squares = 0.0
+        for row in range(bounds[thread, 0], bounds[thread, 1]):
+            nothing = splat(zero, load(rows, row, 0))
+            for part in range(len(parts)):
+                store(row_sums, row, part, nothing)
+            errors = zero
+            for n in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
+                soon = np.int64(others[min(n + np.uint64(_AHEAD), np.uint64(last))])
+                other = np.int64(others[n])
+                dot = nothing
+                for part in range(len(parts)):
+                    prefetch(opposites, soon, part)
+                    dot = add(dot, multiply(load(rows, row, part), load(opposites, other, part)))
+                error = total(dot) + row_bias[row] + opposite_bias[other] - targets[n]
+                errors += error
+                sum_of_squares += error * error
+                factor = splat(error, dot)
+                for part in range(len(parts)):
+                    own = add(load(row_sums, row, part), multiply(factor, load(opposites, other, part)))
+                    store(row_sums, row, part, own)
+                if opposite_sums is not None:
+                    for part in range(len(parts)):
+                        prefetch(opposite_sums, mine + soon, part)
+                        theirs = add(load(opposite_sums, mine + other, part), multiply(factor, load(rows, row, part)))
+                        store(opposite_sums, mine + other, part, theirs)
+                    opposite_bias_sums[mine + other] += error
+            row_bias_sums[row] = errors
+        squared_error[thread] = sum_of_squares
     return float(squared_error.sum())
 
 
@@ -58,23 +92,55 @@ def descend(
     after: NDArray[Any],
     velocity: NDArray[Any],
     sums: NDArray[Any],
-    column: int,
+    gain: float,
+    pull: NDArray[Any],
+    momentum: float,
+    step: NDArray[Any],
+    norms: NDArray[np.float64],
+    parts: tuple[int, ...],
+    zero: float,
+) -> None:
+    """Set v = momentum v + gain (sum + pull x) and after = x - step v for each row; ``norms`` receives |after|^2.
+
+    ``sums`` holds one table or several below each other, which are added up.
+    """
+    n_rows = len(now)
+    for row in prange(n_rows):
+        norm = splat(zero, load(now, row, 0))
+        for part in range(len(parts)):
+            x = load(now, row, part)
+            gradient = multiply(splat(pull[row], x), x)
+            for place in range(row, len(sums), n_rows):
+                gradient = add(gradient, load(sums, place, part))
+            v = multiply(splat(gain, x), gradient)
+            if momentum != 0:  # the velocity may be anything before the first step, and must not count after a restart
+                v = add(v, multiply(splat(momentum, x), load(velocity, row, part)))
+            store(velocity, row, part, v)
+            x = subtract(x, multiply(splat(step[row], x), v))
+            store(after, row, part, x)
+            norm = add(norm, multiply(x, x))
+        norms[row] = total(norm)
+
+
+@parallel
+def descend_bias(
+    now: NDArray[Any],
+    after: NDArray[Any],
+    velocity: NDArray[Any],
+    sums: NDArray[Any],
     gain: float,
     pull: NDArray[Any],
     momentum: float,
     step: NDArray[Any],
 ) -> None:
-    """Set v = momentum v + gain (sum + pull x) and after = now - step v, for each row of a table.
-
-    ``sums`` has shape (parts, n_rows, rank + 1): the parts are added up, columns from ``column`` on are used.
-    """
-    for row in prange(now.shape[0]):
-        for k in range(now.shape[1]):
-            total = pull[row] * now[row, k]
-            for part in range(sums.shape[0]):
-                total += sums[part, row, column + k]
-            v = gain * total
-            if momentum != 0:
-                v += momentum * velocity[row, k]
-            velocity[row, k] = v
-            after[row, k] = now[row, k] - step[row] * v
+    """Do as `descend` does for biases, one number a row."""
+    n_rows = len(now)
+    for row in prange(n_rows):
+        gradient = pull[row] * now[row]
+        for place in range(row, len(sums), n_rows):
+            gradient += sums[place]
+        v = gain * gradient
+        if momentum != 0:
+            v += momentum * velocity[row]
+        velocity[row] = v
+        after[row] = now[row] - step[row] * v

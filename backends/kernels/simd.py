@@ -42,6 +42,14 @@ def aligned_zeros(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[
     return buffer[start : start + size].view(dtype).reshape(n_rows, n_columns)
 
 
+def padded_table(factors: NDArray[Any]) -> NDArray[Any]:
+    """Copy factors into a table of whole vectors, zeros at the rows' ends."""
+    n_rows, rank = factors.shape
+    table = aligned_zeros(n_rows, padded_rank(rank, factors.dtype), factors.dtype)
+    table[:, :rank] = factors
+    return table
+
+
 def vector_parts(table: NDArray[Any]) -> tuple[int, ...]:
     """Return a tuple as long as a row of the table has vectors: the kernels' way to know that at compile time."""
     return (0,) * int(table.shape[1] * table.dtype.itemsize // _BYTES)
