@@ -24,8 +24,11 @@ from .datasets.splits import METHODS
 from .datasets.twin import SCALE_RANGE
 from .environment import available_cores
 from .records import RUNS
+from .roofline import WORK_MODELS
 from .runner import Limits
 
+RANK = 16
+ROOFLINE_RANKS = [16, 64, 128]
 SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 QUICK_ROUNDS = 5
@@ -40,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backend", action="append", default=[], metavar="NAME", help="repeatable; default: all that can run here"
     )
-    group.addoption("--rank", type=int, default=16, help="number of factors (default: 16)")
+    group.addoption("--rank", type=int, help="number of factors (default: 16; of the roofline: 16, 64 and 128)")
     group.addoption("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
     group.addoption("--seed", type=int, default=0, help="seed of data, split and initial factors (default: 0)")
     group.addoption("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
@@ -78,13 +81,17 @@ _BACKENDS = pytest.StashKey[pd.DataFrame]()
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per backend."""
-    if "measured_backend" not in metafunc.fixturenames:
+    if not {"measured_backend", "roofline_backend"} & set(metafunc.fixturenames):
         return
     known = _known_backends(metafunc.config)
     # A short name stands for another backend: measured only where asked for by that name.
     everyone = [str(name) for name in known.index[known["same_as"] == ""]]
     names = list(dict.fromkeys(metafunc.config.getoption("--backend"))) or everyone
-    metafunc.parametrize("measured_backend", names)
+    if "measured_backend" in metafunc.fixturenames:
+        metafunc.parametrize("measured_backend", names)
+    if "roofline_backend" in metafunc.fixturenames:  # of those whose work has been counted
+        counted = [name for name in names if (known.loc[name, "same_as"] or name) in WORK_MODELS]
+        metafunc.parametrize("roofline_backend", counted)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +128,7 @@ def case(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Case:
         )
         return build_case(
             dataset,
-            rank=option("--rank"),
+            rank=option("--rank") or RANK,
             reg=option("--reg"),
             seed=option("--seed"),
             say=lambda text: say(f"case: {text}"),
@@ -168,6 +175,18 @@ def n_rounds(pytestconfig: pytest.Config) -> int | None:
     """Return the number of rounds asked for, if one was."""
     asked: int | None = pytestconfig.getoption("--rounds")
     return asked or (QUICK_ROUNDS if pytestconfig.getoption("--quick") else None)
+
+
+@pytest.fixture(scope="session")
+def roofline_options(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """Return the ranks and numbers of threads at which an epoch is measured, and for how many seconds."""
+    option = pytestconfig.getoption
+    default = [RANK] if option("--quick") else ROOFLINE_RANKS
+    return {
+        "ranks": [option("--rank")] if option("--rank") else default,
+        "threads": sorted({1, option("--threads") or available_cores()}),
+        "max_seconds": 0.3 if option("--quick") else 2.0,
+    }
 
 
 def _known_backends(config: pytest.Config) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """The stored result: one JSON record per measured case, and the tidy tables made from records.
 
-This module owns every field and column name and the schema version. It imports no backend, so that a report can be made
-where no solver is installed.
+There are two kinds of records: a `Record` of the time to the matching MSE, and a `RooflineRecord` of the cost of an
+epoch beside the machine's limits. This module owns every field and column name and the schema version. It imports no
+backend, so that a report can be made where no solver is installed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2  # 2: records have a kind; those of version 1 are all of the first kind, and are read as such
 RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
 
-Status = Literal["matched", "missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
+Failure = Literal["diverged", "crashed", "timed out", "out of memory", "unavailable"]
+Status = Literal["matched", "missed", Failure]
+BoundName = Literal["memory", "arithmetic", "dependency chain"]
 
 
 class Backend(TypedDict):
@@ -120,6 +123,7 @@ class Record(TypedDict):
     """One measured case: a backend on a case."""
 
     schema: int
+    kind: Literal["time to MSE"]
     run: str
     created: str
     command: str
@@ -137,14 +141,75 @@ class Record(TypedDict):
     environment: dict[str, Any]
 
 
+class ChainLatency(TypedDict):
+    """Nanoseconds from one rating of a row to the next: dot product, error, update of the row."""
+
+    rank: int
+    ns: float
+
+
+class MachineLimits(TypedDict):
+    """What the machine does at best with so many threads: all of them together, but for the chain."""
+
+    threads: int
+    memory_gb_per_s: float  # 1e9 bytes read
+    gflop_per_s: float  # float32; a multiply-add counts as two
+    chain: list[ChainLatency]  # of each thread, while all run
+
+
+class EpochCost(TypedDict):
+    """What an epoch costs at one rank on so many threads, and what the machine's limits allow; ns are per rating."""
+
+    rank: int
+    threads: int
+    epochs: int  # that the medians are of
+    seconds: float  # of an epoch, by the clock
+    cpu_seconds: float  # of an epoch, of all threads together
+    ns: float
+    cpu_ns: float
+    flops: float  # per rating, by the work model
+    bytes: float  # per rating to and from memory, by the work model
+    memory_ns: float
+    arithmetic_ns: float
+    chain_ns: float | None  # None for an algorithm without the chain
+    bound: BoundName
+    limit_ns: float  # of the bound
+    share: float  # limit_ns / ns
+    cpu_share: float  # limit_ns x threads / cpu_ns: the same while the threads ran
+
+
+class RooflineRecord(TypedDict):
+    """The cost of a backend's epochs on a case's data, over ranks and threads; the case's own rank plays no part."""
+
+    schema: int
+    kind: Literal["roofline"]
+    run: str
+    created: str
+    command: str
+    status: Literal["measured", Failure]
+    reason: str  # one line in words, "" when measured
+    backend: Backend
+    case: CaseFacts
+    work_model: str
+    assumptions: list[str]  # of the work model, a sentence each
+    cache_mb: float  # the last-level cache that the work model reckons with
+    limits: list[MachineLimits]
+    costs: list[EpochCost]
+    environment: dict[str, Any]
+
+
+AnyRecord = Record | RooflineRecord
+
+
 class RecordError(ValueError):
     """A file that is not a record, or has a schema version that this release does not read."""
 
 
-def write_record(folder: Path, record: Record) -> Path:
+def write_record(folder: Path, record: AnyRecord) -> Path:
     """Write one record into ``folder``, whole or not at all, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{record['case']['name']}--{record['backend']['name']}")
+    kind = "roofline--" if record["kind"] == "roofline" else ""
+    stem = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{kind}{record['case']['name']}--{record['backend']['name']}")
     path = folder / f"{stem}.json"
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -152,8 +217,8 @@ def write_record(folder: Path, record: Record) -> Path:
     return path
 
 
-def read_record(path: Path) -> Record:
-    """Read one record.
+def read_record(path: Path) -> AnyRecord:
+    """Read one record, of this schema version or of version 1.
 
     Raises
     ------
@@ -161,16 +226,20 @@ def read_record(path: Path) -> Record:
         Naming the file, and what is wrong with it.
     """
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
         schema = record["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error
-    if schema != SCHEMA:
-        raise RecordError(f"{path} has schema version {schema!r}, this release reads version {SCHEMA}; measure again")
-    wrong = _first_wrong(record, Record, "")
+    if schema == 1:
+        record |= {"schema": SCHEMA, "kind": "time to MSE"}
+    elif schema != SCHEMA:
+        raise RecordError(
+            f"{path} has schema version {schema!r}, this release reads versions 1 and {SCHEMA}; measure again"
+        )
+    wrong = _first_wrong(record, RooflineRecord if record.get("kind") == "roofline" else Record, "")
     if wrong:
         raise RecordError(f"{path} is not a record of factorbench ({wrong})")
-    return record
+    return cast("AnyRecord", record)
 
 
 def _first_wrong(value: Any, kind: Any, name: str) -> str:
@@ -200,7 +269,7 @@ def _first_wrong(value: Any, kind: Any, name: str) -> str:
     return "" if good else f"{here} must be {getattr(kind, '__name__', kind)}, got {value!r:.40}"
 
 
-def read_records(sources: Iterable[Path]) -> list[Record]:
+def read_records(sources: Iterable[Path]) -> list[AnyRecord]:
     """Read all records in files and folders (searched for ``*.json``), oldest first.
 
     Raises
@@ -216,6 +285,18 @@ def read_records(sources: Iterable[Path]) -> list[Record]:
             raise FileNotFoundError(f"there is no {source}")
         paths += sorted(source.rglob("*.json")) if source.is_dir() else [source]
     return sorted((read_record(path) for path in paths), key=lambda record: record["created"])
+
+
+def by_kind(records: Iterable[AnyRecord]) -> tuple[list[Record], list[RooflineRecord]]:
+    """Sort records into times to the MSE and rooflines, keeping their order."""
+    times: list[Record] = []
+    rooflines: list[RooflineRecord] = []
+    for record in records:
+        if record["kind"] == "roofline":
+            rooflines.append(record)
+        else:
+            times.append(record)
+    return times, rooflines
 
 
 def newest_run(runs: Path = RUNS) -> Path | None:
@@ -286,6 +367,23 @@ def trace_table(records: list[Record]) -> pd.DataFrame:
             for record in records
             if record["calibration"]
             for point in record["calibration"]["trace"]
+        ]
+    )
+
+
+def roofline_table(records: list[RooflineRecord]) -> pd.DataFrame:
+    """One row per backend, rank and number of threads."""
+    return pd.DataFrame(
+        [
+            {
+                "run": record["run"],
+                "case": record["case"]["name"],
+                "backend": record["backend"]["name"],
+                "work_model": record["work_model"],
+                **cost,
+            }
+            for record in records
+            for cost in record["costs"]
         ]
     )
 

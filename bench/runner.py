@@ -64,15 +64,7 @@ class Measurement:
     ) -> None:
         self.case, self.run, self.command, self.say = case, run, command, say
         self.limits = limits or Limits()
-        self.backend = Backend(
-            name=str(backend["name"]),
-            algorithm=str(backend["algorithm"]),
-            device=str(backend["device"]),
-            dtype=dtype,
-            threads=threads or available_cores(),
-            deterministic=bool(backend["deterministic"]),
-            minimises=bool(backend["minimises"]),
-        )
+        self.backend = backend_facts(backend, dtype, threads or available_cores())
         self.available, self.reason = bool(backend["available"]), str(backend["reason"])
         self.calibration: Calibration | None = None
         self.rounds: list[Round] = []
@@ -93,7 +85,7 @@ class Measurement:
                 raise Ended("missed", f"no target is left on this data ({reasons})")
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="factorbench-")))
             path = folder / "case.npz"
-            _write_case(path, self.case)
+            write_case(path, self.case)
             self._process = self._stack.enter_context(WorkerProcess(self.backend["threads"], folder / "stderr.txt"))
             params = {
                 "rank": self.case.objective.rank,
@@ -185,6 +177,7 @@ class Measurement:
         case = self.case
         return Record(
             schema=SCHEMA,
+            kind="time to MSE",
             run=self.run,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             command=self.command,
@@ -242,7 +235,21 @@ class Measurement:
         self._stack.close()
 
 
-def _write_case(path: Path, case: Case) -> None:
+def backend_facts(row: dict[str, Any], dtype: str, threads: int) -> Backend:
+    """Return what a record says of a backend, from its row of `backends.list_backends`, with ``name``."""
+    return Backend(
+        name=str(row["name"]),
+        algorithm=str(row["algorithm"]),
+        device=str(row["device"]),
+        dtype=dtype,
+        threads=threads,
+        deterministic=bool(row["deterministic"]),
+        minimises=bool(row["minimises"]),
+    )
+
+
+def write_case(path: Path, case: Case) -> None:
+    """Write the arrays of a case where a worker's ``open`` reads them."""
     data = case.data
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     arrays: dict[str, Any] = {"shape": np.array([data.train.n_users, data.train.n_items])}

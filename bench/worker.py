@@ -4,7 +4,8 @@ It reads one JSON request per line on standard input and answers each with one J
 standard output; whatever libraries print goes to standard error. It owns the clock. `runner` is its only caller.
 
 Requests: ``open`` (load the case, make the solver), ``warm`` (compile), ``calibrate`` (fit, scored after each epoch),
-``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards).
+``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards), ``epochs`` (what an epoch
+costs, nothing evaluated), ``limits`` (what the machine can do, no backend involved).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .gate import mse
 from .records import Calibration, Round, TracePoint
 
 _WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
+_LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
 
 
 class Worker:
@@ -113,6 +115,33 @@ class Worker:
             matched=score <= target,
         )
         return {"status": "done", "round": result, "peak_memory_mb": peak_memory_mb()}
+
+    def epochs(self, rank: int, threads: int, seed: int, max_seconds: float) -> dict[str, Any]:
+        """Fit with nothing evaluated; return the median wall and CPU seconds of an epoch, the first left out.
+
+        There are `_LEAST_EPOCHS` to `_MOST_EPOCHS` after the first: no more once they took ``max_seconds``.
+        """
+        self.make |= {"rank": rank, "n_jobs": threads}
+        marks: list[tuple[float, float]] = []
+
+        def mark(progress: Progress) -> bool:
+            marks.append((progress.record.seconds, time.process_time()))
+            return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > max_seconds
+
+        status = self._fit(
+            self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=seed, evaluate=False, callback=mark
+        ).status_
+        if status == "diverged":
+            return {"status": status}
+        seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
+        cost = {"epochs": len(marks) - 1, "seconds": seconds, "cpu_seconds": cpu_seconds}
+        return {"status": "done", "cost": cost}
+
+    def limits(self, ranks: list[int], threads: list[int]) -> dict[str, Any]:
+        """Measure the machine's limits."""
+        from .roofline import last_level_cache, measure_limits
+
+        return {"limits": measure_limits(ranks, threads), "cache": last_level_cache()}
 
     def fresh_train(self) -> Ratings:
         """Copy the training ratings, as the file had them: whatever a solver cached with the old ones is gone."""

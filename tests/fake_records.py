@@ -6,7 +6,7 @@ import copy
 import zlib
 from typing import Any, cast
 
-from bench.records import SCHEMA, Record, Status
+from bench.records import SCHEMA, Record, RooflineRecord, Status
 
 REFERENCE, TARGET = 0.8432, 0.8516
 _ALGORITHMS = {
@@ -37,6 +37,7 @@ def fake_record(
     epochs = 4 + int(30 * jitter)
     record: dict[str, Any] = {
         "schema": SCHEMA,
+        "kind": "time to MSE",
         "run": "2025-06-01T10-00-00",
         "created": f"2025-06-01T10:00:{zlib.crc32(backend.encode()) % 60:02d}Z",
         "command": "pytest bench/ --benchmark-only",
@@ -111,6 +112,71 @@ def fake_record(
     for name, value in overrides.items():
         record[name] = {**record[name], **value} if name in ("backend", "case", "reference") else value
     return cast(Record, copy.deepcopy(record))
+
+
+def fake_roofline(
+    backend: str = "numba-sgd",
+    ns: float = 40.0,
+    ranks: tuple[int, ...] = (16, 64, 128),
+    threads: tuple[int, ...] = (1, 2),
+    **overrides: Any,
+) -> RooflineRecord:
+    """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread, more where that is more.
+
+    A backend whose name ends in "sgd" has a chain. ``overrides`` as in `fake_record`.
+    """
+    chained = backend.endswith("sgd")
+    costs = []
+    for rank in ranks:
+        for count in threads:
+            took = ns * (0.6 + 0.4 * rank / 16) / count
+            limits = {"memory": 0.25 / count, "arithmetic": 0.1 * rank / count}
+            if chained:
+                limits["dependency chain"] = (10.0 + rank / 16) / count
+            bound = max(limits, key=lambda name: limits[name])
+            costs.append(
+                {
+                    "rank": rank,
+                    "threads": count,
+                    "epochs": 20,
+                    "seconds": took * 80000e-9,
+                    "cpu_seconds": took * count * 80000e-9,
+                    "ns": took,
+                    "cpu_ns": took * count,
+                    "flops": 12.0 * rank,
+                    "bytes": 8.0,
+                    "memory_ns": limits["memory"],
+                    "arithmetic_ns": limits["arithmetic"],
+                    "chain_ns": limits.get("dependency chain"),
+                    "bound": bound,
+                    "limit_ns": limits[bound],
+                    "share": limits[bound] / took,
+                    "cpu_share": limits[bound] / took,
+                }
+            )
+    plain = fake_record(backend)
+    record: dict[str, Any] = {
+        **{name: plain[name] for name in ("schema", "run", "created", "command", "backend", "case", "environment")},  # type: ignore[literal-required]
+        "kind": "roofline",
+        "status": "measured",
+        "reason": "",
+        "work_model": "per-rating SGD" if chained else "gradient descent",
+        "assumptions": ["An operation is an operation."],
+        "cache_mb": 32.0,
+        "limits": [
+            {
+                "threads": count,
+                "memory_gb_per_s": 32.0 * count,
+                "gflop_per_s": 120.0 * count,
+                "chain": [{"rank": rank, "ns": 10.0 + rank / 16} for rank in ranks],
+            }
+            for count in threads
+        ],
+        "costs": costs,
+    }
+    for name, value in overrides.items():
+        record[name] = {**record[name], **value} if name in ("backend", "case") else value
+    return cast(RooflineRecord, copy.deepcopy(record))
 
 
 _REASONS: dict[Status, str] = {

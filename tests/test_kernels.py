@@ -1,4 +1,4 @@
-"""The jitted kernels: SGD against its rule in plain NumPy, sorting, addresses beyond 2^31, memory, the cache on disk."""
+"""The jitted kernels: SGD against its rule in plain NumPy, sorting, addresses beyond 2^31, memory, cached code."""
 
 import shutil
 import sys

@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from bench.records import RecordError, cases_table, newest_run, read_records, rounds_table, trace_table, write_record
-from tests.fake_records import fake_record
+from bench.records import (
+    SCHEMA,
+    RecordError,
+    by_kind,
+    cases_table,
+    newest_run,
+    read_records,
+    roofline_table,
+    rounds_table,
+    trace_table,
+    write_record,
+)
+from tests.fake_records import fake_record, fake_roofline
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -16,6 +27,22 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_records([tmp_path / "run"]) == [record]
     assert read_records([path]) == [record]
     assert [p.suffix for p in path.parent.iterdir()] == [".json"]
+
+
+def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
+    times, roofline = fake_record(backend="numba-sgd"), fake_roofline("numba-sgd")
+    paths = {write_record(tmp_path, times).name, write_record(tmp_path, roofline).name}
+    assert paths == {"ml-100k-rank=16-seed=0--numba-sgd.json", "roofline--ml-100k-rank=16-seed=0--numba-sgd.json"}
+    assert by_kind(read_records([tmp_path])) == ([times], [roofline])
+
+
+def test_a_record_of_version_1_is_read_as_a_time_to_the_mse(tmp_path: Path) -> None:
+    record = fake_record(backend="numpy")
+    old: dict[str, Any] = {**record, "schema": 1}
+    del old["kind"]
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    assert SCHEMA == 2
+    assert read_records([tmp_path]) == [record]
 
 
 def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
@@ -34,9 +61,12 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("{", "is not a record of factorbench"),
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
-        ('{"schema": 99}', "has schema version 99, this release reads version 1"),
+        ('{"schema": 99}', "has schema version 99, this release reads versions 1 and 2; measure again"),
         ('{"schema": 1}', "the record lacks backend, baselines"),
-        ('{"schema": "1"}', "has schema version '1', this release reads version 1"),
+        ('{"schema": 1, "kind": "roofline"}', "the record lacks backend, baselines"),  # it had no kinds
+        ('{"schema": 2}', "the record lacks backend, baselines"),
+        ('{"schema": 2, "kind": "roofline"}', "the record lacks assumptions, backend"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 and 2"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -56,11 +86,35 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
         (("backend",), "numpy", "backend must hold fields, got str"),
         (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),
         (("calibration", "rungs"), 3, "calibration has a wrong value"),
+        (("kind",), "ranking", "kind must be one of 'time to MSE', got 'ranking'"),
         (("baselines", "global mean"), {}, "baselines.global mean lacks reg, test_mse, validation_mse"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
     record: Any = json.loads(json.dumps(fake_record(backend="numpy")))
+    at = record
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([tmp_path])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("status",), "matched", "status must be one of 'measured', 'diverged', "),
+        (("costs", 0, "bound"), "luck", "costs[0].bound must be one of 'memory', 'arithmetic', 'dependency chain', "),
+        (("costs", 1, "chain_ns"), "1", "costs[1].chain_ns has a wrong value"),
+        (("limits", 0, "chain", 0), {"rank": 16}, "limits[0].chain[0] lacks ns"),
+    ],
+)
+def test_a_wrong_field_of_a_roofline_is_named(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, message: str
+) -> None:
+    record: Any = fake_roofline()
     at = record
     for key in path[:-1]:
         at = at[key]
@@ -94,3 +148,9 @@ def test_tables(tmp_path: Path) -> None:
     assert calibration is not None
     assert len(trace_table(records)) == len(calibration["trace"])
     assert json.loads(cases.to_json())["status"] == {"0": "matched", "1": "unavailable"}
+
+
+def test_roofline_table() -> None:
+    table = roofline_table([fake_roofline("numba-sgd"), fake_roofline("numba-gd", ranks=(16,), threads=(1,))])
+    assert table["backend"].value_counts().to_dict() == {"numba-sgd": 6, "numba-gd": 1}
+    assert table["chain_ns"].isna().tolist() == [False] * 6 + [True]

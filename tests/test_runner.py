@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from backends import list_backends
+from bench.bench_roofline import Machine, measure_epochs, measure_machine
 from bench.cases import Case, build_case
 from bench.datasets import Dataset, anime_twin, random_split
-from bench.records import Record
+from bench.process import Ended
+from bench.records import Record, RooflineRecord
+from bench.roofline import WORK_MODELS
 from bench.runner import Limits, Measurement
 
 ROOT = Path(__file__).parent.parent
@@ -151,6 +154,70 @@ def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, monkeypatch: 
         record = measurement.record()
     assert record["status"] == "missed"
     assert record["reason"].startswith("1 of 1 timed rounds missed; MSE up to")
+
+
+MACHINE = Machine(
+    [{"threads": 1, "memory_gb_per_s": 30.0, "gflop_per_s": 100.0, "chain": [{"rank": n, "ns": 9.0} for n in (2, 4)]}],
+    32e6,
+)
+
+
+def epochs_of(case: Case, name: str, machine: Machine = MACHINE, timeout: float = 60, **row: Any) -> RooflineRecord:
+    known = {"name": name, **list_backends().loc[name].to_dict(), **row}
+    options: dict[str, Any] = {"ranks": [2, 4], "threads": [1], "max_seconds": 0.05, "limits": Limits(timeout=timeout)}
+    return measure_epochs(case, known, machine, run="r", command="c", **options)
+
+
+def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
+    record = epochs_of(case, "numpy")
+    assert (record["status"], record["reason"], record["work_model"]) == ("measured", "", "gradient descent")
+    assert [(cost["rank"], cost["threads"]) for cost in record["costs"]] == [(2, 1), (4, 1)]
+    for cost in record["costs"]:
+        assert 4 <= cost["epochs"] <= 40
+        assert cost["seconds"] * 1e9 == pytest.approx(cost["ns"] * case.facts["n_train"])
+        assert cost["cpu_seconds"] > 0
+    assert record["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("talks", "measured", ""),
+        ("raises", "crashed", "RuntimeError: the matrix is <singular>"),
+        ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
+        ("explodes", "diverged", "its loss exploded at rank 2"),
+        ("hangs", "timed out", "epochs took longer than 3 s"),
+    ],
+)
+def test_a_planted_fault_in_an_epoch(
+    case: Case, monkeypatch: pytest.MonkeyPatch, name: str, status: str, reason: str
+) -> None:
+    monkeypatch.setitem(WORK_MODELS, name, WORK_MODELS["numpy"])
+    record = epochs_of(case, name, timeout=3 if name == "hangs" else 60)
+    assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
+    assert len(record["costs"]) == (2 if status == "measured" else 0)
+
+
+def test_a_roofline_that_cannot_be_measured_is_a_record(case: Case) -> None:
+    record = epochs_of(case, "numpy", available=False, reason="no such device")
+    assert (record["status"], record["reason"]) == ("unavailable", "no such device")
+    record = epochs_of(case, "numpy", Machine([], 0.0, Ended("crashed", "the machine's limits were not measured: x")))
+    assert (record["status"], record["reason"]) == ("crashed", "the machine's limits were not measured: x")
+
+
+def test_the_machines_limits_come_from_a_worker() -> None:
+    pytest.importorskip("numba")
+    machine = measure_machine([4], [1], LIMITS)
+    assert machine.failure is None
+    assert [one["threads"] for one in machine.limits] == [1]
+    assert machine.cache > 0
+    late = measure_machine([4], [1], Limits(timeout=0.0)).failure
+    assert late is not None
+    assert (late.status, late.reason) == (
+        "timed out",
+        "the machine's limits were not measured: limits took longer than 0 s",
+    )
 
 
 def test_references_are_remembered_by_content(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,22 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.records import RUNS, Record, RecordError, cases_table, newest_run, read_records
+from pandas import DataFrame
+
+from bench.records import RUNS, AnyRecord, RecordError, by_kind, cases_table, newest_run, read_records, roofline_table
 
 from .figures import draw_figures
 from .page import make_section, render_html, render_markdown
 from .ranking import group_cases
+from .roofline import group_rooflines, make_roofline_section
+from .roofline import sentence as roofline_sentence
 from .verdict import sentence
 
 NO_RECORDS = "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."
-_OURS = re.compile(r"(convergence|seconds|speedup|accuracy)(--[a-z0-9.-]+)?\.(svg|png)")
+_OURS = re.compile(r"(convergence|seconds|speedup|accuracy|roofline)(--[a-z0-9.-]+)?\.(svg|png)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,16 +54,24 @@ def main(arguments: list[str] | None = None) -> int:
         print(NO_RECORDS.format(f"in {where}"), file=sys.stderr)
         return 1
     page = write_report(records, options.output)
-    for case in group_cases(records):
+    times, rooflines = by_kind(records)
+    for case in group_cases(times):
         print(sentence(case))
+    for roofline in group_rooflines(rooflines):
+        print(roofline_sentence(roofline))
     print(page)
     return 0
 
 
-def write_report(records: list[Record], output: Path) -> Path:
+def write_report(records: Sequence[AnyRecord], output: Path) -> Path:
     """Write all files into ``output``, each whole or not at all and the page last; return the path of the page."""
-    cases = group_cases(records)
-    contents: dict[str, bytes] = {"results.csv": cases_table(records).to_csv(index=False, lineterminator="\n").encode()}
+    times, roofline_records = by_kind(records)
+    cases, rooflines = group_cases(times), group_rooflines(roofline_records)
+    contents: dict[str, bytes] = {}
+    if times:
+        contents["results.csv"] = _csv(cases_table(times))
+    if roofline_records:
+        contents["roofline.csv"] = _csv(roofline_table(roofline_records))
     sections = []
     for case in cases:
         suffix = f"--{case.slug}" if len(cases) > 1 else ""
@@ -66,8 +79,11 @@ def write_report(records: list[Record], output: Path) -> Path:
         for stem, picture in pictures:
             contents |= {f"{stem}.svg": picture.svg, f"{stem}.png": picture.png}
         sections.append(make_section(case, pictures))
-    contents["report.md"] = render_markdown(sections).encode()
-    contents["index.html"] = render_html(sections).encode()
+    roofline_sections = [make_roofline_section(one, alone=len(rooflines) == 1) for one in rooflines]
+    for section in roofline_sections:
+        contents |= {f"{section.stem}.svg": section.picture.svg, f"{section.stem}.png": section.picture.png}
+    contents["report.md"] = render_markdown(sections, roofline_sections).encode()
+    contents["index.html"] = render_html(sections, roofline_sections).encode()
     output.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         partial = output / f"{name}.part"
@@ -77,6 +93,10 @@ def write_report(records: list[Record], output: Path) -> Path:
         if _OURS.fullmatch(path.name) and path.name not in contents:
             path.unlink()
     return output / "index.html"
+
+
+def _csv(table: DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 if __name__ == "__main__":

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
 from .ranking import Case, Entry
 from .style import THEME, Picture, inline_svg, style
 from .verdict import DASH, TIMES, headline, left_out, mse, number, words
+
+if TYPE_CHECKING:
+    from bench.records import AnyRecord
+
+    from .roofline import RooflineSection
 
 METHOD = (
     "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
@@ -55,6 +60,11 @@ def make_section(case: Case, pictures: list[tuple[str, Picture]]) -> Section:
     return Section(case, headline(case), left_out(case), _facts(case), tables, pictures)
 
 
+def glyph(name: str) -> str:
+    """Return the letter that looks like a backend's marker."""
+    return _GLYPHS[style(name)[1]] + "\N{VARIATION SELECTOR-15}"
+
+
 def template_environment(*packages: str) -> jinja2.Environment:
     """Return the settings of all pages: text is escaped, templates come from ``packages`` and from this one."""
     environment = jinja2.Environment(
@@ -68,27 +78,34 @@ def template_environment(*packages: str) -> jinja2.Environment:
     return environment
 
 
-def render_html(sections: list[Section]) -> str:
+def render_html(sections: list[Section], rooflines: Sequence[RooflineSection] = ()) -> str:
     """Render the page: one file that loads nothing; all text escaped."""
     template = template_environment().get_template("template.html")
-    return template.render(sections=sections, **_common(sections)) + "\n"
+    return template.render(sections=sections, rooflines=rooflines, **_common(sections, rooflines)) + "\n"
 
 
-def render_markdown(sections: list[Section]) -> str:
+def render_markdown(sections: list[Section], rooflines: Sequence[RooflineSection] = ()) -> str:
     """Render the same as Markdown, with the figures beside it."""
-    common = _common(sections)
+    common = _common(sections, rooflines)
     lines = ["# factorbench report", "", _md(common["source"]), "", "## Verdict", ""]
     lines += [f"- {_md('; '.join(filter(None, [one.headline, one.left_out])))}." for one in sections]
+    lines += [f"- {_md(one.sentence)}" for one in rooflines]
     for section in sections:
         lines += ["", f"## {_md(section.case.title)}", ""]
         lines += [f"- **{_md(name)}**: {_md(text)}" for name, text in section.facts]
         for table in section.tables[:1]:
             lines += _md_table(table)
         for stem, picture in section.pictures:
-            lines += ["", f"![{_md(picture.alt)}]({stem}.svg)", "", f"*{_md(picture.caption)}*"]
+            lines += _md_picture(stem, picture)
         for table in section.tables[1:]:
             lines += _md_table(table)
-    lines += ["", "## How the numbers were made", "", *[f"- {text}" for text in METHOD]]
+    for one in rooflines:
+        lines += ["", f"## {_md(one.heading)}", ""]
+        lines += [f"- **{_md(name)}**: {_md(text)}" for name, text in one.facts]
+        lines += [*_md_table(one.costs), *_md_picture(one.stem, one.picture), *_md_table(one.limits)]
+        lines += ["", "### How this was made", "", *[f"- {_md(text)}" for text in one.method]]
+    if sections:
+        lines += ["", "## How the numbers were made", "", *[f"- {text}" for text in METHOD]]
     commands = "\n".join(common["commands"])
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", commands)), 3)
     lines += ["", "## To reproduce it", "", f"{fence}sh", commands, fence, "", "## Environment"]
@@ -97,15 +114,20 @@ def render_markdown(sections: list[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _common(sections: list[Section]) -> dict[str, Any]:
+def _common(sections: list[Section], rooflines: Sequence[RooflineSection]) -> dict[str, Any]:
     """Return what is said once for all cases."""
-    records = [record for section in sections for record in section.case.records]
+    fits: list[tuple[str, AnyRecord]] = [
+        (section.case.title, record) for section in sections for record in section.case.records
+    ]
+    fits += [(one.heading, record) for one in rooflines for record in one.roofline.records]
+    records = [record for _, record in fits]
     runs = sorted({record["run"] for record in records})
     source = f"{len(records)} records of {len(runs)} {'run' if len(runs) == 1 else 'runs'}, the newest of "
     return {
+        "subject": "seconds to a matching MSE" if sections else "how close to the machine's limit",
         "source": source + max(record["created"] for record in records),
         "commands": sorted({record["command"] for record in records}),
-        "environment": _environments([section.case for section in sections]),
+        "environment": _environments(fits),
         "method": METHOD,
         "theme": THEME,
     }
@@ -150,9 +172,7 @@ def _ranking(case: Case) -> Table:
     note = f"{base}, {case.yardstick_note}." if case.yardstick_note else f"{base}." if base else ""
     caption = f"By median seconds to the matching validation MSE. {note} Gap in J: the objective over the reference's."
     rows = [_ranking_row(case, entry) for entry in case.entries]
-    marks = tuple(
-        (style(entry.name)[0], _GLYPHS[style(entry.name)[1]] + "\N{VARIATION SELECTOR-15}") for entry in case.entries
-    )
+    marks = tuple((style(entry.name)[0], glyph(entry.name)) for entry in case.entries)
     return Table(caption, header, rows, frozenset({0, *range(4, 13)}), marks)
 
 
@@ -209,13 +229,9 @@ def _epochs(case: Case) -> Table:
     return Table(caption, header, rows, frozenset(range(1, len(header))))
 
 
-def _environments(cases: list[Case]) -> list[Table]:
+def _environments(records: list[tuple[str, AnyRecord]]) -> list[Table]:
     """Return what was the same wherever it is known, and, apart, what differed between the measured fits."""
-    fits = [
-        (case.title, entry.name, dict(_flat("", entry.record["environment"])))
-        for case in cases
-        for entry in case.entries
-    ]
+    fits = [(case, one["backend"]["name"], dict(_flat("", one["environment"]))) for case, one in records]
     values: dict[str, list[str]] = {}
     for _, _, facts in fits:
         for name, value in facts.items():
@@ -249,6 +265,10 @@ def _md_table(table: Table) -> list[str]:
     lines = [[_md(cell) for cell in row] for row in [table.header, *table.rows]]
     text = [f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]]
     return ["", f"**{_md(table.caption)}**", "", *text]
+
+
+def _md_picture(stem: str, picture: Picture) -> list[str]:
+    return ["", f"![{_md(picture.alt)}]({stem}.svg)", "", f"*{_md(picture.caption)}*"]
 
 
 def _md(text: str) -> str:

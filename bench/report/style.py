@@ -96,13 +96,20 @@ def style(name: str) -> tuple[str, str]:
 
 
 def render(name: str, draw: Callable[[Axes], None], height: float, title: str, texts: tuple[str, str]) -> Picture:
+    """Draw one figure of one pair of axes; see `render_figure`."""
+    return render_figure(name, lambda figure: draw(figure.add_subplot()), height, title, texts)
+
+
+def render_figure(
+    name: str, draw: Callable[[Figure], None], height: float, title: str, texts: tuple[str, str]
+) -> Picture:
     """Draw one figure, ``height`` inches high; ``texts`` are its caption and its alternative text."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.suptitle(plain(title, 76), x=0.01, ha="left", fontsize=8, color=MUTED)
-        draw(figure.add_subplot())
+        draw(figure)
         svg, png = io.BytesIO(), io.BytesIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", metadata=nothing)
@@ -148,7 +155,7 @@ def legend(axes: Axes, items: list[tuple[str, Line2D]]) -> None:
         axes.figure.legend([key for _, key in items], labels, loc="outside lower center", ncols=columns)
 
 
-def key(color: str, marker: str, line: str) -> Line2D:
+def key(color: str, marker: str, line: Any) -> Line2D:
     """Return what stands for a backend in a legend."""
     return Line2D([], [], color=color, marker=marker, markersize=5.5, ls=line, lw=1.4, mew=0)
 
