@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._checks import check_number
 from ._interrupt import checkpoint
@@ -144,11 +145,16 @@ class MomentumGD(Factorizer):
             self._iterate(state)
         return state.train_mse
 
-    def descent_options(self, train: Ratings) -> dict[str, Any]:
-        """Return the constructor arguments of a `DescentState` that do not depend on the engine."""
+    def descent_options(
+        self, train: Ratings, counts: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    ) -> dict[str, Any]:
+        """Return the constructor arguments of a `DescentState` that do not depend on the engine.
+
+        ``counts`` are the numbers of ratings of users and items, where the engine has counted them already.
+        """
         n, objective = len(train), self.objective
-        user_weight, item_weight = objective.row_weights(train)
-        counts = train.user_counts(), train.item_counts()
+        counts = counts or (train.user_counts(), train.item_counts())
+        user_weight, item_weight = (objective.weights(count) for count in counts)
         scales = [n / (2.0 * np.maximum(c, 1)) if self.row_scaling else np.ones(len(c)) for c in counts]
         return {
             "reg": self.reg,

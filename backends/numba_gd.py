@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
-from ._numba import numba_threads
-from .kernels.gradient import descend, descend_bias, sweep
-from .kernels.grouping import balanced_bounds, grouped
+from ._threads import Threads
+from .kernels.gradient import descend, sweep
+from .kernels.grouping import balanced_bounds
 from .kernels.simd import aligned_zeros, padded_table, vector_parts
 from .momentum_gd import DescentState, MomentumGD, Rates
 from .objective import Float, Parameters
@@ -30,25 +31,12 @@ _PRIVATE_BYTES = 64 * 2**20
 
 
 @dataclass
-class Grouped:
-    """Ratings grouped by the rows of one side.
-
-    ``bounds`` has shape (n_calls, n_threads, 2): each call of the kernel sweeps one run of rows per thread.
-    """
-
-    bounds: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    others: NDArray[np.int32]
-    targets: Float
-
-
-@dataclass
 class Table:
     """One side of a point: factors padded to whole vectors, biases, and the factors' squared norms."""
 
     factors: Float
     bias: Float
-    norms: NDArray[np.float64]
+    norms: Float
 
 
 @dataclass
@@ -66,6 +54,7 @@ class NumbaDescent(DescentState):
     ``by_item`` is there when items are swept too; without it, ``sums`` of the items has one table per thread.
     """
 
+    threads: Threads
     rank: int
     mean: float
     now: tuple[Table, Table]
@@ -74,29 +63,29 @@ class NumbaDescent(DescentState):
     sums: tuple[Sums, Sums]
     by_user: Grouped
     by_item: Grouped | None
-    user_count: NDArray[np.int64]
-    item_count: NDArray[np.int64]
+    user_count: Float
+    item_count: Float
 
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute the sums that make the gradient, squared error and penalty at a point."""
         users, items = self.trial if at_trial else self.now
         user_sums, item_sums = self.sums
         if self.by_item:
-            squared_error = _sweep(self.by_user, users, items, user_sums, None)
-            _sweep(self.by_item, items, users, item_sums, None)
+            squared_error = self._sweep(self.by_user, users, items, user_sums, None)
+            self._sweep(self.by_item, items, users, item_sums, None)
         else:
             item_sums.factors[:] = item_sums.bias[:] = 0
-            squared_error = _sweep(self.by_user, users, items, user_sums, item_sums)
-        penalty = self.user_weight @ (users.norms + np.square(users.bias, dtype=np.float64))
-        penalty += self.item_weight @ (items.norms + np.square(items.bias, dtype=np.float64))
-        return squared_error, float(penalty)
+            squared_error = self._sweep(self.by_user, users, items, user_sums, item_sums)
+        penalty = _dot(self.user_weight, users.norms + np.square(users.bias, dtype=np.float64))
+        penalty += _dot(self.item_weight, items.norms + np.square(items.bias, dtype=np.float64))
+        return squared_error, penalty
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
         users, items = self.now
         return (
-            float(self.item_count @ items.norms) / self.n_ratings,
-            float(self.user_count @ users.norms) / self.n_ratings,
+            _dot(self.item_count, items.norms) / self.n_ratings,
+            _dot(self.user_count, users.norms) / self.n_ratings,
         )
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
@@ -111,18 +100,45 @@ class NumbaDescent(DescentState):
             self.now, self.trial, self.velocity, self.sums, sides, strict=True
         ):
             pull = (self.reg * weight).astype(number)
-            descend(
+            shared = (
                 *(now.factors, trial.factors, velocity.factors, sums.factors),
                 *(scale, pull, keep, (rate * row_scale).astype(number)),
                 *(trial.norms, vector_parts(now.factors), number(0)),
             )
+            self.threads.run(descend, [(*run, *shared) for run in self.threads.cut(len(pull))])
             if self.bias:
-                step = (rates.bias * row_scale).astype(number)
-                descend_bias(now.bias, trial.bias, velocity.bias, sums.bias, scale, pull, keep, step)
+                gradient = scale * (sums.bias.reshape(-1, len(pull)).sum(axis=0) + pull * now.bias)
+                velocity.bias = keep * velocity.bias + gradient if momentum else gradient
+                trial.bias = now.bias - (rates.bias * row_scale).astype(number) * velocity.bias
 
     def accept(self) -> None:
         """Swap the two points' buffers."""
         self.now, self.trial = self.trial, self.now
+
+    def _sweep(self, ratings: Grouped, rows: Table, opposites: Table, sums: Sums, opposite_sums: Sums | None) -> float:
+        """Add up one side's sums, or both; return the squared error."""
+        n_threads, n_opposites = self.threads.n, len(opposites.bias)
+        n_calls = math.ceil(len(ratings.others) * (self.rank + 16) / n_threads / _WORK_PER_CALL)
+        cuts = balanced_bounds(ratings.counts, n_threads * n_calls)
+        runs = list(pairwise(cuts.tolist()))
+        if opposite_sums:
+            tables = [slice(n_opposites * thread, n_opposites * (thread + 1)) for thread in range(n_threads)]
+            theirs: list[tuple[Float | None, Float]] = [
+                (opposite_sums.factors[table], opposite_sums.bias[table]) for table in tables
+            ]
+        else:
+            theirs = [(None, sums.bias)] * n_threads
+        shared = (
+            *(ratings.offsets, ratings.others, ratings.targets),
+            *(rows.factors, opposites.factors, rows.bias, opposites.bias, sums.factors, sums.bias),
+            *(vector_parts(rows.factors), rows.factors.dtype.type(0)),
+        )
+        squared_error = 0.0
+        for call in range(n_calls):
+            checkpoint()
+            mine = zip(runs[call::n_calls], theirs, strict=True)
+            squared_error += sum(self.threads.run(sweep, [(*run, *own, *shared) for run, own in mine]))
+        return squared_error
 
 
 @dataclass(kw_only=True, eq=False)
@@ -131,25 +147,27 @@ class NumbaGD(MomentumGD):
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
         """Group the ratings by user, and by item where the items' gradients are too large to be kept per thread."""
-        n_threads = numba.get_num_threads()
+        threads = Threads(self.n_threads)
         sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))
         now, trial, velocity = ((_table(*sides[0]), _table(*sides[1])) for _ in range(3))
-        two_sweeps = n_threads * now[1].factors.nbytes > _PRIVATE_BYTES
-        copies = 1 if two_sweeps else n_threads
-        by_user = self._grouped(train.users, train.n_users, train.items, train, initial)
-        by_item = self._grouped(train.items, train.n_items, train.users, train, initial) if two_sweeps else None
+        two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
+        values = train.ratings, self.dtype, initial.mean
+        by_user = grouped(threads, train.users, train.n_users, train.items, *values)
+        by_item = grouped(threads, train.items, train.n_items, train.users, *values) if two_sweeps else None
+        item_count = by_item.counts if by_item else counted(threads, train.items, train.n_items)
         return NumbaDescent(
+            threads=threads,
             rank=self.rank,
             mean=initial.mean,
             now=now,
             trial=trial,
             velocity=velocity,
-            sums=(_sums(now[0], 1), _sums(now[1], copies)),
+            sums=(_sums(now[0], 1), _sums(now[1], 1 if two_sweeps else threads.n)),
             by_user=by_user,
             by_item=by_item,
-            user_count=np.diff(by_user.offsets),
-            item_count=train.item_counts(),
-            **self.descent_options(train),
+            user_count=by_user.counts.astype(np.float64),
+            item_count=item_count.astype(np.float64),
+            **self.descent_options(train, (by_user.counts, item_count)),
         )
 
     def parameters(self, state: NumbaDescent) -> Parameters:
@@ -158,36 +176,9 @@ class NumbaGD(MomentumGD):
         factors = (np.ascontiguousarray(side.factors[:, : self.rank]) for side in (users, items))
         return Parameters(state.mean, users.bias.copy(), items.bias.copy(), *factors).astype(self.dtype)
 
-    @contextmanager
-    def threads(self) -> Iterator[None]:
-        """Keep numba's threads to ``n_jobs``."""
-        with numba_threads(self.n_threads):
-            yield
-
-    def _grouped(
-        self, keys: NDArray[np.int32], n_keys: int, others: NDArray[np.int32], train: Ratings, initial: Parameters
-    ) -> Grouped:
-        n_threads = numba.get_num_threads()
-        grouped_others, targets = np.empty_like(others), np.empty(len(train), self.dtype)
-        offsets = grouped(keys, n_keys, others, train.ratings, initial.mean, 1.0, grouped_others, targets, n_threads)
-        n_calls = math.ceil(len(train) * (self.rank + 16) / n_threads / _WORK_PER_CALL)
-        cuts = balanced_bounds(np.diff(offsets), n_threads * n_calls)
-        runs = np.stack([cuts[:-1], cuts[1:]], axis=1).reshape(n_threads, n_calls, 2)
-        return Grouped(np.ascontiguousarray(runs.swapaxes(0, 1)), offsets, grouped_others, targets)
-
-
-def _sweep(ratings: Grouped, rows: Table, opposites: Table, sums: Sums, opposite_sums: Sums | None) -> float:
-    """Add up one side's sums, or both; return the squared error."""
-    squared_error = 0.0
-    for bounds in ratings.bounds:
-        checkpoint()
-        squared_error += sweep(
-            *(bounds, ratings.offsets, ratings.others, ratings.targets),
-            *(rows.factors, opposites.factors, rows.bias, opposites.bias, sums.factors, sums.bias),
-            *(opposite_sums.factors if opposite_sums else None, opposite_sums.bias if opposite_sums else sums.bias),
-            *(vector_parts(rows.factors), rows.factors.dtype.type(0)),
-        )
-    return squared_error
+    def threads(self) -> AbstractContextManager[Any]:
+        """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need."""
+        return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]  # untyped there
 
 
 def _table(factors: Float, bias: Float) -> Table:
@@ -199,3 +190,7 @@ def _sums(table: Table, copies: int) -> Sums:
     n_rows, n_columns = table.factors.shape
     number = table.factors.dtype
     return Sums(aligned_zeros(copies * n_rows, n_columns, number), np.zeros(copies * n_rows, number))
+
+
+def _dot(a: Float, b: Float) -> float:
+    return float(np.einsum("n,n->", a, b))

@@ -9,20 +9,22 @@ the user's row in the nearest cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ._checks import check_number
+from ._grouping import counted, grouped
 from ._interrupt import checkpoint
-from ._numba import numba_threads
+from ._threads import Threads
 from .factorizer import Factorizer, State
-from .kernels.grouping import balanced_bounds, block_offsets, blocked, counted, grouped
-from .kernels.sgd import blocks_pass
+from .kernels.grouping import balanced_bounds, block, block_sizes
+from .kernels.sgd import block_pass
 from .kernels.simd import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
@@ -30,6 +32,14 @@ from .ratings import Ratings
 # A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
 _WORK_PER_CALL = 5e8
 
+
+# An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users
+# and items that do not meet would settle on factors of their own, which costs an epoch or two.
+_ROUNDS = 8
+
+# Ratings that are worth the handing out: of a thread's run, and of a block, which limits the threads that are used.
+_RUN = 10_000
+_BLOCK = 5_000
 
 # Share of a row's squared gradient that its accumulator takes. A larger one forgets the learning rate sooner; with this
 # one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
@@ -44,8 +54,11 @@ class BlockedState(State):
     the bias, and pull (what regularises the factors); then the same for the items. Ratings are in units of ``unit``, so
     biases are too, and factors are in units of its root: learning rate and accumulators then fit any rating scale. The
     unit is a power of 4, so that changing to it and back is exact.
+
+    ``starts`` has one row per block of users: where its blocks start, by block of items, and where the last ends.
     """
 
+    threads: Threads
     mean: float
     unit: float
     starts: NDArray[np.int64]
@@ -77,18 +90,24 @@ class NumbaSGD(Factorizer):
 
     def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
         """Sort the ratings into blocks."""
-        n_threads = numba.get_num_threads()
+        threads = Threads(max(1, min(self.n_threads, math.isqrt(len(train) // _BLOCK))))
         unit = rating_unit(train, initial.mean)
-        by_user = np.empty_like(train.items), np.empty(len(train), self.dtype)
-        offsets = grouped(
-            train.users, train.n_users, train.items, train.ratings, initial.mean, unit, *by_user, n_threads
+        by_user = grouped(
+            threads, train.users, train.n_users, train.items, train.ratings, self.dtype, initial.mean, unit
         )
-        counts = np.diff(offsets), counted(train.items, train.n_items, n_threads)
-        user_bounds, item_bounds = (balanced_bounds(count, n_threads) for count in counts)
-        item_block = np.repeat(np.arange(n_threads, dtype=np.int32), np.diff(item_bounds))
-        starts = block_offsets(user_bounds, offsets, by_user[0], item_block)
-        users, items, targets = np.empty_like(train.users), np.empty_like(by_user[0]), np.empty_like(by_user[1])
-        blocked(user_bounds, offsets, *by_user, item_block, starts, users, items, targets)
+        counts = by_user.counts, counted(threads, train.items, train.n_items)
+        user_bounds, item_bounds = (balanced_bounds(count, threads.n) for count in counts)
+        item_block = np.repeat(np.arange(threads.n, dtype=np.int32), np.diff(item_bounds))
+        runs = list(pairwise(user_bounds.tolist()))
+        grouped_ratings = by_user.offsets, by_user.others, by_user.targets
+        sizes = threads.run(block_sizes, [(*run, *grouped_ratings[:2], item_block, threads.n) for run in runs])
+        ends = np.cumsum(sizes).reshape(threads.n, threads.n)
+        starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
+        blocks = np.empty_like(train.users), np.empty_like(by_user.others), np.empty_like(by_user.targets)
+        threads.run(
+            block,
+            [(*run, *grouped_ratings, item_block, start, *blocks) for run, start in zip(runs, starts, strict=True)],
+        )
         tables: list[Float] = []
         for count, factors, bias in zip(
             counts,
@@ -101,12 +120,13 @@ class NumbaSGD(Factorizer):
             pull = self.reg / unit * self.objective.weights(count) / np.maximum(count, 1)
             tables += [padded_table(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
         return BlockedState(
+            threads=threads,
             mean=initial.mean,
             unit=unit,
             starts=starts,
-            users=users,
-            items=items,
-            targets=targets,
+            users=blocks[0],
+            items=blocks[1],
+            targets=blocks[2],
             done=tuple(tables),
             working=tuple(_copy(table) for table in tables),
         )
@@ -134,35 +154,32 @@ class NumbaSGD(Factorizer):
             items[:, : self.rank] * factor_unit,
         )
 
-    @contextmanager
-    def threads(self) -> Iterator[None]:
-        """Keep numba's threads to ``n_jobs``."""
-        with numba_threads(self.n_threads):
-            yield
+    def threads(self) -> AbstractContextManager[Any]:
+        """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need."""
+        return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]  # untyped there
 
     def _epoch(self, state: BlockedState) -> float:
-        n_blocks = math.isqrt(len(state.starts))
-        n_calls = math.ceil(np.diff(state.starts).max() * (self.rank + 16) / _WORK_PER_CALL)
-        shares = np.linspace(0, 1, n_calls + 1)
+        n_blocks = len(state.starts)
+        largest = int(np.diff(state.starts).max())
+        rounds = min(_ROUNDS, largest // _RUN)
+        n_calls = max(1, rounds, math.ceil(largest * (self.rank + 16) / _WORK_PER_CALL))
         number, rate = state.targets.dtype.type, self.learning_rate
+        shared = (
+            *(state.users, state.items, state.targets, *state.working, vector_parts(state.working[0])),
+            (number(rate), number(rate if self.bias else 0)),
+            *(number(_ACCUMULATED), number(state.unit), number(1)),
+        )
         squared_error = 0.0
-        for turn in range(n_blocks):
-            for call in range(n_calls):
+        for call in range(n_calls):
+            for turn in range(n_blocks):
                 checkpoint()
-                squared_error += blocks_pass(
-                    (np.arange(n_blocks) + turn) % n_blocks,
-                    shares[call : call + 2],
-                    state.starts,
-                    state.users,
-                    state.items,
-                    state.targets,
-                    *state.working,
-                    vector_parts(state.working[0]),
-                    (number(rate), number(rate if self.bias else 0)),
-                    number(_ACCUMULATED),
-                    number(state.unit),
-                    number(1),
-                )
+                runs = []
+                for a, starts in enumerate(state.starts):
+                    first, last = starts[(a + turn) % n_blocks :][:2]
+                    size = last - first
+                    runs.append((first + size * call // n_calls, first + size * (call + 1) // n_calls))
+                # No two of these runs share a user or an item: they need no locks, and there is one result.
+                squared_error += sum(state.threads.run(block_pass, [(*run, *shared) for run in runs]))
         return squared_error
 
 

@@ -15,9 +15,11 @@ from backends import Objective, Ratings, get_backend, initial_model
 numba = pytest.importorskip("numba")
 
 from backends import numba_gd, numba_sgd  # noqa: E402  # they need numba
+from backends._grouping import counted, grouped  # noqa: E402
+from backends._threads import Threads  # noqa: E402
 from backends.kernels.gradient import sweep  # noqa: E402
-from backends.kernels.grouping import balanced_bounds, block_offsets, blocked, counted, grouped  # noqa: E402
-from backends.kernels.sgd import blocks_pass  # noqa: E402
+from backends.kernels.grouping import block, block_sizes, count  # noqa: E402
+from backends.kernels.sgd import block_pass  # noqa: E402
 from backends.kernels.simd import aligned_zeros, padded_rank, padded_table, vector_parts  # noqa: E402
 
 BEYOND = 2**31  # more ratings than a 32-bit offset can address
@@ -26,33 +28,36 @@ BEYOND = 2**31  # more ratings than a 32-bit offset can address
 # ---- the algorithm ---
 
 
-def sgd_by_hand(solver: Any, state: Any, n_epochs: int) -> tuple[dict[str, Any], float]:
+def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[dict[str, Any], float]:
     """What `NumbaSGD` does in some epochs, rating by rating: its parameters by name, and its last squared error."""
     rank, rate, unit = solver.rank, solver.learning_rate, state.unit
     p, p_extra, q, q_extra = (table.copy() for table in state.done)
-    n_blocks = round(len(state.starts) ** 0.5)
+    order = []
+    for part in range(n_rounds):
+        for turn in range(len(state.starts)):
+            for a, starts in enumerate(state.starts):
+                first, last = starts[(a + turn) % len(state.starts) :][:2]
+                size = last - first
+                order += range(first + size * part // n_rounds, first + size * (part + 1) // n_rounds)
+    assert sorted(order) == list(range(len(state.targets)))
     error_sum = 0.0
     for _ in range(n_epochs):
         error_sum = 0.0
-        for turn in range(n_blocks):
-            for a in range(n_blocks):
-                block = a * n_blocks + (a + turn) % n_blocks
-                for n in range(state.starts[block], state.starts[block + 1]):
-                    u, i = state.users[n], state.items[n]
-                    error = state.targets[n] - p[u] @ q[i] - p_extra[u, 0] - q_extra[i, 0]
-                    steps = []
-                    for row, other, extra in ((p[u], q[i], p_extra[u]), (q[i], p[u], q_extra[i])):
-                        factor_step = error * other - extra[3] * row
-                        bias_step = (error - unit * extra[3] * extra[0]) * solver.bias
-                        steps.append((rate / np.sqrt(extra[1:3]), factor_step, bias_step))
-                    for row, extra, (rates, factor_step, bias_step) in zip(
-                        (p[u], q[i]), (p_extra[u], q_extra[i]), steps, strict=True
-                    ):
-                        row += rates[0] * factor_step
-                        extra[0] += rates[1] * bias_step
-                        extra[1] += factor_step @ factor_step / 16
-                        extra[2] += bias_step**2
-                    error_sum += error**2
+        for n in order:
+            u, i = state.users[n], state.items[n]
+            error = state.targets[n] - p[u] @ q[i] - p_extra[u, 0] - q_extra[i, 0]
+            steps = []
+            for row, other, extra in ((p[u], q[i], p_extra[u]), (q[i], p[u], q_extra[i])):
+                factor_step = error * other - extra[3] * row
+                bias_step = (error - unit * extra[3] * extra[0]) * solver.bias
+                steps.append((rate / np.sqrt(extra[1:3]), factor_step, bias_step))
+            rows = (p[u], p_extra[u]), (q[i], q_extra[i])
+            for (row, extra), (rates, factor_step, bias_step) in zip(rows, steps, strict=True):
+                row += rates[0] * factor_step
+                extra[0] += rates[1] * bias_step
+                extra[1] += factor_step @ factor_step / 16
+                extra[2] += bias_step**2
+            error_sum += error**2
     names = {"user_factors": p[:, :rank], "item_factors": q[:, :rank]}
     names = {name: factors * np.sqrt(unit) for name, factors in names.items()}
     names |= {"user_bias": p_extra[:, 0] * unit, "item_bias": q_extra[:, 0] * unit}
@@ -60,22 +65,26 @@ def sgd_by_hand(solver: Any, state: Any, n_epochs: int) -> tuple[dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    ("rank", "n_jobs", "options"),
+    ("rank", "n_jobs", "run", "n_rounds", "options"),
     [
-        (1, 1, {}),
-        (7, 2, {"bias": False}),
-        (40, 2, {"reg_scaling": "per_entity", "reg": 1e-3}),
-        (512, 1, {}),
+        (1, 1, 10_000, 1, {}),
+        (7, 2, 1, 8, {"bias": False}),
+        (40, 3, 1, 8, {"reg_scaling": "per_entity", "reg": 1e-3}),
+        (512, 2, 10_000, 1, {}),
     ],
 )
-def test_sgd_takes_the_steps_of_its_rule(rank: int, n_jobs: int, options: dict[str, Any]) -> None:
+def test_sgd_takes_the_steps_of_its_rule(
+    rank: int, n_jobs: int, run: int, n_rounds: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
+    monkeypatch.setattr(numba_sgd, "_RUN", run)
     train = random_ratings()
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs, **options)
-    with solver.threads():
-        state = solver.prepare(train, initial_model(solver.objective, train, 0))
-        expected, expected_error = sgd_by_hand(solver, state, 3)
-        error = solver.step(state, 3)
-        after = solver.parameters(state).arrays()
+    state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    assert len(state.starts) == n_jobs
+    expected, expected_error = sgd_by_hand(solver, state, 3, n_rounds)
+    error = solver.step(state, 3)
+    after = solver.parameters(state).arrays()
     assert error == pytest.approx(expected_error, rel=1e-10)
     for name, values in expected.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
@@ -93,17 +102,24 @@ def test_two_sweeps_make_the_gradient_of_one(rank: int, monkeypatch: pytest.Monk
     assert max(relative_differences(one, numpys).values()) < 1e-10
 
 
-@pytest.mark.parametrize(("name", "module"), [("numba-gd", numba_gd), ("numba-sgd", numba_sgd)])
-def test_returning_to_python_changes_nothing(name: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels return now and then so that a Ctrl-C is heard; here after every few ratings."""
     train, checks = random_ratings(), []
-    solver = get_backend(name, n_jobs=2)
+    solver = get_backend("numba-gd", n_jobs=2)
     whole = solver.fit(train, epochs=3, evaluate=False).model_.parameters
-    monkeypatch.setattr(module, "_WORK_PER_CALL", 1000)
-    monkeypatch.setattr(module, "checkpoint", lambda: checks.append(1))
+    monkeypatch.setattr(numba_gd, "_WORK_PER_CALL", 1000)
+    monkeypatch.setattr(numba_gd, "checkpoint", lambda: checks.append(1))
     pieces = solver.fit(train, epochs=3, evaluate=False).model_.parameters
-    assert len(checks) > 20
+    assert len(checks) >= 3 * 600 * (16 + 16) / 2 / 1000
     assert max(relative_differences(whole, pieces).values()) < 1e-6
+
+
+def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, checks = random_ratings(), []
+    monkeypatch.setattr(numba_sgd, "_WORK_PER_CALL", 1000)
+    monkeypatch.setattr(numba_sgd, "checkpoint", lambda: checks.append(1))
+    get_backend("numba-sgd", n_jobs=1).fit(train, epochs=3, evaluate=False)
+    assert len(checks) >= 3 * 600 * (16 + 16) / 1000
 
 
 # ---- sorting ---
@@ -114,36 +130,33 @@ def test_grouping_is_a_stable_sort(n_parts: int) -> None:
     rng = np.random.default_rng(0)
     keys, others = rng.integers(0, 7, 40, np.int32), rng.integers(0, 99, 40, np.int32)
     ratings = rng.normal(size=40).astype(np.float32)
-    got_others, targets = np.empty_like(others), np.empty(40)
-    offsets = grouped(keys, 9, others, ratings, 0.5, 4.0, got_others, targets, n_parts)
+    threads = Threads(n_parts)
+    got = grouped(threads, keys, 9, others, ratings, "float64", 0.5, 4.0)
     order = np.argsort(keys, kind="stable")
-    np.testing.assert_array_equal(offsets, np.searchsorted(keys[order], np.arange(10)))
-    np.testing.assert_array_equal(got_others, others[order])
-    np.testing.assert_array_equal(targets, (ratings[order].astype(np.float64) - 0.5) / 4)
-    np.testing.assert_array_equal(counted(keys, 9, n_parts), np.bincount(keys, minlength=9))
+    np.testing.assert_array_equal(got.offsets, np.searchsorted(keys[order], np.arange(10)))
+    np.testing.assert_array_equal(got.others, others[order])
+    np.testing.assert_array_equal(got.targets, (ratings[order].astype(np.float64) - 0.5) / 4)
+    np.testing.assert_array_equal(counted(threads, keys, 9), np.bincount(keys, minlength=9))
 
 
-@pytest.mark.parametrize("n_blocks", [1, 2, 5])
-def test_blocks_hold_each_rating_once_and_share_no_rows(n_blocks: int) -> None:
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+def test_blocks_hold_each_rating_once_and_share_no_rows(n_jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     train = random_ratings()
-    user_bounds = balanced_bounds(train.user_counts(), n_blocks)
-    item_bounds = balanced_bounds(train.item_counts(), n_blocks)
-    item_block = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(item_bounds))
-    by_user = np.empty_like(train.items), np.empty(len(train))
-    offsets = grouped(train.users, train.n_users, train.items, train.ratings, 0.0, 1.0, *by_user, 1)
-    starts = block_offsets(user_bounds, offsets, by_user[0], item_block)
-    users, items, targets = np.empty_like(train.users), np.empty_like(train.items), np.empty(len(train))
-    blocked(user_bounds, offsets, *by_user, item_block, starts, users, items, targets)
-    assert sorted(zip(users, items, targets, strict=True)) == sorted(
-        zip(train.users, train.items, train.ratings.astype(np.float64), strict=True)
+    solver = get_backend("numba-sgd", rank=2, dtype="float64", n_jobs=n_jobs)
+    state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    targets = train.ratings.astype(np.float64) - state.mean
+    assert sorted(zip(state.users, state.items, state.targets * state.unit, strict=True)) == sorted(
+        zip(train.users, train.items, targets, strict=True)
     )
-    for a in range(n_blocks):
-        for b in range(n_blocks):
-            block = slice(starts[a * n_blocks + b], starts[a * n_blocks + b + 1])
-            assert ((users[block] >= user_bounds[a]) & (users[block] < user_bounds[a + 1])).all()
-            assert (item_block[items[block]] == b).all()
-            even, odd = users[block][0::2], users[block][1::2]
-            assert len(even) - len(odd) in (0, 1)
+    assert state.starts.shape == (n_jobs, n_jobs + 1)
+    owners: dict[str, dict[int, int]] = {"user": {}, "item": {}}  # block of each row
+    for a, starts in enumerate(state.starts):
+        for b in range(n_jobs):
+            users, items = (rows[starts[b] : starts[b + 1]] for rows in (state.users, state.items))
+            assert {owners["user"].setdefault(u, a) for u in users} <= {a}
+            assert {owners["item"].setdefault(i, b) for i in items} <= {b}
+            even, odd = users[0::2], users[1::2]
             assert (np.diff(even[: len(odd)]) >= 0).all()  # each half is still grouped by user
             assert (np.diff(odd) >= 0).all()
             if len(odd) > 20:
@@ -185,14 +198,10 @@ def test_sgd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
     targets = sparse_file(tmp_path, "targets", "f8", at, [1.0, -2.0, 0.5])
     small = np.array([1, 0, 1], np.int32), np.array([0, 1, 1], np.int32), np.array([1.0, -2.0, 0.5])
     results = []
-    for starts, ratings in (([0, 3], small), ([at, at + 3], (users, items, targets))):
-        tables = [padded_table(np.full((2, 3), 0.3)), padded_table(np.ones((2, 4)))[:, :4].copy()] * 2
-        tables = [table.copy() for table in tables]
-        whole = np.array([0.0, 1.0])
-        blocks_pass(
-            *(np.zeros(1, np.int64), whole, np.array(starts), *ratings, *tables, vector_parts(tables[0])),
-            *((0.1, 0.1), 1 / 16, 1.0, 1.0),
-        )
+    for first, ratings in ((0, small), (at, (users, items, targets))):
+        side = padded_table(np.full((2, 3), 0.3)), np.full((2, 4), 1.0)
+        tables = [table.copy() for table in (*side, *side)]
+        block_pass(first, first + 3, *ratings, *tables, vector_parts(tables[0]), (0.1, 0.1), 1 / 16, 1.0, 1.0)
         results.append(tables)
     for near, far in zip(*results, strict=True):
         np.testing.assert_array_equal(near, far)
@@ -208,24 +217,26 @@ def test_gd_and_blocking_address_ratings_beyond_32_bits(tmp_path: Path) -> None:
     factors, bias = padded_table(np.full((2, 3), 0.3)), np.zeros(2)
     sums, bias_sums = np.zeros_like(factors), np.zeros(2)
     squared_error = sweep(
-        *(np.array([[0, 2]]), offsets, items, targets, factors, factors, bias, bias, sums, bias_sums),
-        *(np.zeros_like(factors), np.zeros(2), vector_parts(factors), 0.0),
+        *(0, 2, np.zeros_like(factors), np.zeros(2), offsets, items, targets, factors, factors, bias, bias),
+        *(sums, bias_sums, vector_parts(factors), 0.0),
     )
     errors = 0.27 - np.array([1.0, -2.0, 0.5])
     assert squared_error == pytest.approx(errors @ errors)
     np.testing.assert_allclose(bias_sums, [errors[0] + errors[1], errors[2]])
 
-    bounds, item_block = np.array([0, 2]), np.zeros(2, np.int32)
-    np.testing.assert_array_equal(block_offsets(bounds, offsets, items, item_block), [0, 3])
+    item_block = np.zeros(2, np.int32)
+    np.testing.assert_array_equal(block_sizes(0, 2, offsets, items, item_block, 1), [3])
     out = [sparse_file(tmp_path, f"out{k}", kind, 0, []) for k, kind in enumerate(("i4", "i4", "f8"))]
-    blocked(bounds, offsets, items, targets, item_block, np.array([at, at + 3]), *out)
+    block(0, 2, offsets, items, targets, item_block, np.array([at, at + 3]), *out)
     assert [array[at : at + 3].tolist() for array in out] == [[0, 0, 1], [1, 0, 1], [1.0, -2.0, 0.5]]
 
 
 def test_counts_go_beyond_32_bits() -> None:
     """One rating, seen more than 2^31 times through an array without strides."""
     same = np.lib.stride_tricks.as_strided(np.zeros(1, np.int32), (BEYOND + 7,), (0,))
-    assert counted(same, 2, 2).tolist() == [BEYOND + 7, 0]
+    counts = np.zeros(2, np.int64)
+    count(same, 0, len(same), counts)
+    assert counts.tolist() == [BEYOND + 7, 0]
 
 
 @pytest.mark.parametrize("name", ["numba-gd", "numba-sgd"])
@@ -257,9 +268,9 @@ def test_an_edited_callee_is_not_served_stale(tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").touch()
     shutil.copy(ROOT / "backends" / "kernels" / "_jit.py", package)
-    callee = "from ._jit import serial\n@serial\ndef inner(x):\n    return {}\n"
+    callee = "from ._jit import kernel\n@kernel\ndef inner(x):\n    return {}\n"
     (package / "caller.py").write_text(
-        "from ._jit import serial\nfrom .callee import inner\n@serial\ndef outer(x):\n    return inner(x) + 1\n"
+        "from ._jit import kernel\nfrom .callee import inner\n@kernel\ndef outer(x):\n    return inner(x) + 1\n"
     )
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from kernels.caller import outer; print(outer(3.0))"
     for body, expected in (("2 * x", "7.0"), ("3 * x", "10.0")):

@@ -30,19 +30,14 @@ def source_hash(folder: Path) -> str:
 _VERSION = source_hash(Path(__file__).parent)
 
 
-def _jit(function: Callable[..., Any], **options: Any) -> Any:
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel, when it is first called with these types; kept on disk.
+
+    All kernels run on one thread, and several calls side by side: numba's parallel loops take several times as long to
+    compile, and bring a thread pool that spins and that neither forks nor concurrent callers can use.
+    """
     function.__qualname__ += f"_{_VERSION}"
-    return njit(**_OPTIONS, **options)(function)
+    return njit(**_OPTIONS)(function)
 
 
-def serial(function: Callable[..., Any]) -> Any:
-    """Compile a kernel, when it is first called with these types; kept on disk."""
-    return _jit(function)
-
-
-def parallel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel whose ``prange`` loops run on numba's threads."""
-    return _jit(function, parallel=True)
-
-
-__all__ = ["FASTMATH", "parallel", "serial", "source_hash"]
+__all__ = ["FASTMATH", "kernel", "source_hash"]

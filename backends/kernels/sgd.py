@@ -8,16 +8,15 @@ LIBMF's rule, which divides by the rank instead; with the constant, one learning
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
-from ._jit import parallel, serial
+from ._jit import kernel
 from .simd import add, divide, four, lane, load, load4, multiply, prefetch, splat, square_root, store, total
 
 _AHEAD = 8  # ratings between the request for an item's row and its use
 
 
-@serial
+@kernel
 def _update(
     users: NDArray[Any],
     user_extras: NDArray[Any],
@@ -68,11 +67,10 @@ def _update(
     return squared_error  # type: ignore[no-any-return]  # numba's intrinsics are untyped
 
 
-@parallel
-def blocks_pass(
-    item_block: NDArray[np.int64],
-    share: NDArray[np.float64],
-    starts: NDArray[np.int64],
+@kernel
+def block_pass(
+    first: int,
+    last: int,
     rating_users: NDArray[np.int32],
     rating_items: NDArray[np.int32],
     targets: NDArray[Any],
@@ -86,16 +84,10 @@ def blocks_pass(
     bias_pull: float,
     one: float,
 ) -> float:
-    """Update by one part of the ratings of each block (a, item_block[a]); return the sum of squared errors.
-
-    No two of these blocks share a user or an item, so they run in parallel without locks and with one result.
+    """Update by the ratings ``first:last``, one after another; return the sum of squared errors.
 
     Parameters
     ----------
-    share
-        The part of each block, as two fractions of its ratings.
-    starts
-        Where block (a, b) starts is at ``a * n_blocks + b``.
     users, items
         Tables of factors, made of whole vectors: shapes (n_users, padded rank) and (n_items, padded rank).
     user_extras, item_extras
@@ -111,32 +103,25 @@ def blocks_pass(
     one
         1 in the precision of the tables.
     """
-    n_blocks = len(item_block)
-    squared_error = np.zeros(n_blocks)
-    for a in prange(n_blocks):
-        start, stop = starts[a * n_blocks + item_block[a]], starts[a * n_blocks + item_block[a] + 1]
-        # Unsigned: a signed index costs a look at whether it is negative.
-        first = np.uint64(start + int((stop - start) * share[0]))
-        last = np.uint64(start + int((stop - start) * share[1]))
-        sum_of_squares = 0.0
-        for n in range(first, last):
-            soon = np.int64(rating_items[min(n + np.uint64(_AHEAD), last - np.uint64(1))])
-            for part in range(len(parts)):
-                prefetch(items, soon, part)
-            prefetch(item_extras, soon, 0)
-            sum_of_squares += _update(
-                users,
-                user_extras,
-                items,
-                item_extras,
-                parts,
-                np.int64(rating_users[n]),
-                np.int64(rating_items[n]),
-                targets[n],
-                rates,
-                accumulated,
-                bias_pull,
-                one,
-            )
-        squared_error[a] = sum_of_squares
-    return float(squared_error.sum())
+    squared_error = 0.0
+    # Unsigned: a signed index costs a look at whether it is negative.
+    for n in range(np.uint64(first), np.uint64(last)):
+        soon = np.int64(rating_items[min(n + np.uint64(_AHEAD), np.uint64(last - 1))])
+        for part in range(len(parts)):
+            prefetch(items, soon, part)
+        prefetch(item_extras, soon, 0)
+        squared_error += _update(
+            users,
+            user_extras,
+            items,
+            item_extras,
+            parts,
+            np.int64(rating_users[n]),
+            np.int64(rating_items[n]),
+            targets[n],
+            rates,
+            accumulated,
+            bias_pull,
+            one,
+        )
+    return squared_error
