@@ -174,15 +174,21 @@ class Objective:
 
 
 def initial_model(
-    objective: Objective, ratings: Ratings, seed: int, init: Init = "normal", init_scale: float = 0.1
+    objective: Objective,
+    ratings: Ratings,
+    seed: int,
+    init: Init = "normal",
+    init_scale: float = 0.1,
+    dtype: np.typing.DTypeLike = "float64",
 ) -> Parameters:
-    """Return the start that every solver shares, in float64.
+    """Return the start that every solver shares.
 
     Parameters
     ----------
     init
         Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Users are drawn
-        first. Biases start at zero.
+        first. Biases start at zero. Draws are in single precision whatever the dtype: one start for all, in half the
+        time.
 
     Raises
     ------
@@ -192,13 +198,18 @@ def initial_model(
     check_choice("init", init, get_args(Init))
     check_number("init_scale", init_scale, positive=True)
     rng = np.random.default_rng(seed)
-    draw = rng.standard_normal if init == "normal" else rng.random
-    user_factors = init_scale * draw((ratings.n_users, objective.rank))
-    item_factors = init_scale * draw((ratings.n_items, objective.rank))
+
+    def factors(n_rows: int) -> Float:
+        draw = rng.standard_normal if init == "normal" else rng.random
+        drawn: Float = draw((n_rows, objective.rank), dtype=np.float32)
+        drawn *= np.float32(init_scale)
+        return drawn.astype(dtype, copy=False)
+
+    user_factors, item_factors = factors(ratings.n_users), factors(ratings.n_items)
     return Parameters(
         objective.mean(ratings),
-        np.zeros(ratings.n_users),
-        np.zeros(ratings.n_items),
+        np.zeros(ratings.n_users, dtype),
+        np.zeros(ratings.n_items, dtype),
         user_factors,
         item_factors,
     )
