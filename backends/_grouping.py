@@ -37,25 +37,30 @@ def grouped(
     unit: float = 1.0,
 ) -> Grouped:
     """Group ratings by key, keeping their order within a key; targets are (rating - mean) / unit."""
-    counts = np.zeros((threads.n, n_keys), np.int64)
-    runs = threads.cut(len(keys))
-    threads.run(count, [(keys, *run, counts[part]) for part, run in enumerate(runs)])
+    counts = _counts(threads, keys, n_keys)
     offsets = first_places(counts)
     # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
     result = Grouped(offsets, np.empty_like(others), np.empty(len(keys), dtype))
-    threads.run(
-        place,
-        [
-            (keys, others, ratings, *run, counts[part], mean, unit, result.others, result.targets)
-            for part, run in enumerate(runs)
-        ],
-    )
+    for runs in threads.cut(len(keys)):
+        threads.run(
+            place,
+            [
+                (keys, others, ratings, *run, counts[part], mean, unit, result.others, result.targets)
+                for part, run in enumerate(runs)
+            ],
+        )
     return result
 
 
 def counted(threads: Threads, keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int64]:
     """Return how often each key occurs, shape (n_keys,)."""
-    counts = np.zeros((threads.n, n_keys), np.int64)
-    threads.run(count, [(keys, *run, counts[part]) for part, run in enumerate(threads.cut(len(keys)))])
-    total: NDArray[np.int64] = counts.sum(axis=0)
+    total: NDArray[np.int64] = _counts(threads, keys, n_keys).sum(axis=0)
     return total
+
+
+def _counts(threads: Threads, keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int64]:
+    """Return how often each key occurs in each thread's part, shape (n_threads, n_keys)."""
+    counts = np.zeros((threads.n, n_keys), np.int64)
+    for runs in threads.cut(len(keys)):
+        threads.run(count, [(keys, *run, counts[part]) for part, run in enumerate(runs)])
+    return counts

@@ -27,6 +27,20 @@ class Threads:
             wait(futures)
         return [first, *(future.result() for future in futures)]
 
-    def cut(self, n: int) -> list[tuple[int, int]]:
-        """Cut ``range(n)`` into one run per thread."""
-        return [(n * part // self.n, n * (part + 1) // self.n) for part in range(self.n)]
+    def cut(self, n: int, longest: int = 10_000_000) -> list[list[tuple[int, int]]]:
+        """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.
+
+        Returns
+        -------
+        pieces
+            The first piece of each thread, then the second of each, and so on: a Ctrl-C is heard between them.
+        """
+        runs = [(n * part // self.n, n * (part + 1) // self.n) for part in range(self.n)]
+        n_pieces = max(1, -(-max(last - first for first, last in runs) // longest))
+        return [
+            [
+                (first + (last - first) * piece // n_pieces, first + (last - first) * (piece + 1) // n_pieces)
+                for first, last in runs
+            ]
+            for piece in range(n_pieces)
+        ]

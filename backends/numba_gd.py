@@ -105,7 +105,8 @@ class NumbaDescent(DescentState):
                 *(scale, pull, keep, (rate * row_scale).astype(number)),
                 *(trial.norms, vector_parts(now.factors), number(0)),
             )
-            self.threads.run(descend, [(*run, *shared) for run in self.threads.cut(len(pull))])
+            for runs in self.threads.cut(len(pull)):
+                self.threads.run(descend, [(*run, *shared) for run in runs])
             if self.bias:
                 gradient = scale * (sums.bias.reshape(-1, len(pull)).sum(axis=0) + pull * now.bias)
                 velocity.bias = keep * velocity.bias + gradient if momentum else gradient

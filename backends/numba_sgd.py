@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ._checks import check_number
-from ._grouping import counted, grouped
+from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
 from ._threads import Threads
 from .factorizer import Factorizer, State
@@ -32,6 +32,8 @@ from .ratings import Ratings
 # A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
 _WORK_PER_CALL = 5e8
 
+
+_RATINGS_PER_CALL = 10_000_000  # the same while ratings are sorted
 
 # An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users
 # and items that do not meet would settle on factors of their own, which costs an epoch or two.
@@ -98,16 +100,7 @@ class NumbaSGD(Factorizer):
         counts = by_user.counts, counted(threads, train.items, train.n_items)
         user_bounds, item_bounds = (balanced_bounds(count, threads.n) for count in counts)
         item_block = np.repeat(np.arange(threads.n, dtype=np.int32), np.diff(item_bounds))
-        runs = list(pairwise(user_bounds.tolist()))
-        grouped_ratings = by_user.offsets, by_user.others, by_user.targets
-        sizes = threads.run(block_sizes, [(*run, *grouped_ratings[:2], item_block, threads.n) for run in runs])
-        ends = np.cumsum(sizes).reshape(threads.n, threads.n)
-        starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
-        blocks = np.empty_like(train.users), np.empty_like(by_user.others), np.empty_like(by_user.targets)
-        threads.run(
-            block,
-            [(*run, *grouped_ratings, item_block, start, *blocks) for run, start in zip(runs, starts, strict=True)],
-        )
+        starts, blocks = _blocks(threads, by_user, user_bounds, item_block)
         tables: list[Float] = []
         for count, factors, bias in zip(
             counts,
@@ -181,6 +174,32 @@ class NumbaSGD(Factorizer):
                 # No two of these runs share a user or an item: they need no locks, and there is one result.
                 squared_error += sum(state.threads.run(block_pass, [(*run, *shared) for run in runs]))
         return squared_error
+
+
+def _blocks(
+    threads: Threads, by_user: Grouped, user_bounds: NDArray[np.int64], item_block: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], tuple[NDArray[np.int32], NDArray[np.int32], Float]]:
+    """Sort ratings into blocks; return where these start, as in `BlockedState`, and the ratings' three columns."""
+    ratings = by_user.offsets, by_user.others, by_user.targets
+    n_pieces = 1 + len(by_user.others) // _RATINGS_PER_CALL
+    # By thread, bounds of as many runs of users: a Ctrl-C is heard between them.
+    bounds = [np.linspace(*run, n_pieces + 1).astype(np.int64).tolist() for run in pairwise(user_bounds)]
+    calls = list(zip(*(pairwise(mine) for mine in bounds), strict=True))
+
+    sizes = np.zeros((threads.n, threads.n), np.int64)
+    for runs in calls:
+        threads.run(
+            block_sizes, [(*run, *ratings[:2], item_block, mine) for run, mine in zip(runs, sizes, strict=True)]
+        )
+    ends = np.cumsum(sizes).reshape(threads.n, threads.n)
+    starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
+
+    columns = np.empty_like(by_user.others), np.empty_like(by_user.others), np.empty_like(by_user.targets)
+    done = np.zeros_like(sizes)
+    for runs in calls:
+        places = zip(runs, starts, done, strict=True)
+        threads.run(block, [(*run, *ratings, item_block, start, mine, *columns) for run, start, mine in places])
+    return starts, columns
 
 
 def _extras(bias: Float, pull: Float) -> Float:

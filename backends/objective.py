@@ -26,7 +26,7 @@ RegScaling = Literal["per_rating", "per_entity"]
 Init = Literal["normal", "uniform"]
 Float = NDArray[np.floating[Any]]
 
-_CHUNK = 1 << 16  # ratings at a time: keeps the gathered rows in cache and memory bounded
+_CHUNK = 1 << 12  # ratings at a time: the gathered rows stay in cache, and memory is bounded
 
 
 @dataclass

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 
+_BENCHMARKS = ("bench.bench_time_to_mse", "bench.bench_roofline")
+
 
 def main() -> int:
     """Run the benchmarks of the installed package, then say how to see the report."""
-    here = ["-p", "bench.plugin", "--pyargs", "bench.bench_time_to_mse", "--benchmark-only", "-p", "no:cacheprovider"]
+    here = ["-p", "bench.plugin", "-p", "no:cacheprovider", "--pyargs", *_BENCHMARKS, "--benchmark-only"]
     status = int(pytest.main([*here, *sys.argv[1:]]))
     print("The report: python -m bench.report")
     return status

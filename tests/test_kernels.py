@@ -163,6 +163,23 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(n_jobs: int, monkeypatch
                 assert (even[: len(odd)] != odd).mean() > 0.9  # and the two halves take turns
 
 
+def test_sorting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels return to Python now and then while they sort, too; here after every few ratings."""
+    train = random_ratings()
+    solver = get_backend("numba-sgd", n_jobs=1)
+    start = initial_model(solver.objective, train, 0, dtype="float32")
+    whole = solver.prepare(train, start)
+    calls: list[int] = []
+    cut, run = Threads.cut, Threads.run
+    monkeypatch.setattr(numba_sgd, "_RATINGS_PER_CALL", 50)
+    monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
+    monkeypatch.setattr(Threads, "run", lambda self, *call: calls.append(1) or run(self, *call))
+    pieces = solver.prepare(train, start)
+    assert len(calls) == 5 * (600 // 50) + 2  # count and place by user, count by item; block sizes and blocks
+    for name in ("starts", "users", "items", "targets"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(pieces, name))
+
+
 def test_padded_ranks() -> None:
     float32, float64 = np.dtype("float32"), np.dtype("float64")
     assert [padded_rank(rank, float32) for rank in (1, 16, 17, 64, 65, 100, 128, 512)] == [
@@ -225,9 +242,11 @@ def test_gd_and_blocking_address_ratings_beyond_32_bits(tmp_path: Path) -> None:
     np.testing.assert_allclose(bias_sums, [errors[0] + errors[1], errors[2]])
 
     item_block = np.zeros(2, np.int32)
-    np.testing.assert_array_equal(block_sizes(0, 2, offsets, items, item_block, 1), [3])
+    sizes, done = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    block_sizes(0, 2, offsets, items, item_block, sizes)
+    assert sizes.tolist() == [3]
     out = [sparse_file(tmp_path, f"out{k}", kind, 0, []) for k, kind in enumerate(("i4", "i4", "f8"))]
-    block(0, 2, offsets, items, targets, item_block, np.array([at, at + 3]), *out)
+    block(0, 2, offsets, items, targets, item_block, np.array([at, at + 3]), done, *out)
     assert [array[at : at + 3].tolist() for array in out] == [[0, 0, 1], [1, 0, 1], [1.0, -2.0, 0.5]]
 
 

@@ -66,13 +66,11 @@ def block_sizes(
     offsets: NDArray[np.int64],
     items: NDArray[np.int32],
     item_block: NDArray[np.int32],
-    n_blocks: int,
-) -> NDArray[np.int64]:
-    """Return how many ratings of some users fall into each block of items, shape (n_blocks,)."""
-    sizes = np.zeros(n_blocks, np.int64)
+    sizes: NDArray[np.int64],
+) -> None:
+    """Add to ``sizes`` how many ratings of some users fall into each block of items, shape (n_blocks,)."""
     for n in range(np.uint64(offsets[first_user]), np.uint64(offsets[last_user])):
         sizes[item_block[np.uint32(items[n])]] += 1
-    return sizes
 
 
 @kernel
@@ -84,6 +82,7 @@ def block(
     targets: NDArray[Any],
     item_block: NDArray[np.int32],
     starts: NDArray[np.int64],
+    done: NDArray[np.int64],
     block_users: NDArray[np.int32],
     block_items: NDArray[np.int32],
     block_targets: NDArray[Any],
@@ -96,12 +95,13 @@ def block(
     Parameters
     ----------
     starts
-        Where these users' blocks start, and where the last ends: shape (n_blocks + 1,).
+        Where the blocks of the thread's users start, and where the last ends: shape (n_blocks + 1,).
+    done
+        How many ratings of each block are there already; counted on.
     block_users, block_items, block_targets
         Receive the ratings.
     """
     half = (starts[1:] - starts[:-1]) // 2
-    done = np.zeros(len(half), np.int64)
     for u in range(first_user, last_user):
         for n in range(np.uint64(offsets[u]), np.uint64(offsets[u + 1])):
             item = items[n]
