@@ -70,6 +70,8 @@ class Factorizer(ABC):
         What sorting and copying to the device took; part of the seconds in ``history_``.
     status_ : str
         Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
+    seed_ : int
+        The seed that ``fit`` was given, for solvers that draw more than the initial model; 0 before the first fit.
     """
 
     steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
@@ -84,6 +86,8 @@ class Factorizer(ABC):
     n_jobs: int | None = None
     init: Init = "normal"
     init_scale: float = 0.1
+
+    seed_ = 0  # no annotation: it is no hyper-parameter
 
     # ---- what a backend supplies ------------------------------------------------------------------------------------
 
@@ -190,6 +194,7 @@ class Factorizer(ABC):
         stopping = Stopping(callback, target_mse, patience, max_seconds)
         self._check(train, validation, epochs, seed, stopping)
         start = self._start(train, seed, initial)
+        self.seed_ = int(seed)
         self.__dict__.pop("model_", None)
         self.history_: list[EpochRecord] = []
         self.n_epochs_ = 0
@@ -306,8 +311,7 @@ class Factorizer(ABC):
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
         if initial is None:
-            drawn = initial_model(self.objective, train, seed, self.init, self.init_scale)
-            return drawn.astype(self.dtype)
+            return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype)
         if not isinstance(initial, Parameters | FactorModel):
             raise TypeError(f"initial must be Parameters or a FactorModel, got {type(initial).__name__}")
         given = initial.parameters if isinstance(initial, FactorModel) else initial
