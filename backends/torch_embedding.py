@@ -1,12 +1,13 @@
 """The PyTorch embedding model on any device: full-batch momentum gradient descent, or mini-batch Adam.
 
-One `torch.nn.Module` of embedding tables and one code path; the device is an argument. Full batch follows the
-trajectory of `momentum_gd` by sampled and sparse products on the embedding weights, never by rows gathered per rating
-- except on a device without sparse products, where the same sums are made from gathered rows, a chunk at a time.
+One `torch.nn.Module` of two embedding tables and one code path; the device is an argument. Both optimizers have the
+gradient of J from `_torch_products`, which on a device with sparse products never makes a row per rating.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from ._checks import check_choice, check_count
-from ._interrupt import checkpoint
-from ._torch_products import GatherProducts, Products, RepeatedPairs, SparseProducts
+from ._threads import Threads
+from ._torch_products import (
+    SIDES,
+    Gradient,
+    Products,
+    RepeatedPairs,
+    SparseProducts,
+    gather_batches,
+    sparse_batches,
+    squared_norm,
+)
 from .factorizer import State
 from .momentum_gd import DescentState, MomentumGD, Rates
-from .objective import Float, Parameters
+from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
+
+ADAM_LEARNING_RATE = 0.06  # chosen together with the batch size: see `TorchEmbedding`
 
 
 class EmbeddingModel(nn.Module):
-    """r_ui ~ m + b_u + c_i + p_u . q_i, with the rows in embedding tables.
+    """r_ui ~ m + unit (p_u, b_u, 1) . (q_i, 1, c_i), each bracket a row of an embedding table.
 
     Parameters
     ----------
@@ -34,91 +46,92 @@ class EmbeddingModel(nn.Module):
         The parameters to start from, on the host.
     device
         Where the tables live.
+    unit
+        Of the ratings in the tables, a power of 4; see `rating_unit`.
     """
 
-    def __init__(self, initial: Parameters, device: torch.device) -> None:
+    def __init__(self, initial: Parameters, device: torch.device, unit: float = 1.0) -> None:
         super().__init__()
-        self.mean = initial.mean
+        self.mean, self.unit, self.rank = initial.mean, unit, initial.rank
 
-        def embedding(rows: Float) -> nn.Embedding:
-            table = nn.Embedding(rows.shape[0], rows.shape[1], device=device, dtype=getattr(torch, rows.dtype.name))
-            table.weight.data = torch.tensor(rows, device=device)
+        def embedding(factors: Float, bias: Float, bias_column: int) -> nn.Embedding:
+            rows = np.ones((len(factors), self.rank + 2), factors.dtype)
+            rows[:, : self.rank] = factors / factors.dtype.type(math.sqrt(unit))
+            rows[:, bias_column] = bias / factors.dtype.type(unit)
+            # not nn.Embedding(...), which draws weights first, from torch's global generator
+            weight = torch.tensor(rows, device=device)
+            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]
             return table
 
-        self.user_factors = embedding(initial.user_factors)
-        self.item_factors = embedding(initial.item_factors)
-        self.user_bias = embedding(initial.user_bias[:, None])
-        self.item_bias = embedding(initial.item_bias[:, None])
+        self.bias_column = {"user": self.rank, "item": self.rank + 1}  # the other of the two holds ones
+        self.user = embedding(initial.user_factors, initial.user_bias, self.bias_column["user"])
+        self.item = embedding(initial.item_factors, initial.item_bias, self.bias_column["item"])
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs of rows, shape (n,)."""
-        dots = (self.user_factors(users) * self.item_factors(items)).sum(dim=1)
-        predictions: Tensor = self.mean + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0] + dots
+        predictions: Tensor = self.mean + self.unit * (self.user(users) * self.item(items)).sum(dim=1)
         return predictions
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return the four tables by name, outside autograd; biases have shape (n_rows, 1)."""
-        names = ("user_factors", "item_factors", "user_bias", "item_bias")
-        return {name: getattr(self, name).weight.data for name in names}
+    def tables(self) -> dict[str, Tensor]:
+        """Return the tables of the two sides outside autograd, shapes (n_rows, rank + 2)."""
+        return {side: getattr(self, side).weight.data for side in SIDES}
 
 
 @dataclass(kw_only=True)
 class TorchDescent(DescentState):
-    """The point is the model's weights; what belongs to rows is a column on the device, shape (n_rows, 1)."""
+    """The point is the model's tables; what belongs to rows is a column on the device, shape (n_rows, 1)."""
 
     model: EmbeddingModel
     products: Products
+    gradient: Gradient
     wide: torch.dtype  # for sums over ratings
-    weight: dict[str, Tensor]  # w of the "user" and "item" rows
     step: dict[str, Tensor]  # the row scale s
     share: dict[str, Tensor]  # number of ratings of a row, over N
     trial: dict[str, Tensor]
-    gradient: dict[str, Tensor]
     velocity: dict[str, Tensor]
+    squares: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # |p_u|^2, |q_i|^2 where last measured
 
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute residuals, gradient, squared error and penalty at a point."""
-        x, rank = self.trial if at_trial else self.model.weights(), self.model.user_factors.embedding_dim
-        # (p, b, 1) . (q, 1, c) = p . q + b + c: the biases ride along in the same two products.
-        left = torch.cat([x["user_factors"], x["user_bias"], torch.ones_like(x["user_bias"])], dim=1)
-        right = torch.cat([x["item_factors"], torch.ones_like(x["item_bias"]), x["item_bias"]], dim=1)
-        errors = self.products.errors(left, right)
-        user_sums, item_sums = self.products.sums(errors, left[:, [*range(rank), rank + 1]], right[:, : rank + 1])
-        scale = 2.0 / self.n_ratings
-        for side, sums in (("user", user_sums), ("item", item_sums)):
-            factors, bias, pull = x[f"{side}_factors"], x[f"{side}_bias"], self.reg * self.weight[side]
-            self.gradient[f"{side}_factors"] = scale * (sums[:, :rank] + pull * factors)
-            if self.bias:
-                self.gradient[f"{side}_bias"] = scale * (sums[:, rank:] + pull * bias)
-        return self._read(self._sum(errors.square()), self._penalty(x, "user") + self._penalty(x, "item"))
+        x = self.trial if at_trial else self.model.tables()
+        errors = self.gradient.measure(x, self.products)
+        penalty = []
+        for side in SIDES:
+            norms = torch.linalg.vector_norm(x[side][:, : self.model.rank], dim=1, keepdim=True)
+            self.squares[side] = norms.square_()
+            bias = x[side][:, self.model.bias_column[side], None]
+            penalty.append(self._dot(self.gradient.weight[side], self.squares[side] + bias.square()))
+        return self._read(squared_norm(errors, self.wide), penalty[0] + penalty[1])
 
     def curvature(self) -> tuple[float, float]:
-        """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
-        x = self.model.weights()
-        return self._read(*(self._sum(self.share[side] * x[f"{side}_factors"].square()) for side in ("item", "user")))
+        """Mean over the ratings of |q_i|^2 and of |p_u|^2; only asked for where the gradient was measured last."""
+        return self._read(*(self._dot(self.share[side], self.squares[side]) for side in ("item", "user")))
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
         """Step to the trial point; see the base class."""
-        x = self.model.weights()
-        rate = {"user_factors": rates.user_factors, "item_factors": rates.item_factors}
-        velocity, trial = {}, dict(x)
-        for name, gradient in self.gradient.items():
-            velocity[name] = gain * gradient + momentum * self.velocity[name] if momentum else gain * gradient
-            step = self.step[name.split("_")[0]]
-            trial[name] = x[name] - rate.get(name, rates.bias) * step * velocity[name]
-        self.velocity, self.trial = velocity, trial
+        x, rank = self.model.tables(), self.model.rank
+        for side in SIDES:
+            v = self.velocity[side]
+            if momentum:
+                v.mul_(momentum).add_(self.gradient.of[side], alpha=gain)
+            else:
+                torch.mul(self.gradient.of[side], gain, out=v)
+            moves = [(slice(rank), getattr(rates, f"{side}_factors"))]
+            column = self.model.bias_column[side]
+            moves += [(slice(column, column + 1), rates.bias)] * self.bias
+            for columns, rate in moves:
+                trial = self.trial[side][:, columns]
+                torch.addcmul(x[side][:, columns], self.step[side], v[:, columns], value=-rate, out=trial)
 
     def accept(self) -> None:
-        """Hand the trial point to the model."""
-        for name, table in self.trial.items():
-            getattr(self.model, name).weight.data = table
+        """Hand the trial point to the model, and take its buffers for the next one."""
+        now = self.model.tables()
+        for side in SIDES:
+            getattr(self.model, side).weight.data = self.trial[side]
+        self.trial = now
 
-    def _penalty(self, x: dict[str, Tensor], side: str) -> Tensor:
-        """Sum over the rows of a side of w |row|^2."""
-        return self._sum(self.weight[side] * (x[f"{side}_factors"].square().sum(1, True) + x[f"{side}_bias"].square()))
-
-    def _sum(self, values: Tensor) -> Tensor:
-        return values.sum(dtype=self.wide)
+    def _dot(self, weight: Tensor, values: Tensor) -> Tensor:
+        return (weight * values).sum(dtype=self.wide)
 
     @staticmethod
     def _read(first: Tensor, second: Tensor) -> tuple[float, float]:
@@ -129,16 +142,16 @@ class TorchDescent(DescentState):
 
 @dataclass(kw_only=True)
 class AdamState(State):
-    """The module in training, and its weights after the last whole epoch."""
+    """The module in training, and its tables after the last whole epoch."""
 
     model: EmbeddingModel
     optimizer: torch.optim.Adam
-    users: Tensor
-    items: Tensor
-    ratings: Tensor
-    user_pull: Tensor  # reg w_row / n_row: each rating carries its share of the rows' penalty
-    item_pull: Tensor
-    shuffle: torch.Generator
+    learning_rate: float  # of the first epoch
+    batches: list[Products]
+    gradient: Gradient
+    fixed: dict[str, slice]  # columns of a table that stay as they are
+    wide: torch.dtype
+    rng: np.random.Generator
     done: dict[str, Tensor]
 
 
@@ -146,44 +159,59 @@ class AdamState(State):
 class TorchEmbedding(MomentumGD):
     """The embedding model; see `MomentumGD` for the parameters of the full-batch optimizer.
 
+    With ``optimizer="adam"`` it takes `torch.optim.Adam`'s steps (Kingma and Ba 2015) on J. ``fit(seed=)`` deals the
+    ratings into batches once, and draws the order of the batches anew in each epoch. The gradient of a batch is that of
+    J with the mean squared error taken over the batch and the whole penalty, so its mean over the batches is the
+    gradient of J. Every row takes part in every step, by its penalty and its running means, whether the batch has
+    ratings of it or not; a row without training ratings stays at its start. The rate falls with the root of the epoch,
+    as in the paper's analysis: a constant one ends in noise around a minimum of J.
+
     Parameters
     ----------
     device
         Any torch device on which the model shall live, such as "cpu".
     optimizer
         "gd" is full-batch momentum gradient descent; "adam" takes mini-batches, and ``learning_rate`` and
-        ``batch_size`` are its only parameters (0.01 is a usual rate).
+        ``batch_size`` are its only parameters.
+    learning_rate
+        None for 0.2 in "gd", and 0.06 in "adam". Adam's is in the ratings' unit, which makes it independent of their
+        scale: in a step of the first epoch biases move by up to about unit times it, factors by root unit times it (see
+        `rating_unit`; for ratings from 1 to 5 or to 10 the unit is 1).
     batch_size
-        Ratings in a mini-batch.
+        Ratings in a mini-batch, at most. None for four times the number of rows, so that the step of all rows costs
+        less than the products of the batch; but for at least 16 batches.
     products
-        How the full-batch sums are made; "auto" takes "sparse" wherever the device has sparse products.
+        How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse products.
     """
 
+    learning_rate: float | None = None  # type: ignore[assignment]  # None: the optimizer's own
     device: str = "cpu"
     optimizer: Literal["gd", "adam"] = "gd"
-    batch_size: int = 16_384
+    batch_size: int | None = None
     products: Literal["auto", "sparse", "gather"] = "auto"
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
-        super().check_params()
         check_choice("optimizer", self.optimizer, ("gd", "adam"))
+        if self.learning_rate is None:  # the base class wants a number
+            dataclasses.replace(self, learning_rate=self._rate).check_params()
+            return
+        super().check_params()
         check_choice("products", self.products, ("auto", "sparse", "gather"))
-        check_count("batch_size", self.batch_size)
+        check_count("batch_size", self.batch_size, optional=True)
 
     def prepare(self, train: Ratings, initial: Parameters) -> TorchDescent | AdamState:
-        """Copy the ratings and the model to the device, sorted for the full-batch products."""
-        model = EmbeddingModel(initial, torch.device(self.device))
-        return self._adam(train, model) if self.optimizer == "adam" else self._descent(train, initial, model)
+        """Copy the ratings and the model to the device, laid out for the products."""
+        with torch.no_grad():
+            return self._adam(train, initial) if self.optimizer == "adam" else self._descent(train, initial)
 
     def step(self, state: DescentState | AdamState, n_epochs: int) -> float:
         """Make ``n_epochs`` full-batch iterations, or passes of Adam; return a training MSE met on the way."""
-        if isinstance(state, DescentState):
-            with torch.no_grad():
+        with torch.no_grad():
+            if isinstance(state, DescentState):
                 return super().step(state, n_epochs)
-        with torch.enable_grad():
             for _ in range(n_epochs):
-                train_mse = _adam_epoch(state, self.batch_size)
+                train_mse = _adam_epoch(state)
         return train_mse
 
     def synchronize(self, state: TorchDescent | AdamState) -> None:
@@ -192,100 +220,120 @@ class TorchEmbedding(MomentumGD):
 
     def parameters(self, state: TorchDescent | AdamState) -> Parameters:
         """Return a copy of the last whole epoch's parameters on the host."""
-        weights = state.done if isinstance(state, AdamState) else state.model.weights()
-        host = {name: table.detach().cpu().numpy().copy() for name, table in weights.items()}
-        return Parameters(
-            state.model.mean,
-            host["user_bias"][:, 0],
-            host["item_bias"][:, 0],
-            host["user_factors"],
-            host["item_factors"],
-        )
+        model, host = state.model, {}
+        for side, table in (state.done if isinstance(state, AdamState) else model.tables()).items():
+            rows: Float = table.cpu().numpy()
+            host[f"{side}_factors"] = rows[:, : model.rank] * rows.dtype.type(math.sqrt(model.unit))
+            host[f"{side}_bias"] = rows[:, model.bias_column[side]] * rows.dtype.type(model.unit)
+        return Parameters(model.mean, **host)
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Keep torch's threads to ``n_jobs``, and leave torch as it was found, wherever a Ctrl-C falls."""
+        """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found, wherever a Ctrl-C falls."""
         threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-        torch.set_num_threads(self.n_threads)
+        torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             torch.set_grad_enabled(gradients)
 
-    def _descent(self, train: Ratings, initial: Parameters, model: EmbeddingModel) -> TorchDescent:
-        device, options, n = torch.device(self.device), self.descent_options(train), len(train)
-        dtype = model.user_factors.weight.dtype
-        products = self._products(train, self.targets(train, initial), device, dtype)
+    @property
+    def _rate(self) -> float:
+        """The learning rate, the optimizer's own where none is given."""
+        own = ADAM_LEARNING_RATE if self.optimizer == "adam" else MomentumGD.learning_rate
+        return own if self.learning_rate is None else self.learning_rate
 
-        def columns(user_values: Float, item_values: Float) -> dict[str, Tensor]:
-            pair = {"user": user_values, "item": item_values}
-            return {side: torch.tensor(v.astype(self.dtype), device=device)[:, None] for side, v in pair.items()}
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed_, 1])  # apart from the draws of the initial model
 
+    def _descent(self, train: Ratings, initial: Parameters) -> TorchDescent:
+        model = EmbeddingModel(initial, torch.device(self.device))
+        options, n = self.descent_options(train) | {"learning_rate": self._rate}, len(train)
         return TorchDescent(
             model=model,
-            products=products,
-            wide=_widest(device),
-            weight=columns(options["user_weight"], options["item_weight"]),
-            step=columns(options["user_scale"], options["item_scale"]),
-            share=columns(train.user_counts() / n, train.item_counts() / n),
-            trial=model.weights(),
-            gradient={},
-            velocity={},
+            products=self._products(train, self.targets(train, initial), 1, self._rng())[0],
+            gradient=self._gradient(train, model),
+            wide=_widest(torch.device(self.device)),
+            step=self._columns(options["user_scale"], options["item_scale"]),
+            share=self._columns(train.user_counts() / n, train.item_counts() / n),
+            trial={side: table.clone() for side, table in model.tables().items()},
+            velocity={side: torch.zeros_like(table) for side, table in model.tables().items()},
             **options,
         )
 
-    def _products(self, train: Ratings, targets: Float, device: torch.device, dtype: torch.dtype) -> Products:
+    def _adam(self, train: Ratings, initial: Parameters) -> AdamState:
+        targets, unit = self.targets(train, initial), rating_unit(train, initial.mean)
+        targets /= targets.dtype.type(unit)
+        model, n = EmbeddingModel(initial, torch.device(self.device), unit), len(train)
+        size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
+        gradient, rng = self._gradient(train, model), self._rng()
+        for side in SIDES:
+            getattr(model, side).weight.grad = gradient.of[side]
+        ones = {side: 2 * model.rank + 1 - model.bias_column[side] for side in SIDES}
+        return AdamState(
+            model=model,
+            optimizer=_optimizer(model, self._rate),
+            learning_rate=self._rate,
+            batches=self._products(train, targets, -(-n // size), rng),
+            gradient=gradient,
+            fixed={side: slice(one, one + 1) if self.bias else slice(model.rank, None) for side, one in ones.items()},
+            wide=_widest(torch.device(self.device)),
+            rng=rng,
+            done={side: table.clone() for side, table in model.tables().items()},
+        )
+
+    def _gradient(self, train: Ratings, model: EmbeddingModel) -> Gradient:
+        return Gradient(
+            columns=model.bias_column,
+            rank=self.rank,
+            unit=model.unit,
+            reg=self.reg,
+            n_ratings=len(train),
+            weight=self._columns(*self.objective.row_weights(train)),
+            of={side: torch.zeros_like(table) for side, table in model.tables().items()},
+        )
+
+    def _columns(self, user_values: Float, item_values: Float) -> dict[str, Tensor]:
+        pairs = zip(SIDES, (user_values, item_values), strict=True)
+        return {side: torch.tensor(v.astype(self.dtype), device=self.device)[:, None] for side, v in pairs}
+
+    def _products(self, train: Ratings, targets: Float, n_batches: int, rng: np.random.Generator) -> list[Products]:
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
         if self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype)):
             try:
-                return SparseProducts(train, targets, device)
+                return sparse_batches(train, targets, device, n_batches, rng, Threads(self.n_threads))
             except RepeatedPairs:
                 if self.products == "sparse":
                     raise
-        return GatherProducts(train, targets, device)
-
-    def _adam(self, train: Ratings, model: EmbeddingModel) -> AdamState:
-        device = torch.device(self.device)
-        tables = [model.user_factors.weight, model.item_factors.weight]
-        tables += [model.user_bias.weight, model.item_bias.weight] if self.bias else []
-        pulls = [
-            torch.tensor((self.reg * weight / np.maximum(count, 1)).astype(self.dtype), device=device)
-            for weight, count in zip(
-                self.objective.row_weights(train), (train.user_counts(), train.item_counts()), strict=True
-            )
-        ]
-        return AdamState(
-            model=model,
-            optimizer=torch.optim.Adam(tables, lr=self.learning_rate),
-            users=torch.tensor(train.users, device=device, dtype=torch.long),
-            items=torch.tensor(train.items, device=device, dtype=torch.long),
-            ratings=torch.tensor(train.ratings.astype(self.dtype), device=device),
-            user_pull=pulls[0],
-            item_pull=pulls[1],
-            shuffle=torch.Generator().manual_seed(0),
-            done={name: table.clone() for name, table in model.weights().items()},
-        )
+        return gather_batches(train, targets, device, n_batches, rng)
 
 
-def _adam_epoch(state: AdamState, batch_size: int) -> float:
-    """One pass over the shuffled ratings; the mean squared error met on the way."""
-    order = torch.randperm(len(state.ratings), generator=state.shuffle).to(state.ratings.device)
-    squared_error = torch.zeros((), device=state.ratings.device)
-    for batch in torch.split(order, batch_size):
-        checkpoint()
-        users, items = state.users[batch], state.items[batch]
-        errors = state.model(users, items) - state.ratings[batch]
-        m = state.model
-        user_squares = m.user_factors(users).square().sum(dim=1) + m.user_bias(users)[:, 0].square()
-        item_squares = m.item_factors(items).square().sum(dim=1) + m.item_bias(items)[:, 0].square()
-        penalty = (state.user_pull[users] * user_squares + state.item_pull[items] * item_squares).mean()
-        state.optimizer.zero_grad()
-        (errors.square().mean() + penalty).backward()
+def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
+    """Return Adam in one pass over the tables, where the device has that."""
+    tables = [model.user.weight, model.item.weight]
+    try:
+        return torch.optim.Adam(tables, lr=learning_rate, fused=True)
+    except RuntimeError:
+        return torch.optim.Adam(tables, lr=learning_rate)
+
+
+def _adam_epoch(state: AdamState) -> float:
+    """Take a step for each batch, in random order; return the mean squared error met on the way."""
+    x = state.model.tables()
+    for group in state.optimizer.param_groups:
+        group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)
+    squared_error = torch.zeros((), dtype=state.wide, device=x["user"].device)
+    for batch in state.rng.permutation(len(state.batches)):
+        errors = state.gradient.measure(x, state.batches[batch])
+        for side, columns in state.fixed.items():
+            state.gradient.of[side][:, columns].zero_()
+        squared_error += squared_norm(errors, state.wide)
         state.optimizer.step()
-        squared_error += errors.detach().square().sum()
-    state.done = {name: table.clone() for name, table in state.model.weights().items()}
+    for side, table in x.items():
+        state.done[side].copy_(table)
     state.epochs += 1
-    return float(squared_error) / len(state.ratings)
+    return float(squared_error) * state.model.unit**2 / state.gradient.n_ratings
 
 
 def _widest(device: torch.device) -> torch.dtype:

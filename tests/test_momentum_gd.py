@@ -171,7 +171,7 @@ def test_sparse_products_refuse_a_repeated_pair(twice: Ratings) -> None:
 
 @pytest.mark.parametrize("title", ["numpy", "numba-gd", "torch-cpu", "torch-cpu gather"])
 def test_a_repeated_pair_counts_once_per_rating(twice: Ratings, title: str) -> None:
-    solver = engine(title, rank=2, dtype="float64", row_scaling=False, safeguard=False)
+    solver = engine(title, rank=2, dtype="float64", learning_rate=0.2, row_scaling=False, safeguard=False)
     start = initial_model(solver.objective, twice, 0)
     gradient = solver.objective.gradient(start, twice)
     (after,) = trajectory(solver, twice, (1,), start).points
