@@ -17,54 +17,83 @@ _AHEAD = 8  # ratings between the request for an item's row and its use
 
 
 @kernel
-def _update(
-    users: NDArray[Any],
-    user_extras: NDArray[Any],
-    items: NDArray[Any],
-    item_extras: NDArray[Any],
-    parts: tuple[int, ...],
-    u: int,
-    i: int,
-    target: float,
-    rates: tuple[float, float],
-    share: float,
-    bias_pull: float,
-    one: float,
-) -> float:
-    """Step both rows of one rating along its negative gradient; return the squared error before.
+def _dots(
+    users: NDArray[Any], items: NDArray[Any], parts: tuple[int, ...], u: int, i: int
+) -> tuple[float, float, float]:
+    """Return p.q, p.p and q.q of two rows: all that the steps of both need to know of their factors.
 
     With the error e, a factor's gradient is -(e q - pull p), and its square summed over the row is
-    e^2 q.q - 2 e pull p.q + pull^2 p.p: so three dot products tell all that both steps need.
+    e^2 q.q - 2 e pull p.q + pull^2 p.p.
     """
     p, q = load(users, u, 0), load(items, i, 0)
     pq, pp, qq = multiply(p, q), multiply(p, p), multiply(q, q)
     for part in range(1, len(parts)):
         p, q = load(users, u, part), load(items, i, part)
         pq, pp, qq = add(pq, multiply(p, q)), add(pp, multiply(p, p)), add(qq, multiply(q, q))
-    dot, p_norm, q_norm = total(pq), total(pp), total(qq)
-    p_extra, q_extra = load4(user_extras, u, 0), load4(item_extras, i, 0)
+    return total(pq), total(pp), total(qq)
+
+
+@kernel
+def _step_extras(
+    extras: tuple[NDArray[Any], NDArray[Any]],
+    u: int,
+    i: int,
+    target: float,
+    dots: tuple[float, float, float],
+    rates: tuple[float, float],
+    accumulated: float,
+    bias_pull: float,
+    one: float,
+) -> tuple[float, float, float, float, float]:
+    """Step the biases and accumulators of both rows of a rating.
+
+    Returns
+    -------
+    keep_p, from_q, keep_q, from_p
+        The factors' steps: p becomes keep_p p + from_q q, and q becomes keep_q q + from_p p.
+    squared_error
+        Before the steps.
+    """
+    dot, p_norm, q_norm = dots
+    p_extra, q_extra = load4(extras[0], u, 0), load4(extras[1], i, 0)
     p_bias, q_bias, p_pull, q_pull = lane(p_extra, 0), lane(q_extra, 0), lane(p_extra, 3), lane(q_extra, 3)
     error = target - dot - p_bias - q_bias
+    squared_error, cross = error * error, (error + error) * dot
 
     accumulators = four(lane(p_extra, 1), lane(q_extra, 1), lane(p_extra, 2), lane(q_extra, 2))
     steps = divide(four(rates[0], rates[0], rates[1], rates[1]), square_root(accumulators))
     p_rate, q_rate = lane(steps, 0), lane(steps, 1)
-    keep_p, from_q = splat(one - p_rate * p_pull, p), splat(p_rate * error, p)
-    keep_q, from_p = splat(one - q_rate * q_pull, q), splat(q_rate * error, q)
+
+    p_step, q_step = error - bias_pull * p_pull * p_bias, error - bias_pull * q_pull * q_bias
+    p_bias, q_bias = p_bias + lane(steps, 2) * p_step, q_bias + lane(steps, 3) * q_step
+    p_square = squared_error * q_norm - p_pull * (cross - p_pull * p_norm)
+    q_square = squared_error * p_norm - q_pull * (cross - q_pull * q_norm)
+    p_factors, q_factors = lane(p_extra, 1) + accumulated * p_square, lane(q_extra, 1) + accumulated * q_square
+    store(extras[0], u, 0, four(p_bias, p_factors, lane(p_extra, 2) + p_step * p_step, p_pull))
+    store(extras[1], i, 0, four(q_bias, q_factors, lane(q_extra, 2) + q_step * q_step, q_pull))
+    return one - p_rate * p_pull, p_rate * error, one - q_rate * q_pull, q_rate * error, squared_error
+
+
+@kernel
+def _step_factors(
+    users: NDArray[Any],
+    items: NDArray[Any],
+    parts: tuple[int, ...],
+    u: int,
+    i: int,
+    steps: tuple[float, float, float, float, float],
+) -> None:
+    like = load(users, u, 0)
+    keep_p, from_q, keep_q, from_p = (
+        splat(steps[0], like),
+        splat(steps[1], like),
+        splat(steps[2], like),
+        splat(steps[3], like),
+    )
     for part in range(len(parts)):
         p, q = load(users, u, part), load(items, i, part)
         store(users, u, part, add(multiply(keep_p, p), multiply(from_q, q)))
         store(items, i, part, add(multiply(keep_q, q), multiply(from_p, p)))
-
-    p_step, q_step = error - bias_pull * p_pull * p_bias, error - bias_pull * q_pull * q_bias
-    squared_error, cross = error * error, (error + error) * dot
-    p_square = squared_error * q_norm - p_pull * (cross - p_pull * p_norm)
-    q_square = squared_error * p_norm - q_pull * (cross - q_pull * q_norm)
-    p_bias, q_bias = p_bias + lane(steps, 2) * p_step, q_bias + lane(steps, 3) * q_step
-    p_factors, q_factors = lane(p_extra, 1) + share * p_square, lane(q_extra, 1) + share * q_square
-    store(user_extras, u, 0, four(p_bias, p_factors, lane(p_extra, 2) + p_step * p_step, p_pull))
-    store(item_extras, i, 0, four(q_bias, q_factors, lane(q_extra, 2) + q_step * q_step, q_pull))
-    return squared_error  # type: ignore[no-any-return]  # numba's intrinsics are untyped
 
 
 @kernel
@@ -104,24 +133,32 @@ def block_pass(
         1 in the precision of the tables.
     """
     squared_error = 0.0
+    extras = (user_extras, item_extras)
     # Unsigned: a signed index costs a look at whether it is negative.
-    for n in range(np.uint64(first), np.uint64(last)):
-        soon = np.int64(rating_items[min(n + np.uint64(_AHEAD), np.uint64(last - 1))])
-        for part in range(len(parts)):
-            prefetch(items, soon, part)
-        prefetch(item_extras, soon, 0)
-        squared_error += _update(
-            users,
-            user_extras,
-            items,
-            item_extras,
-            parts,
-            np.int64(rating_users[n]),
-            np.int64(rating_items[n]),
-            targets[n],
-            rates,
-            accumulated,
-            bias_pull,
-            one,
-        )
+    n, end, step = np.uint64(first), np.uint64(last), np.uint64(1)
+    while n < end:
+        for ahead in range(2):
+            soon = np.int64(rating_items[min(n + np.uint64(_AHEAD + ahead), end - step)])
+            for part in range(len(parts)):
+                prefetch(items, soon, part)
+            prefetch(item_extras, soon, 0)
+        u, i = np.int64(rating_users[n]), np.int64(rating_items[n])
+        after = min(n + step, end - step)
+        v, j = np.int64(rating_users[after]), np.int64(rating_items[after])
+        dots = _dots(users, items, parts, u, i)
+        if u != v and i != j:
+            # Nothing in common, so both at once: each is a chain of operations that wait for each other, and the
+            # processor does not look far enough ahead to find the next by itself.
+            next_dots = _dots(users, items, parts, v, j)
+            steps = _step_extras(extras, u, i, targets[n], dots, rates, accumulated, bias_pull, one)
+            next_steps = _step_extras(extras, v, j, targets[after], next_dots, rates, accumulated, bias_pull, one)
+            _step_factors(users, items, parts, u, i, steps)
+            _step_factors(users, items, parts, v, j, next_steps)
+            squared_error += next_steps[4]
+            n += step
+        else:
+            steps = _step_extras(extras, u, i, targets[n], dots, rates, accumulated, bias_pull, one)
+            _step_factors(users, items, parts, u, i, steps)
+        squared_error += steps[4]
+        n += step
     return squared_error
