@@ -311,7 +311,7 @@ class Factorizer(ABC):
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
         if initial is None:
-            return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype)
+            return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype, self.n_threads)
         if not isinstance(initial, Parameters | FactorModel):
             raise TypeError(f"initial must be Parameters or a FactorModel, got {type(initial).__name__}")
         given = initial.parameters if isinstance(initial, FactorModel) else initial

@@ -180,15 +180,18 @@ def initial_model(
     init: Init = "normal",
     init_scale: float = 0.1,
     dtype: np.typing.DTypeLike = "float64",
+    n_threads: int = 1,
 ) -> Parameters:
     """Return the start that every solver shares.
 
     Parameters
     ----------
     init
-        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Users are drawn
-        first. Biases start at zero. Draws are in single precision whatever the dtype: one start for all, in half the
-        time.
+        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Biases start at
+        zero.
+    dtype, n_threads
+        Draws are in single precision and from one stream per so many rows, whatever precision and threads: one start
+        for all, in a fraction of the time.
 
     Raises
     ------
@@ -197,15 +200,23 @@ def initial_model(
     """
     check_choice("init", init, get_args(Init))
     check_number("init_scale", init_scale, positive=True)
-    rng = np.random.default_rng(seed)
+    tables = [np.empty((n_rows, objective.rank), np.float32) for n_rows in (ratings.n_users, ratings.n_items)]
+    parts = [table[rows] for table in tables for rows in chunks(len(table))]
 
-    def factors(n_rows: int) -> Float:
-        draw = rng.standard_normal if init == "normal" else rng.random
-        drawn: Float = draw((n_rows, objective.rank), dtype=np.float32)
-        drawn *= np.float32(init_scale)
-        return drawn.astype(dtype, copy=False)
+    def fill(part: Float, stream: np.random.SeedSequence) -> None:
+        rng = np.random.default_rng(stream)
+        (rng.standard_normal if init == "normal" else rng.random)(dtype=np.float32, out=part)
+        part *= np.float32(init_scale)
 
-    user_factors, item_factors = factors(ratings.n_users), factors(ratings.n_items)
+    streams = np.random.SeedSequence(seed).spawn(len(parts))
+    if n_threads > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(fill, parts, streams))
+    else:
+        list(map(fill, parts, streams))
+    user_factors, item_factors = (table.astype(dtype, copy=False) for table in tables)
     return Parameters(
         objective.mean(ratings),
         np.zeros(ratings.n_users, dtype),
@@ -223,6 +234,12 @@ def mean_squared_error(parameters: Parameters, ratings: Ratings) -> float:
     return float(np.mean(np.square(errors)))
 
 
+def mean_square(values: Float, shift: float = 0.0) -> float:
+    """Return the mean of (values - shift)^2 in float64, without an array as long as ``values``."""
+    parts = (values[part] - np.float64(shift) for part in chunks(len(values), 4 * _CHUNK))
+    return sum(float(np.einsum("n,n->", part, part)) for part in parts) / len(values)
+
+
 def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
     """Yield slices that cover ``range(n)`` in pieces of ``size``."""
     for start in range(0, n, size):
@@ -235,6 +252,5 @@ def rating_unit(ratings: Ratings, mean: float) -> float:
     It gives step lengths a scale: in this unit ratings are about 1, and so are the squares of factors. Its root is a
     power of 2, so changing to it and back is exact. For ratings from 1 to 5 or to 10 around their mean it is 1.
     """
-    parts = (ratings.ratings[part] - np.float64(mean) for part in chunks(len(ratings)))
-    size = math.sqrt(sum(float(np.einsum("n,n->", part, part)) for part in parts) / len(ratings))
+    size = math.sqrt(mean_square(ratings.ratings, mean))
     return 4.0 ** round(math.log(size, 4)) if 0 < size < math.inf else 1.0

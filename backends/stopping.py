@@ -12,7 +12,7 @@ import numpy as np
 
 from ._checks import check_count, check_number
 from .model import FactorModel
-from .objective import Parameters, mean_squared_error
+from .objective import Parameters, mean_square, mean_squared_error
 from .ratings import Ratings
 
 Status = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
@@ -105,7 +105,7 @@ class Stopping:
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:
     """Return the training MSE from which a fit counts as diverged."""
-    return _EXPLODED * (float(np.mean(np.square(train.ratings, dtype=np.float64))) + _size(start))
+    return _EXPLODED * (mean_square(train.ratings) + _size(start))
 
 
 def exploded(x: Parameters, train: Ratings, limit: float) -> float:

@@ -1,6 +1,7 @@
 """The objective: its value by a plain loop, its gradient by automatic differentiation, and the shared start."""
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -127,6 +128,19 @@ def test_initial_model_is_a_function_of_its_arguments() -> None:
     assert one.item_factors.shape == (train.n_items, 4)
     assert not one.user_bias.any()
     assert one.mean == pytest.approx(train.ratings.mean())
+
+
+@pytest.mark.parametrize("init", ["normal", "uniform"])
+def test_initial_model_does_not_depend_on_threads_or_precision(init: Literal["normal", "uniform"]) -> None:
+    rows = np.arange(10_000)  # more than one stream's
+    train = Ratings(rows, rows % 7, np.ones(len(rows)))
+    one = initial_model(Objective(3), train, 0, init)
+    other = initial_model(Objective(3), train, 0, init, dtype="float32", n_threads=3)
+    assert one.user_factors.dtype == np.float64
+    assert other.user_factors.dtype == np.float32
+    for name, values in one.arrays().items():
+        np.testing.assert_array_equal(values, other.arrays()[name])
+    assert len(np.unique(one.user_factors)) > 29_000  # the streams differ
 
 
 def test_uniform_start_lies_between_zero_and_its_scale() -> None:

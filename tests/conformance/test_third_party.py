@@ -25,7 +25,7 @@ class PlainState(State):
 class Plain(Factorizer):
     """Gradient descent by the library's own gradient: the smallest backend there can be."""
 
-    learning_rate: float = 0.5
+    learning_rate: float = 0.2
 
     def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
         return PlainState(train=train, now=initial.astype(self.dtype))
