@@ -1,9 +1,9 @@
 """Parallel per-rating SGD in numba: the schedule of blocks, epochs that take effect whole, and the tables' layout.
 
-Users and items are cut into as many blocks as there are threads, balanced by ratings. In each round every thread
-takes another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and
-the result depends on nothing but seed and number of threads. Within a block the ratings go user by user, which keeps
-the user's row in the nearest cache.
+Users and items are cut into as many blocks as there are threads, balanced by ratings. In each turn every thread takes
+another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the
+result depends on nothing but the ratings in their order, the seed and the number of threads. Within a block the ratings
+go user by user, which keeps the user's row in the nearest cache, but two users in turn; see `kernels.grouping.block`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from .ratings import Ratings
 
 # A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
 _WORK_PER_CALL = 5e8
-
-
 _RATINGS_PER_CALL = 10_000_000  # the same while ratings are sorted
 
 # An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users
@@ -186,16 +184,15 @@ def _blocks(
     bounds = [np.linspace(*run, n_pieces + 1).astype(np.int64).tolist() for run in pairwise(user_bounds)]
     calls = list(zip(*(pairwise(mine) for mine in bounds), strict=True))
 
-    sizes = np.zeros((threads.n, threads.n), np.int64)
+    # The threads count up rows of these for each rating: in one cache line, they would wait for each other.
+    sizes, done = (np.zeros((threads.n, threads.n + 16), np.int64)[:, : threads.n] for _ in range(2))
     for runs in calls:
-        threads.run(
-            block_sizes, [(*run, *ratings[:2], item_block, mine) for run, mine in zip(runs, sizes, strict=True)]
-        )
+        shares = zip(runs, sizes, strict=True)
+        threads.run(block_sizes, [(*run, *ratings[:2], item_block, mine) for run, mine in shares])
     ends = np.cumsum(sizes).reshape(threads.n, threads.n)
     starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
 
     columns = np.empty_like(by_user.others), np.empty_like(by_user.others), np.empty_like(by_user.targets)
-    done = np.zeros_like(sizes)
     for runs in calls:
         places = zip(runs, starts, done, strict=True)
         threads.run(block, [(*run, *ratings, item_block, start, mine, *columns) for run, start, mine in places])

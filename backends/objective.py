@@ -236,7 +236,7 @@ def mean_squared_error(parameters: Parameters, ratings: Ratings) -> float:
 
 def mean_square(values: Float, shift: float = 0.0) -> float:
     """Return the mean of (values - shift)^2 in float64, without an array as long as ``values``."""
-    parts = (values[part] - np.float64(shift) for part in chunks(len(values), 4 * _CHUNK))
+    parts = (values[part] - np.float64(shift) for part in chunks(len(values), 2 * _CHUNK))
     return sum(float(np.einsum("n,n->", part, part)) for part in parts) / len(values)
 
 

@@ -124,6 +124,7 @@ def exploded(x: Parameters, train: Ratings, limit: float) -> float:
 
 def _size(x: Parameters) -> float:
     """Return a rough mean square of the predictions, from the rows alone: cheap, and never far too small."""
-    factors = [float(np.mean(np.einsum("nk,nk->n", f, f, dtype=np.float64))) for f in (x.user_factors, x.item_factors)]
+    # In the arrays' own precision, which is several times as fast; an overflow counts as large, which it is.
+    factors = [float(np.einsum("nk,nk->", f, f)) / max(len(f), 1) for f in (x.user_factors, x.item_factors)]
     biases = sum(float(np.mean(np.square(b, dtype=np.float64))) for b in (x.user_bias, x.item_bias))
     return x.mean**2 + biases + factors[0] * factors[1]
