@@ -73,7 +73,8 @@ class BlockedState(State):
 class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
-    The ratings of a user are met in the order in which they were given, which is best not sorted by item.
+    The ratings of a user are met in the order in which they were given, which is best not sorted by item. Beside the
+    factors, which it holds four times, it takes 20 bytes per rating in float32 while it sorts, and 12 afterwards.
 
     Parameters
     ----------

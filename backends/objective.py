@@ -247,10 +247,10 @@ def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
 
 
 def rating_unit(ratings: Ratings, mean: float) -> float:
-    """Return the power of 4 nearest to the root mean square of r - m, 1 where that is 0.
+    """Return the power of 4 nearest to the root mean square of r - m, 1 where that is 0 or rounding.
 
     It gives step lengths a scale: in this unit ratings are about 1, and so are the squares of factors. Its root is a
     power of 2, so changing to it and back is exact. For ratings from 1 to 5 or to 10 around their mean it is 1.
     """
-    size = math.sqrt(mean_square(ratings.ratings, mean))
-    return 4.0 ** round(math.log(size, 4)) if 0 < size < math.inf else 1.0
+    size, rounding = math.sqrt(mean_square(ratings.ratings, mean)), 1e-6 * abs(mean)
+    return 4.0 ** round(math.log(size, 4)) if rounding < size < math.inf else 1.0

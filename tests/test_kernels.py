@@ -31,6 +31,11 @@ BEYOND = 2**31  # more ratings than a 32-bit offset can address
 def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[dict[str, Any], float]:
     """What `NumbaSGD` does in some epochs, rating by rating: its parameters by name, and its last squared error."""
     rank, rate, unit = solver.rank, solver.learning_rate, state.unit
+    counts = [
+        np.bincount(rows, minlength=len(table))
+        for rows, table in zip((state.users, state.items), state.done[::2], strict=True)
+    ]
+    user_pull, item_pull = (solver.reg * solver.objective.weights(count) / np.maximum(count, 1) for count in counts)
     p, p_extra, q, q_extra = (table.copy() for table in state.done)
     order = []
     for part in range(n_rounds):
@@ -47,10 +52,14 @@ def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[
             u, i = state.users[n], state.items[n]
             error = state.targets[n] - p[u] @ q[i] - p_extra[u, 0] - q_extra[i, 0]
             steps = []
-            for row, other, extra in ((p[u], q[i], p_extra[u]), (q[i], p[u], q_extra[i])):
-                factor_step = error * other - extra[3] * row
-                bias_step = (error - unit * extra[3] * extra[0]) * solver.bias
-                steps.append((rate / np.sqrt(extra[1:3]), factor_step, bias_step))
+            for row, other, extra, pull in (
+                (p[u], q[i], p_extra[u], user_pull[u]),
+                (q[i], p[u], q_extra[i], item_pull[i]),
+            ):
+                rates = rate / np.sqrt(extra[1:3])
+                factor_step = (error * other - pull / unit * row) / (1 + rates[0] * pull / unit)
+                bias_step = (error - pull * extra[0]) / (1 + rates[1] * pull) * solver.bias
+                steps.append((rates, factor_step, bias_step))
             rows = (p[u], p_extra[u]), (q[i], q_extra[i])
             for (row, extra), (rates, factor_step, bias_step) in zip(rows, steps, strict=True):
                 row += rates[0] * factor_step
@@ -65,29 +74,61 @@ def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("rank", "n_jobs", "run", "n_rounds", "options"),
+    ("rank", "n_jobs", "run", "n_rounds", "scale", "options"),
     [
-        (1, 1, 10_000, 1, {}),
-        (7, 2, 1, 8, {"bias": False}),
-        (40, 3, 1, 8, {"reg_scaling": "per_entity", "reg": 1e-3}),
-        (512, 2, 10_000, 1, {}),
+        (1, 1, 10_000, 1, 1.0, {}),
+        (7, 2, 1, 8, 1.0, {"bias": False}),
+        (40, 3, 1, 8, 1.0, {"reg_scaling": "per_entity", "reg": 1e-3}),
+        (16, 1, 10_000, 1, 50.0, {"reg": 3.0}),  # in another unit
+        (512, 2, 10_000, 1, 0.05, {}),
     ],
 )
 def test_sgd_takes_the_steps_of_its_rule(
-    rank: int, n_jobs: int, run: int, n_rounds: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    rank: int,
+    n_jobs: int,
+    run: int,
+    n_rounds: int,
+    scale: float,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     monkeypatch.setattr(numba_sgd, "_RUN", run)
-    train = random_ratings()
+    plain = random_ratings()
+    train = Ratings(plain.users, plain.items, plain.ratings * scale)
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs, **options)
     state = solver.prepare(train, initial_model(solver.objective, train, 0))
     assert len(state.starts) == n_jobs
+    assert scale == 1 or state.unit != 1
     expected, expected_error = sgd_by_hand(solver, state, 3, n_rounds)
     error = solver.step(state, 3)
     after = solver.parameters(state).arrays()
     assert error == pytest.approx(expected_error, rel=1e-10)
     for name, values in expected.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_sgd_bears_any_penalty() -> None:
+    """Rows of few ratings are pulled hundreds of times as hard as a step of theirs is long."""
+    rng = np.random.default_rng(0)
+    users = np.concatenate([np.repeat(np.arange(50), 2000), np.arange(50, 250)])
+    items = np.concatenate([np.tile(np.arange(2000), 50), rng.integers(0, 2000, 200)])
+    train = Ratings(users, items, rng.normal(size=len(users)))
+    for bias in (True, False):
+        options = {"rank": 4, "reg": 1e-2, "reg_scaling": "per_entity", "bias": bias}
+        sgd, als = (get_backend(name, **options).fit(train, epochs=8) for name in ("numba-sgd", "numpy-als"))
+        assert sgd.history_[-1].objective < 1.02 * als.history_[-1].objective
+    tiny = Ratings(users, items, 1e-3 * rng.normal(size=len(users)))
+    assert get_backend("numba-sgd", rank=4).fit(tiny, epochs=8).status_ == "epochs"
+
+
+def test_sgd_needs_no_order_of_the_ratings() -> None:
+    """A user's ratings by item are the order that serves it least; it costs little."""
+    plain = random_ratings(300, 200, 20_000)
+    order = np.lexsort((plain.items, plain.users))
+    by_item = Ratings(plain.users[order], plain.items[order], plain.ratings[order])
+    one, other = (get_backend("numba-sgd", n_jobs=1).fit(train, epochs=10).history_[-1] for train in (plain, by_item))
+    assert other.objective < 1.05 * one.objective
 
 
 @pytest.mark.parametrize("rank", [1, 40, 512])
@@ -240,6 +281,7 @@ def test_gd_and_blocking_address_ratings_beyond_32_bits(tmp_path: Path) -> None:
     errors = 0.27 - np.array([1.0, -2.0, 0.5])
     assert squared_error == pytest.approx(errors @ errors)
     np.testing.assert_allclose(bias_sums, [errors[0] + errors[1], errors[2]])
+    np.testing.assert_allclose(sums[:, :3], 0.3 * bias_sums[:, None] * np.ones(3))
 
     item_block = np.zeros(2, np.int32)
     sizes, done = np.zeros(1, np.int64), np.zeros(1, np.int64)

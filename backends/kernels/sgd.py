@@ -1,6 +1,7 @@
 """Per-rating stochastic gradient descent with one AdaGrad accumulator per row, over conflict-free blocks of ratings.
 
-The step of a row is learning_rate / sqrt(its accumulator), and the accumulator adds up the row's squared gradients,
+The rate of a row is learning_rate / sqrt(its accumulator). Its step is implicit in the penalty, p <- (p + rate e q) /
+(1 + rate pull), so that no penalty is too strong for the rate. The accumulator adds up the squares of step over rate,
 over a constant (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization":
 LIBMF's rule, which divides by the rank instead; with the constant, one learning rate serves all ranks).
 """
@@ -22,8 +23,8 @@ def _dots(
 ) -> tuple[float, float, float]:
     """Return p.q, p.p and q.q of two rows: all that the steps of both need to know of their factors.
 
-    With the error e, a factor's gradient is -(e q - pull p), and its square summed over the row is
-    e^2 q.q - 2 e pull p.q + pull^2 p.p.
+    With the error e, a factor's step over its rate is (e q - pull p) / (1 + rate pull), and the square of e q - pull p
+    summed over the row is e^2 q.q - 2 e pull p.q + pull^2 p.p.
     """
     p, q = load(users, u, 0), load(items, i, 0)
     pq, pp, qq = multiply(p, q), multiply(p, p), multiply(q, q)
@@ -61,17 +62,22 @@ def _step_extras(
     squared_error, cross = error * error, (error + error) * dot
 
     accumulators = four(lane(p_extra, 1), lane(q_extra, 1), lane(p_extra, 2), lane(q_extra, 2))
-    steps = divide(four(rates[0], rates[0], rates[1], rates[1]), square_root(accumulators))
-    p_rate, q_rate = lane(steps, 0), lane(steps, 1)
+    # With rate = learning_rate / root: kept = 1 / (1 + rate pull), and a step is rate kept; in a single division.
+    roots, row_rates = square_root(accumulators), four(rates[0], rates[0], rates[1], rates[1])
+    pulls = four(p_pull, q_pull, bias_pull * p_pull, bias_pull * q_pull)
+    inverse = divide(four(one, one, one, one), add(roots, multiply(row_rates, pulls)))
+    kept, steps = multiply(roots, inverse), multiply(row_rates, inverse)
+    p_keep, q_keep = lane(kept, 0), lane(kept, 1)
 
-    p_step, q_step = error - bias_pull * p_pull * p_bias, error - bias_pull * q_pull * q_bias
+    p_step, q_step = error - lane(pulls, 2) * p_bias, error - lane(pulls, 3) * q_bias
     p_bias, q_bias = p_bias + lane(steps, 2) * p_step, q_bias + lane(steps, 3) * q_step
-    p_square = squared_error * q_norm - p_pull * (cross - p_pull * p_norm)
-    q_square = squared_error * p_norm - q_pull * (cross - q_pull * q_norm)
+    p_step, q_step = lane(kept, 2) * p_step, lane(kept, 3) * q_step
+    p_square = p_keep * p_keep * (squared_error * q_norm - p_pull * (cross - p_pull * p_norm))
+    q_square = q_keep * q_keep * (squared_error * p_norm - q_pull * (cross - q_pull * q_norm))
     p_factors, q_factors = lane(p_extra, 1) + accumulated * p_square, lane(q_extra, 1) + accumulated * q_square
     store(extras[0], u, 0, four(p_bias, p_factors, lane(p_extra, 2) + p_step * p_step, p_pull))
     store(extras[1], i, 0, four(q_bias, q_factors, lane(q_extra, 2) + q_step * q_step, q_pull))
-    return one - p_rate * p_pull, p_rate * error, one - q_rate * q_pull, q_rate * error, squared_error
+    return p_keep, lane(steps, 0) * error, q_keep, lane(steps, 1) * error, squared_error
 
 
 @kernel
