@@ -1,8 +1,36 @@
-"""Threads of one fit, for kernels that release the GIL."""
+"""Threads of one fit, for kernels that release the GIL, and BLAS kept out of their way."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+_limit_lock = threading.Lock()
+_limits: list[Any] = []  # the one that all fits under way share
+_fits = 0  # under way
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need.
+
+    The setting is the process's, so fits that overlap share one limit: the first sets it, the last takes it back.
+    """
+    global _fits
+    with _limit_lock:
+        if not _fits:
+            _limits.append(threadpool_limits(1, user_api="blas"))
+        _fits += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _fits -= 1
+            if not _fits:
+                _limits.pop().restore_original_limits()
 
 
 class Threads:

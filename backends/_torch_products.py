@@ -124,8 +124,9 @@ class SparseProducts:
     @classmethod
     def work_on(cls, device: torch.device, dtype: torch.dtype) -> bool:
         """Try it on one rating."""
-        zero, one = np.zeros(1, np.int32), torch.ones((1, 1), device=device, dtype=dtype)
+        zero = np.zeros(1, np.int32)
         try:
+            one = torch.ones((1, 1), device=device, dtype=dtype)
             target = np.zeros(1, str(dtype).removeprefix("torch."))
             cls(zero, zero, target, (1, 1), device, Threads(1)).sums(one, one, one.clone(), one.clone(), 1.0)
         except (RuntimeError, NotImplementedError, TypeError):

@@ -163,7 +163,7 @@ class Factorizer(ABC):
         callback
             Called with a `Progress` after each epoch, outside the clock; a true result stops the fit.
         seed
-            Seed of the initial model.
+            Seed of the initial model, and of whatever else the solver draws.
         initial
             Parameters to start from in place of random ones; copied.
         target_mse

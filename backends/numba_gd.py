@@ -6,14 +6,12 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
-from ._threads import Threads
+from ._threads import Threads, one_blas_thread
 from .kernels.gradient import descend, sweep
 from .kernels.grouping import balanced_bounds
 from .kernels.simd import aligned_zeros, padded_table, vector_parts
@@ -181,9 +179,9 @@ class NumbaGD(MomentumGD):
         factors = (np.ascontiguousarray(side.factors[:, : self.rank]) for side in (users, items))
         return Parameters(state.mean, users.bias.copy(), items.bias.copy(), *factors).astype(self.dtype)
 
-    def threads(self) -> AbstractContextManager[Any]:
-        """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need."""
-        return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]  # untyped there
+    def threads(self) -> AbstractContextManager[None]:
+        """Keep BLAS to one thread; the kernels' own are those of `Threads`."""
+        return one_blas_thread()
 
 
 def _table(factors: Float, bias: Float) -> Table:

@@ -12,16 +12,14 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ._checks import check_number
 from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
-from ._threads import Threads
+from ._threads import Threads, one_blas_thread
 from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds, block, block_sizes
 from .kernels.sgd import block_pass
@@ -73,7 +71,7 @@ class BlockedState(State):
 class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
-    The ratings of a user are met in the order in which they were given, which is best not sorted by item. Beside the
+    Within a block of items, the ratings of a user are met in the order in which they were given. Beside the
     factors, which it holds four times, it takes 20 bytes per rating in float32 while it sorts, and 12 afterwards.
 
     Parameters
@@ -146,9 +144,9 @@ class NumbaSGD(Factorizer):
             items[:, : self.rank] * factor_unit,
         )
 
-    def threads(self) -> AbstractContextManager[Any]:
-        """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need."""
-        return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]  # untyped there
+    def threads(self) -> AbstractContextManager[None]:
+        """Keep BLAS to one thread; the kernels' own are those of `Threads`."""
+        return one_blas_thread()
 
     def _epoch(self, state: BlockedState) -> float:
         n_blocks = len(state.starts)

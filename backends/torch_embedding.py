@@ -179,7 +179,8 @@ class TorchEmbedding(MomentumGD):
         `rating_unit`; for ratings from 1 to 5 or to 10 the unit is 1).
     batch_size
         Ratings in a mini-batch, at most. None for four times the number of rows, so that the step of all rows costs
-        less than the products of the batch; but for at least 16 batches.
+        less than the products of the batch; but for at least 16 batches. Each batch keeps 4 bytes per row beside its
+        ratings, so many small ones take much memory.
     products
         How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse products.
     """

@@ -430,6 +430,25 @@ def test_n_jobs_none_means_all_cores_of_this_process() -> None:
     assert Counting().n_threads >= 1
 
 
+def test_fits_that_overlap_give_blas_back_its_threads() -> None:
+    """The first to start is the first to end."""
+    pytest.importorskip("numba")
+    from threadpoolctl import threadpool_info
+
+    def blas() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = blas()
+    first, second = get_backend("numba-sgd").threads(), get_backend("numba-gd").threads()
+    first.__enter__()
+    second.__enter__()
+    assert set(blas()) <= {1}
+    first.__exit__(None, None, None)
+    assert set(blas()) <= {1}
+    second.__exit__(None, None, None)
+    assert blas() == before
+
+
 def test_threads_are_given_back(train: Ratings) -> None:
     torch, numba = pytest.importorskip("torch"), pytest.importorskip("numba")
     before = torch.get_num_threads(), numba.get_num_threads()

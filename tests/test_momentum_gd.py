@@ -240,3 +240,16 @@ def test_the_article_preset_is_the_article() -> None:
     assert get_backend("numpy", preset="article", rank=5).rank == 5
     fields = {field.name for field in dataclasses.fields(solver)}
     assert set(type(solver).presets["article"]) <= fields
+
+
+@pytest.mark.parametrize("title", ["numpy", *ENGINES])
+@pytest.mark.parametrize("settings", ["default", "per_entity"])
+def test_the_safeguard_sees_the_objective(title: str, settings: str, small: Ratings) -> None:
+    """The J that decides about a step, and its training MSE, are those of the objective at the point taken."""
+    solver = engine(title, dtype="float64", **SETTINGS[settings])
+    with solver.threads():
+        state = solver.prepare(small, initial_model(solver.objective, small, 0))
+        train_mse = solver.step(state, 5)
+        value, mse = solver.objective.value_and_mse(solver.parameters(state), small)
+    assert state.objective == pytest.approx(value, rel=1e-9)
+    assert train_mse == pytest.approx(mse, rel=1e-9)

@@ -1,7 +1,8 @@
 """The jit options of all kernels, with their reasons, and a cache on disk that never serves a stale kernel.
 
 numba notices an edit of the file that a kernel is written in, not one of the files of its callees or of these options.
-So the name under which a kernel is cached ends in a hash of all files of this folder.
+So the name under which a kernel is cached ends in a hash of all files of this folder. What an older version left behind
+stays until the ``__pycache__`` here is deleted.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
 
-def source_hash(folder: Path) -> str:
+def _source_hash(folder: Path) -> str:
     """Return a hash of the names and contents of the Python files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
@@ -27,7 +28,7 @@ def source_hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-_VERSION = source_hash(Path(__file__).parent)
+_VERSION = _source_hash(Path(__file__).parent)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -40,4 +41,4 @@ def kernel(function: Callable[..., Any]) -> Any:
     return njit(**_OPTIONS)(function)
 
 
-__all__ = ["FASTMATH", "kernel", "source_hash"]
+__all__ = ["FASTMATH", "kernel"]

@@ -1,6 +1,7 @@
-"""Counting sorts of ratings, O(n), for the kernels that sweep them row by row. Each call does one thread's part.
+"""Counting sorts of ratings, O(n), for the kernels that sweep them row by row.
 
-All offsets are 64-bit: there may be more than 2^31 ratings, though not so many users or items.
+Each call does one thread's part, but for that of `first_places`. All offsets are 64-bit: there may be more than 2^31
+ratings, though not so many users or items.
 """
 
 from typing import Any

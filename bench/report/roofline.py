@@ -23,8 +23,8 @@ METHOD = (
     "The machine's limits are measured in the same run by small kernels, each the best of many short runs: the bytes "
     "per second of adding up an array far beyond the last cache; float32 multiply-adds per second on values that stay "
     "in the nearest cache; and the dependency chain, the time from one rating of a row to its next (dot product, "
-    "error, update of the row, dot product) on rows in the nearest cache. Each is measured with as many threads as "
-    "the solver had.",
+    "error, update of the row, dot product) on rows in the nearest cache, of a plain loop as LLVM compiles it. Each is "
+    "measured with as many threads as the solver had. Bytes written count like bytes read.",
     "Each backend is fitted for some epochs with nothing evaluated. Nanoseconds are those of the median epoch after "
     "the first, over the number of training ratings; CPU-ns add up what all its threads ran. Where ns by the clock, "
     "times the threads, are far more than CPU-ns, threads waited or the machine was busy with something else.",
@@ -244,7 +244,7 @@ def _note(cost: EpochCost) -> str:
     if max(cost["share"], cost["cpu_share"]) > 1:
         return "over 100 %: it was spared work that the model counts, or the limits were measured on a slower machine"
     if cost["chain_ns"] is not None and cost["cpu_ns"] < cost["chain_ns"] * cost["threads"]:
-        return "under the chain: it has more rows under way"
+        return "under the chain: it has more rows under way, or a shorter chain than the plain loop measured"
     return ""
 
 
