@@ -333,7 +333,9 @@ def test_an_edited_callee_is_not_served_stale(tmp_path: Path) -> None:
     (package / "caller.py").write_text(
         "from ._jit import kernel\nfrom .callee import inner\n@kernel\ndef outer(x):\n    return inner(x) + 1\n"
     )
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from kernels.caller import outer; print(outer(3.0))"
+    # Python's own cache tells files apart by size and whole seconds: it must not serve the callee.
+    code = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "from kernels.caller import outer; print(outer(3.0))"
     for body, expected in (("2 * x", "7.0"), ("3 * x", "10.0")):
         (package / "callee.py").write_text(callee.format(body))
         assert in_fresh_process(code).strip() == expected
