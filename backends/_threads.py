@@ -8,6 +8,11 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+# A kernel returns to Python after about so many multiply-adds of a thread, or ratings that it sorts, so that a Ctrl-C
+# waits for less than half a second.
+WORK_PER_CALL = 5e8
+RATINGS_PER_CALL = 10_000_000
+
 _limit_lock = threading.Lock()
 _limits: list[Any] = []  # the one that all fits under way share
 _fits = 0  # under way
@@ -55,7 +60,7 @@ class Threads:
             wait(futures)
         return [first, *(future.result() for future in futures)]
 
-    def cut(self, n: int, longest: int = 10_000_000) -> list[list[tuple[int, int]]]:
+    def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
         """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.
 
         Returns

@@ -129,7 +129,7 @@ class SparseProducts:
             one = torch.ones((1, 1), device=device, dtype=dtype)
             target = np.zeros(1, str(dtype).removeprefix("torch."))
             cls(zero, zero, target, (1, 1), device, Threads(1)).sums(one, one, one.clone(), one.clone(), 1.0)
-        except (RuntimeError, NotImplementedError, TypeError):
+        except (RuntimeError, TypeError):  # what a device without these products, or without float64, raises
             return False
         return True
 

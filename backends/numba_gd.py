@@ -11,17 +11,13 @@ import numpy as np
 
 from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
-from ._threads import Threads, one_blas_thread
+from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .kernels.gradient import descend, sweep
 from .kernels.grouping import balanced_bounds
 from .kernels.simd import aligned_zeros, padded_table, vector_parts
 from .momentum_gd import DescentState, MomentumGD, Rates
 from .objective import Float, Parameters
 from .ratings import Ratings
-
-# A kernel returns to Python after about this many multiply-adds of a thread, so that a Ctrl-C waits for less than
-# half a second.
-_WORK_PER_CALL = 5e8
 
 # Each thread adds up the items' gradients in a table of its own while these tables take less than this, together;
 # beyond that they would fill the caches, and a second sweep, by item, costs less, and no more memory than the ratings.
@@ -39,7 +35,7 @@ class Table:
 
 @dataclass
 class Sums:
-    """What a sweep adds up for one side: one table, or one per thread below each other, for factors and biases."""
+    """What a sweep adds up for one side: one table, or one per thread below each other; also the velocity of a side."""
 
     factors: Float
     bias: Float
@@ -57,7 +53,7 @@ class NumbaDescent(DescentState):
     mean: float
     now: tuple[Table, Table]
     trial: tuple[Table, Table]
-    velocity: tuple[Table, Table]
+    velocity: tuple[Sums, Sums]
     sums: tuple[Sums, Sums]
     by_user: Grouped
     by_item: Grouped | None
@@ -117,7 +113,7 @@ class NumbaDescent(DescentState):
     def _sweep(self, ratings: Grouped, rows: Table, opposites: Table, sums: Sums, opposite_sums: Sums | None) -> float:
         """Add up one side's sums, or both; return the squared error."""
         n_threads, n_opposites = self.threads.n, len(opposites.bias)
-        n_calls = math.ceil(len(ratings.others) * (self.rank + 16) / n_threads / _WORK_PER_CALL)
+        n_calls = math.ceil(len(ratings.others) * (self.rank + 16) / n_threads / WORK_PER_CALL)
         cuts = balanced_bounds(ratings.counts, n_threads * n_calls)
         runs = list(pairwise(cuts.tolist()))
         if opposite_sums:
@@ -152,7 +148,7 @@ class NumbaGD(MomentumGD):
         """Group the ratings by user, and by item where the items' gradients are too large to be kept per thread."""
         threads = Threads(self.n_threads)
         sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))
-        now, trial, velocity = ((_table(*sides[0]), _table(*sides[1])) for _ in range(3))
+        now, trial = ((_table(*sides[0]), _table(*sides[1])) for _ in range(2))
         two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
         values = train.ratings, self.dtype, initial.mean
         by_user = grouped(threads, train.users, train.n_users, train.items, *values)
@@ -164,7 +160,7 @@ class NumbaGD(MomentumGD):
             mean=initial.mean,
             now=now,
             trial=trial,
-            velocity=velocity,
+            velocity=(_sums(now[0], 1), _sums(now[1], 1)),
             sums=(_sums(now[0], 1), _sums(now[1], 1 if two_sweeps else threads.n)),
             by_user=by_user,
             by_item=by_item,
@@ -176,8 +172,8 @@ class NumbaGD(MomentumGD):
     def parameters(self, state: NumbaDescent) -> Parameters:
         """Return a copy of the current point."""
         users, items = state.now
-        factors = (np.ascontiguousarray(side.factors[:, : self.rank]) for side in (users, items))
-        return Parameters(state.mean, users.bias.copy(), items.bias.copy(), *factors).astype(self.dtype)
+        factors = (side.factors[:, : self.rank] for side in (users, items))
+        return Parameters(state.mean, users.bias, items.bias, *factors).astype(self.dtype)
 
     def threads(self) -> AbstractContextManager[None]:
         """Keep BLAS to one thread; the kernels' own are those of `Threads`."""

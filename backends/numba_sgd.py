@@ -19,17 +19,13 @@ from numpy.typing import NDArray
 from ._checks import check_number
 from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
-from ._threads import Threads, one_blas_thread
+from ._threads import RATINGS_PER_CALL, WORK_PER_CALL, Threads, one_blas_thread
 from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds, block, block_sizes
 from .kernels.sgd import block_pass
 from .kernels.simd import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
-
-# A kernel returns to Python after about this many multiply-adds, so that a Ctrl-C waits for less than half a second.
-_WORK_PER_CALL = 5e8
-_RATINGS_PER_CALL = 10_000_000  # the same while ratings are sorted
 
 # An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users
 # and items that do not meet would settle on factors of their own, which costs an epoch or two.
@@ -152,7 +148,7 @@ class NumbaSGD(Factorizer):
         n_blocks = len(state.starts)
         largest = int(np.diff(state.starts).max())
         rounds = min(_ROUNDS, largest // _RUN)
-        n_calls = max(1, rounds, math.ceil(largest * (self.rank + 16) / _WORK_PER_CALL))
+        n_calls = max(1, rounds, math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
         number, rate = state.targets.dtype.type, self.learning_rate
         shared = (
             *(state.users, state.items, state.targets, *state.working, vector_parts(state.working[0])),
@@ -178,7 +174,7 @@ def _blocks(
 ) -> tuple[NDArray[np.int64], tuple[NDArray[np.int32], NDArray[np.int32], Float]]:
     """Sort ratings into blocks; return where these start, as in `BlockedState`, and the ratings' three columns."""
     ratings = by_user.offsets, by_user.others, by_user.targets
-    n_pieces = 1 + len(by_user.others) // _RATINGS_PER_CALL
+    n_pieces = 1 + len(by_user.others) // RATINGS_PER_CALL
     # By thread, bounds of as many runs of users: a Ctrl-C is heard between them.
     bounds = [np.linspace(*run, n_pieces + 1).astype(np.int64).tolist() for run in pairwise(user_bounds)]
     calls = list(zip(*(pairwise(mine) for mine in bounds), strict=True))

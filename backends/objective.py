@@ -200,6 +200,8 @@ def initial_model(
     """
     check_choice("init", init, get_args(Init))
     check_number("init_scale", init_scale, positive=True)
+    from ._threads import Threads
+
     tables = [np.empty((n_rows, objective.rank), np.float32) for n_rows in (ratings.n_users, ratings.n_items)]
     parts = [table[rows] for table in tables for rows in chunks(len(table))]
 
@@ -209,13 +211,7 @@ def initial_model(
         part *= np.float32(init_scale)
 
     streams = np.random.SeedSequence(seed).spawn(len(parts))
-    if n_threads > 1:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(fill, parts, streams))
-    else:
-        list(map(fill, parts, streams))
+    Threads(n_threads).run(fill, list(zip(parts, streams, strict=True)))
     user_factors, item_factors = (table.astype(dtype, copy=False) for table in tables)
     return Parameters(
         objective.mean(ratings),

@@ -60,7 +60,7 @@ class EmbeddingModel(nn.Module):
             rows[:, bias_column] = bias / factors.dtype.type(unit)
             # not nn.Embedding(...), which draws weights first, from torch's global generator
             weight = torch.tensor(rows, device=device)
-            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]
+            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]  # untyped there
             return table
 
         self.bias_column = {"user": self.rank, "item": self.rank + 1}  # the other of the two holds ones
@@ -250,14 +250,15 @@ class TorchEmbedding(MomentumGD):
 
     def _descent(self, train: Ratings, initial: Parameters) -> TorchDescent:
         model = EmbeddingModel(initial, torch.device(self.device))
-        options, n = self.descent_options(train) | {"learning_rate": self._rate}, len(train)
+        counts, n = (train.user_counts(), train.item_counts()), len(train)
+        options = self.descent_options(train, counts) | {"learning_rate": self._rate}
         return TorchDescent(
             model=model,
             products=self._products(train, self.targets(train, initial), 1, self._rng())[0],
-            gradient=self._gradient(train, model),
+            gradient=self._gradient(model, n, options["user_weight"], options["item_weight"]),
             wide=_widest(torch.device(self.device)),
             step=self._columns(options["user_scale"], options["item_scale"]),
-            share=self._columns(train.user_counts() / n, train.item_counts() / n),
+            share=self._columns(*(count / n for count in counts)),
             trial={side: table.clone() for side, table in model.tables().items()},
             velocity={side: torch.zeros_like(table) for side, table in model.tables().items()},
             **options,
@@ -268,7 +269,7 @@ class TorchEmbedding(MomentumGD):
         targets /= targets.dtype.type(unit)
         model, n = EmbeddingModel(initial, torch.device(self.device), unit), len(train)
         size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
-        gradient, rng = self._gradient(train, model), self._rng()
+        gradient, rng = self._gradient(model, n, *self.objective.row_weights(train)), self._rng()
         for side in SIDES:
             getattr(model, side).weight.grad = gradient.of[side]
         ones = {side: 2 * model.rank + 1 - model.bias_column[side] for side in SIDES}
@@ -284,14 +285,14 @@ class TorchEmbedding(MomentumGD):
             done={side: table.clone() for side, table in model.tables().items()},
         )
 
-    def _gradient(self, train: Ratings, model: EmbeddingModel) -> Gradient:
+    def _gradient(self, model: EmbeddingModel, n_ratings: int, user_weight: Float, item_weight: Float) -> Gradient:
         return Gradient(
             columns=model.bias_column,
             rank=self.rank,
             unit=model.unit,
             reg=self.reg,
-            n_ratings=len(train),
-            weight=self._columns(*self.objective.row_weights(train)),
+            n_ratings=n_ratings,
+            weight=self._columns(user_weight, item_weight),
             of={side: torch.zeros_like(table) for side, table in model.tables().items()},
         )
 

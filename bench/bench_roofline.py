@@ -12,6 +12,8 @@ import importlib.util
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,30 +153,26 @@ def measure_epochs(
             path = Path(folder) / "case.npz"
             write_case(path, case)
             with WorkerProcess(max(threads), Path(folder) / "stderr.txt") as worker:
-
-                def ask(request: str, **arguments: Any) -> dict[str, Any]:
-                    return worker.ask({"request": request, **arguments}, limits.timeout, say)
-
+                ask = partial(_ask, worker, limits.timeout, say)
                 say("starting")
                 params = {"reg": case.objective.reg, "dtype": facts["dtype"]}
                 opened = ask("open", path=str(path), backend=facts["name"], params=params)
                 warmed = ask("warm", seed=case.facts["seed"])
                 record["environment"] |= {**warmed.pop("environment"), **opened, **warmed}
-                for rank in ranks:
-                    for of_threads in machine.limits:
-                        count = of_threads["threads"]
-                        say(f"epochs at rank {rank}, threads: {count}")
-                        answer = ask(
-                            "epochs", rank=rank, threads=count, seed=case.facts["seed"], max_seconds=max_seconds
-                        )
-                        if answer["status"] == "diverged":
-                            raise Ended("diverged", f"its loss exploded at rank {rank}")
-                        costs.append(
-                            epoch_cost(model, case.facts, machine.cache, of_threads, rank=rank, **answer["cost"])
-                        )
+                for rank, of_threads in product(ranks, machine.limits):
+                    count = of_threads["threads"]
+                    say(f"epochs at rank {rank}, threads: {count}")
+                    answer = ask("epochs", rank=rank, threads=count, seed=case.facts["seed"], max_seconds=max_seconds)
+                    if answer["status"] == "diverged":
+                        raise Ended("diverged", f"its loss exploded at rank {rank}")
+                    costs.append(epoch_cost(model, case.facts, machine.cache, of_threads, rank=rank, **answer["cost"]))
     except Ended as end:
         record["status"], record["reason"] = cast("Failure", end.status), end.reason
     return record
+
+
+def _ask(worker: WorkerProcess, timeout: float, say: Say, request: str, **arguments: Any) -> dict[str, Any]:
+    return worker.ask({"request": request, **arguments}, timeout, say)
 
 
 def _threads(cost: EpochCost) -> int:

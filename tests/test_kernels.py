@@ -148,7 +148,7 @@ def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     train, checks = random_ratings(), []
     solver = get_backend("numba-gd", n_jobs=2)
     whole = solver.fit(train, epochs=3, evaluate=False).model_.parameters
-    monkeypatch.setattr(numba_gd, "_WORK_PER_CALL", 1000)
+    monkeypatch.setattr(numba_gd, "WORK_PER_CALL", 1000)
     monkeypatch.setattr(numba_gd, "checkpoint", lambda: checks.append(1))
     pieces = solver.fit(train, epochs=3, evaluate=False).model_.parameters
     assert len(checks) >= 3 * 600 * (16 + 16) / 2 / 1000
@@ -157,7 +157,7 @@ def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     train, checks = random_ratings(), []
-    monkeypatch.setattr(numba_sgd, "_WORK_PER_CALL", 1000)
+    monkeypatch.setattr(numba_sgd, "WORK_PER_CALL", 1000)
     monkeypatch.setattr(numba_sgd, "checkpoint", lambda: checks.append(1))
     get_backend("numba-sgd", n_jobs=1).fit(train, epochs=3, evaluate=False)
     assert len(checks) >= 3 * 600 * (16 + 16) / 1000
@@ -212,7 +212,7 @@ def test_sorting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     whole = solver.prepare(train, start)
     calls: list[int] = []
     cut, run = Threads.cut, Threads.run
-    monkeypatch.setattr(numba_sgd, "_RATINGS_PER_CALL", 50)
+    monkeypatch.setattr(numba_sgd, "RATINGS_PER_CALL", 50)
     monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
     monkeypatch.setattr(Threads, "run", lambda self, *call: calls.append(1) or run(self, *call))
     pieces = solver.prepare(train, start)

@@ -78,6 +78,18 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
     assert str(path) in str(caught.value)
 
 
+def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Path) -> str:
+    """Why a record is refused when one of its fields holds another value."""
+    at = record
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    (folder / "x.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([folder])
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -92,14 +104,7 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
 )
 def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
     record: Any = json.loads(json.dumps(fake_record(backend="numpy")))
-    at = record
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
-    with pytest.raises(RecordError) as caught:
-        read_records([tmp_path])
-    assert message in str(caught.value)
+    assert message in refusal(record, path, value, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +120,7 @@ def test_a_wrong_field_of_a_roofline_is_named(
     tmp_path: Path, path: tuple[str | int, ...], value: object, message: str
 ) -> None:
     record: Any = fake_roofline()
-    at = record
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
-    (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
-    with pytest.raises(RecordError) as caught:
-        read_records([tmp_path])
-    assert message in str(caught.value)
+    assert message in refusal(record, path, value, tmp_path)
 
 
 def test_missing_source(tmp_path: Path) -> None:

@@ -71,23 +71,22 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, ir.VectorType(manager.lookup(vector.number).get_value_type(), vector.lanes))  # type: ignore[no-untyped-call]
+        kind = ir.VectorType(manager.lookup(vector.number).get_value_type(), vector.lanes)
+        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # untyped there
 
 
 def _row_vector(table: Any) -> Vector:
     return Vector(table.dtype, _BYTES * 8 // table.dtype.bitwidth)
 
 
-def _at(context: Any, builder: Any, table_type: Any, table: Any, row: Any, column: Any, pointee: Any) -> Any:
-    """Point into a table; no wrap-around of negative indices, no bounds check."""
-    array = context.make_array(table_type)(context, builder, table)
+def _at(context: Any, builder: Any, table: Any, arguments: Any, vector: Vector) -> Any:
+    """Point to a vector of a table, given (table, row, part): no wrap-around of negative numbers, no bounds check."""
+    matrix, row, part = arguments[:3]
+    array = context.make_array(table)(context, builder, matrix)
     n_columns = cgutils.unpack_tuple(builder, array.shape)[1]
+    column = builder.mul(part, part.type(vector.lanes))
     place = builder.gep(array.data, [builder.add(builder.mul(row, n_columns), column)])
-    return builder.bitcast(place, pointee.as_pointer())
-
-
-def _column(vector: Vector, part: Any) -> Any:
-    return ir.Constant(part.type, vector.lanes), part
+    return builder.bitcast(place, context.get_value_type(vector).as_pointer())
 
 
 def _loader(vector_of: Callable[[Any], Vector]) -> Any:
@@ -96,8 +95,7 @@ def _loader(vector_of: Callable[[Any], Vector]) -> Any:
         vector = vector_of(table)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            column = builder.mul(*_column(vector, arguments[2]))
-            place = _at(context, builder, table, arguments[0], arguments[1], column, context.get_value_type(vector))
+            place = _at(context, builder, table, arguments, vector)
             return builder.load(place, align=table.dtype.bitwidth // 8)
 
         return vector(table, types.int64, types.int64), generate
@@ -114,8 +112,7 @@ def store(typing: Any, table: Any, row: Any, part: Any, vector: Any) -> Any:
     """Write a vector where ``load`` or ``load4`` of the same row and part reads it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        column = builder.mul(*_column(vector, arguments[2]))
-        place = _at(context, builder, table, arguments[0], arguments[1], column, context.get_value_type(vector))
+        place = _at(context, builder, table, arguments, vector)
         builder.store(arguments[3], place, align=table.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -128,8 +125,7 @@ def prefetch(typing: Any, table: Any, row: Any, part: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, word = ir.IntType(8), ir.IntType(32)
-        column = builder.mul(*_column(_row_vector(table), arguments[2]))
-        place = _at(context, builder, table, arguments[0], arguments[1], column, byte)
+        place = builder.bitcast(_at(context, builder, table, arguments, _row_vector(table)), byte.as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         builder.call(function, [place, word(1), word(3), word(1)])  # for writing, keep in all caches, data
