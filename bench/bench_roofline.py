@@ -25,6 +25,7 @@ from .environment import machine_facts
 from .process import Ended, WorkerProcess
 from .records import SCHEMA, EpochCost, Failure, MachineLimits, RooflineRecord, write_record
 from .reference import Say
+from .resume import RunFolder, result_key
 from .roofline import WORK_MODELS, epoch_cost
 from .runner import Limits, backend_facts, write_case
 
@@ -57,24 +58,29 @@ def machine(run_options: dict[str, Any], roofline_options: dict[str, Any], say: 
 @pytest.mark.benchmark(timer=_worker_seconds)
 def test_roofline(
     benchmark: BenchmarkFixture,
+    request: pytest.FixtureRequest,
     case: Case,
-    machine: Machine,
     roofline_backend: str,
     backend_rows: dict[str, dict[str, Any]],
     run_options: dict[str, Any],
     roofline_options: dict[str, Any],
-    run_folder: Path,
+    run_folder: RunFolder,
     say: Callable[[str], None],
 ) -> None:
     """The cost of an epoch is measured at every rank and number of threads; anything else fails, with its reason."""
-    record = measure_epochs(
-        case,
-        backend_rows[roofline_backend],
-        machine,
-        **run_options | roofline_options,
-        say=lambda text: say(f"{roofline_backend}: {text}"),
-    )
-    write_record(run_folder, record)
+
+    def tell(text: str) -> None:
+        say(f"{roofline_backend}: {text}")
+
+    row = backend_rows[roofline_backend]
+    facts = backend_facts(row, "float32", max(roofline_options["threads"]))
+    key = result_key(case.facts, facts, {"roofline": roofline_options})
+    kept = run_folder.kept("roofline", case.facts["name"], facts, key, tell)
+    record = cast("RooflineRecord", kept) if kept else None
+    if record is None:
+        machine = request.getfixturevalue("machine")
+        record = measure_epochs(case, row, machine, key=key, **run_options | roofline_options, say=tell)
+        write_record(run_folder.path, record)
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])
@@ -109,6 +115,8 @@ def measure_epochs(
     *,
     run: str,
     command: str,
+    folder: Path,
+    key: dict[str, str],
     ranks: list[int],
     threads: list[int],
     max_seconds: float,
@@ -133,6 +141,7 @@ def measure_epochs(
         run=run,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         command=command,
+        key=key,
         status="measured",
         reason="",
         backend=facts,
@@ -149,23 +158,21 @@ def measure_epochs(
             raise Ended("unavailable", str(backend["reason"]))
         if machine.failure:
             raise machine.failure
-        with tempfile.TemporaryDirectory(prefix="factorbench-") as folder:
-            path = Path(folder) / "case.npz"
-            write_case(path, case)
-            with WorkerProcess(max(threads), Path(folder) / "stderr.txt") as worker:
-                ask = partial(_ask, worker, limits.timeout, say)
-                say("starting")
-                params = {"reg": case.objective.reg, "dtype": facts["dtype"]}
-                opened = ask("open", path=str(path), backend=facts["name"], params=params)
-                warmed = ask("warm", seed=case.facts["seed"])
-                record["environment"] |= {**warmed.pop("environment"), **opened, **warmed}
-                for rank, of_threads in product(ranks, machine.limits):
-                    count = of_threads["threads"]
-                    say(f"epochs at rank {rank}, threads: {count}")
-                    answer = ask("epochs", rank=rank, threads=count, seed=case.facts["seed"], max_seconds=max_seconds)
-                    if answer["status"] == "diverged":
-                        raise Ended("diverged", f"its loss exploded at rank {rank}")
-                    costs.append(epoch_cost(model, case.facts, machine.cache, of_threads, rank=rank, **answer["cost"]))
+        path = write_case(folder, case)
+        with WorkerProcess(max(threads), folder / "stderr.txt", memory_mb=limits.memory_mb) as worker:
+            ask = partial(_ask, worker, limits.timeout, say)
+            say("starting")
+            params = {"reg": case.objective.reg, "dtype": facts["dtype"]}
+            opened = ask("open", path=str(path), backend=facts["name"], params=params)
+            warmed = ask("warm", seed=case.facts["seed"])
+            record["environment"] |= {**warmed.pop("environment"), **opened, **warmed}
+            for rank, of_threads in product(ranks, machine.limits):
+                count = of_threads["threads"]
+                say(f"epochs at rank {rank}, threads: {count}")
+                answer = ask("epochs", rank=rank, threads=count, seed=case.facts["seed"], max_seconds=max_seconds)
+                if answer["status"] == "diverged":
+                    raise Ended("diverged", f"its loss exploded at rank {rank}")
+                costs.append(epoch_cost(model, case.facts, machine.cache, of_threads, rank=rank, **answer["cost"]))
     except Ended as end:
         record["status"], record["reason"] = cast("Failure", end.status), end.reason
     return record

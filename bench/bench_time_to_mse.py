@@ -7,14 +7,14 @@ worker measured, through a timer that advances by what the worker reported: proc
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .cases import Case
-from .records import write_record
+from .records import Record, write_record
+from .resume import RunFolder
 from .runner import Measurement
 
 _clock = {"seconds": 0.0}
@@ -24,6 +24,10 @@ def _worker_seconds() -> float:
     return _clock["seconds"]
 
 
+def _advance(seconds: float) -> None:
+    _clock["seconds"] += seconds
+
+
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # by what ends before it is timed
 @pytest.mark.benchmark(group="seconds to the matching validation MSE", timer=_worker_seconds)
 def test_time_to_matching_mse(
@@ -31,12 +35,14 @@ def test_time_to_matching_mse(
     case: Case,
     measured_backend: str,
     backend_rows: dict[str, dict[str, Any]],
+    run_threads: int,
     run_options: dict[str, Any],
-    run_folder: Path,
-    n_rounds: int | None,
+    round_options: dict[str, Any],
+    run_folder: RunFolder,
     say: Callable[[str], None],
 ) -> None:
     """Every timed round reaches the target; anything else fails, and is in the record with its reason."""
+    _clock["seconds"] = 0.0
 
     def tell(text: str) -> None:
         say(f"{measured_backend}: {text}")
@@ -45,14 +51,22 @@ def test_time_to_matching_mse(
         measurement.time_round()
         _clock["seconds"] = measurement.reported_seconds
 
-    with Measurement(case, backend_rows[measured_backend], say=tell, **run_options) as measurement:
-        measurement.calibrate()
-        rounds = measurement.wanted_rounds() and (n_rounds or measurement.wanted_rounds())
-        if rounds:
-            _clock["seconds"] = 0.0
-            benchmark.pedantic(one_round, rounds=rounds, iterations=1)  # type: ignore[no-untyped-call]  # untyped there
-        record = measurement.record()
-    write_record(run_folder, record)
+    measurement = Measurement(
+        case, backend_rows[measured_backend], threads=run_threads, say=tell, **run_options, **round_options
+    )
+    kept = run_folder.kept("time to MSE", case.facts["name"], measurement.backend, measurement.key, tell)
+    record = cast("Record", kept) if kept else None
+    if record is None:
+        with measurement:
+            if measurement.calibrate():
+                benchmark.pedantic(one_round, rounds=measurement.wanted_rounds(), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+            measurement.start_cold()
+            measurement.watch_memory()
+            record = measurement.record()
+        write_record(run_folder.path, record)
+    elif record["rounds"]:
+        seconds = iter([one["seconds"] for one in record["rounds"]])
+        benchmark.pedantic(lambda: _advance(next(seconds)), rounds=len(record["rounds"]), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])

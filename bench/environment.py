@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("factorbench", "numpy", "scipy", "numba", "torch", "pandas", "threadpoolctl")
+_PACKAGES = ("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl")
+# The facts that make another machine: what was measured on one says nothing about the other.
+_MACHINE = ("cpu", "cores", "cpu_limit", "caches", "memory_gb", "system", "hypervisor", "governor", "gpus", "settings")
 # Settings that change how numerical libraries run.
 _VARIABLES = (
     "OMP_NUM_THREADS",
@@ -19,20 +24,67 @@ _VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "NUMBA_THREADING_LAYER",
+    "NUMBA_CPU_NAME",
+    "KMP_AFFINITY",
+    "OMP_PROC_BIND",
+    "MALLOC_ARENA_MAX",
+    "LD_PRELOAD",
+    "CUDA_VISIBLE_DEVICES",
 )
+_CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return what does not change while a run lasts."""
-    return {
+    """Return what does not change while a run lasts; facts that cannot be read here are left out."""
+    facts = {
         "cpu": _cpu_model(),
         "cores": available_cores(),
+        "cpu_limit": _cpu_limit(),
+        "caches": _caches(),
+        "governor": _text(_CPU / "cpufreq" / "scaling_governor"),
+        "frequency_driver": _text(_CPU / "cpufreq" / "scaling_driver"),
+        "no_turbo": _text(_CPU.parent / "intel_pstate" / "no_turbo"),
+        "hypervisor": "yes" if " hypervisor" in _cpuinfo("flags") else None,
+        "gpus": _gpus(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git": _git_state(),
+        "settings": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def machine_key(facts: dict[str, Any]) -> str:
+    """Return a short hash of the facts that make another machine."""
+    return short_hash({name: facts.get(name) for name in _MACHINE})
+
+
+def short_hash(value: Any) -> str:
+    """Return a short hash of a value of JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def thread_settings() -> dict[str, int]:
+    """Read back how many threads each library that this process has loaded is set to use."""
+    from threadpoolctl import threadpool_info
+
+    found: dict[str, int] = {}
+    for pool in threadpool_info():
+        name = str(pool["internal_api"])
+        found[name] = max(found.get(name, 0), int(pool["num_threads"]))
+    if torch := sys.modules.get("torch"):
+        found["torch"] = int(torch.get_num_threads())
+    if numba := sys.modules.get("numba"):
+        found["numba"] = int(numba.config.NUMBA_NUM_THREADS)  # get_num_threads() would start them
+    return found
+
+
+def throttle_count() -> int | None:
+    """Return how often the first core was slowed down for being too hot since it started; None where unreadable."""
+    text = _text(_CPU / "thermal_throttle" / "core_throttle_count")
+    return int(text) if text and text.isdecimal() else None
 
 
 def process_facts() -> dict[str, Any]:
@@ -73,11 +125,46 @@ def peak_memory_mb() -> float | None:
 
 
 def _cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """Return what /proc/cpuinfo says of the first core, "" where it does not."""
+    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
+
+
+def _text(path: Path) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return path.read_text("utf-8", errors="replace").strip()
     except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return None
+
+
+def _caches() -> str | None:
+    """Return the sizes of the first core's caches: "L1 32K, L2 512K, L3 32768K"."""
+    found = {}
+    for folder in sorted((_CPU / "cache").glob("index*")):
+        level, kind, size = (_text(folder / name) for name in ("level", "type", "size"))
+        if level and size and kind != "Instruction":
+            found[f"L{level}"] = size
+    return ", ".join(f"{level} {size}" for level, size in found.items()) or None
+
+
+def _cpu_limit() -> float | None:
+    """Return the cores' worth of time that a control group allows, None without a limit."""
+    quota, _, period = (_text(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
+
+
+def _gpus() -> str | None:
+    """Return names, memory and driver of NVIDIA's GPUs."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return "; ".join(done.stdout.strip().splitlines()) or None
 
 
 def _memory_gb() -> float | None:

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import datetime
-import math
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -18,20 +17,14 @@ import pytest
 
 from backends import UnknownBackend, list_backends
 
-from .cases import Case, build_case
-from .datasets import load_dataset, load_file
+from .cases import Case
 from .datasets.splits import METHODS
-from .datasets.twin import SCALE_RANGE
-from .environment import available_cores
+from .options import RANK, Selection
 from .records import RUNS
+from .resume import RunFolder, open_run
 from .roofline import WORK_MODELS
-from .runner import Limits
 
-RANK = 16
 ROOFLINE_RANKS = [16, 64, 128]
-SCALE = 0.2  # of the twin: 1.27 million ratings
-QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
-QUICK_ROUNDS = 5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,42 +38,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--rank", type=int, help="number of factors (default: 16; of the roofline: 16, 64 and 128)")
     group.addoption("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
-    group.addoption("--seed", type=int, default=0, help="seed of data, split and initial factors (default: 0)")
+    group.addoption(
+        "--seed", type=int, default=0, help="seed of data and split, and the first of the fits (default: 0)"
+    )
+    group.addoption("--seeds", type=int, help="how many seeds each backend is fitted with (default: 3; quick: 1)")
     group.addoption("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
-    group.addoption("--rounds", type=int, help="timed rounds (default: 5; 3 where one fit takes over 20 s)")
+    group.addoption("--rounds", type=int, help="timed rounds per seed (default: 3, of one seed 5; fewer of slow fits)")
     group.addoption("--threads", type=int, help="thread budget of every library (default: all cores)")
+    group.addoption("--sweep", action="store_true", help="measure with 1, 2, 4, ... threads, up to --threads")
     group.addoption("--quick", action="store_true", help="a look in under a minute: the twin at 0.02")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that make no sense before anything is loaded."""
-    option = config.getoption
-    least = {"--rank": 1, "--rounds": 1, "--threads": 1, "--seed": 0}
-    for name, lowest in least.items():
-        if option(name) is not None and option(name) < lowest:
-            raise pytest.UsageError(f"{name} must be at least {lowest}, got {option(name)}")
-    if option("--threads") is not None and option("--threads") > available_cores():
-        raise pytest.UsageError(
-            f"--threads must be at most {available_cores()}, the cores here; got {option('--threads')}"
-        )
-    if option("--reg") is not None and not (math.isfinite(option("--reg")) and option("--reg") >= 0):
-        raise pytest.UsageError(f"--reg must be a finite number of at least 0, got {option('--reg')}")
-    if option("--scale") is not None and not SCALE_RANGE[0] <= option("--scale") <= SCALE_RANGE[1]:
-        raise pytest.UsageError(f"--scale must lie between 1/1000 and 100, got {option('--scale')}")
-    if option("--ratings") and option("--dataset") is not None:
-        raise pytest.UsageError("--ratings and --dataset exclude each other: measure one of them")
-    if option("--scale") is not None and (option("--ratings") or option("--dataset") not in (None, "twin")):
-        raise pytest.UsageError("--scale is the size of the twin and goes with no other data")
-    unknown = [name for name in option("--backend") if name not in _known_backends(config).index]
+    try:
+        selection(config).check()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    unknown = [name for name in config.getoption("--backend") if name not in _known_backends(config).index]
     if unknown:
         raise pytest.UsageError(str(_unknown(unknown[0])))
 
 
 _BACKENDS = pytest.StashKey[pd.DataFrame]()
+_FOLDER = pytest.StashKey[RunFolder]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per backend."""
+    if "run_threads" in metafunc.fixturenames and metafunc.config.getoption("--sweep"):
+        metafunc.parametrize("run_threads", _thread_counts(selection(metafunc.config).budget), ids=_threads_id)
     if not {"measured_backend", "roofline_backend"} & set(metafunc.fixturenames):
         return
     known = _known_backends(metafunc.config)
@@ -117,22 +104,8 @@ def say(pytestconfig: pytest.Config) -> Iterator[Callable[[str], None]]:
 @pytest.fixture(scope="session")
 def case(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Case:
     """Build the case that all backends of this run are measured on."""
-    option = pytestconfig.getoption
-    scale = option("--scale") or (QUICK_SCALE if option("--quick") else SCALE)
-    name = option("--dataset") or "twin"
-    how = {"seed": option("--seed"), "split": option("--split")}
-    say(f"case: loading {option('--ratings') or name}")
     try:
-        dataset = (
-            load_file(option("--ratings"), **how) if option("--ratings") else load_dataset(name, scale=scale, **how)
-        )
-        return build_case(
-            dataset,
-            rank=option("--rank") or RANK,
-            reg=option("--reg"),
-            seed=option("--seed"),
-            say=lambda text: say(f"case: {text}"),
-        )
+        return selection(pytestconfig).build_case(lambda text: say(f"case: {text}"))
     except ValueError as error:  # of the data or of the file
         pytest.exit(f"factorbench: {error}", returncode=4)
 
@@ -145,48 +118,73 @@ def backend_rows(pytestconfig: pytest.Config) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def run_options(pytestconfig: pytest.Config, run_folder: Path) -> dict[str, Any]:
-    """Return the arguments of a `Measurement` that are the same for all backends, and where records go."""
+def run_options(pytestconfig: pytest.Config, run_folder: RunFolder) -> dict[str, Any]:
+    """Return the arguments that are the same for all that is measured."""
     return {
-        "run": run_folder.name,
+        "run": run_folder.path.name,
         "command": _command_line(),
-        "threads": pytestconfig.getoption("--threads"),
-        "limits": Limits(max_seconds=15, timeout=60) if pytestconfig.getoption("--quick") else Limits(),
+        "folder": run_folder.work,
+        "limits": selection(pytestconfig).limits,
     }
 
 
 @pytest.fixture(scope="session")
-def run_folder() -> Path:
-    """Make the folder of this run, named after the time it started; no two runs share one."""
-    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    for name in (started, *(f"{started}-{n}" for n in range(2, 100))):
-        try:
-            (RUNS / name).mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            pytest.exit(f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4)
-        return RUNS / name
-    pytest.exit(f"factorbench: too many runs at {started}", returncode=4)
+def run_threads(pytestconfig: pytest.Config) -> int:
+    """Return the thread budget; a sweep takes the place of this fixture."""
+    return selection(pytestconfig).budget
 
 
 @pytest.fixture(scope="session")
-def n_rounds(pytestconfig: pytest.Config) -> int | None:
-    """Return the number of rounds asked for, if one was."""
-    asked: int | None = pytestconfig.getoption("--rounds")
-    return asked or (QUICK_ROUNDS if pytestconfig.getoption("--quick") else None)
+def round_options(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """Return the seeds, and the number of rounds if one was asked for."""
+    selected = selection(pytestconfig)
+    return {"seeds": selected.fit_seeds, "rounds": selected.rounds}
+
+
+@pytest.fixture(scope="session")
+def run_folder(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[RunFolder]:
+    """Make the folder of this run, or go on in that of a run of the same command that was cut off."""
+    try:
+        folder = open_run(_command_line())
+    except OSError as error:
+        pytest.exit(f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4)
+    if folder.continued:
+        say(f"run: going on with {folder.path}, which was cut off")
+    pytestconfig.stash[_FOLDER] = folder
+    yield folder
+    folder.close()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Mark the run as done, unless it was interrupted."""
+    folder = session.config.stash.get(_FOLDER, None)
+    if folder and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail:
+        folder.mark_done()
 
 
 @pytest.fixture(scope="session")
 def roofline_options(pytestconfig: pytest.Config) -> dict[str, Any]:
     """Return the ranks and numbers of threads at which an epoch is measured, and for how many seconds."""
-    option = pytestconfig.getoption
-    default = [RANK] if option("--quick") else ROOFLINE_RANKS
+    selected = selection(pytestconfig)
     return {
-        "ranks": [option("--rank")] if option("--rank") else default,
-        "threads": sorted({1, option("--threads") or available_cores()}),
-        "max_seconds": 0.3 if option("--quick") else 2.0,
+        "ranks": [selected.rank] if selected.rank else [RANK] if selected.quick else ROOFLINE_RANKS,
+        "threads": sorted({1, selected.budget}),
+        "max_seconds": 0.3 if selected.quick else 2.0,
     }
+
+
+def selection(config: pytest.Config) -> Selection:
+    """Return what to measure, from the options."""
+    return Selection(**{field.name: config.getoption(f"--{field.name}") for field in dataclasses.fields(Selection)})
+
+
+def _thread_counts(budget: int) -> list[int]:
+    """Return 1, 2, 4, ... and the budget."""
+    return sorted({1 << power for power in range(budget.bit_length())} | {budget})
+
+
+def _threads_id(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
 
 
 def _known_backends(config: pytest.Config) -> pd.DataFrame:

@@ -17,25 +17,48 @@ import time
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
+from .load import ProcessSample, memory_limit_mb, sample
 from .records import Status
 from .reference import Say
 
+_LOOK = 0.5  # seconds between two looks at the memory of a worker that is waited for
+_MEMORY_SHARE = 0.9  # of what there is; a worker that takes more is ended before the system has to choose whom to kill
+# Where compiled kernels are kept between processes; all of them go to one folder for a cold start.
+_CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
+
 
 class Ended(Exception):
-    """A measurement that cannot go on; carries the status and the reason of its record."""
+    """A measurement that cannot go on; carries the status and the reason of its record.
 
-    def __init__(self, status: Status, reason: str) -> None:
+    ``seconds`` of training had passed when it was given up for taking too long.
+    """
+
+    def __init__(self, status: Status, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.seconds = status, reason, seconds
 
 
 class WorkerProcess:
-    """A `bench.worker` in its own process group, with one thread budget for every library."""
+    """A `bench.worker` in its own process group, with one thread budget for every library.
 
-    def __init__(self, threads: int, stderr: Path) -> None:
+    Parameters
+    ----------
+    stderr
+        Where to write what libraries print.
+    caches
+        A folder to keep compiled kernels in, instead of where they usually are.
+    memory_mb
+        Resident memory at which the worker is ended; nine tenths of what there is when None.
+    """
+
+    def __init__(self, threads: int, stderr: Path, caches: Path | None = None, memory_mb: float | None = None) -> None:
         budget = dict.fromkeys(
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
         )
+        places = dict.fromkeys(_CACHES, str(caches)) if caches else {}
+        known = memory_limit_mb()
+        self.memory_mb = memory_mb or (known and known * _MEMORY_SHARE)
+        self.samples: list[ProcessSample] = []  # taken while the last answer was waited for
         self.stderr = stderr
         with stderr.open("w") as errors:
             self.process = subprocess.Popen(
@@ -46,7 +69,7 @@ class WorkerProcess:
                 text=True,
                 # PASSIVE: threads that wait for each other sleep. Where they spin, as is the default, one other busy
                 # process makes every parallel loop ten times slower, and the timings say nothing about the solver.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, "PYTHONPATH": _import_path()},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, **places, "PYTHONPATH": _import_path()},
                 start_new_session=True,
             )
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -66,34 +89,51 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
 
-    def ask(self, request: dict[str, Any], timeout: float, say: Say) -> dict[str, Any]:
-        """Send a request and return its answer.
+    def ask(self, request: dict[str, Any], timeout: float, say: Say, every: float = _LOOK) -> dict[str, Any]:
+        """Send a request and return its answer, looking at the process ``every`` so many seconds.
 
         Raises
         ------
         Ended
-            When the worker answers with an error, dies, or takes longer than ``timeout`` seconds.
+            When the worker answers with an error, dies, takes longer than ``timeout`` seconds or too much memory.
         """
         try:
             self.requests.write(json.dumps(request) + "\n")
             self.requests.flush()
         except BrokenPipeError:
             raise self._death() from None
-        deadline = time.monotonic() + timeout
+        self.samples = []
+        heard, trained = time.monotonic(), 0.0  # when the worker last told how long it had trained
+        deadline = heard + timeout
         while True:
             try:
-                line = self.answers.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self.answers.get(timeout=min(every, max(0.0, deadline - time.monotonic())))
             except queue.Empty:
-                raise Ended("timed out", f"{request['request']} took longer than {timeout:g} s") from None
+                self._look()
+                now = time.monotonic()
+                if now < deadline:
+                    continue
+                reason = f"{request['request']} took longer than {timeout:g} s"
+                raise Ended("timed out", reason, trained + now - heard) from None
             if not line:
                 raise self._death()
             answer: dict[str, Any] = json.loads(line)
             if "progress" in answer:
+                heard, trained = time.monotonic(), answer["seconds"]
                 say(answer["progress"])
             elif "error" in answer:
                 raise Ended(answer["error"], answer["reason"])
             else:
                 return cast("dict[str, Any]", answer["answer"])
+
+    def _look(self) -> None:
+        seen = sample(self.process.pid)
+        if seen is None:
+            return
+        self.samples.append(seen)
+        if self.memory_mb is not None and seen.resident_mb > self.memory_mb:
+            taken = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"
+            raise Ended("out of memory", f"the worker was ended for taking too much memory ({taken})")
 
     def _read(self, stream: IO[str]) -> None:
         with stream:

@@ -1,6 +1,7 @@
-"""The one runner: a backend on a case, from the worker's start to the record, whoever asks (pytest, a script).
+"""The one runner: a backend on a case, from the worker's start to the record, whoever asks (pytest, the duel).
 
-`Measurement` is used as a context: ``calibrate()``, then ``time_round()`` as often as wanted, then ``record()``.
+`Measurement` is used as a context: ``calibrate()``, then ``time_round()`` as often as wanted, ``start_cold()``,
+``watch_memory()``, then ``record()``.
 Nothing that happens in the worker - an exception, a hang, a kill - escapes: it ends the measurement with a status and
 a reason.
 """
@@ -9,32 +10,46 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
 from .cases import Case
 from .environment import available_cores, machine_facts
 from .process import Ended, WorkerProcess
-from .records import SCHEMA, Backend, Calibration, Record, Round, RungReached, Status
+from .records import SCHEMA, Backend, Calibration, Cold, Memory, Record, Round, RungReached, Status
 from .reference import Say
+from .resume import result_key
 
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
+CASE_FILE = "case.npz"
+
+_CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
+_SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
+_LEAST_FITS = 3  # that show whether threads stay behind after each
 
 
 class Limits:
     """When a measurement is given up."""
 
     def __init__(
-        self, max_epochs: int = 2000, max_seconds: float = 180.0, patience: int = 100, timeout: float = 600.0
+        self,
+        max_epochs: int = 2000,
+        max_seconds: float = 180.0,
+        patience: int = 100,
+        timeout: float = 600.0,
+        memory_mb: float | None = None,
     ) -> None:
         self.max_epochs = max_epochs  # of a calibration
         self.max_seconds = max_seconds  # of training, in a calibration
         self.patience = patience  # epochs without a new best, in a calibration
         self.timeout = timeout  # seconds that any one request may take
+        self.memory_mb = memory_mb  # resident memory that a worker may take; nine tenths of what there is when None
 
 
 class Measurement:
@@ -46,8 +61,20 @@ class Measurement:
         Data, objective and targets.
     backend
         Its row of `backends.list_backends`, with ``name``.
+    folder
+        Where the case's arrays and the worker's messages are kept meanwhile.
     dtype, threads
         Precision, and the one thread budget of all libraries.
+    seeds
+        Of the start and of whatever else a solver draws. Each is calibrated and timed apart.
+    rounds
+        Timed rounds per seed; None for 5, or 3 with several seeds, and for slow fits 3 rounds or one per seed.
+    params
+        Hyper-parameters beside those of the case's objective.
+    label
+        What to call it in the record, where the name of the backend would not tell it from another.
+    order
+        Whether its rounds follow each other, or take turns with those of others.
     """
 
     def __init__(
@@ -57,24 +84,37 @@ class Measurement:
         *,
         run: str,
         command: str,
+        folder: Path,
         dtype: str = "float32",
         threads: int | None = None,
+        seeds: Sequence[int] = (0,),
+        rounds: int | None = None,
+        params: dict[str, Any] | None = None,
+        label: str | None = None,
+        order: Literal["sequential", "interleaved"] = "sequential",
         limits: Limits | None = None,
         say: Say = lambda text: None,
     ) -> None:
         self.case, self.run, self.command, self.say = case, run, command, say
-        self.limits = limits or Limits()
-        self.backend = backend_facts(backend, dtype, threads or available_cores())
+        self.seeds, self.limits, self.order, self._asked = list(seeds), limits or Limits(), order, rounds
+        self._name = str(backend["name"])  # in the registry
+        self.backend = backend_facts(backend, dtype, threads or available_cores(), params, label)
+        settings = [case.target, case.ladder, self.seeds, rounds, order, vars(self.limits)]
+        self.key = result_key(case.facts, self.backend, {"time to MSE": settings})
         self.available, self.reason = bool(backend["available"]), str(backend["reason"])
-        self.calibration: Calibration | None = None
+        self.calibrations: list[Calibration] = []
         self.rounds: list[Round] = []
-        self.reported_seconds = 0.0  # what the worker's clock has added up to
+        self.rungs: list[Round] = []
+        self.cold: list[Cold] = []
+        self.memory: Memory | None = None
+        self.reported_seconds = 0.0  # what the worker's clock has added up to, to the target
         self.environment: dict[str, Any] = {}
-        self.peak_memory_mb: float | None = None
         self.ended: Ended | None = None
+        self._folder = folder
         self._stack = contextlib.ExitStack()
         self._process: WorkerProcess | None = None
         self._stopped = ""  # why the last calibration ended
+        self._alive: list[int] = []  # threads of the worker after each timed fit
 
     def __enter__(self) -> Self:
         try:
@@ -83,20 +123,9 @@ class Measurement:
             if self.case.target is None:
                 reasons = "; ".join(f"x{rung['factor']:g}: {rung['dropped']}" for rung in self.case.ladder)
                 raise Ended("missed", f"no target is left on this data ({reasons})")
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="factorbench-")))
-            path = folder / "case.npz"
-            write_case(path, self.case)
-            self._process = self._stack.enter_context(WorkerProcess(self.backend["threads"], folder / "stderr.txt"))
-            params = {
-                "rank": self.case.objective.rank,
-                "reg": self.case.objective.reg,
-                "dtype": self.backend["dtype"],
-                "n_jobs": self.backend["threads"],
-            }
-            self.say("starting")
-            facts = self._ask("open", path=str(path), backend=self.backend["name"], params=params)
-            self.say("compiling")
-            facts |= self._ask("warm", seed=self.case.facts["seed"])
+            write_case(self._folder, self.case)
+            self._process = self._stack.enter_context(self._start())
+            facts = self._open(self._process)
             self.environment = {**machine_facts(), **facts.pop("environment"), **facts}
         except Ended as end:
             self._end(end)
@@ -110,56 +139,95 @@ class Measurement:
     ) -> None:
         self._stack.close()
 
-    def calibrate(self) -> int | None:
-        """Find the number of epochs to the target; None when it is not reached or the worker failed.
+    def calibrate(self) -> bool:
+        """Find the number of epochs to each rung with each seed; return whether the target was reached with all.
 
         A backend that is not deterministic is calibrated three times, and the largest count is taken.
         """
-        if self.ended:
-            return None
         try:
-            attempts = [self._calibrate_once() for _ in range(1 if self.backend["deterministic"] else 3)]
+            for seed in () if self.ended else self.seeds:
+                repeats = 1 if self.backend["deterministic"] else 3
+                calibration = _slowest([self._calibrate_once(seed) for _ in range(repeats)])
+                self.calibrations.append(calibration)
+                if calibration["epochs"] is None:
+                    raise self._miss(calibration)
         except Ended as end:
             self._end(end)
-            return None
-        self.calibration = _slowest(attempts)
-        if self.calibration["epochs"] is None:
-            self._end(self._miss(self.calibration))
-        return self.calibration["epochs"]
+        return not self.ended
 
     def wanted_rounds(self) -> int:
-        """Return 5, or 3 where one fit takes over 20 s; 0 when there is nothing to time."""
-        if self.ended or self.calibration is None:
+        """Return the number of timed rounds, over all seeds; 0 when there is nothing to time."""
+        if self.ended or not self.calibrations:
             return 0
-        epochs = self.calibration["epochs"]
-        seconds = next((p["seconds"] for p in self.calibration["trace"] if p["epoch"] == epochs), 0.0)
-        return 3 if seconds > SLOW_FIT else 5
+        slow = any(_training_seconds(one) > SLOW_FIT for one in self.calibrations)
+        several = len(self.seeds) > 1
+        return (self._asked or ((1 if several else 3) if slow else (3 if several else 5))) * len(self.seeds)
 
-    def time_round(self) -> None:
-        """Time one fit of the calibrated number of epochs; its seconds are added to ``reported_seconds``."""
-        if self.ended or self.calibration is None or self.case.target is None:
+    def time_round(self, rungs: bool = True) -> None:
+        """Time a fit to the target, with the seeds in turn, and with ``rungs`` one to each other rung.
+
+        The seconds to the target are added to ``reported_seconds``.
+        """
+        number, target = len(self.rounds), self.case.target
+        if self.ended or target is None:
             return
-        self.say(f"timing {self.calibration['epochs']} epochs, round {len(self.rounds) + 1}")
+        calibration = self.calibrations[number % len(self.seeds)]
+        self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
+        done: dict[int, Round] = {}  # by epochs: rungs that were reached in one epoch share a fit
         try:
-            answer = self._ask(
-                "time",
-                epochs=self.calibration["epochs"],
-                seed=self.case.facts["seed"],
-                round_number=len(self.rounds),
-                target=self.case.target["mse"],
-                objective=self.backend["minimises"],
-            )
-            if answer["status"] == "diverged":
-                raise Ended("diverged", f"its loss exploded in timed round {len(self.rounds) + 1}")
+            others = [one for one in calibration["rungs"] if one["factor"] != target["factor"]] if rungs else []
+            for factor, epochs in [
+                (target["factor"], calibration["epochs"]),
+                *((o["factor"], o["epochs"]) for o in others),
+            ]:
+                if epochs is None:
+                    continue
+                goal = next(rung["mse"] for rung in self.case.ladder if rung["factor"] == factor)
+                if epochs not in done:
+                    done[epochs] = self._time(epochs, calibration["seed"], number, goal)
+                one = Round({**done[epochs], "factor": factor, "matched": done[epochs]["validation_mse"] <= goal})
+                (self.rounds if factor == target["factor"] else self.rungs).append(one)
         except Ended as end:
             self._end(end)
+        if len(self.rounds) > number:
+            self.reported_seconds += self.rounds[number]["seconds"]
+
+    def start_cold(self) -> None:
+        """Fit in fresh processes, with empty caches of compiled kernels and with filled ones. Ends the timed worker."""
+        if not self.rounds:
             return
-        self.rounds.append(answer["round"])
-        self.peak_memory_mb = answer["peak_memory_mb"]
-        self.reported_seconds += answer["round"]["seconds"]
+        with tempfile.TemporaryDirectory(prefix="factorbench-") as caches:
+            for state in ("empty", "filled"):
+                self.say(f"cold start, caches {state}")
+                answer = self._apart(f"in a cold start, caches {state}", self._fit_cold, Path(caches))
+                if answer is None:
+                    return
+                parts = {**answer["parts"], "prepare_seconds": answer["round"]["prepare_seconds"]}
+                fit = answer["round"]["seconds"]
+                total = parts["import_seconds"] + parts["compile_seconds"] + fit
+                self.cold.append(cast("Cold", {"caches": state, **parts, "fit_seconds": fit, "total_seconds": total}))
+
+    def watch_memory(self) -> None:
+        """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed worker."""
+        if not self.rounds or self.ended:
+            return
+        self.say("watching the memory of a fit")
+        answer = self._apart("while its memory was watched", self._fit_watched)
+        if answer is None:
+            return
+        running = sorted(one.running for one in answer["samples"])
+        before, peak = answer["before_mb"], answer["peak_mb"]
+        self.memory = Memory(
+            peak_mb=peak,
+            fit_mb=None if before is None or peak is None else max(peak - before, 0.0),
+            device_mb=answer["device_mb"],
+            running_threads=float(running[int(0.9 * len(running))]) if len(running) >= _LEAST_SAMPLES else None,
+        )
 
     def record(self) -> Record:
         """Return the record, whatever has happened."""
+        if not self.ended:
+            self.ended = self._over_budget()
         status: Status
         if self.ended:
             status, reason = self.ended.status, self.ended.reason
@@ -181,35 +249,59 @@ class Measurement:
             run=self.run,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             command=self.command,
+            order=self.order,
+            key=self.key,
             status=status,
             reason=reason,
+            gave_up_after=self.ended.seconds if self.ended else None,
             backend=self.backend,
             case=case.facts,
             reference=case.reference,
             baselines=case.baselines,
             ladder=case.ladder,
             target=case.target,
-            calibration=self.calibration,
+            seeds=self.seeds,
+            calibrations=self.calibrations,
             rounds=self.rounds,
-            peak_memory_mb=self.peak_memory_mb,
+            rungs=self.rungs,
+            cold=self.cold,
+            memory=self.memory,
             environment=self.environment or machine_facts(),
         )
 
-    def _calibrate_once(self) -> Calibration:
-        assert self.case.target is not None
-        self.say("calibrating")
+    def _start(self, caches: Path | None = None) -> WorkerProcess:
+        self.say("starting")
+        return WorkerProcess(self.backend["threads"], self._folder / "stderr.txt", caches, self.limits.memory_mb)
+
+    def _open(self, process: WorkerProcess) -> dict[str, Any]:
+        """Let a worker load the case, import the backend and compile it."""
+        params = {
+            "rank": self.case.objective.rank,
+            "reg": self.case.objective.reg,
+            "dtype": self.backend["dtype"],
+            "n_jobs": self.backend["threads"],
+            **self.backend["params"],
+        }
+        facts = self._ask(process, "open", path=str(self._folder / CASE_FILE), backend=self._name, params=params)
+        self.say("compiling")
+        return facts | self._ask(process, "warm", seed=self.seeds[0])
+
+    def _calibrate_once(self, seed: int) -> Calibration:
+        assert self.case.target is not None and self._process is not None
+        self.say(f"calibrating, seed {seed}" if len(self.seeds) > 1 else "calibrating")
         answer = self._ask(
+            self._process,
             "calibrate",
             rungs={f"{rung['factor']:g}": rung["mse"] for rung in self.case.ladder if not rung["dropped"]},
             target=self.case.target["mse"],
-            seed=self.case.facts["seed"],
+            seed=seed,
             max_epochs=self.limits.max_epochs,
             max_seconds=self.limits.max_seconds,
             patience=self.limits.patience,
         )
         calibration = cast("Calibration", answer["calibration"])
         if answer["status"] == "diverged":
-            self.calibration = calibration  # its curve is worth seeing
+            self.calibrations.append(calibration)  # its curve is worth seeing
             raise Ended("diverged", f"its loss exploded after {len(calibration['trace'])} epochs")
         self._stopped = answer["status"]
         return calibration
@@ -220,25 +312,105 @@ class Measurement:
         epochs = len(calibration["trace"])
         best = min((point["validation_mse"] for point in calibration["trace"]), default=float("nan"))
         seen = f"best validation MSE {best:.4f} in {epochs} epochs, the target is {self.case.target['mse']:.4f}"
+        trained = calibration["trace"][-1]["seconds"] if calibration["trace"] else 0.0
         if self._stopped == "time":
-            return Ended("timed out", f"not at the target after {self.limits.max_seconds:g} s of training ({seen})")
+            reason = f"not at the target after {self.limits.max_seconds:g} s of training ({seen})"
+            return Ended("timed out", reason, trained)
         if self._stopped == "epochs":
-            return Ended("timed out", f"not at the target after the most epochs that are tried ({seen})")
+            return Ended("timed out", f"not at the target after the most epochs that are tried ({seen})", trained)
         return Ended("missed", f"no better for {self.limits.patience} epochs ({seen})")
 
-    def _ask(self, request: str, **arguments: Any) -> dict[str, Any]:
+    def _time(self, epochs: int, seed: int, number: int, goal: float) -> Round:
         assert self._process is not None
-        return self._process.ask({"request": request, **arguments}, self.limits.timeout, self.say)
+        answer = self._ask_time(self._process, epochs, seed, number, goal)
+        over = {name: n for name, n in answer["threads"]["settings"].items() if n > self.backend["threads"]}
+        if over:
+            said = ", ".join(f"{name} to {n}" for name, n in over.items())
+            raise Ended(
+                "over budget", f"after a fit, threads were set: {said}; the budget is {self.backend['threads']}"
+            )
+        if answer["threads"]["alive"] is not None:
+            self._alive.append(answer["threads"]["alive"])
+        return cast("Round", answer["round"])
+
+    def _ask_time(self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float) -> dict[str, Any]:
+        assert self.case.target is not None
+        answer = self._ask(
+            process,
+            "time",
+            epochs=epochs,
+            seed=seed,
+            round_number=number,
+            factor=self.case.target["factor"],
+            target=goal,
+            objective=self.backend["minimises"],
+        )
+        if answer["status"] == "diverged":
+            raise Ended("diverged", f"its loss exploded in timed round {number + 1}")
+        return answer
+
+    def _over_budget(self) -> Ended | None:
+        """Return the verdict on a backend that used more threads than it was allowed, as far as can be seen."""
+        budget, timed = self.backend["threads"], [one for one in self.rounds if one["cpu_seconds"] is not None]
+        seconds, cpu = sum(one["seconds"] for one in timed), sum(one["cpu_seconds"] or 0.0 for one in timed)
+        if timed and cpu > _CPU_SLACK * budget * seconds:
+            return Ended(
+                "over budget", f"it used {cpu / seconds:.1f} cores in its timed rounds; the budget is {budget}"
+            )
+        running = self.memory["running_threads"] if self.memory else None
+        if running is not None and running > budget:
+            return Ended("over budget", f"{running:.0f} of its threads ran at once; the budget is {budget}")
+        fits = len(self._alive)
+        if fits >= _LEAST_FITS and self._alive[-1] - self._alive[0] >= fits - 1:
+            return Ended("over budget", f"{self._alive[-1] - self._alive[0]} threads stayed behind after {fits} fits")
+        return None
+
+    def _apart(
+        self, where: str, fit: Callable[[WorkerProcess], dict[str, Any]], caches: Path | None = None
+    ) -> dict[str, Any] | None:
+        """Run something in a worker of its own; what goes wrong there ends the measurement, and None is returned."""
+        self._stack.close()  # idle threads of the timed worker would take their share of the cores
+        try:
+            with self._start(caches) as process:
+                return fit(process)
+        except Ended as end:
+            self._end(Ended(end.status, f"{where}: {end.reason}", end.seconds))
+            return None
+
+    def _fit_cold(self, process: WorkerProcess) -> dict[str, Any]:
+        facts, epochs = self._open(process), self.calibrations[0]["epochs"]
+        assert epochs is not None and self.case.target is not None
+        answer = self._ask_time(process, epochs, self.seeds[0], 0, self.case.target["mse"])
+        return {**answer, "parts": {name: facts[name] for name in ("import_seconds", "compile_seconds")}}
+
+    def _fit_watched(self, process: WorkerProcess) -> dict[str, Any]:
+        self._open(process)
+        epochs = self.calibrations[0]["epochs"]
+        answer = self._ask(process, "memory", every=_SAMPLE_SECONDS, epochs=epochs, seed=self.seeds[0])
+        return {**answer, "samples": process.samples}
+
+    def _ask(
+        self, process: WorkerProcess, request: str, every: float | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        looks = {} if every is None else {"every": every}
+        return process.ask({"request": request, **arguments}, self.limits.timeout, self.say, **looks)
 
     def _end(self, end: Ended) -> None:
         self.ended = end
         self._stack.close()
 
 
-def backend_facts(row: dict[str, Any], dtype: str, threads: int) -> Backend:
+def backend_facts(
+    row: dict[str, Any],
+    dtype: str,
+    threads: int,
+    params: dict[str, Any] | None = None,
+    label: str | None = None,
+) -> Backend:
     """Return what a record says of a backend, from its row of `backends.list_backends`, with ``name``."""
     return Backend(
-        name=str(row["name"]),
+        name=label or str(row["name"]),
+        params=params or {},
         algorithm=str(row["algorithm"]),
         device=str(row["device"]),
         dtype=dtype,
@@ -248,16 +420,22 @@ def backend_facts(row: dict[str, Any], dtype: str, threads: int) -> Backend:
     )
 
 
-def write_case(path: Path, case: Case) -> None:
-    """Write the arrays of a case where a worker's ``open`` reads them."""
+def write_case(folder: Path, case: Case) -> Path:
+    """Write the arrays of a case for a worker's ``open``, unless they are there; return the path."""
+    path = folder / CASE_FILE
+    if path.exists():
+        return path
     data = case.data
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     arrays: dict[str, Any] = {"shape": np.array([data.train.n_users, data.train.n_items])}
     for name, part in parts.items():
         if part is not None:
             arrays |= {f"{name}_{column}": getattr(part, column) for column in ("users", "items", "ratings")}
-    with path.open("wb") as file:
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
         np.savez(file, **arrays)
+    os.replace(partial, path)
+    return path
 
 
 def _slowest(attempts: list[Calibration]) -> Calibration:
@@ -271,4 +449,9 @@ def _slowest(attempts: list[Calibration]) -> Calibration:
         RungReached(factor=same[0]["factor"], epochs=max((one["epochs"] for one in same), key=count))
         for same in zip(*(attempt["rungs"] for attempt in attempts), strict=True)
     ]
-    return Calibration(epochs=worst["epochs"], repeats=len(attempts), trace=worst["trace"], rungs=rungs)
+    return Calibration({**worst, "repeats": len(attempts), "rungs": rungs})
+
+
+def _training_seconds(calibration: Calibration) -> float:
+    """Return the seconds of training to the target."""
+    return next((p["seconds"] for p in calibration["trace"] if p["epoch"] == calibration["epochs"]), 0.0)

@@ -4,26 +4,33 @@ It reads one JSON request per line on standard input and answers each with one J
 standard output; whatever libraries print goes to standard error. It owns the clock. `runner` is its only caller.
 
 Requests: ``open`` (load the case, make the solver), ``warm`` (compile), ``calibrate`` (fit, scored after each epoch),
-``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards), ``epochs`` (what an epoch
-costs, nothing evaluated), ``limits`` (what the machine can do, no backend involved).
+``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards), ``memory`` (the same,
+untimed, while the parent watches), ``epochs`` (what an epoch costs, nothing evaluated), ``limits`` (what the machine
+can do, no backend involved).
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
+import signal
+import statistics
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
 
-from .environment import peak_memory_mb, process_facts
+from .environment import peak_memory_mb, process_facts, thread_settings
 from .gate import mse
+from .load import cpu_times, sample
 from .records import Calibration, Round, TracePoint
 
 _WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
@@ -56,18 +63,21 @@ class Worker:
         return get_backend(**self.make)
 
     def warm(self, seed: int) -> dict[str, Any]:
-        """Compile by a fit on few ratings."""
+        """Compile by a fit on few ratings: it takes so much longer than a second one."""
         train = self.parts["train"]
         few = slice(0, _WARM_RATINGS)
-        start = time.perf_counter()
         small = Ratings(train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items)
-        self.solver().fit(small, epochs=2, seed=seed, evaluate=False)
-        return {"compile_seconds": time.perf_counter() - start, "environment": process_facts()}
+        took = []
+        for _ in range(2):
+            start = time.perf_counter()
+            self.solver().fit(small, epochs=2, seed=seed, evaluate=False)
+            took.append(time.perf_counter() - start)
+        return {"compile_seconds": max(took[0] - took[1], 0.0), "environment": process_facts()}
 
     def calibrate(
         self, rungs: dict[str, float], target: float, seed: int, max_epochs: int, max_seconds: float, patience: int
     ) -> dict[str, Any]:
-        """Fit with evaluation after each epoch until a quarter more epochs than the target took, or the tightest rung.
+        """Fit with evaluation after each epoch until twice the epochs that the target took, or the tightest rung.
 
         ``rungs`` are the MSE targets by name; ``patience`` is how many epochs without a new best end the attempt.
         """
@@ -85,36 +95,70 @@ class Worker:
             for name, goal in rungs.items()
         }
         calibration = Calibration(
+            seed=seed,
             epochs=watch.reached,
             repeats=1,
+            evaluation_seconds=statistics.median(watch.scoring) if watch.scoring else None,
             trace=watch.trace,
             rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
         )
         return {"calibration": calibration, "status": status}
 
-    def time(self, epochs: int, seed: int, round_number: int, target: float, objective: bool) -> dict[str, Any]:
+    def time(
+        self, epochs: int, seed: int, round_number: int, factor: float, target: float, objective: bool
+    ) -> dict[str, Any]:
         """Time one fit from unsorted ratings with empty caches, then score its model."""
         train, solver = self.fresh_train(), self.solver()
         initial = initial_model(solver.objective, train, seed)  # the same draw for all: no part of any solver
         gc.collect()
+        machine, cpu = cpu_times(), time.process_time()
         start = time.perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
-        solver = self._fit(train, solver, epochs=epochs, initial=initial, evaluate=False)
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed, evaluate=False)
         seconds = time.perf_counter() - start
+        cpu, after = time.process_time() - cpu, cpu_times()
         if solver.status_ == "diverged":
             return {"status": "diverged"}
         score = mse(solver.model_, self.parts["validation"])
         assert score is not None
+        marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
+        each = np.diff(marks).tolist() if len(solver.history_) == epochs else []
         result = Round(
             round=round_number,
+            seed=seed,
+            factor=factor,
             seconds=seconds,
             prepare_seconds=solver.prepare_seconds_,
+            first_epoch_seconds=each[0] if each else None,
+            epoch_seconds=statistics.median(each[1:]) if len(each) > 1 else None,
+            cpu_seconds=cpu,
+            others_seconds=max(after.busy - machine.busy - cpu, 0.0) if machine and after else None,
+            stolen_seconds=after.stolen - machine.stolen if machine and after else None,
             validation_mse=score,
             test_mse=mse(solver.model_, self.parts.get("test")),
             objective=solver.objective.value(solver.model_.parameters, train) if objective else None,
             matched=score <= target,
         )
-        return {"status": "done", "round": result, "peak_memory_mb": peak_memory_mb()}
+        del solver
+        alive = sample(os.getpid())
+        threads = {"settings": thread_settings(), "alive": alive.threads if alive else None}
+        return {"status": "done", "round": result, "threads": threads}
+
+    def memory(self, epochs: int, seed: int) -> dict[str, Any]:
+        """Fit, and return what was resident before, and at most since then, and what the device held at most."""
+        train, solver = self.fresh_train(), self.solver()
+        gc.collect()
+        device = str(getattr(solver, "device", "cpu"))
+        on_device = sys.modules["torch"].cuda if device.startswith("cuda") else None
+        if on_device:
+            on_device.reset_peak_memory_stats(device)
+        before = sample(os.getpid()) if _forget_peak() else None
+        self._fit(train, solver, epochs=epochs, seed=seed, evaluate=False)
+        return {
+            "before_mb": before.resident_mb if before else None,
+            "peak_mb": peak_memory_mb(),
+            "device_mb": on_device.max_memory_allocated(device) / 2**20 if on_device else None,
+        }
 
     def epochs(self, rank: int, threads: int, seed: int, max_seconds: float) -> dict[str, Any]:
         """Fit with nothing evaluated; return the median wall and CPU seconds of an epoch, the first left out.
@@ -165,11 +209,14 @@ class _Watch:
     def __init__(self, worker: Worker, target: float, tightest: float, patience: int) -> None:
         self.worker, self.target, self.tightest, self.patience = worker, target, tightest, patience
         self.trace: list[TracePoint] = []
+        self.scoring: list[float] = []  # seconds
         self.reached: int | None = None
         self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
 
     def __call__(self, progress: Progress) -> bool:
+        start = time.perf_counter()
         score = mse(progress.model, self.worker.parts["validation"])
+        self.scoring.append(time.perf_counter() - start)
         assert score is not None
         epoch = progress.record.epoch
         self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
@@ -179,14 +226,34 @@ class _Watch:
             self.reached = epoch
         if time.monotonic() - self.told > 0.2:
             self.told = time.monotonic()
-            self.worker.send({"progress": f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"})
+            told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
+            self.worker.send({"progress": told, "seconds": progress.record.seconds})
         if self.reached is not None:
-            return score <= self.tightest or epoch >= self.reached + max(2, self.reached // 4)
+            return score <= self.tightest or epoch >= 2 * self.reached + 2
         return epoch - self.best_epoch >= self.patience
+
+
+def _forget_peak() -> bool:
+    """Let the peak of the resident memory start anew; return whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _die_with_the_parent() -> None:
+    """Leave nothing behind when the parent is killed, and be the first to go when memory runs out (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    _die_with_the_parent()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker(channel)

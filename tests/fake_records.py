@@ -41,10 +41,14 @@ def fake_record(
         "run": "2025-06-01T10-00-00",
         "created": f"2025-06-01T10:00:{zlib.crc32(backend.encode()) % 60:02d}Z",
         "command": "pytest bench/ --benchmark-only",
+        "order": "sequential",
+        "key": {name: name for name in ("code", "data", "machine", "settings", "versions")},
         "status": status,
         "reason": "" if status == "matched" else f"{backend} {_REASONS[status]}",
+        "gave_up_after": 180.0 if status == "timed out" else None,
         "backend": {
             "name": backend,
+            "params": {},
             "algorithm": _ALGORITHMS.get(backend, "third party"),
             "device": "cuda" if backend.endswith("cuda") else "cpu",
             "dtype": "float32",
@@ -86,12 +90,20 @@ def fake_record(
             {"factor": 1.001, "mse": 0.8440, "dropped": "tighter than the spread over seeds (0.0009)"},
         ],
         "target": {"factor": 1.01, "mse": TARGET, "dropped": ""},
-        "calibration": _calibration(level, epochs, times, status) if ran or status == "diverged" else None,
+        "seeds": [0],
+        "calibrations": [_calibration(level, epochs, times, status)] if ran or status == "diverged" else [],
         "rounds": [
             {
                 "round": index,
+                "seed": 0,
+                "factor": 1.01,
                 "seconds": time,
                 "prepare_seconds": time * 0.08,
+                "first_epoch_seconds": time * 0.9 / epochs,
+                "epoch_seconds": time * 0.85 / epochs,
+                "cpu_seconds": time * 1.2,
+                "others_seconds": time * 0.02,
+                "stolen_seconds": 0.0,
                 "validation_mse": level + 1e-4 * (index % 3) * jitter,
                 "test_mse": level + 0.0083 + 1e-4 * (index % 2),
                 "objective": 0.7419 * (1 + 0.004 * jitter),
@@ -99,7 +111,16 @@ def fake_record(
             }
             for index, time in enumerate(times if ran else [])
         ],
-        "peak_memory_mb": 120.0 + 400 * jitter if ran else None,
+        "rungs": [],
+        "cold": [_cold(caches, times) for caches in ("empty", "filled")] if ran else [],
+        "memory": {
+            "peak_mb": 120.0 + 400 * jitter,
+            "fit_mb": 40.0 + 100 * jitter,
+            "device_mb": None,
+            "running_threads": 1.0,
+        }
+        if ran
+        else None,
         "environment": {
             "cpu": "Intel Xeon Platinum 8480, 2 cores",
             "os": "Linux 6.8, x86_64",
@@ -156,7 +177,10 @@ def fake_roofline(
             )
     plain = fake_record(backend)
     record: dict[str, Any] = {
-        **{name: plain[name] for name in ("schema", "run", "created", "command", "backend", "case", "environment")},  # type: ignore[literal-required]
+        **{
+            name: plain[name]
+            for name in ("schema", "run", "created", "command", "key", "backend", "case", "environment")
+        },  # type: ignore[literal-required]
         "kind": "roofline",
         "status": "measured",
         "reason": "",
@@ -185,8 +209,22 @@ _REASONS: dict[Status, str] = {
     "crashed": "ended with signal 11 in prepare",
     "timed out": "ran for more than 600 s",
     "out of memory": "asked for 31 GB where 8 GB are free",
+    "over budget": "used 2.0 cores in its timed rounds; the budget is 1",
     "unavailable": "is not installed; run: pip install 'factorbench[torch]'",
 }
+
+
+def _cold(caches: str, times: list[float]) -> dict[str, Any]:
+    """Return a start that takes 0.4 s to import and, with empty caches, 1.5 s to compile."""
+    compiling, fit = 1.5 if caches == "empty" else 0.1, min(times)
+    return {
+        "caches": caches,
+        "import_seconds": 0.4,
+        "compile_seconds": compiling,
+        "prepare_seconds": fit * 0.08,
+        "fit_seconds": fit,
+        "total_seconds": 0.4 + compiling + fit,
+    }
 
 
 def _calibration(level: float, epochs: int, times: list[float], status: Status) -> dict[str, Any]:
@@ -201,4 +239,11 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None) for rung in (0.8854, TARGET)
     }
     rungs = [{"factor": factor, "epochs": first[rung]} for factor, rung in ((1.05, 0.8854), (1.01, TARGET))]
-    return {"epochs": first[TARGET], "repeats": 1, "trace": trace, "rungs": rungs}
+    return {
+        "seed": 0,
+        "epochs": first[TARGET],
+        "repeats": 1,
+        "evaluation_seconds": 0.01,
+        "trace": trace,
+        "rungs": rungs,
+    }

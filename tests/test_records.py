@@ -6,18 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.records import (
-    SCHEMA,
-    RecordError,
-    by_kind,
-    cases_table,
-    newest_run,
-    read_records,
-    roofline_table,
-    rounds_table,
-    trace_table,
-    write_record,
-)
+from bench.records import SCHEMA, RecordError, by_kind, newest_run, read_records, write_record
+from bench.records.tables import cases_table, cold_table, roofline_table, rounds_table, trace_table
 from tests.fake_records import fake_record, fake_roofline
 
 
@@ -32,24 +22,54 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
     times, roofline = fake_record(backend="numba-sgd"), fake_roofline("numba-sgd")
     paths = {write_record(tmp_path, times).name, write_record(tmp_path, roofline).name}
-    assert paths == {"ml-100k-rank=16-seed=0--numba-sgd.json", "roofline--ml-100k-rank=16-seed=0--numba-sgd.json"}
+    assert paths == {"ml-100k-rank=16-seed=0--numba-sgd--2.json", "roofline--ml-100k-rank=16-seed=0--numba-sgd--2.json"}
     assert by_kind(read_records([tmp_path])) == ([times], [roofline])
 
 
-def test_a_record_of_version_1_is_read_as_a_time_to_the_mse(tmp_path: Path) -> None:
-    record = fake_record(backend="numpy")
-    old: dict[str, Any] = {**record, "schema": 1}
-    del old["kind"]
+NEW_IN_3 = ("order", "key", "gave_up_after", "seeds", "calibrations", "rungs", "cold", "memory")
+CLOCK_NEW_IN_3 = ("seed", "factor", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("status", ["matched", "unavailable"])
+def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, version: int, status: Any) -> None:
+    record = fake_record(backend="numpy", status=status)
+    old: dict[str, Any] = {name: value for name, value in record.items() if name not in NEW_IN_3}
+    old |= {"schema": version, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
+    rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
+    old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, "stolen_seconds")} for one in rounds]
+    calibrations: list[dict[str, Any]] = [dict(one) for one in record["calibrations"]]
+    dropped = ("seed", "evaluation_seconds")
+    old["calibration"] = {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
+    old["peak_memory_mb"] = record["memory"]["peak_mb"] if record["memory"] else None
+    if version == 1:
+        del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
-    assert SCHEMA == 2
-    assert read_records([tmp_path]) == [record]
+    (read,) = read_records([tmp_path])
+    assert SCHEMA == 3
+    assert read["kind"] == "time to MSE"
+    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (3, {}, [0], "sequential")
+    assert [one["seconds"] for one in read["rounds"]] == [one["seconds"] for one in record["rounds"]]
+    assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
+    assert [one["trace"] for one in read["calibrations"]] == [one["trace"] for one in record["calibrations"]]
+    if record["memory"]:
+        assert read["memory"] == {**dict.fromkeys(record["memory"]), "peak_mb": record["memory"]["peak_mb"]}
+    assert len(cases_table([read])) == 1
+
+
+def test_a_roofline_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
+    record = fake_roofline("numba-sgd")
+    old: dict[str, Any] = {name: value for name, value in record.items() if name != "key"}
+    old |= {"schema": 2, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    assert read_records([tmp_path]) == [{**record, "key": {}}]
 
 
 def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
     record = fake_record(backend="numpy")
     write_record(tmp_path, record)
     broken = fake_record(backend="numpy")
-    broken["peak_memory_mb"] = float("nan")  # JSON has no NaN
+    broken["gave_up_after"] = float("nan")  # JSON has no NaN
     with pytest.raises(ValueError, match="JSON compliant"):
         write_record(tmp_path, broken)
     assert read_records([tmp_path]) == [record]
@@ -61,12 +81,14 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("{", "is not a record of factorbench"),
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
-        ('{"schema": 99}', "has schema version 99, this release reads versions 1 and 2; measure again"),
-        ('{"schema": 1}', "the record lacks backend, baselines"),
-        ('{"schema": 1, "kind": "roofline"}', "the record lacks backend, baselines"),  # it had no kinds
-        ('{"schema": 2}', "the record lacks backend, baselines"),
-        ('{"schema": 2, "kind": "roofline"}', "the record lacks assumptions, backend"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 and 2"),
+        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 3; measure again"),
+        ('{"schema": 1}', "(version 1: KeyError('backend'))"),
+        ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
+        ('{"schema": 2, "backend": {}, "kind": "roofline"}', "the record lacks assumptions, cache_mb, case"),
+        ('{"schema": 3}', "the record lacks backend, baselines"),
+        ('{"schema": 3, "kind": "roofline"}', "the record lacks assumptions, backend"),
+        ('{"schema": true}', "has schema version True"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 3"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -97,7 +119,8 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         (("status",), "great", "status must be one of 'matched', "),
         (("backend",), "numpy", "backend must hold fields, got str"),
         (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),
-        (("calibration", "rungs"), 3, "calibration has a wrong value"),
+        (("calibrations", 0, "rungs"), 3, "calibrations[0].rungs must be list, got 3"),
+        (("memory",), 3, "memory has a wrong value"),
         (("kind",), "ranking", "kind must be one of 'time to MSE', got 'ranking'"),
         (("baselines", "global mean"), {}, "baselines.global mean lacks reg, test_mse, validation_mse"),
     ],
@@ -142,9 +165,8 @@ def test_tables(tmp_path: Path) -> None:
     assert cases["backend"].tolist() == ["numpy", "torch-cuda"]
     assert cases["rounds"].tolist() == [len(records[0]["rounds"]), 0]
     assert len(rounds_table(records)) == len(records[0]["rounds"])
-    calibration = records[0]["calibration"]
-    assert calibration is not None
-    assert len(trace_table(records)) == len(calibration["trace"])
+    assert len(trace_table(records)) == len(records[0]["calibrations"][0]["trace"])
+    assert cold_table(records)["caches"].tolist() == ["empty", "filled", "warm"]
     assert json.loads(cases.to_json())["status"] == {"0": "matched", "1": "unavailable"}
 
 

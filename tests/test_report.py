@@ -24,8 +24,10 @@ from bench.report.verdict import number, sentence
 FIGURES = [f"{name}.{kind}" for name in ("convergence", "seconds", "speedup", "accuracy") for kind in ("svg", "png")]
 NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
 EXPLODED = {
+    "seed": 0,
     "epochs": None,
     "repeats": 1,
+    "evaluation_seconds": None,
     "rungs": [],
     "trace": [{"epoch": i, "seconds": i / 10, "validation_mse": 1e300} for i in (0, 1, 2)],
 }
@@ -99,7 +101,7 @@ def test_page_loads_nothing_and_has_no_id_twice(report: Path) -> None:
 
 def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
     page = (report / "index.html").read_text("utf-8")
-    assert page.count("<table>") == page.count("<caption><span>") == 4
+    assert page.count("<table>") == page.count("<caption><span>") == 7
     assert len(re.findall(r'<svg [^>]*role="img" aria-label="[^"]+', page)) == 4
     lines = [line for line in (report / "report.md").read_text("utf-8").splitlines() if line.startswith("|")]
     assert len({line.count(" | ") for line in lines if " third party " in line or line.startswith("| Rank")}) == 1
@@ -147,8 +149,8 @@ def test_verdict_of_none_and_of_one_matched() -> None:
         [fake_record("numpy", "crashed", reason="")],
         [fake_record(seconds=[1.0]), fake_record("b", seconds=[1.0, 2.0])],
         [fake_record(rounds=[])],
-        [fake_record(baselines={}), fake_record("b", calibration=None)],
-        [fake_record(), fake_record("b", "diverged", calibration=EXPLODED)],
+        [fake_record(baselines={}), fake_record("b", calibrations=[])],
+        [fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])],
         [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None, "reg": None}})],
     ],
     ids=[

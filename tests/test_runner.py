@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,18 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def measure(case: Case, name: str, limits: Limits = LIMITS, rounds: int = 2, dtype: str = "float64") -> Record:
+def measure(case: Case, name: str, limits: Limits = LIMITS, **options: Any) -> Record:
     row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
-    with Measurement(case, row, run="r", command="c", dtype=dtype, threads=1, limits=limits) as measurement:
+    how: dict[str, Any] = {"dtype": "float64", "threads": 1, "rounds": 2, "run": "r", "command": "c", **options}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Measurement(case, row, folder=Path(folder), limits=limits, **how) as measurement,
+    ):
         measurement.calibrate()
-        for _ in range(rounds if measurement.wanted_rounds() else 0):
+        for _ in range(measurement.wanted_rounds()):
             measurement.time_round()
+        measurement.start_cold()
+        measurement.watch_memory()
         return measurement.record()
 
 
@@ -58,8 +65,7 @@ def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
     record = measure(case, "numpy-als")
     assert record["status"] == "matched"
     assert record["reason"] == ""
-    calibration, target = record["calibration"], record["target"]
-    assert calibration is not None
+    (calibration,), target = record["calibrations"], record["target"]
     assert target is not None
     epochs = calibration["epochs"]
     at = {point["epoch"]: point["validation_mse"] for point in calibration["trace"]}
@@ -70,7 +76,15 @@ def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
     # A timed fit of as many epochs ends in the same model.
     assert [one["validation_mse"] for one in record["rounds"]] == pytest.approx([at[epochs]] * 2, rel=1e-9)
     assert all(0 < one["prepare_seconds"] < one["seconds"] for one in record["rounds"])
-    assert record["peak_memory_mb"] is not None
+    for one in record["rounds"]:
+        parts = [one["prepare_seconds"], one["first_epoch_seconds"] or 0, (epochs - 1) * (one["epoch_seconds"] or 0)]
+        assert min(parts[:2]) > 0
+        assert sum(parts) < 1.5 * one["seconds"]
+        assert one["cpu_seconds"] is not None
+    assert [one["caches"] for one in record["cold"]] == ["empty", "filled"]
+    for cold in record["cold"]:
+        whole = cold["import_seconds"] + cold["compile_seconds"] + cold["fit_seconds"]
+        assert cold["total_seconds"] == pytest.approx(whole)
     assert record["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
     assert all(pool["num_threads"] == 1 for pool in record["environment"]["thread_pools"])
 
@@ -120,10 +134,10 @@ def test_a_hang_is_ended_and_its_process_is_gone(case: Case) -> None:
     assert alive.stdout == ""
 
 
-def test_an_unavailable_backend_is_a_record(case: Case) -> None:
+def test_an_unavailable_backend_is_a_record(case: Case, tmp_path: Path) -> None:
     row = {"name": "nowhere", **list_backends().loc["numpy"].to_dict(), "available": False, "reason": "no such device"}
-    with Measurement(case, row, run="r", command="c") as measurement:
-        assert measurement.calibrate() is None
+    with Measurement(case, row, run="r", command="c", folder=tmp_path) as measurement:
+        assert not measurement.calibrate()
         assert measurement.wanted_rounds() == 0
         record = measurement.record()
     assert (record["status"], record["reason"]) == ("unavailable", "no such device")
@@ -144,12 +158,12 @@ def test_a_case_without_a_target_is_not_measured(case: Case) -> None:
     assert "no target is left on this data" in record["reason"]
 
 
-def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Path) -> None:
     row = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
-    with Measurement(case, row, run="r", command="c", dtype="float64", threads=1, limits=LIMITS) as measurement:
+    how: dict[str, Any] = {"run": "r", "command": "c", "dtype": "float64", "threads": 1, "limits": LIMITS}
+    with Measurement(case, row, folder=tmp_path, **how) as measurement:
         measurement.calibrate()
-        assert measurement.calibration is not None
-        measurement.calibration["epochs"] = 1  # too few
+        measurement.calibrations[0]["epochs"] = 1  # too few
         measurement.time_round()
         record = measurement.record()
     assert record["status"] == "missed"
@@ -165,7 +179,8 @@ MACHINE = Machine(
 def epochs_of(case: Case, name: str, machine: Machine = MACHINE, timeout: float = 60, **row: Any) -> RooflineRecord:
     known = {"name": name, **list_backends().loc[name].to_dict(), **row}
     options: dict[str, Any] = {"ranks": [2, 4], "threads": [1], "max_seconds": 0.05, "limits": Limits(timeout=timeout)}
-    return measure_epochs(case, known, machine, run="r", command="c", **options)
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_epochs(case, known, machine, run="r", command="c", key={}, folder=Path(folder), **options)
 
 
 def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.report.page import Table
+from bench.report.measured import Table
 from bench.report.verdict import DASH, mse, number
 
 from .results import PUBLISHED, Results, Solver

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from bench.records import RUNS, AnyRecord, RecordError, by_kind, cases_table, newest_run, read_records, roofline_table
+from bench.records import RUNS, AnyRecord, RecordError, by_kind, newest_run, read_records
+from bench.records.tables import cases_table, roofline_table
 
 from .figures import draw_figures
 from .page import make_section, render_html, render_markdown

@@ -28,8 +28,8 @@ def draw_figures(case: Case) -> list[Picture]:
     title = f"{plain(case.title, 42)}, {goal}"
     rounds = max(sum(bool(one.record["rounds"]) for one in case.entries), 1)
     traces = (
-        "Validation MSE after each epoch against seconds of training, from the calibration. The ring marks the "
-        "first epoch at or under the target. The vertical axis is cut above the nearest baseline.",
+        "Validation MSE after each epoch against seconds of training, from the calibration of the first seed. The ring "
+        "marks the first epoch at or under the target. The vertical axis is cut above the nearest baseline.",
         f"Lines of validation MSE over training seconds for {', '.join(one.name for one in case.entries)}.",
     )
     seconds = (
@@ -155,9 +155,9 @@ def _accuracy(axes: Axes, case: Case) -> None:
 
 
 def _trace(entry: Entry) -> list[tuple[float, float]]:
-    """Return (seconds, validation MSE) of the calibration, where both can be drawn on a log axis."""
-    calibration = entry.record["calibration"]
-    points = [(one["seconds"], one["validation_mse"]) for one in calibration["trace"]] if calibration else []
+    """Return (seconds, validation MSE) of the first seed's calibration, where both can be drawn on a log axis."""
+    traces = [calibration["trace"] for calibration in entry.record["calibrations"][:1]]
+    points = [(one["seconds"], one["validation_mse"]) for trace in traces for one in trace]
     return [(seconds, value) for seconds, value in points if seconds and value is not None and seconds > 0]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
+from .measured import Table, extent, measured_tables, seconds_or_more
 from .ranking import Case, Entry
 from .style import THEME, Picture, inline_svg, style
 from .verdict import DASH, TIMES, headline, left_out, mse, number, words
@@ -25,22 +26,19 @@ METHOD = (
     "Import, compilation and the draw of the start, which all share, are outside.",
     "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
     "target takes the backend out of the ranking.",
-    "Figures are medians over the rounds. Intervals are bootstrap 95 % intervals of the ratio of medians; where one "
-    "contains 1, no difference is claimed. The rounds of a backend follow each other in one process, so an interval "
-    "covers the noise between rounds, not what differs from process to process.",
+    "Each backend is fitted with several seeds, each calibrated and timed apart, and is ranked only where all of them "
+    "match. Figures are medians over seeds of the medians over their rounds. Intervals are bootstrap 95 % intervals of "
+    "the ratio of these figures, rounds being resampled within each seed; where one contains 1, no difference is "
+    "claimed. Unless backends took turns (python -m bench.duel), the rounds of one follow each other in one process: "
+    "an interval covers the noise between rounds, not what differs from process to process or from hour to hour.",
+    "One budget of threads holds for every library. It is read back after each fit; CPU-seconds, threads that run at "
+    "once and threads that stay behind are counted, and a backend that exceeds the budget is not ranked.",
+    "Cold starts are fits in fresh processes, first with empty caches of compiled kernels, then with filled ones; the "
+    "system's cache of files stays warm. Memory is of a fit of its own, watched from outside.",
+    "A backend that is given up for time has a time that is longer than that: it is shown as > seconds.",
     "The target is chosen, and the number of epochs fixed, on the validation set; the test set is reported beside it.",
 )
 _GLYPHS = dict(zip("osD^dvPX<>ph*", "●■◆▲♦▼✚✖◀▶⬟⬢★", strict=True))
-
-
-class Table(NamedTuple):
-    """A table as text. ``numeric`` names the columns to align right, ``marks`` holds (colour, glyph) of each row."""
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    numeric: frozenset[int] = frozenset()
-    marks: tuple[tuple[str, str], ...] = ()
 
 
 class Section(NamedTuple):
@@ -56,7 +54,7 @@ class Section(NamedTuple):
 
 def make_section(case: Case, pictures: list[tuple[str, Picture]]) -> Section:
     """Gather what the page shows of one case."""
-    tables = [_ranking(case), _ladder(case), _epochs(case)]
+    tables = [_ranking(case), *measured_tables(case)]
     return Section(case, headline(case), left_out(case), _facts(case), tables, pictures)
 
 
@@ -178,23 +176,22 @@ def _ranking(case: Case) -> Table:
 
 def _ranking_row(case: Case, entry: Entry) -> list[str]:
     record, backend = entry.record, entry.record["backend"]
-    ranked = not entry.why
-    epochs = record["calibration"]["epochs"] if record["calibration"] else None
+    ranked, memory = not entry.why, record["memory"]
     return [
         str(case.ranked.index(entry) + 1) if ranked else DASH,
         entry.name,
         backend["algorithm"],
         backend["device"],
         str(backend["threads"]),
-        DASH if epochs is None else str(epochs),
-        number(entry.median) if ranked else DASH,
+        extent([str(one) for one in entry.epochs]) if entry.epochs else DASH,
+        seconds_or_more(entry),
         f"{number(min(entry.seconds))} to {number(max(entry.seconds))}" if ranked else DASH,
         number(case.speedups[entry.name].value) if ranked else DASH,
         mse(entry.score("validation_mse")),
         mse(entry.score("test_mse")),
         _gap(entry),
-        DASH if record["peak_memory_mb"] is None else f"{record['peak_memory_mb']:,.0f}",
-        entry.why or "matched",
+        DASH if memory is None or memory["peak_mb"] is None else f"{memory['peak_mb']:,.0f}",
+        "; ".join([entry.why or "matched", *entry.warnings]),
     ]
 
 
@@ -204,29 +201,6 @@ def _gap(entry: Entry) -> str:
     if not entry.record["backend"]["minimises"] or objective is None or not reference:
         return DASH
     return f"{100 * (objective / reference - 1):+.2f} %"
-
-
-def _ladder(case: Case) -> Table:
-    rows = []
-    for rung in case.facts["ladder"]:
-        matching = case.facts["target"] is not None and rung["factor"] == case.facts["target"]["factor"]
-        state = f"dropped: {rung['dropped']}" if rung["dropped"] else "the matching target" if matching else "in use"
-        rows.append([f"{TIMES} {rung['factor']:g}", mse(rung["mse"]), state])
-    return Table(
-        "The ladder of targets, as factors of the reference.", ["Rung", "Validation MSE", "State"], rows, frozenset({1})
-    )
-
-
-def _epochs(case: Case) -> Table:
-    factors = [rung["factor"] for rung in case.facts["ladder"]]
-    rows = []
-    for entry in case.entries:
-        calibration = entry.record["calibration"]
-        reached = {one["factor"]: one["epochs"] for one in calibration["rungs"]} if calibration else {}
-        rows.append([entry.name, *[DASH if reached.get(one) is None else str(reached[one]) for one in factors]])
-    header = ["Backend", *[f"{TIMES} {factor:g}" for factor in factors]]
-    caption = f"Epochs to each rung in the calibration; {DASH} where it was not reached or not measured."
-    return Table(caption, header, rows, frozenset(range(1, len(header))))
 
 
 def _environments(records: list[tuple[str, AnyRecord]]) -> list[Table]:

@@ -6,64 +6,59 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import median
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bench import stats
 from bench.records import Record
+from bench.stats import Ratio
 
 YARDSTICK = "numpy"  # the backend over which speed-ups are given, where it matched
-RESAMPLES = 4000
-LEAST_ROUNDS = 5  # fewer rounds find a difference between equals in one of ten cases
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of medians with its 95 % interval, None where there are too few rounds for one."""
-
-    value: float
-    interval: tuple[float, float] | None
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the interval holds 1, so that no difference can be told."""
-        return self.interval is not None and self.interval[0] <= 1 <= self.interval[1]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend on a case. ``why`` says why it is not ranked, "" where it is."""
+    """One backend on a case, with so many threads. ``why`` says why it is not ranked, "" where it is."""
 
     record: Record
     why: str
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-        return self.record["backend"]["name"]
+    name: str  # the backend's, and its threads where the case has it with several counts
 
     @property
     def seconds(self) -> list[float]:
         """Seconds of each timed round."""
         return [one["seconds"] for one in self.record["rounds"]]
 
-    @property
+    @cached_property
     def median(self) -> float:
-        """Median of the rounds in seconds."""
-        return median(self.seconds)
+        """Median over seeds of the medians over their rounds, in seconds."""
+        value = stats.summary(self.record["rounds"])
+        assert value is not None
+        return value
+
+    @cached_property
+    def epochs(self) -> list[int]:
+        """Epochs to the target, of each seed that was calibrated and reached it."""
+        return [one["epochs"] for one in self.record["calibrations"] if one["epochs"] is not None]
+
+    @cached_property
+    def evaluation(self) -> float | None:
+        """Seconds of one scoring of the validation set, None where none was timed."""
+        known = [one["evaluation_seconds"] for one in self.record["calibrations"]]
+        return next((value for value in known if value is not None), None)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What makes its times less than trustworthy, in words."""
+        return stats.instability(self.record["rounds"])
 
     def score(self, column: Literal["validation_mse", "test_mse", "objective"]) -> float | None:
-        """Median of a column over the rounds, None where there is none."""
-        values = [one[column] for one in self.record["rounds"]]
-        known = [value for value in values if value is not None]
-        return median(known) if known else None
+        """Summary of a column over the rounds, None where there is none."""
+        return stats.summary(self.record["rounds"], column)
 
 
 @dataclass(frozen=True)
 class Case:
-    """The records of one case: data, split, objective, seed and target are the same in all of them."""
+    """The records of one case: data, split, objective, target and machine are the same in all of them."""
 
     title: str
     slug: str
@@ -90,15 +85,15 @@ class Case:
     @cached_property
     def yardstick(self) -> Entry | None:
         """The entry over which speed-ups are given: numpy, or else the slowest that matched."""
-        named = [entry for entry in self.ranked if entry.name == YARDSTICK]
+        named = [entry for entry in self.ranked if entry.record["backend"]["name"] == YARDSTICK]
         return next(iter(named or self.ranked[-1:]), None)
 
     @cached_property
     def yardstick_note(self) -> str:
         """Why the yardstick is not numpy, "" where it is."""
-        if self.yardstick is None or self.yardstick.name == YARDSTICK:
+        if self.yardstick is None or self.yardstick.record["backend"]["name"] == YARDSTICK:
             return ""
-        measured = any(entry.name == YARDSTICK for entry in self.unranked)
+        measured = any(entry.record["backend"]["name"] == YARDSTICK for entry in self.unranked)
         return f"the slowest that matched, as {YARDSTICK} {'did not match' if measured else 'was not measured'}"
 
     @cached_property
@@ -108,17 +103,20 @@ class Case:
 
 
 def ratio(slow: Entry, fast: Entry) -> Ratio:
-    """Return how many times as fast ``fast`` is, by the medians of the rounds."""
+    """Return how many times as fast ``fast`` is; rounds that took turns are compared within their blocks."""
     if slow is fast:
         return Ratio(1.0, None)
-    return Ratio(slow.median / fast.median, _ratio_interval(slow.seconds, fast.seconds))
+    one, other = slow.record, fast.record
+    paired = one["order"] == other["order"] == "interleaved" and one["run"] == other["run"]
+    return stats.ratio(one["rounds"], other["rounds"], paired)
 
 
 def group_cases(records: list[Record]) -> list[Case]:
-    """Sort records into cases, by name; of several records of one backend the newest is shown."""
+    """Sort records into cases, by name and machine; of several records of one backend the newest is shown."""
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record["created"]):
-        key = json.dumps([record["case"]["name"], record["case"], record["target"]], sort_keys=True)
+        machine = record["key"].get("machine", "")
+        key = json.dumps([record["case"]["name"], record["case"], record["target"], machine], sort_keys=True)
         groups.setdefault(key, []).append(record)
     titles: dict[str, int] = {}
     slugs: set[str] = set()
@@ -138,8 +136,12 @@ def group_cases(records: list[Record]) -> list[Case]:
 
 
 def _case(title: str, slug: str, records: list[Record]) -> Case:
-    newest = {record["backend"]["name"]: record for record in records}
-    entries = [Entry(record, _why_not(record)) for record in newest.values()]
+    newest = {(record["backend"]["name"], record["backend"]["threads"]): record for record in records}
+    swept = {name for name, _ in newest if sum(name == other for other, _ in newest) > 1}
+    entries = [
+        Entry(record, _why_not(record), f"{name}, {threads} thread{'s' * (threads > 1)}" if name in swept else name)
+        for (name, threads), record in newest.items()
+    ]
     return Case(
         title=title,
         slug=slug,
@@ -158,22 +160,3 @@ def _why_not(record: Record) -> str:
     if record["target"] is None:
         return "no target: the matching rung is dropped"
     return "" if record["rounds"] else "no timed round in the record"
-
-
-def _ratio_interval(slow: list[float], fast: list[float]) -> tuple[float, float] | None:
-    """Return the bootstrap 95 % interval of median(slow) / median(fast); None under three rounds of either.
-
-    Rounds are resampled with replacement, the two backends apart, with a fixed seed; percentile interval (Efron 1979).
-    """
-    if min(len(slow), len(fast)) < LEAST_ROUNDS:
-        return None
-    rng = np.random.default_rng(0)
-    low, high = np.percentile(_medians(slow, rng) / _medians(fast, rng), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _medians(values: list[float], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the medians of resampled rounds, shape (RESAMPLES,)."""
-    picks = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
-    medians: NDArray[np.float64] = np.median(np.asarray(values)[picks], axis=1)
-    return medians

@@ -14,7 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from bench.records import EpochCost, RooflineRecord
 
-from .page import Table, glyph
+from .measured import Table
+from .page import glyph
 from .style import INK, MUTED, Picture, empty, key, legend, plain, render_figure, style
 from .verdict import DASH, number, words
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .ranking import Case, Entry, Ratio, ratio
+from bench.stats import Ratio
+
+from .ranking import Case, Entry, ratio
 
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
@@ -96,8 +98,9 @@ def _factor(case: Case, first: Entry, other: Entry, introduce: bool) -> str:
 
 
 def _time(entry: Entry) -> str:
-    rounds = len(entry.seconds)
-    return f"{number(entry.median)} s ({'one round' if rounds == 1 else f'median of {rounds} rounds'})"
+    rounds, seeds = len(entry.seconds), len(entry.record["seeds"])
+    of = f" with {seeds} seeds" if seeds > 1 else ""
+    return f"{number(entry.median)} s ({'one round' if rounds == 1 else f'median of {rounds} rounds{of}'})"
 
 
 def _noise(first: Entry, *others: Entry) -> str:

@@ -1,0 +1,204 @@
+"""``python -m bench.duel A B [C ...]``: contenders against each other, taking turns, each in a worker of its own.
+
+Every round is a block: each contender is timed once in it, in random order. What slows a whole block - another program,
+a hot processor - slows all contenders, and cancels in the ratio. A contender is the name of a backend, with
+hyper-parameters where wanted: ``numba-sgd:learning_rate=0.1,n_jobs=1``. The same backend may be named twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends import BackendUnavailable, UnknownBackend, get_backend, list_backends
+
+from .cases import Case
+from .datasets.splits import METHODS
+from .options import Selection
+from .records import Record, write_record
+from .reference import Say
+from .report.verdict import number
+from .resume import RunFolder, open_run
+from .runner import Measurement
+from .stats import LEAST_ROUNDS, instability, ratio, summary
+
+ROUNDS = 10  # find a difference of 5 % at a noise of 2 %, and none between equals, as a test shows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a duel; return 0 where every contender matched, 1 where one did not, 2 for options that make no sense."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    options = parser.parse_args(words)
+    names = {field: value for field, value in vars(options).items() if field != "contenders"}
+    selection = Selection(**names | {"seeds": options.seeds or 1})
+    try:
+        selection.check()
+        rows = [contender(text) for text in options.contenders]
+        case = selection.build_case(_teller("case"))
+    except (ValueError, UnknownBackend, BackendUnavailable) as error:
+        parser.error(str(error))
+    command = shlex.join(["python", "-m", "bench.duel", *words])
+    folder = open_run(command)
+    try:
+        records = fight(case, rows, selection, folder, command)
+        folder.mark_done()
+    finally:
+        folder.close()
+    _clear()
+    for line in verdicts(records):
+        print(line)
+    print(f"The records: {folder.path} (python -m bench.report --input {folder.path})")
+    return int(any(record["status"] != "matched" for record in records))
+
+
+def contender(text: str) -> dict[str, Any]:
+    """Return a backend's row of `backends.list_backends`, with ``name``, ``params`` and ``label``.
+
+    Raises
+    ------
+    UnknownBackend, BackendUnavailable, ValueError
+        For a name that is none, or hyper-parameters that are none of its own.
+    """
+    name, _, listed = text.partition(":")
+    params: dict[str, Any] = {}
+    for pair in filter(None, listed.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"a contender's hyper-parameters are name=value, got {pair!r} in {text!r}")
+        params[key.strip()] = _value(value)
+    get_backend(name, **params)
+    return {"name": name, **list_backends().loc[name].to_dict(), "params": params, "label": text}
+
+
+def fight(
+    case: Case, contenders: Sequence[dict[str, Any]], selection: Selection, folder: RunFolder, command: str
+) -> list[Record]:
+    """Calibrate all contenders, time them in blocks of random order, write their records and return them."""
+    how: dict[str, Any] = {
+        "run": folder.path.name,
+        "command": command,
+        "folder": folder.work,
+        "seeds": selection.fit_seeds,
+        "rounds": selection.rounds or ROUNDS,
+        "order": "interleaved",
+        "limits": selection.limits,
+    }
+    with contextlib.ExitStack() as stack:
+        fighters = [
+            stack.enter_context(
+                Measurement(
+                    case,
+                    one,
+                    **how,
+                    params={key: value for key, value in one["params"].items() if key != "n_jobs"},
+                    threads=one["params"].get("n_jobs", selection.budget),
+                    label=label,
+                    say=_teller(label),
+                )
+            )
+            for one, label in zip(contenders, _labels([one["label"] for one in contenders]), strict=True)
+        ]
+        for fighter in fighters:
+            fighter.calibrate()
+        rng = np.random.default_rng(selection.seed)
+        for _ in range(max(fighter.wanted_rounds() for fighter in fighters)):
+            for index in rng.permutation(len(fighters)):
+                fighters[index].time_round(rungs=False)
+        records = [fighter.record() for fighter in fighters]
+    for record in records:
+        write_record(folder.path, record)
+    return records
+
+
+def verdicts(records: Sequence[Record]) -> list[str]:
+    """Say who is how many times as fast as whom: a sentence per pair, one per contender that did not match, warnings."""
+    matched = sorted((one for one in records if one["status"] == "matched"), key=_seconds)
+    lines = [
+        f"{one['backend']['name']}: {number(_seconds(one))} s to the matching MSE, "
+        f"median of {len(one['rounds'])} rounds"
+        for one in matched
+    ]
+    lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
+    lines += [f"{one['backend']['name']}: {one['status']}: {one['reason']}" for one in records if one not in matched]
+    lines += [f"{one['backend']['name']}: {note}" for one in matched for note in instability(one["rounds"])]
+    return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
+
+
+def _sentence(fast: Record, slow: Record) -> str:
+    ours, theirs = fast["backend"]["name"], slow["backend"]["name"]
+    found = ratio(slow["rounds"], fast["rounds"], paired=True)
+    if found.interval is None:
+        return f"{ours} against {theirs}: {found.rounds} rounds are too few to tell; take at least {LEAST_ROUNDS}"
+    interval = f"95 %: {number(found.interval[0])} to {number(found.interval[1])}"
+    if found.within_noise:
+        return (
+            f"{ours} against {theirs}: no difference can be told at this noise (ratio {number(found.value)}, "
+            f"{interval}); {found.rounds_to_tell} rounds would tell 5 %"
+        )
+    return f"{ours} is {number(found.value)} times as fast as {theirs} ({interval})"
+
+
+def _seconds(record: Record) -> float:
+    return summary(record["rounds"]) or 0.0
+
+
+def _labels(texts: Sequence[str]) -> list[str]:
+    """Tell contenders of one text apart by a number."""
+    return [
+        f"{text} ({1 + texts[:index].count(text)})" if texts.count(text) > 1 else text
+        for index, text in enumerate(texts)
+    ]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.duel", description=__doc__)
+    parser.add_argument("contenders", nargs="+", metavar="BACKEND", help="name, or name:parameter=value,...")
+    parser.add_argument("--dataset", help="twin (made here, the default), or a name from python -m bench.datasets list")
+    parser.add_argument("--split", help=f"an official split of the data set (u1), or: {METHODS}")
+    parser.add_argument("--ratings", type=Path, metavar="FILE", help="your own ratings: CSV, TSV or Parquet")
+    parser.add_argument("--rank", type=int, help="number of factors (default: 16)")
+    parser.add_argument("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and split, and the first of the fits")
+    parser.add_argument("--seeds", type=int, help="how many seeds each contender is fitted with (default: 1)")
+    parser.add_argument("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
+    parser.add_argument("--rounds", type=int, help=f"timed rounds per seed (default: {ROUNDS})")
+    parser.add_argument("--threads", type=int, help="thread budget of every library (default: all cores)")
+    parser.add_argument("--quick", action="store_true", help="the twin at 0.02")
+    return parser
+
+
+def _teller(who: str) -> Say:
+    """Tell what is going on, on one line that is rewritten in a terminal."""
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{f'{who}: {text}'[:110]}")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

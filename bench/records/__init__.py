@@ -1,0 +1,63 @@
+"""The stored result: one JSON record per measured case. Tidy tables made from records are in `bench.records.tables`.
+
+There are two kinds of records: a `Record` of the time to the matching MSE, and a `RooflineRecord` of the cost of an
+epoch beside the machine's limits. This package owns every field and column name and the schema version. It imports no
+backend, so that a report can be made where no solver is installed.
+"""
+
+from .schema import (
+    SCHEMA,
+    AnyRecord,
+    Backend,
+    BoundName,
+    Calibration,
+    CaseFacts,
+    ChainLatency,
+    Cold,
+    EpochCost,
+    Failure,
+    MachineLimits,
+    Memory,
+    Record,
+    Reference,
+    RooflineRecord,
+    Round,
+    Rung,
+    RungReached,
+    Score,
+    Status,
+    TracePoint,
+)
+from .store import RUNS, RecordError, by_kind, newest_run, read_record, read_records, record_path, write_record
+
+__all__ = [
+    "RUNS",
+    "SCHEMA",
+    "AnyRecord",
+    "Backend",
+    "BoundName",
+    "Calibration",
+    "CaseFacts",
+    "ChainLatency",
+    "Cold",
+    "EpochCost",
+    "Failure",
+    "MachineLimits",
+    "Memory",
+    "Record",
+    "RecordError",
+    "Reference",
+    "RooflineRecord",
+    "Round",
+    "Rung",
+    "RungReached",
+    "Score",
+    "Status",
+    "TracePoint",
+    "by_kind",
+    "newest_run",
+    "read_record",
+    "read_records",
+    "record_path",
+    "write_record",
+]

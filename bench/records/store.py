@@ -1,0 +1,156 @@
+"""Records on disk: written whole or not at all, read back with their fields checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from .schema import SCHEMA, AnyRecord, Backend, Record, RooflineRecord
+
+RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
+
+
+class RecordError(ValueError):
+    """A file that is not a record, or has a schema version that this release does not read."""
+
+
+def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
+    """Return where the record of a backend on a case lies in the folder of its run."""
+    prefix = "roofline--" if kind == "roofline" else ""
+    name = f"{prefix}{case}--{backend['name']}--{backend['threads']}"
+    return folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', name)}.json"
+
+
+def write_record(folder: Path, record: AnyRecord) -> Path:
+    """Write one record into ``folder``, whole or not at all, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = record_path(folder, record["kind"], record["case"]["name"], record["backend"])
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_record(path: Path) -> AnyRecord:
+    """Read one record, of this schema version or of an earlier one, which is brought up to date.
+
+    Raises
+    ------
+    RecordError
+        Naming the file, and what is wrong with it.
+    """
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        schema = record["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is not a record of factorbench ({error})") from error
+    if schema not in range(1, SCHEMA + 1) or isinstance(schema, bool):
+        raise RecordError(
+            f"{path} has schema version {schema!r}, this release reads versions 1 to {SCHEMA}; measure again"
+        )
+    try:
+        record = _upgrade(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is not a record of factorbench (version {schema}: {error!r})") from error
+    wrong = _first_wrong(record, RooflineRecord if record.get("kind") == "roofline" else Record, "")
+    if wrong:
+        raise RecordError(f"{path} is not a record of factorbench ({wrong})")
+    return cast("AnyRecord", record)
+
+
+def read_records(sources: Iterable[Path]) -> list[AnyRecord]:
+    """Read all records in files and folders (searched for ``*.json``), oldest first.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a source that does not exist.
+    RecordError
+        For a file that is not a record.
+    """
+    paths: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(f"there is no {source}")
+        paths += sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    return sorted((read_record(path) for path in paths), key=lambda record: record["created"])
+
+
+def by_kind(records: Iterable[AnyRecord]) -> tuple[list[Record], list[RooflineRecord]]:
+    """Sort records into times to the MSE and rooflines, keeping their order."""
+    times: list[Record] = []
+    rooflines: list[RooflineRecord] = []
+    for record in records:
+        if record["kind"] == "roofline":
+            rooflines.append(record)
+        else:
+            times.append(record)
+    return times, rooflines
+
+
+def newest_run(runs: Path = RUNS) -> Path | None:
+    """Return the folder of the newest run that holds a record, or None."""
+    if not runs.is_dir():
+        return None
+    folders = [folder for folder in sorted(runs.iterdir()) if folder.is_dir() and any(folder.glob("*.json"))]
+    return folders[-1] if folders else None
+
+
+def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
+    """Bring a record of an earlier version up to date; what was not measured then is None or empty."""
+    if record["schema"] == 1:
+        record["kind"] = "time to MSE"
+    if record["schema"] < 3:
+        record["backend"].setdefault("params", {})
+        record["key"] = {}
+        if record["kind"] == "time to MSE":
+            seed, calibration = record["case"]["seed"], record.pop("calibration")
+            measured = {"seed": seed, "evaluation_seconds": None}
+            peak, target = record.pop("peak_memory_mb"), record["target"]
+            unknown = dict.fromkeys(("fit_mb", "device_mb", "running_threads"))
+            clock = ("first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds", "stolen_seconds")
+            factor = {"seed": seed, "factor": target["factor"] if target else 1.0}
+            record |= {
+                "order": "sequential",
+                "gave_up_after": None,
+                "seeds": [seed],
+                "calibrations": [calibration | measured] if calibration else [],
+                "rounds": [one | factor | dict.fromkeys(clock) for one in record["rounds"]],
+                "rungs": [],
+                "cold": [],
+                "memory": {"peak_mb": peak, **unknown} if peak is not None else None,
+            }
+    record["schema"] = SCHEMA
+    return record
+
+
+def _first_wrong(value: Any, kind: Any, name: str) -> str:
+    """Return what is wrong in a value of JSON held against its declared type, "" when nothing is."""
+    here = name or "the record"
+    if is_typeddict(kind):
+        if not isinstance(value, dict):
+            return f"{here} must hold fields, got {type(value).__name__}"
+        missing = sorted(kind.__required_keys__ - value.keys())
+        if missing:
+            return f"{here} lacks {', '.join(missing)}"
+        hints = get_type_hints(kind)
+        parts = ((value[key], hint, f"{name}.{key}".lstrip(".")) for key, hint in hints.items() if key in value)
+        return next(filter(None, (_first_wrong(*part) for part in parts)), "")
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list and isinstance(value, list):
+        return next(filter(None, (_first_wrong(v, arguments[0], f"{name}[{n}]") for n, v in enumerate(value))), "")
+    if origin is dict and isinstance(value, dict):
+        return next(filter(None, (_first_wrong(v, arguments[1], f"{name}.{key}") for key, v in value.items())), "")
+    if origin is UnionType:
+        return "" if any(not _first_wrong(value, one, name) for one in arguments) else f"{here} has a wrong value"
+    if origin is Literal:
+        return "" if value in arguments else f"{here} must be one of {', '.join(map(repr, arguments))}, got {value!r}"
+    if kind is Any or (kind is float and isinstance(value, int) and not isinstance(value, bool)):
+        return ""
+    good = value is None if kind is type(None) else isinstance(value, origin or kind)
+    return "" if good else f"{here} must be {getattr(kind, '__name__', kind)}, got {value!r:.40}"

@@ -1,0 +1,166 @@
+"""What rounds say: their summary over seeds, the ratio of two contenders with its interval, and how stable they were.
+
+Everything that compares two times calls `ratio`: the report, the duel, the comparison of two runs. Imports no backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Round
+
+RESAMPLES = 4000
+LEAST_ROUNDS = 5  # fewer rounds find a difference between equals in one of ten cases
+
+_DETECTABLE = math.log(1.05)  # the difference that `rounds_to_tell` plans for
+_POWER = 3.24  # standard errors between no difference and one found nine times in ten at 5 % (1.96 + 1.28)
+_SPREAD, _OUTLIER, _DRIFT = 0.1, 1.5, 0.05  # relative; what is over them is said
+_OTHERS, _STOLEN = 0.1, 0.02  # cores busy with other work, share of the time taken by the hypervisor
+
+Column = Literal["seconds", "validation_mse", "test_mse", "objective", "prepare_seconds", "first_epoch_seconds"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians with its 95 % interval, None where there are too few rounds for one."""
+
+    value: float
+    interval: tuple[float, float] | None
+    rounds: int = 0  # of the contender with fewer
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval holds 1, so that no difference can be told."""
+        return self.interval is not None and self.interval[0] <= 1 <= self.interval[1]
+
+    @property
+    def rounds_to_tell(self) -> int | None:
+        """How many rounds would find a difference of 5 % nine times in ten, at the noise seen here."""
+        if self.interval is None:
+            return None
+        error = math.log(self.interval[1] / self.interval[0]) / (2 * 1.96)
+        return max(LEAST_ROUNDS, math.ceil(self.rounds * (_POWER * error / _DETECTABLE) ** 2))
+
+
+def by_seed(rounds: Sequence[Round], column: str = "seconds") -> dict[int, list[float]]:
+    """Return the values of a column, those that are None left out, by seed."""
+    groups: dict[int, list[float]] = {}
+    for one in rounds:
+        value: Any = dict(one)[column]
+        if value is not None:
+            groups.setdefault(one["seed"], []).append(value)
+    return groups
+
+
+def summary(rounds: Sequence[Round], column: str = "seconds") -> float | None:
+    """Return the median over seeds of the medians over their rounds: the rule for every column; None without values."""
+    groups = by_seed(rounds, column)
+    return median(median(values) for values in groups.values()) if groups else None
+
+
+def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float, float] | None:
+    """Return the smallest and the largest median of a seed; None for fewer than two seeds."""
+    medians = [median(values) for values in by_seed(rounds, column).values()]
+    return (min(medians), max(medians)) if len(medians) > 1 else None
+
+
+def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) -> Ratio:
+    """Return how many times as fast ``fast`` is, by the summaries of the rounds.
+
+    The interval is a percentile bootstrap (Efron 1979) of the ratio: rounds are resampled with replacement within each
+    seed, with a fixed seed of its own. It covers the noise between rounds, given the seeds and the processes.
+
+    Parameters
+    ----------
+    slow, fast
+        Rounds of two contenders, at least one each.
+    paired
+        Whether rounds of one number and seed ran in one block: they are then resampled together, so that what slowed
+        the whole block cancels. Rounds without a partner are left out of the interval.
+    """
+    value = _of(summary(slow)) / _of(summary(fast))
+    ours, theirs = by_seed(slow), by_seed(fast)
+    if paired:
+        blocks = {(one["seed"], one["round"]) for one in slow} & {(one["seed"], one["round"]) for one in fast}
+        ours, theirs = (by_seed(_in_blocks(rounds, blocks)) for rounds in (slow, fast))
+    count = min(sum(map(len, groups.values())) for groups in (ours, theirs))
+    if count < LEAST_ROUNDS:
+        return Ratio(value, None, count)
+    rng = np.random.default_rng(0)
+    picks = _picks(ours, rng)
+    ratios = _resampled(ours, picks) / _resampled(theirs, picks if paired else _picks(theirs, rng))
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return Ratio(value, (float(low), float(high)), count)
+
+
+def instability(rounds: Sequence[Round]) -> list[str]:
+    """Say in words what makes rounds less than trustworthy: few, spread, outliers, drift, other load. [] when stable.
+
+    Rounds of different seeds may do different work, so each is held against the median of its own seed.
+    """
+    if not rounds:
+        return []
+    medians = {seed: median(values) for seed, values in by_seed(rounds).items()}
+    relative = np.array([one["seconds"] / medians[one["seed"]] for one in rounds])
+    found = []
+    if len(rounds) < LEAST_ROUNDS:
+        found.append(f"{len(rounds)} {'round is' if len(rounds) == 1 else 'rounds are'} too few to see noise in")
+    low, high = np.percentile(relative, [25, 75])
+    if high - low > _SPREAD:
+        found.append(f"the middle half of the rounds spreads over {100 * (high - low):.0f} % of the median")
+    outliers = int((relative > _OUTLIER).sum())
+    if outliers:
+        found.append(f"{outliers} of {len(rounds)} rounds took over {_OUTLIER:g} times the median")
+    found += _drift(relative)
+    clocked = [one for one in rounds if one["others_seconds"] is not None]
+    seconds = sum(one["seconds"] for one in clocked)
+    others = sum(one["others_seconds"] or 0.0 for one in clocked)
+    stolen = sum(one["stolen_seconds"] or 0.0 for one in clocked)
+    if seconds and others / seconds > _OTHERS:
+        found.append(f"other programs kept {others / seconds:.1f} cores busy meanwhile")
+    if seconds and stolen / seconds > _STOLEN:
+        found.append(f"the hypervisor took {100 * stolen / seconds:.0f} % of a core's time")
+    return found
+
+
+def _drift(relative: NDArray[np.float64]) -> list[str]:
+    """Compare the last third of the rounds with the first: said where every one lies beyond, by over 5 %."""
+    third = len(relative) // 3
+    if third < 2:
+        return []
+    first, last = relative[:third], relative[-third:]
+    change = float(np.median(last) / np.median(first) - 1)
+    apart = first.max() < last.min() or last.max() < first.min()
+    if not apart or abs(change) < _DRIFT:
+        return []
+    return [f"rounds got {100 * abs(change):.0f} % {'slower' if change > 0 else 'faster'} from the first to the last"]
+
+
+def _of(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a ratio needs at least one round of each contender")
+    return value
+
+
+def _in_blocks(rounds: Sequence[Round], blocks: set[tuple[int, int]]) -> list[Round]:
+    kept = [one for one in rounds if (one["seed"], one["round"]) in blocks]
+    return sorted(kept, key=lambda one: (one["seed"], one["round"]))
+
+
+def _picks(groups: dict[int, list[float]], rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
+    """Draw, per seed, which of its rounds each resample holds, shape (RESAMPLES, its rounds)."""
+    return {seed: rng.integers(0, len(groups[seed]), size=(RESAMPLES, len(groups[seed]))) for seed in sorted(groups)}
+
+
+def _resampled(groups: dict[int, list[float]], picks: dict[int, NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Return the summary of each resample, shape (RESAMPLES,)."""
+    medians = [np.median(np.asarray(groups[seed])[picks[seed]], axis=1) for seed in picks]
+    resampled: NDArray[np.float64] = np.median(medians, axis=0)
+    return resampled
