@@ -1,4 +1,4 @@
-"""``python -m bench.duel A B [C ...]``: contenders against each other, taking turns, each in a worker of its own.
+"""``python -m bench.duel A B [C ...]``: contenders against each other, taking turns, each in workers of its own.
 
 Every round is a block: each contender is timed once in it, in random order. What slows a whole block - another program,
 a hot processor - slows all contenders, and cancels in the ratio. A contender is the name of a backend, with
@@ -26,12 +26,13 @@ from .datasets.splits import METHODS
 from .options import Selection
 from .records import Record, write_record
 from .reference import Say
-from .report.verdict import number
+from .report.verdict import number, plural
 from .resume import RunFolder, open_run
 from .runner import Measurement
 from .stats import LEAST_ROUNDS, instability, ratio, summary
 
-ROUNDS = 10  # find a difference of 5 % at a noise of 2 %, and none between equals, as a test shows
+SEEDS = 3
+ROUNDS = 4  # per seed; three seeds then find 5 % at a noise of 2 %, and nothing between equals, as a test shows
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     names = {field: value for field, value in vars(options).items() if field != "contenders"}
-    selection = Selection(**names | {"seeds": options.seeds or 1})
+    selection = Selection(**names | {"seeds": options.seeds or SEEDS})
     try:
         selection.check()
         rows = [contender(text) for text in options.contenders]
@@ -77,7 +78,8 @@ def contender(text: str) -> dict[str, Any]:
             raise ValueError(f"a contender's hyper-parameters are name=value, got {pair!r} in {text!r}")
         params[key.strip()] = _value(value)
     get_backend(name, **params)
-    return {"name": name, **list_backends().loc[name].to_dict(), "params": params, "label": text}
+    row = {str(column): value for column, value in list_backends().loc[name].items()}
+    return {"name": name, **row, "params": params, "label": text}
 
 
 def fight(
@@ -121,11 +123,11 @@ def fight(
 
 
 def verdicts(records: Sequence[Record]) -> list[str]:
-    """Say who is how many times as fast as whom: a sentence per pair, one per contender that did not match, warnings."""
+    """Say who is how many times as fast as whom, pair by pair, who did not match and why, and what was unstable."""
     matched = sorted((one for one in records if one["status"] == "matched"), key=_seconds)
     lines = [
         f"{one['backend']['name']}: {number(_seconds(one))} s to the matching MSE, "
-        f"median of {len(one['rounds'])} rounds"
+        f"median of {len(one['rounds'])} rounds with {plural(len(one['seeds']), 'seed')}"
         for one in matched
     ]
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
@@ -176,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rank", type=int, help="number of factors (default: 16)")
     parser.add_argument("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
     parser.add_argument("--seed", type=int, default=0, help="seed of data and split, and the first of the fits")
-    parser.add_argument("--seeds", type=int, help="how many seeds each contender is fitted with (default: 1)")
+    parser.add_argument("--seeds", type=int, help=f"seeds per contender, each in its own worker (default: {SEEDS})")
     parser.add_argument("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
     parser.add_argument("--rounds", type=int, help=f"timed rounds per seed (default: {ROUNDS})")
     parser.add_argument("--threads", type=int, help="thread budget of every library (default: all cores)")

@@ -66,7 +66,8 @@ class Measurement:
     dtype, threads
         Precision, and the one thread budget of all libraries.
     seeds
-        Of the start and of whatever else a solver draws. Each is calibrated and timed apart.
+        Of the start and of whatever else a solver draws. Each is calibrated and timed in a worker of its own, so that
+        their spread holds what differs from process to process.
     rounds
         Timed rounds per seed; None for 5, or 3 with several seeds, and for slow fits 3 rounds or one per seed.
     params
@@ -112,9 +113,9 @@ class Measurement:
         self.ended: Ended | None = None
         self._folder = folder
         self._stack = contextlib.ExitStack()
-        self._process: WorkerProcess | None = None
+        self._processes: list[WorkerProcess] = []  # one per seed
         self._stopped = ""  # why the last calibration ended
-        self._alive: list[int] = []  # threads of the worker after each timed fit
+        self._alive: dict[int, list[int]] = {}  # by seed, threads of its worker after each timed fit
 
     def __enter__(self) -> Self:
         try:
@@ -124,9 +125,11 @@ class Measurement:
                 reasons = "; ".join(f"x{rung['factor']:g}: {rung['dropped']}" for rung in self.case.ladder)
                 raise Ended("missed", f"no target is left on this data ({reasons})")
             write_case(self._folder, self.case)
-            self._process = self._stack.enter_context(self._start())
-            facts = self._open(self._process)
-            self.environment = {**machine_facts(), **facts.pop("environment"), **facts}
+            for seed in self.seeds:
+                process = self._stack.enter_context(self._start(f"stderr-{seed}.txt"))
+                self._processes.append(process)
+                facts = self._open(process, seed)
+                self.environment = self.environment or {**machine_facts(), **facts.pop("environment"), **facts}
         except Ended as end:
             self._end(end)
         except BaseException:  # a Ctrl-C while the worker starts must not leave it behind
@@ -145,9 +148,9 @@ class Measurement:
         A backend that is not deterministic is calibrated three times, and the largest count is taken.
         """
         try:
-            for seed in () if self.ended else self.seeds:
+            for seed, process in () if self.ended else zip(self.seeds, self._processes, strict=True):
                 repeats = 1 if self.backend["deterministic"] else 3
-                calibration = _slowest([self._calibrate_once(seed) for _ in range(repeats)])
+                calibration = _slowest([self._calibrate_once(process, seed) for _ in range(repeats)])
                 self.calibrations.append(calibration)
                 if calibration["epochs"] is None:
                     raise self._miss(calibration)
@@ -171,7 +174,8 @@ class Measurement:
         number, target = len(self.rounds), self.case.target
         if self.ended or target is None:
             return
-        calibration = self.calibrations[number % len(self.seeds)]
+        turn = number % len(self.seeds)
+        calibration, process = self.calibrations[turn], self._processes[turn]
         self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
         done: dict[int, Round] = {}  # by epochs: rungs that were reached in one epoch share a fit
         try:
@@ -184,7 +188,7 @@ class Measurement:
                     continue
                 goal = next(rung["mse"] for rung in self.case.ladder if rung["factor"] == factor)
                 if epochs not in done:
-                    done[epochs] = self._time(epochs, calibration["seed"], number, goal)
+                    done[epochs] = self._time(process, epochs, calibration["seed"], number, goal)
                 one = Round({**done[epochs], "factor": factor, "matched": done[epochs]["validation_mse"] <= goal})
                 (self.rounds if factor == target["factor"] else self.rungs).append(one)
         except Ended as end:
@@ -193,7 +197,7 @@ class Measurement:
             self.reported_seconds += self.rounds[number]["seconds"]
 
     def start_cold(self) -> None:
-        """Fit in fresh processes, with empty caches of compiled kernels and with filled ones. Ends the timed worker."""
+        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
         if not self.rounds:
             return
         with tempfile.TemporaryDirectory(prefix="factorbench-") as caches:
@@ -208,7 +212,7 @@ class Measurement:
                 self.cold.append(cast("Cold", {"caches": state, **parts, "fit_seconds": fit, "total_seconds": total}))
 
     def watch_memory(self) -> None:
-        """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed worker."""
+        """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed workers."""
         if not self.rounds or self.ended:
             return
         self.say("watching the memory of a fit")
@@ -269,11 +273,11 @@ class Measurement:
             environment=self.environment or machine_facts(),
         )
 
-    def _start(self, caches: Path | None = None) -> WorkerProcess:
+    def _start(self, stderr: str, caches: Path | None = None) -> WorkerProcess:
         self.say("starting")
-        return WorkerProcess(self.backend["threads"], self._folder / "stderr.txt", caches, self.limits.memory_mb)
+        return WorkerProcess(self.backend["threads"], self._folder / stderr, caches, self.limits.memory_mb)
 
-    def _open(self, process: WorkerProcess) -> dict[str, Any]:
+    def _open(self, process: WorkerProcess, seed: int) -> dict[str, Any]:
         """Let a worker load the case, import the backend and compile it."""
         params = {
             "rank": self.case.objective.rank,
@@ -284,13 +288,13 @@ class Measurement:
         }
         facts = self._ask(process, "open", path=str(self._folder / CASE_FILE), backend=self._name, params=params)
         self.say("compiling")
-        return facts | self._ask(process, "warm", seed=self.seeds[0])
+        return facts | self._ask(process, "warm", seed=seed)
 
-    def _calibrate_once(self, seed: int) -> Calibration:
-        assert self.case.target is not None and self._process is not None
+    def _calibrate_once(self, process: WorkerProcess, seed: int) -> Calibration:
+        assert self.case.target is not None
         self.say(f"calibrating, seed {seed}" if len(self.seeds) > 1 else "calibrating")
         answer = self._ask(
-            self._process,
+            process,
             "calibrate",
             rungs={f"{rung['factor']:g}": rung["mse"] for rung in self.case.ladder if not rung["dropped"]},
             target=self.case.target["mse"],
@@ -320,9 +324,8 @@ class Measurement:
             return Ended("timed out", f"not at the target after the most epochs that are tried ({seen})", trained)
         return Ended("missed", f"no better for {self.limits.patience} epochs ({seen})")
 
-    def _time(self, epochs: int, seed: int, number: int, goal: float) -> Round:
-        assert self._process is not None
-        answer = self._ask_time(self._process, epochs, seed, number, goal)
+    def _time(self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float) -> Round:
+        answer = self._ask_time(process, epochs, seed, number, goal)
         over = {name: n for name, n in answer["threads"]["settings"].items() if n > self.backend["threads"]}
         if over:
             said = ", ".join(f"{name} to {n}" for name, n in over.items())
@@ -330,7 +333,7 @@ class Measurement:
                 "over budget", f"after a fit, threads were set: {said}; the budget is {self.backend['threads']}"
             )
         if answer["threads"]["alive"] is not None:
-            self._alive.append(answer["threads"]["alive"])
+            self._alive.setdefault(seed, []).append(answer["threads"]["alive"])
         return cast("Round", answer["round"])
 
     def _ask_time(self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float) -> dict[str, Any]:
@@ -360,9 +363,10 @@ class Measurement:
         running = self.memory["running_threads"] if self.memory else None
         if running is not None and running > budget:
             return Ended("over budget", f"{running:.0f} of its threads ran at once; the budget is {budget}")
-        fits = len(self._alive)
-        if fits >= _LEAST_FITS and self._alive[-1] - self._alive[0] >= fits - 1:
-            return Ended("over budget", f"{self._alive[-1] - self._alive[0]} threads stayed behind after {fits} fits")
+        for alive in self._alive.values():
+            left = alive[-1] - alive[0]
+            if len(alive) >= _LEAST_FITS and left >= len(alive) - 1:
+                return Ended("over budget", f"{left} threads stayed behind after {len(alive)} fits")
         return None
 
     def _apart(
@@ -371,20 +375,20 @@ class Measurement:
         """Run something in a worker of its own; what goes wrong there ends the measurement, and None is returned."""
         self._stack.close()  # idle threads of the timed worker would take their share of the cores
         try:
-            with self._start(caches) as process:
+            with self._start("stderr-apart.txt", caches) as process:
                 return fit(process)
         except Ended as end:
             self._end(Ended(end.status, f"{where}: {end.reason}", end.seconds))
             return None
 
     def _fit_cold(self, process: WorkerProcess) -> dict[str, Any]:
-        facts, epochs = self._open(process), self.calibrations[0]["epochs"]
+        facts, epochs = self._open(process, self.seeds[0]), self.calibrations[0]["epochs"]
         assert epochs is not None and self.case.target is not None
         answer = self._ask_time(process, epochs, self.seeds[0], 0, self.case.target["mse"])
         return {**answer, "parts": {name: facts[name] for name in ("import_seconds", "compile_seconds")}}
 
     def _fit_watched(self, process: WorkerProcess) -> dict[str, Any]:
-        self._open(process)
+        self._open(process, self.seeds[0])
         epochs = self.calibrations[0]["epochs"]
         answer = self._ask(process, "memory", every=_SAMPLE_SECONDS, epochs=epochs, seed=self.seeds[0])
         return {**answer, "samples": process.samples}

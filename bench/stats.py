@@ -74,8 +74,10 @@ def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float,
 def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) -> Ratio:
     """Return how many times as fast ``fast`` is, by the summaries of the rounds.
 
-    The interval is a percentile bootstrap (Efron 1979) of the ratio: rounds are resampled with replacement within each
-    seed, with a fixed seed of its own. It covers the noise between rounds, given the seeds and the processes.
+    The interval is a hierarchical percentile bootstrap (Efron 1979; Davison and Hinkley 1997, 3.8) of the ratio: seeds
+    are resampled with replacement, the same for both, and within each the rounds. As each seed runs in a process of its
+    own, the interval covers what differs from round to round, from process to process and from start to start; with
+    one seed, only the first.
 
     Parameters
     ----------
@@ -94,8 +96,10 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
     if count < LEAST_ROUNDS:
         return Ratio(value, None, count)
     rng = np.random.default_rng(0)
+    seeds = {len(groups): rng.integers(0, len(groups), size=(RESAMPLES, len(groups))) for groups in (ours, theirs)}
     picks = _picks(ours, rng)
-    ratios = _resampled(ours, picks) / _resampled(theirs, picks if paired else _picks(theirs, rng))
+    above = _resampled(ours, seeds[len(ours)], picks)
+    ratios = above / _resampled(theirs, seeds[len(theirs)], picks if paired else _picks(theirs, rng))
     low, high = np.percentile(ratios, [2.5, 97.5])
     return Ratio(value, (float(low), float(high)), count)
 
@@ -154,13 +158,21 @@ def _in_blocks(rounds: Sequence[Round], blocks: set[tuple[int, int]]) -> list[Ro
     return sorted(kept, key=lambda one: (one["seed"], one["round"]))
 
 
-def _picks(groups: dict[int, list[float]], rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
-    """Draw, per seed, which of its rounds each resample holds, shape (RESAMPLES, its rounds)."""
-    return {seed: rng.integers(0, len(groups[seed]), size=(RESAMPLES, len(groups[seed]))) for seed in sorted(groups)}
+def _picks(groups: dict[int, list[float]], rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Draw, for each place of a resample and each seed in it, which of its rounds are taken.
+
+    Each array belongs to a seed and has shape (RESAMPLES, places, its rounds).
+    """
+    return [
+        rng.integers(0, len(groups[seed]), size=(RESAMPLES, len(groups), len(groups[seed]))) for seed in sorted(groups)
+    ]
 
 
-def _resampled(groups: dict[int, list[float]], picks: dict[int, NDArray[np.intp]]) -> NDArray[np.float64]:
-    """Return the summary of each resample, shape (RESAMPLES,)."""
-    medians = [np.median(np.asarray(groups[seed])[picks[seed]], axis=1) for seed in picks]
-    resampled: NDArray[np.float64] = np.median(medians, axis=0)
+def _resampled(
+    groups: dict[int, list[float]], seeds: NDArray[np.intp], picks: list[NDArray[np.intp]]
+) -> NDArray[np.float64]:
+    """Return the summary of each resample, shape (RESAMPLES,); ``seeds`` has shape (RESAMPLES, places)."""
+    each = [np.median(np.asarray(groups[seed])[picks[at]], axis=2) for at, seed in enumerate(sorted(groups))]
+    taken = np.take_along_axis(np.stack(each), seeds[np.newaxis], axis=0)[0]
+    resampled: NDArray[np.float64] = np.median(taken, axis=1)
     return resampled

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from backends import Ratings
+from bench.cases import Case, build_case
+from bench.datasets import Dataset, anime_twin, random_split
 
 EXPECTED = Path(__file__).with_name("expected_skips.json")  # on a machine without GPU and MPS, as CI's
 
@@ -41,3 +43,28 @@ def ml100k() -> Ratings:
         pytest.skip("RATINGS_DATA names no folder; it must hold ml-100k/u.data")
     columns = np.loadtxt(Path(folder) / "ml-100k" / "u.data", dtype=np.int64).T
     return Ratings.from_arrays(columns[0], columns[1], columns[2].astype(np.float64))
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """A case that is measured in a moment, in place of the one that the benchmark's plugin builds."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    raw = anime_twin(0.01, seed=0).without_duplicates()
+    yield build_case(Dataset("small twin", raw, random_split(len(raw.ratings), 0), None), rank=4, seed=0, reg=0.14)
+    patch.undo()
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the planted backends as another package would: by an entry point on the path."""
+    from tests.planted import backends
+
+    info = tmp_path / "planted-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n", "utf-8")
+    names = [name for name, value in vars(backends).items() if getattr(value, "__module__", "") == backends.__name__]
+    lines = [f"{name.lower()} = {backends.__name__}:{name}" for name in names]
+    (info / "entry_points.txt").write_text("[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path)]))
+    monkeypatch.syspath_prepend(str(tmp_path))

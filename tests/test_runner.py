@@ -4,61 +4,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from measured import LIMITS, measure
 
 from backends import list_backends
 from bench.bench_roofline import Machine, measure_epochs, measure_machine
-from bench.cases import Case, build_case
-from bench.datasets import Dataset, anime_twin, random_split
+from bench.cases import Case
 from bench.process import Ended
-from bench.records import Record, RooflineRecord
+from bench.records import RooflineRecord
 from bench.roofline import WORK_MODELS
 from bench.runner import Limits, Measurement
 
 ROOT = Path(__file__).parent.parent
-LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    raw = anime_twin(0.01, seed=0).without_duplicates()
-    yield build_case(Dataset("small twin", raw, random_split(len(raw.ratings), 0), None), rank=4, seed=0, reg=0.14)
-    patch.undo()
-
-
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install the planted backends as another package would: by an entry point on the path."""
-    info = tmp_path / "planted-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n", "utf-8")
-    names = ("Talks", "Raises", "Exits", "IsKilled", "Hangs", "EatsMemory", "Explodes", "Stalls", "Flatters")
-    lines = [f"{name.lower()} = tests.planted.backends:{name}" for name in names]
-    (info / "entry_points.txt").write_text("[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-
-def measure(case: Case, name: str, limits: Limits = LIMITS, **options: Any) -> Record:
-    row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
-    how: dict[str, Any] = {"dtype": "float64", "threads": 1, "rounds": 2, "run": "r", "command": "c", **options}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Measurement(case, row, folder=Path(folder), limits=limits, **how) as measurement,
-    ):
-        measurement.calibrate()
-        for _ in range(measurement.wanted_rounds()):
-            measurement.time_round()
-        measurement.start_cold()
-        measurement.watch_memory()
-        return measurement.record()
 
 
 def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:

@@ -26,11 +26,12 @@ METHOD = (
     "Import, compilation and the draw of the start, which all share, are outside.",
     "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
     "target takes the backend out of the ranking.",
-    "Each backend is fitted with several seeds, each calibrated and timed apart, and is ranked only where all of them "
-    "match. Figures are medians over seeds of the medians over their rounds. Intervals are bootstrap 95 % intervals of "
-    "the ratio of these figures, rounds being resampled within each seed; where one contains 1, no difference is "
-    "claimed. Unless backends took turns (python -m bench.duel), the rounds of one follow each other in one process: "
-    "an interval covers the noise between rounds, not what differs from process to process or from hour to hour.",
+    "Each backend is fitted with several seeds, each calibrated and timed in a process of its own, and is ranked only "
+    "where all of them match. Figures are medians over seeds of the medians over their rounds. Intervals are bootstrap "
+    "95 % intervals of the ratio of these figures: seeds are resampled, and rounds within them. Where one contains 1, "
+    "no difference is claimed. It covers what differs between rounds, processes and starts (with one seed: between "
+    "rounds). Unless backends took turns (python -m bench.duel), it does not cover how the machine's speed changes "
+    "from one minute to another.",
     "One budget of threads holds for every library. It is read back after each fit; CPU-seconds, threads that run at "
     "once and threads that stay behind are counted, and a backend that exceeds the budget is not ranked.",
     "Cold starts are fits in fresh processes, first with empty caches of compiled kernels, then with filled ones; the "

@@ -31,6 +31,11 @@ def words(items: list[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+def plural(count: int, thing: str) -> str:
+    """Write a count of things."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def with_interval(one: Ratio, intro: str = "95 % interval ") -> str:
     """Write a ratio with its interval."""
     if one.interval is None:

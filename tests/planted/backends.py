@@ -1,11 +1,17 @@
 """Backends with a planted fault each: what the runner has to tell apart."""
 
+import contextlib
 import os
+import random
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import threadpoolctl
 
 from backends import Parameters, Ratings
 from backends.numpy_als import NumpyALS
@@ -83,3 +89,111 @@ class Flatters(Stalls):
     def fault(self, state: Any, loss: float) -> float:
         super().fault(state, loss)
         return 1e-9
+
+
+class Steady(Planted):
+    """Takes a known time per epoch, with a known noise, whatever the machine does meanwhile."""
+
+    seconds, noise = 0.04, 0.01
+
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        self.draw = random.Random(time.perf_counter_ns())  # other noise in every fit
+        return super().prepare(train, initial)
+
+    def step(self, state: Any, n_epochs: int) -> float:
+        start = time.perf_counter()
+        loss = super().step(state, n_epochs)
+        if self.is_real:
+            time.sleep(max(0.0, start + self.seconds * self.draw.lognormvariate(0, self.noise) - time.perf_counter()))
+        return loss
+
+
+class Slower(Steady):
+    """Takes 5 % longer."""
+
+    seconds = 1.05 * Steady.seconds
+
+
+class Worse(Steady):
+    """Fast, and ends well over the target."""
+
+    seconds = 0.5 * Steady.seconds
+
+    def fault(self, state: Any, loss: float) -> float:
+        halves = {name: 0.5 * array for name, array in state.now.arrays().items()}
+        state.now = Parameters(state.now.mean, **halves)
+        return loss
+
+
+class Early(Planted):
+    """Counts epochs that it trains only if somebody has looked at the last one, as a calibration does."""
+
+    looked = True
+
+    def step(self, state: Any, n_epochs: int) -> float:
+        if self.is_real and not self.looked:
+            state.epochs += n_epochs
+            return self.loss
+        self.loss = super().step(state, n_epochs)
+        self.looked = False
+        return self.loss
+
+    def parameters(self, state: Any) -> Parameters:
+        self.looked = True
+        return super().parameters(state)
+
+
+class LeaksThreads(Planted):
+    """Leaves a thread behind after each fit."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+        return super().prepare(train, initial)
+
+
+class SpinsThreads(Planted):
+    """Computes on three threads, whatever it was allowed."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        numbers = np.ones(300_000)
+        others = [threading.Thread(target=self.spin, args=(numbers,)) for _ in range(2)]
+        for one in others:
+            one.start()
+        self.spin(numbers)
+        for one in others:
+            one.join()
+        return loss
+
+    def spin(self, numbers: np.ndarray) -> None:
+        end = time.perf_counter() + 0.1
+        while time.perf_counter() < end:
+            np.sqrt(numbers)  # frees the GIL
+
+
+class SetsThreads(Planted):
+    """Sets BLAS to four threads, and leaves it so."""
+
+    def threads(self) -> Any:
+        threadpoolctl.threadpool_limits(4)
+        return contextlib.nullcontext()
+
+
+class Grows(Planted):
+    """Holds 100 MB more after each epoch."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        self.held: list[Any] = []
+        return super().prepare(train, initial)
+
+    def fault(self, state: Any, loss: float) -> float:
+        self.held.append(np.ones(100 * 2**17))
+        return loss
+
+
+class GrowsForever(Grows):
+    """Holds 100 MB more every tenth of a second, and never ends an epoch."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        while True:
+            super().fault(state, loss)
+            time.sleep(0.1)

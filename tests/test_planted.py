@@ -1,0 +1,177 @@
+"""Planted truths: backends whose faults and speeds are known, and what the suite says of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from measured import LIMITS, measure
+
+from backends import list_backends
+from bench.cases import Case
+from bench.duel import contender, fight, verdicts
+from bench.options import Selection
+from bench.records import Round
+from bench.resume import open_run
+from bench.runner import Limits, Measurement
+from bench.stats import ratio
+from tests.planted.backends import Slower, Steady
+
+pytestmark = pytest.mark.usefixtures("planted")
+
+
+def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any]:
+    """Records by name, and the verdicts."""
+    run = open_run("c", folder)
+    records = fight(case, [contender(name) for name in names], Selection(threads=1, **options), run, "c")
+    run.close()
+    return {one["backend"]["name"]: one for one in records} | {"verdicts": verdicts(records)}
+
+
+def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
+    found = duel(case, tmp_path, "slower", "worse", "steady", seeds=2, rounds=5)
+    assert (found["steady"]["status"], found["slower"]["status"], found["worse"]["status"]) == (
+        "matched",
+        "matched",
+        "missed",
+    )
+    (said,) = [line for line in found["verdicts"] if "times as fast" in line]
+    assert said.startswith("steady is 1.05 times as fast as slower (95 %: 1.0"), found["verdicts"]
+    assert any(line.startswith("worse: missed: no better for 100 epochs") for line in found["verdicts"])
+    epochs = found["steady"]["calibrations"][0]["epochs"]
+    for record, planted in ((found["steady"], Steady), (found["slower"], Slower)):
+        for one in record["rounds"]:
+            assert one["epoch_seconds"] == pytest.approx(planted.seconds, rel=0.08)
+            assert one["seconds"] >= 0.9 * epochs * planted.seconds
+    blocks = [[one["round"] for one in found[name]["rounds"]] for name in ("steady", "slower")]
+    assert blocks == [list(range(10))] * 2
+    assert found["steady"]["order"] == "interleaved"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("steady", "matched", ""),
+        ("early", "missed", "2 of 2 timed rounds missed; MSE up to"),
+        ("leaksthreads", "over budget", "9 threads stayed behind after 10 fits"),
+        ("spinsthreads", "over budget", "it used "),
+        ("setsthreads", "over budget", "after a fit, threads were set: openblas to 4; the budget is 1"),
+    ],
+)
+def test_the_verdict_on_what_is_seen_only_in_timed_fits(case: Case, name: str, status: str, reason: str) -> None:
+    record = measure(case, name, rounds=5 if name == "leaksthreads" else 2)
+    assert record["status"] == status, record["reason"]
+    assert record["reason"].startswith(reason), record["reason"]
+
+
+def test_threads_that_no_clock_shows_are_seen_by_looking(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On as many cores as the budget, CPU-seconds cannot exceed it: the threads that want a core can."""
+    monkeypatch.setattr("bench.runner._CPU_SLACK", 1e9)
+    record = measure(case, "spinsthreads")
+    assert record["status"] == "over budget"
+    assert record["reason"].endswith("of its threads ran at once; the budget is 1")
+
+
+def test_memory_of_the_fit_alone_is_measured(case: Case) -> None:
+    record = measure(case, "grows")
+    epochs = record["calibrations"][0]["epochs"]
+    assert epochs is not None
+    memory = record["memory"]
+    assert memory is not None
+    assert memory["fit_mb"] is not None
+    assert memory["peak_mb"] is not None
+    assert 100 * epochs < memory["fit_mb"] < 100 * epochs + 60
+    assert memory["fit_mb"] < memory["peak_mb"]
+
+
+def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(case: Case) -> None:
+    record = measure(case, "growsforever", Limits(timeout=60, memory_mb=600))
+    assert record["status"] == "out of memory"
+    assert record["reason"].startswith("the worker was ended for taking too much memory (")
+    assert record["reason"].endswith("MB resident, 600 MB allowed)")
+
+
+def test_time_outs_are_censored(case: Case) -> None:
+    record = measure(case, "hangs", Limits(timeout=2))
+    assert record["status"] == "timed out"
+    assert record["gave_up_after"] == pytest.approx(2, abs=0.3)
+    record = measure(case, "steady", Limits(max_seconds=0.01))
+    assert record["status"] == "timed out"
+    assert record["gave_up_after"] == pytest.approx(Steady.seconds, rel=0.5)
+
+
+def test_every_rung_is_timed_and_gated(case: Case) -> None:
+    record = measure(case, "numpy", Limits(max_epochs=400), seeds=(0, 5), rounds=1)
+    assert record["status"] == "matched"
+    assert [one["seed"] for one in record["calibrations"]] == [0, 5]
+    assert [one["seed"] for one in record["rounds"]] == [0, 5]
+    wanted = {
+        (calibration["seed"], rung["factor"])
+        for calibration in record["calibrations"]
+        for rung in calibration["rungs"]
+        if rung["epochs"] is not None and rung["factor"] != 1.01
+    }
+    assert wanted
+    assert {(one["seed"], one["factor"]) for one in record["rungs"]} == wanted
+    goals = {rung["factor"]: rung["mse"] for rung in case.ladder}
+    for one in record["rungs"]:
+        assert one["matched"]
+        assert one["validation_mse"] <= goals[one["factor"]]
+    first, second = record["calibrations"]
+    assert first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]  # another start
+
+
+def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
+    row: dict[str, Any] = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
+    how: dict[str, Any] = {"run": "r", "command": "c", "folder": tmp_path, "threads": 1, "limits": LIMITS}
+    with Measurement(case, row, seeds=(0, 1), rounds=1, **how) as measurement:
+        measurement.calibrate()
+        measurement.calibrations[1]["epochs"] = 1  # too few
+        for _ in range(2):
+            measurement.time_round(rungs=False)
+        record = measurement.record()
+    assert (record["status"], record["reason"][:31]) == ("missed", "1 of 2 timed rounds missed; MSE")
+
+
+def rounds_of(seconds: np.ndarray) -> list[Round]:
+    """Rounds with the seconds of an array of shape (seeds, rounds)."""
+    unknown = dict.fromkeys(("first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds", "stolen_seconds"))
+    fixed: Any = {"factor": 1.01, "prepare_seconds": 0.0, "validation_mse": 1.0, "test_mse": None, "objective": None}
+    return [
+        Round(**fixed, **unknown, round=n * len(seconds) + seed, seed=seed, seconds=float(value), matched=True)
+        for seed, row in enumerate(seconds)
+        for n, value in enumerate(row)
+    ]
+
+
+def simulate(
+    rng: np.random.Generator, slower: float, noise: float, process: float = 0.0, drift: float = 0.0
+) -> tuple[list[Round], list[Round]]:
+    """Rounds of two contenders in a duel of the default size."""
+    shape = 3, 4
+    blocks = np.cumsum(rng.normal(0, drift, shape).T.ravel()).reshape(shape[::-1]).T  # blocks take the seeds in turn
+
+    def one(mean: float) -> list[Round]:
+        own = rng.normal(0, process, (shape[0], 1)) + rng.normal(0, noise, shape)
+        return rounds_of(mean * np.exp(blocks + own))
+
+    return one(1.0), one(slower)
+
+
+@pytest.mark.parametrize(
+    ("slower", "noise", "process", "drift", "least", "most"),
+    [
+        (1.0, 0.02, 0.0, 0.0, 0, 70),  # A against A: "no difference" in at least 930
+        (1.0, 0.02, 0.02, 0.0, 0, 70),  # also where each process has a speed of its own
+        (1.0, 0.02, 0.0, 0.05, 0, 70),  # and where the machine drifts
+        (1.05, 0.02, 0.0, 0.0, 900, 1000),  # a true 5 % is found
+        (1.05, 0.02, 0.0, 0.02, 900, 1000),  # also where the machine drifts (by 5 % a block: 857 are)
+    ],
+)
+def test_a_thousand_duels(slower: float, noise: float, process: float, drift: float, least: int, most: int) -> None:
+    rng = np.random.default_rng(7)
+    told = sum(
+        not ratio(slow, fast, paired=True).within_noise
+        for fast, slow in (simulate(rng, slower, noise, process, drift) for _ in range(1000))
+    )
+    assert least <= told <= most
