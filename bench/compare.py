@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 from .environment import machine_key
 from .records import AnyRecord, Record, RecordError, RooflineRecord, by_kind, read_records
 from .report.verdict import mse, number
-from .stats import Ratio, instability, ratio, summary
+from .stats import Ratio, doubts, ratio, summary
 
 THRESHOLD = 0.05  # relative; see the module's docstring
 WORSE_MSE = 0.005  # relative
@@ -120,7 +120,7 @@ class Comparison:
         found = [f"{side}: {reason}" for (side, _), reason in zip(sides, reasons, strict=True) if reason]
         if reasons[0] and reasons[0] == reasons[1]:
             found = [f"both: {reasons[0]}"]
-        found += [f"{side}: {warning}" for side, record in sides for warning in instability(record["rounds"])]
+        found += [f"{side}: {warning}" for side, record in sides for warning in doubts(record)]
         before, now = (_epochs(record) for record in (self.old, self.new))
         if self._both_matched and before != now:
             found.append(f"epochs to the target: {before} before, {now} now")

@@ -29,7 +29,7 @@ from .reference import Say
 from .report.verdict import number, plural
 from .resume import RunFolder, open_run
 from .runner import Measurement
-from .stats import LEAST_ROUNDS, instability, ratio, summary
+from .stats import LEAST_ROUNDS, doubts, ratio, summary
 
 SEEDS = 3
 ROUNDS = 4  # per seed; three seeds then find 5 % at a noise of 2 %, and nothing between equals, as a test shows
@@ -132,7 +132,7 @@ def verdicts(records: Sequence[Record]) -> list[str]:
     ]
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
     lines += [f"{one['backend']['name']}: {one['status']}: {one['reason']}" for one in records if one not in matched]
-    lines += [f"{one['backend']['name']}: {note}" for one in matched for note in instability(one["rounds"])]
+    lines += [f"{one['backend']['name']}: {note}" for one in matched for note in doubts(one)]
     return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
 
 

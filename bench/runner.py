@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 
 from .cases import Case
-from .environment import available_cores, machine_facts
+from .environment import available_cores, machine_facts, throttle_count
 from .process import Ended, WorkerProcess
 from .records import SCHEMA, Backend, Calibration, Cold, Memory, Record, Round, RungReached, Status
 from .reference import Say
@@ -112,6 +112,7 @@ class Measurement:
         self.environment: dict[str, Any] = {}
         self.ended: Ended | None = None
         self._folder = folder
+        self._throttled = throttle_count()
         self._stack = contextlib.ExitStack()
         self._processes: list[WorkerProcess] = []  # one per seed
         self._stopped = ""  # why the last calibration ended
@@ -270,8 +271,13 @@ class Measurement:
             rungs=self.rungs,
             cold=self.cold,
             memory=self.memory,
-            environment=self.environment or machine_facts(),
+            environment=(self.environment or machine_facts()) | self._throttling(),
         )
+
+    def _throttling(self) -> dict[str, int]:
+        """Return how often the processor was throttled since the measurement began, where that can be read."""
+        now = throttle_count()
+        return {} if now is None or self._throttled is None else {"throttled": now - self._throttled}
 
     def _start(self, stderr: str, caches: Path | None = None) -> WorkerProcess:
         self.say("starting")

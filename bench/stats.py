@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .records import Round
+from .records import Record, Round
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 LEAST_ROUNDS = 5  # fewer rounds find a difference between equals in one of ten cases
 
 _DETECTABLE = math.log(1.05)  # the difference that `rounds_to_tell` plans for
@@ -131,6 +131,21 @@ def instability(rounds: Sequence[Round]) -> list[str]:
         found.append(f"other programs kept {others / seconds:.1f} cores busy meanwhile")
     if seconds and stolen / seconds > _STOLEN:
         found.append(f"the hypervisor took {100 * stolen / seconds:.0f} % of a core's time")
+    return found
+
+
+def doubts(record: Record) -> list[str]:
+    """Say in words what makes a record's times less than trustworthy: of its rounds, and of the machine's state."""
+    if not record["rounds"]:
+        return []
+    found, facts = instability(record["rounds"]), record["environment"]
+    governor, throttled, limit = (facts.get(name) for name in ("governor", "throttled", "cpu_limit"))
+    if governor not in (None, "performance"):
+        found.append(f"the frequency governor is {governor}, so the clock rate may change")
+    if throttled:
+        found.append(f"the processor was throttled {throttled} times meanwhile")
+    if isinstance(limit, int | float) and limit < record["backend"]["threads"]:
+        found.append(f"the control group allows {limit:g} cores, the budget is {record['backend']['threads']} threads")
     return found
 
 

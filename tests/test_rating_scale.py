@@ -1,9 +1,13 @@
-"""Every solver takes ratings on any scale with its defaults: no step length or accumulator has a hidden unit."""
+"""Every solver takes ratings on any scale with its defaults: no start, step length or accumulator has a hidden unit."""
+
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backends import Ratings, get_backend
+from backends.objective import mean_squared_error
 from backends.testing import example_ratings
 
 SOLVERS = ["numba-gd", "numba-sgd", "numpy", "numpy-als", "torch-cpu"]
@@ -16,7 +20,7 @@ def unexplained(name: str, scale: float) -> float:
     """
     train, _ = example_ratings()
     ratings = Ratings(train.users, train.items, train.ratings * scale, train.n_users, train.n_items)
-    options = {"rank": 4, "reg": 0.1 * scale, "init_scale": 0.5 * scale**0.5, "bias": False}
+    options = {"rank": 4, "reg": 0.1 * scale, "init_scale": 0.5, "bias": False}
     solver = get_backend(name, dtype="float64", n_jobs=1, **options).fit(ratings, epochs=150)
     assert solver.status_ == "epochs"
     return solver.history_[-1].train_mse / float(np.mean(np.square(ratings.ratings)))
@@ -26,3 +30,38 @@ def unexplained(name: str, scale: float) -> float:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_fit_explains_as_much_on_any_scale(name: str, scale: float) -> None:
     assert unexplained(name, scale) == pytest.approx(unexplained(name, 1.0), rel=0.1)
+
+
+@cache
+def films() -> tuple[Ratings, Ratings]:
+    """Ratings like those of films, from 1 to 5: for training and for validation."""
+    rng = np.random.default_rng(0)
+    n_users, n_items, n = 300, 200, 12_000
+    taste, kind = rng.normal(size=(n_users, 4)), rng.normal(size=(n_items, 4))
+    users, items = np.divmod(rng.permutation(n_users * n_items)[:n], n_items)
+    exact = 3.5 + 0.4 * rng.normal(size=n_users)[users] + 0.4 * rng.normal(size=n_items)[items]
+    exact += 0.4 * np.einsum("nk,nk->n", taste[users], kind[items])
+    ratings = np.clip(np.rint(exact + 0.5 * rng.normal(size=n)), 1, 5)
+    parts = slice(0, 10_000), slice(10_000, n)
+    train, validation = (Ratings(users[part], items[part], ratings[part], n_users, n_items) for part in parts)
+    return train, validation
+
+
+@cache
+def validation_mse(name: str, scale: float, rank: int, **options: Any) -> float:
+    """Return the validation MSE of a fit by defaults, biases included, in the units of scale 1."""
+    train, validation = (Ratings(x.users, x.items, x.ratings * scale, x.n_users, x.n_items) for x in films())
+    solver = get_backend(name, rank=rank, reg=0.08 * scale, n_jobs=1, **options).fit(train, evaluate=False)
+    assert solver.status_ == "epochs"
+    return mean_squared_error(solver.model_.parameters, validation) / scale**2
+
+
+@pytest.mark.parametrize("scale", [0.01, 1e3])
+@pytest.mark.parametrize("rank", [16, 128])
+@pytest.mark.parametrize(
+    ("name", "options"), [("numba-sgd", {}), ("numba-gd", {}), ("numpy", {}), ("torch-cpu", {"optimizer": "adam"})]
+)
+def test_a_fit_predicts_as_well_on_any_scale(name: str, options: dict[str, Any], rank: int, scale: float) -> None:
+    wanted = validation_mse(name, 1.0, rank, **options)
+    assert wanted < 0.75 * np.var(films()[1].ratings)
+    assert validation_mse(name, scale, rank, **options) == pytest.approx(wanted, rel=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from types import UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from .schema import SCHEMA, AnyRecord, Backend, Record, RooflineRecord
+
+_LARGEST = 2**53  # up to which every reader of JSON takes an integer for what it is; those of records are counts
 
 RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
 
@@ -45,7 +48,7 @@ def read_record(path: Path) -> AnyRecord:
         Naming the file, and what is wrong with it.
     """
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        record: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_float, parse_float=_float)
         schema = record["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error
@@ -101,6 +104,14 @@ def newest_run(runs: Path = RUNS) -> Path | None:
     return folders[-1] if folders else None
 
 
+def _float(text: str) -> float:
+    """Refuse what Python reads and no record holds: NaN, Infinity, and numbers so large that they become infinite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.40} is not a finite number")
+    return number
+
+
 def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
     """Bring a record of an earlier version up to date; what was not measured then is None or empty."""
     if record["schema"] == 1:
@@ -150,6 +161,8 @@ def _first_wrong(value: Any, kind: Any, name: str) -> str:
         return "" if any(not _first_wrong(value, one, name) for one in arguments) else f"{here} has a wrong value"
     if origin is Literal:
         return "" if value in arguments else f"{here} must be one of {', '.join(map(repr, arguments))}, got {value!r}"
+    if kind in (int, float) and isinstance(value, int) and abs(value) > _LARGEST:
+        return f"{here} must be an integer of at most 2^53, got {value!r:.40}"
     if kind is Any or (kind is float and isinstance(value, int) and not isinstance(value, bool)):
         return ""
     good = value is None if kind is type(None) else isinstance(value, origin or kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.stats import instability, summary
+from bench.stats import doubts, summary
 
 from .schema import Record, RooflineRecord
 
@@ -53,7 +53,7 @@ def cases_table(records: list[Record]) -> pd.DataFrame:
             "peak_memory_mb": memory["peak_mb"] if memory else None,
             "fit_memory_mb": memory["fit_mb"] if memory else None,
             "device_memory_mb": memory["device_mb"] if memory else None,
-            "warnings": "; ".join(instability(record["rounds"])),
+            "warnings": "; ".join(doubts(record)),
         }
         rows.append(row)
     return pd.DataFrame(rows)

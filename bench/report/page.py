@@ -152,6 +152,9 @@ def _facts(case: Case) -> list[tuple[str, str]]:
             f"convergence, median of {reference['seeds']} seeds that lie {number(reference['spread'], 2)} apart",
         ),
     ]
+    environment = case.facts["environment"]
+    machine = [environment.get("cpu"), f"{environment['cores']} cores" if "cores" in environment else None]
+    rows.insert(0, ("Machine", ", ".join(str(one) for one in machine if one)))
     target = case.facts["target"]
     factor = f" (reference {TIMES} {target['factor']:g})" if target else "none: the matching rung was dropped"
     rows.append(("Target", f"validation MSE {mse(target['mse'])}{factor}" if target else factor))

@@ -49,7 +49,7 @@ class Entry:
     @cached_property
     def warnings(self) -> list[str]:
         """What makes its times less than trustworthy, in words."""
-        return stats.instability(self.record["rounds"])
+        return stats.doubts(self.record)
 
     def score(self, column: Literal["validation_mse", "test_mse", "objective"]) -> float | None:
         """Summary of a column over the rounds, None where there is none."""
