@@ -1,4 +1,4 @@
-"""The tables of a case below its ranking: rungs, the clock split, cold starts, memory, and how far seeds lie apart."""
+"""The tables of a case below its ranking: doubts, rungs, the clock split, cold starts, memory, and how far seeds lie apart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Table(NamedTuple):
 
 def measured_tables(case: Case) -> list[Table]:
     """Return the tables that have rows."""
-    tables = [_ladder(case), _rungs(case), _clock(case), _cold(case), _memory(case), _seeds(case)]
+    tables = [_doubts(case), _ladder(case), _rungs(case), _clock(case), _cold(case), _memory(case), _seeds(case)]
     return [table for table in tables if table.rows]
 
 
@@ -45,6 +45,11 @@ def extent(values: Sequence[str]) -> str:
 
 def _table(caption: str, header: list[str], rows: list[list[str]]) -> Table:
     return Table(caption, header, rows, frozenset(range(1, len(header))))
+
+
+def _doubts(case: Case) -> Table:
+    rows = [[entry.name, "; ".join(entry.warnings)] for entry in case.entries if entry.warnings]
+    return Table("Doubts: what makes a result less than trustworthy.", ["Backend", "Doubts"], rows)
 
 
 def _ladder(case: Case) -> Table:

@@ -195,7 +195,7 @@ def _ranking_row(case: Case, entry: Entry) -> list[str]:
         mse(entry.score("test_mse")),
         _gap(entry),
         DASH if memory is None or memory["peak_mb"] is None else f"{memory['peak_mb']:,.0f}",
-        "; ".join([entry.why or "matched", *entry.warnings]),
+        entry.why or ("matched, with doubts" if entry.warnings else "matched"),
     ]
 
 

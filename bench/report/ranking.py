@@ -139,7 +139,7 @@ def _case(title: str, slug: str, records: list[Record]) -> Case:
     newest = {(record["backend"]["name"], record["backend"]["threads"]): record for record in records}
     swept = {name for name, _ in newest if sum(name == other for other, _ in newest) > 1}
     entries = [
-        Entry(record, _why_not(record), f"{name}, {threads} thread{'s' * (threads > 1)}" if name in swept else name)
+        Entry(record, _why_not(record), f"{name} ({threads} thread{'s' * (threads > 1)})" if name in swept else name)
         for (name, threads), record in newest.items()
     ]
     return Case(

@@ -90,7 +90,11 @@ class Picture:
 
 
 def style(name: str) -> tuple[str, str]:
-    """Return the colour and the marker of a backend: from the table, or by a hash of the name."""
+    """Return the colour and the marker of a backend: from the table, or by a hash of the name.
+
+    What tells two contenders of one backend apart, " (1 thread)" or ":learning_rate=0.1", makes no difference.
+    """
+    name = re.split(r" \(|:", name, maxsplit=1)[0]
     crc = zlib.crc32(name.encode())
     return KNOWN.get(name, (PALETTE[crc % len(PALETTE)], OTHER_MARKERS[crc // 8 % len(OTHER_MARKERS)]))
 
