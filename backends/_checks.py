@@ -4,6 +4,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> None:
     """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0 if ``positive``."""
@@ -11,6 +13,13 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> None:
     if not is_number or value < 0 or (positive and value == 0):
         wanted = "a positive number" if positive else "a finite number of at least 0"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_fits(name: str, value: float, dtype: str) -> None:
+    """Raise ValueError if a number that is finite is not so in the precision of the computation."""
+    largest = float(np.finfo(dtype).max)
+    if value > largest:
+        raise ValueError(f"{name} must be at most {largest:.2g} in {dtype}, got {value!r}")
 
 
 def check_count(name: str, value: Any, *, optional: bool = False) -> None:

@@ -1,8 +1,9 @@
 """Threads of one fit, for kernels that release the GIL, and BLAS kept out of their way."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,15 +51,44 @@ class Threads:
         self._others = ThreadPoolExecutor(n - 1, "factorbench") if n > 1 else None
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call ``function`` once with each tuple of arguments and return the results in their order."""
-        if self._others is None:
+        """Call ``function`` once with each tuple of arguments and return the results in their order.
+
+        A thread starts with the call of its own number, whose rows are still in its cache from the last time, and then
+        takes the next. When a call raises, or a Ctrl-C strikes the caller, those under way end and no further one
+        starts.
+        """
+        if self._others is None or not arguments:
             return [function(*one) for one in arguments]
-        futures = [self._others.submit(function, *one) for one in arguments[1:]]
+        waiting = deque(range(self.n, len(arguments)))
+        results: list[Any] = [None] * len(arguments)
+
+        def work(place: int) -> None:
+            while True:
+                try:
+                    results[place] = function(*arguments[place])
+                except BaseException:
+                    waiting.clear()
+                    raise
+                try:
+                    place = waiting.popleft()
+                except IndexError:
+                    return
+
+        futures: list[Future[None]] = []
         try:
-            first = function(*arguments[0])
+            for place in range(1, min(self.n, len(arguments))):
+                futures.append(self._others.submit(work, place))  # noqa: PERF401  # a Ctrl-C must know those before it
+            work(0)
+        except BaseException:
+            waiting.clear()
+            for future in futures:
+                future.cancel()
+            raise
         finally:
             wait(futures)
-        return [first, *(future.result() for future in futures)]
+        for future in futures:
+            future.result()
+        return results
 
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
         """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.

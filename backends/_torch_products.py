@@ -77,11 +77,11 @@ class Gradient:
     def measure(self, x: dict[str, Tensor], products: Products) -> Tensor:
         """Write dJ/dx, the mean squared error taken over the ratings of ``products``, and return their errors."""
         errors = products.sums(x["user"], x["item"], self.of["user"], self.of["item"], 2.0 / products.n)
-        pull = 2.0 * self.reg / self.n_ratings
+        pull, largest = 2.0 * self.reg / self.n_ratings, torch.finfo(errors.dtype).max
         for side in SIDES:
             bias = slice(self.columns[side], self.columns[side] + 1)
             for columns, strength in ((slice(self.rank), pull / self.unit), (bias, pull)):
-                self.of[side][:, columns].addcmul_(self.weight[side], x[side][:, columns], value=strength)
+                self.of[side][:, columns].addcmul_(self.weight[side], x[side][:, columns], value=min(strength, largest))
         return errors
 
 

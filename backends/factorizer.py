@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_choice, check_count, check_number
+from ._checks import check_choice, check_count, check_fits, check_number
 from ._interrupt import delayed_interrupt
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
@@ -56,7 +56,7 @@ class Factorizer(ABC):
     n_jobs
         Threads to use; None for every core that this process may use.
     init, init_scale
-        The start; see `initial_model`.
+        The start: normal draws in the ratings' unit, or uniform draws as they are; see `initial_model`.
 
     Attributes
     ----------
@@ -283,6 +283,7 @@ class Factorizer(ABC):
         check_choice("init", self.init, get_args(Init))
         check_count("epochs", self.epochs)
         check_number("init_scale", self.init_scale, positive=True)
+        check_fits("reg", self.reg, self.dtype)
         check_count("n_jobs", self.n_jobs, optional=True)
 
     def _check(self, train: Ratings, validation: Ratings | None, epochs: int, seed: int, stopping: Stopping) -> None:

@@ -6,7 +6,8 @@ all engines follow the same trajectory.
 The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr
 s v, with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with
 ``row_scaling`` N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi
-preconditioner, in which a row moves by its mean residual gradient over its mean curvature.
+preconditioner, in which a row moves by its mean residual gradient over its mean curvature. Where the penalty curves J
+more than the ratings do, its curvature stands in: reg w_row / n_row, of the row where that is least.
 
 The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): a step after which J is higher
 is not taken; the momentum is forgotten and the step shrunk. While J falls, the step grows slowly. An iteration is one
@@ -24,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_number
+from ._checks import check_fits, check_number
 from ._interrupt import checkpoint
 from .factorizer import Factorizer, State
 from .objective import Float, rating_unit
@@ -51,6 +52,7 @@ class DescentState(State):
     item_scale: Float
     n_ratings: int
     unit: float  # of the ratings, see `rating_unit`
+    pull: float  # the least curvature that the penalty gives a row, in terms of its mean over the row's ratings
     learning_rate: float
     objective: float = math.nan  # J at the current point, NaN until it is measured
     train_mse: float = math.nan
@@ -96,7 +98,8 @@ class MomentumGD(Factorizer):
     Parameters
     ----------
     learning_rate
-        First step length; the safeguard adapts it.
+        First step length; the safeguard adapts it. With ``row_scaling`` it fits ratings on any scale; without, it is
+        the plain step's, in the ratings' own numbers.
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
@@ -134,6 +137,7 @@ class MomentumGD(Factorizer):
         """Check the hyper-parameters; see the base class."""
         super().check_params()
         check_number("learning_rate", self.learning_rate, positive=True)
+        check_fits("learning_rate", self.learning_rate, self.dtype)
         for name in ("momentum", "dampening"):
             check_number(name, getattr(self, name))
             if getattr(self, name) >= 1:
@@ -165,6 +169,7 @@ class MomentumGD(Factorizer):
             "item_scale": scales[1],
             "n_ratings": n,
             "unit": rating_unit(train, objective.mean(train)),
+            "pull": self.reg * min(_least(w, c) for w, c in zip((user_weight, item_weight), counts, strict=True)),
             "learning_rate": self.learning_rate,
         }
 
@@ -201,4 +206,11 @@ class MomentumGD(Factorizer):
             return Rates(rate, rate, rate)
         user_curvature, item_curvature = state.curvature()
         # No less than the ratings' unit: at a small random start the curvature of the factors says nothing yet.
-        return Rates(rate / max(state.unit, user_curvature), rate / max(state.unit, item_curvature), rate)
+        least = max(state.unit, state.pull)
+        return Rates(rate / max(least, user_curvature), rate / max(least, item_curvature), rate / max(1.0, state.pull))
+
+
+def _least(weight: Float, count: NDArray[np.int64]) -> float:
+    """Return the least weight per rating of the rows that have ratings."""
+    rated = count > 0
+    return float(np.min(weight[rated] / count[rated]))

@@ -12,11 +12,12 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_number
+from ._checks import check_fits, check_number
 from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
 from ._threads import RATINGS_PER_CALL, WORK_PER_CALL, Threads, one_blas_thread
@@ -82,6 +83,7 @@ class NumbaSGD(Factorizer):
         """Check the hyper-parameters; see the base class."""
         super().check_params()
         check_number("learning_rate", self.learning_rate, positive=True)
+        check_fits("learning_rate", self.learning_rate, self.dtype)
 
     def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
         """Sort the ratings into blocks."""
@@ -104,6 +106,7 @@ class NumbaSGD(Factorizer):
             # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
             # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
             pull = self.reg / unit * self.objective.weights(count) / np.maximum(count, 1)
+            pull = np.minimum(pull, _strongest_pull(factors.dtype))
             tables += [padded_table(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
         return BlockedState(
             threads=threads,
@@ -125,7 +128,7 @@ class NumbaSGD(Factorizer):
             state.epochs += 1
             for done, working in zip(state.done, state.working, strict=True):
                 np.copyto(working, done)
-        return squared_error * state.unit**2 / len(state.items)
+        return squared_error * state.unit * state.unit / len(state.items)
 
     def parameters(self, state: BlockedState) -> Parameters:
         """Return a copy of the last whole epoch's parameters."""
@@ -199,6 +202,14 @@ def _extras(bias: Float, pull: Float) -> Float:
     table = aligned_zeros(len(bias), 4, bias.dtype)
     table[:, 0], table[:, 1:3], table[:, 3] = bias, 1, pull
     return table
+
+
+def _strongest_pull(dtype: np.dtype[Any]) -> float:
+    """Return a pull whose square times a squared norm, which the accumulators take, does not overflow.
+
+    It is about 1e15 in float32: what is left of a row then changes no prediction, so a stronger one would not either.
+    """
+    return float(np.finfo(dtype).max ** 0.4)
 
 
 def _copy(table: Float) -> Float:

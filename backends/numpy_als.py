@@ -137,4 +137,6 @@ def _solve(gram: Float, right: Float) -> Float:
             return solved
     except np.linalg.LinAlgError:
         pass
+    if not np.isfinite(gram).all():  # numbers overflowed, and pinv would raise: the fit has diverged, as fit reports
+        return np.full_like(right, np.nan)
     return (np.linalg.pinv(gram, hermitian=True) @ right[..., None])[..., 0]

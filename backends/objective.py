@@ -187,8 +187,10 @@ def initial_model(
     Parameters
     ----------
     init
-        Factors are ``init_scale`` times standard normal draws, or times uniform draws from [0, 1). Biases start at
-        zero.
+        "normal": factors are ``init_scale`` times the root of the ratings' unit times standard normal draws, so that a
+        fit starts alike on any scale. The unit is `rating_unit` around the mean rating, with biases or without: 1 for
+        ratings from 1 to 5 or to 10. "uniform": factors are ``init_scale`` times uniform draws from [0, 1), whatever
+        the ratings, as starts are published. Biases start at zero.
     dtype, n_threads
         Draws are in single precision and from one stream per so many rows, whatever precision and threads: one start
         for all, in a fraction of the time.
@@ -212,9 +214,14 @@ def initial_model(
 
     streams = np.random.SeedSequence(seed).spawn(len(parts))
     Threads(n_threads).run(fill, list(zip(parts, streams, strict=True)))
+    mean = float(ratings.ratings.mean(dtype=np.float64))
+    root = math.sqrt(rating_unit(ratings, mean)) if init == "normal" else 1.0  # a power of 2: no draw is rounded by it
     user_factors, item_factors = (table.astype(dtype, copy=False) for table in tables)
+    if root != 1:
+        for factors in (user_factors, item_factors):
+            np.multiply(factors, root, out=factors)
     return Parameters(
-        objective.mean(ratings),
+        mean if objective.bias else 0.0,
         np.zeros(ratings.n_users, dtype),
         np.zeros(ratings.n_items, dtype),
         user_factors,

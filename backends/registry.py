@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BackendUnavailable, UnknownBackend
@@ -149,6 +150,8 @@ def unavailable_reason(info: BackendInfo) -> str:
     for package in info.requires:
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
+    if "numba" in info.requires and _numba_interprets():
+        return "NUMBA_DISABLE_JIT is set, and the kernels only run compiled; unset it, and start Python again"
     if info.device in ("cuda", "mps"):
         try:
             import torch
@@ -167,14 +170,18 @@ def unavailable_reason(info: BackendInfo) -> str:
     return ""
 
 
+def _numba_interprets() -> bool:
+    """Whether the environment tells numba not to compile, read as numba reads it: what is no integer counts as 0."""
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
+    except ValueError:
+        return False
+
+
 def _import_backend(name: str, info: BackendInfo) -> type[Factorizer]:
     module, _, attribute = info.target.partition(":")
     try:
         factorizer: type[Factorizer] = getattr(importlib.import_module(module), attribute)
-    except RuntimeError as error:  # numba, where neither its own folder nor the user's can be written to
-        raise BackendUnavailable(
-            f"backend {name!r} is not available here: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
-        ) from error
     except (ImportError, OSError, AttributeError) as error:
         raise BackendUnavailable(
             f"backend {name!r} is not available here: {info.target} does not import ({error}); "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,8 +105,8 @@ class Stopping:
 
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:
-    """Return the training MSE from which a fit counts as diverged."""
-    return _EXPLODED * (mean_square(train.ratings) + _size(start))
+    """Return the training MSE over which a fit counts as diverged; an infinite one is over any."""
+    return min(_EXPLODED * (mean_square(train.ratings) + _size(start)), sys.float_info.max)
 
 
 def exploded(x: Parameters, train: Ratings, limit: float) -> float:
@@ -127,4 +128,4 @@ def _size(x: Parameters) -> float:
     # In the arrays' own precision, which is several times as fast; an overflow counts as large, which it is.
     factors = [float(np.einsum("nk,nk->", f, f)) / max(len(f), 1) for f in (x.user_factors, x.item_factors)]
     biases = sum(float(np.mean(np.square(b, dtype=np.float64))) for b in (x.user_bias, x.item_bias))
-    return x.mean**2 + biases + factors[0] * factors[1]
+    return x.mean * x.mean + biases + factors[0] * factors[1]  # "**" would raise where a float overflows

@@ -335,7 +335,7 @@ def _adam_epoch(state: AdamState) -> float:
     for side, table in x.items():
         state.done[side].copy_(table)
     state.epochs += 1
-    return float(squared_error) * state.model.unit**2 / state.gradient.n_ratings
+    return float(squared_error) * state.model.unit * state.model.unit / state.gradient.n_ratings
 
 
 def _widest(device: torch.device) -> torch.dtype:

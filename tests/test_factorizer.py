@@ -210,6 +210,48 @@ def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
     assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("diverged", 2, 1)
 
 
+def test_a_loss_that_is_infinite_throughout_is_divergence(train: Ratings) -> None:
+    # the mean squared rating, which the loss is held against, is infinite too
+    huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
+    with np.errstate(all="ignore"), pytest.warns(DivergenceWarning, match=r"in epoch 1 \(training MSE inf\)"):
+        solver = Counting(losses=(math.inf,) * 3).fit(huge, epochs=3)
+    assert not hasattr(solver, "model_")
+
+
+def test_a_model_of_infinite_loss_is_not_handed_out(train: Ratings) -> None:
+    huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
+    with np.errstate(all="ignore"), pytest.warns(DivergenceWarning, match=r"in epoch 3 \(training MSE inf\)"):
+        solver = Counting().fit(huge, epochs=3, evaluate=False)
+    assert solver.status_ == "diverged"
+
+
+@pytest.mark.parametrize("value", [1e155, 1e160, 1e300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["numpy", "numpy-als", "numba-gd", "numba-sgd", "torch-cpu", "torch-cpu adam"])
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_ratings_whose_squares_overflow_make_a_fit_diverge(name: str, dtype: str, value: float) -> None:
+    name, *optimizer = name.split()
+    if not name.startswith("numpy"):
+        pytest.importorskip(name.split("-")[0])
+    options = {"optimizer": optimizer[0]} if optimizer else {}
+    train = Ratings([0, 0, 1], [0, 1, 1], [value, -value, value / 2])
+    with pytest.warns(DivergenceWarning):
+        solver = get_backend(name, rank=2, dtype=dtype, n_jobs=1, **options).fit(train, epochs=3, evaluate=False)
+    assert solver.status_ == "diverged"
+
+
+@pytest.mark.parametrize("name", ["numpy", "numpy-als", "numba-gd", "numba-sgd", "torch-cpu"])
+def test_a_number_too_large_for_the_precision_is_refused(name: str) -> None:
+    if not name.startswith("numpy"):
+        pytest.importorskip(name.split("-")[0])
+    for parameter in ("reg", "learning_rate")[: 1 if name == "numpy-als" else 2]:
+        with pytest.raises(ValueError) as caught:  # compared below
+            get_backend(name, dtype="float32", **{parameter: 1e300})
+        assert str(caught.value) == f"{parameter} must be at most 3.4e+38 in float32, got 1e+300"
+        assert getattr(get_backend(name, dtype="float64", **{parameter: 1e300}), parameter) == 1e300
+
+
 def test_small_ratings_do_not_make_a_wide_start_diverge(train: Ratings) -> None:
     # the start is far off, which is no sign of divergence
     small = Ratings(train.users, train.items, train.ratings * 1e-6, train.n_users, train.n_items)

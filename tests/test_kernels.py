@@ -17,6 +17,7 @@ numba = pytest.importorskip("numba")
 from backends import numba_gd, numba_sgd  # noqa: E402  # they need numba
 from backends._grouping import counted, grouped  # noqa: E402
 from backends._threads import Threads  # noqa: E402
+from backends.kernels import _jit  # noqa: E402
 from backends.kernels.gradient import sweep  # noqa: E402
 from backends.kernels.grouping import block, block_sizes, count  # noqa: E402
 from backends.kernels.sgd import block_pass  # noqa: E402
@@ -120,6 +121,20 @@ def test_sgd_bears_any_penalty() -> None:
         assert sgd.history_[-1].objective < 1.02 * als.history_[-1].objective
     tiny = Ratings(users, items, 1e-3 * rng.normal(size=len(users)))
     assert get_backend("numba-sgd", rank=4).fit(tiny, epochs=8).status_ == "epochs"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("reg_scaling", "reg"), [("per_rating", 1e20), ("per_rating", 1e38), ("per_entity", 1e17), ("per_entity", 1e38)]
+)
+def test_no_penalty_is_too_strong_in_float32(reg_scaling: str, reg: float, bias: bool) -> None:
+    plain = random_ratings()
+    for scale in (1e-3, 1.0, 1e3):
+        train = Ratings(plain.users, plain.items, plain.ratings * scale)
+        options = {"rank": 4, "reg": reg, "reg_scaling": reg_scaling, "bias": bias}
+        solver = get_backend("numba-sgd", n_jobs=1, **options).fit(train, epochs=3)
+        of_the_mean = np.mean(np.square(train.ratings - solver.model_.parameters.mean))
+        assert solver.history_[-1].train_mse == pytest.approx(of_the_mean, rel=1e-6)
 
 
 def test_sgd_needs_no_order_of_the_ratings() -> None:
@@ -340,3 +355,35 @@ def test_an_edited_callee_is_not_served_stale(tmp_path: Path) -> None:
         (package / "callee.py").write_text(callee.format(body))
         assert in_fresh_process(code).strip() == expected
     assert list(package.glob("__pycache__/*.nbc")), "nothing was cached: the test shows nothing"
+
+
+def test_kernels_work_where_no_folder_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the list of backends says holds there too; only that each process compiles anew."""
+    shutil.copytree(ROOT / "backends", tmp_path / "backends", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "backends" / "kernels" / "__pycache__").touch()  # a file, which stops even root
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "file" / "cache"))
+    code = f"""
+import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(tmp_path)!r})
+import numpy as np
+from backends import get_backend, list_backends
+for name in ("numba", "numba-gd", "numba-sgd"):
+    assert list_backends().loc[name, "available"]
+    get_backend(name)
+from backends.kernels.grouping import count
+counts = np.zeros(2, np.int64)
+count(np.array([1, 1, 0], np.int32), 0, 3, counts)
+print(counts, count.stats.cache_path)
+"""
+    assert in_fresh_process(code).strip() == "[1 2] None"
+
+
+def test_another_error_of_numba_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**options: Any) -> Any:
+        raise RuntimeError("numba is broken")
+
+    monkeypatch.setattr(_jit, "njit", broken)
+    with pytest.raises(RuntimeError, match="numba is broken"):
+        _jit.kernel(lambda x: x)

@@ -133,14 +133,16 @@ def test_initial_model_is_a_function_of_its_arguments() -> None:
 @pytest.mark.parametrize("init", ["normal", "uniform"])
 def test_initial_model_does_not_depend_on_threads_or_precision(init: Literal["normal", "uniform"]) -> None:
     rows = np.arange(10_000)  # more than one stream's
-    train = Ratings(rows, rows % 7, np.ones(len(rows)))
-    one = initial_model(Objective(3), train, 0, init)
-    other = initial_model(Objective(3), train, 0, init, dtype="float32", n_threads=3)
-    assert one.user_factors.dtype == np.float64
-    assert other.user_factors.dtype == np.float32
-    for name, values in one.arrays().items():
-        np.testing.assert_array_equal(values, other.arrays()[name])
-    assert len(np.unique(one.user_factors)) > 29_000  # the streams differ
+    for unit in (1, 1024):
+        train = Ratings(rows, rows % 7, unit * (rows % 3))
+        one = initial_model(Objective(3), train, 0, init)
+        assert one.user_factors.dtype == np.float64
+        assert len(np.unique(one.user_factors)) > 29_000  # the streams differ
+        for n_threads in (1, 2, 3):
+            other = initial_model(Objective(3), train, 0, init, dtype="float32", n_threads=n_threads)
+            assert other.user_factors.dtype == np.float32
+            for name, values in one.arrays().items():
+                np.testing.assert_array_equal(values, other.arrays()[name])
 
 
 def test_uniform_start_lies_between_zero_and_its_scale() -> None:

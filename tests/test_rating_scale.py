@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import Ratings, get_backend
+from backends import Objective, Ratings, get_backend, initial_model
 from backends.objective import mean_squared_error
 from backends.testing import example_ratings
 
@@ -62,6 +62,29 @@ def validation_mse(name: str, scale: float, rank: int, **options: Any) -> float:
     ("name", "options"), [("numba-sgd", {}), ("numba-gd", {}), ("numpy", {}), ("torch-cpu", {"optimizer": "adam"})]
 )
 def test_a_fit_predicts_as_well_on_any_scale(name: str, options: dict[str, Any], rank: int, scale: float) -> None:
-    wanted = validation_mse(name, 1.0, rank, **options)
-    assert wanted < 0.75 * np.var(films()[1].ratings)
-    assert validation_mse(name, scale, rank, **options) == pytest.approx(wanted, rel=0.05)
+    """Beside exact minimisation: the penalty of biases has no scale, so the minimum itself is another on each."""
+    plain, scaled = (
+        validation_mse(name, x, rank, **options) / validation_mse("numpy-als", x, rank) for x in (1.0, scale)
+    )
+    assert 0.9 < plain < 1.01
+    assert scaled == pytest.approx(plain, rel=0.02)
+
+
+def test_the_start_is_in_the_unit_of_the_ratings() -> None:
+    train, _ = films()
+    for bias in (True, False):
+        objective = Objective(16, bias=bias)
+        plain = initial_model(objective, train, 0)
+        assert plain.user_factors.std() == pytest.approx(0.1, rel=0.05)
+        for factor, root in ((4.0**-7, 2.0**-7), (4.0**100, 2.0**100), (3.7, 2.0)):
+            scaled = Ratings(train.users, train.items, train.ratings * factor, train.n_users, train.n_items)
+            found = initial_model(objective, scaled, 0)
+            for side in ("user_factors", "item_factors"):
+                np.testing.assert_array_equal(found.arrays()[side], root * plain.arrays()[side])
+
+
+def test_a_uniform_start_is_taken_literally() -> None:
+    train, _ = films()
+    scaled = Ratings(train.users, train.items, train.ratings * 4.0**7, train.n_users, train.n_items)
+    one, other = (initial_model(Objective(3), x, 0, "uniform", 11 / 3) for x in (train, scaled))
+    np.testing.assert_array_equal(one.user_factors, other.user_factors)

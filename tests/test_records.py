@@ -88,6 +88,9 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ('{"schema": 3}', "the record lacks backend, baselines"),
         ('{"schema": 3, "kind": "roofline"}', "the record lacks assumptions, backend"),
         ('{"schema": true}', "has schema version True"),
+        ('{"schema": 3, "created": NaN}', "is not a record of factorbench (NaN is not a finite number)"),
+        ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (-Infinity is not a finite number)"),
+        ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (1e999 is not a finite number)"),
         ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 3"),
     ],
 )
@@ -116,6 +119,9 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
     ("path", "value", "message"),
     [
         (("case", "n_users"), None, "case.n_users must be int, got None"),
+        (("case", "n_users"), 2**53 + 1, "case.n_users must be an integer of at most 2^53, got 9007199254740993"),
+        (("rounds", 0, "seed"), -(10**30), "rounds[0].seed must be an integer of at most 2^53, got -1"),
+        (("rounds", 0, "seconds"), 10**400, "rounds[0].seconds must be an integer of at most 2^53, got 1000"),
         (("status",), "great", "status must be one of 'matched', "),
         (("backend",), "numpy", "backend must hold fields, got str"),
         (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),

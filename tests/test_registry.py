@@ -96,6 +96,26 @@ def test_the_list_names_the_reasons(without: Any) -> None:
     assert {"algorithm", "device", "steppable", "deterministic", "minimises"} <= set(table.columns)
 
 
+@pytest.mark.parametrize("name", ["numba", "numba-gd", "numba-sgd"])
+def test_numba_told_not_to_compile_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    reason = "NUMBA_DISABLE_JIT is set, and the kernels only run compiled; unset it, and start Python again"
+    table = list_backends()
+    assert table.loc[name, "reason"] == reason
+    assert table.loc["numpy", "available"]
+    with pytest.raises(BackendUnavailable) as caught:
+        get_backend(name)
+    assert str(caught.value) == f"backend {name!r} is not available here: {reason}"
+    for value in ("0", "", "no"):  # as numba reads it
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+        assert unavailable_reason(backend_info(name)) == ""
+
+
+def test_listing_does_not_import_numba() -> None:
+    code = "import sys; from backends import list_backends; list_backends(); print('numba' in sys.modules)"
+    assert in_fresh_process(code).strip() == "False"
+
+
 def test_a_build_of_torch_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.version, "cuda", None)

@@ -240,7 +240,7 @@ def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float) 
     # without biases J has a scale: factors grow with its root, reg with the scale itself
     fits = []
     for scale in (1.0, factor):
-        solver = adam(bias=False, reg=0.1 * scale, init_scale=0.5 * scale**0.5)
+        solver = adam(bias=False, reg=0.1 * scale, init_scale=0.5)
         fits.append(solver.fit(scaled(small, scale), epochs=5).model_.parameters)
     assert fits[1].user_factors == pytest.approx(fits[0].user_factors * factor**0.5, rel=1e-9)
 
@@ -248,5 +248,5 @@ def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float) 
 def test_adam_needs_no_tuning_for_a_scale_in_between(small: Ratings) -> None:
     for scale in (1e-3, 2.0, 100.0):
         train = scaled(small, scale)
-        fit = adam(reg=0.05 * scale, bias=False, init_scale=0.5 * scale**0.5).fit(train, epochs=100)
+        fit = adam(reg=0.05 * scale, bias=False, init_scale=0.5).fit(train, epochs=100)
         assert fit.history_[-1].train_mse <= 0.02 * np.mean(np.square(train.ratings))

@@ -3,6 +3,9 @@
 numba notices an edit of the file that a kernel is written in, not one of the files of its callees or of these options.
 So the name under which a kernel is cached ends in a hash of all files of this folder. What an older version left behind
 stays until the ``__pycache__`` here is deleted.
+
+Where nothing can be written, neither here nor in the user's own cache folder, each process compiles the kernels anew,
+which takes seconds; NUMBA_CACHE_DIR names another folder.
 """
 
 import hashlib
@@ -17,7 +20,7 @@ from numba import njit
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 # nogil: long loops must not stop the caller's other threads. error_model "numpy": no branch before each division.
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
 
 def _source_hash(folder: Path) -> str:
@@ -32,13 +35,18 @@ _VERSION = _source_hash(Path(__file__).parent)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel, when it is first called with these types; kept on disk.
+    """Compile a kernel, when it is first called with these types; kept on disk where a folder can be written to.
 
     All kernels run on one thread, and several calls side by side: numba's parallel loops take several times as long to
     compile, and bring a thread pool that spins and that neither forks nor concurrent callers can use.
     """
     function.__qualname__ += f"_{_VERSION}"
-    return njit(**_OPTIONS)(function)
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):  # numba's words for: none of its folders can be written to
+            raise
+        return njit(**_OPTIONS)(function)
 
 
 __all__ = ["FASTMATH", "kernel"]
