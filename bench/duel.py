@@ -24,7 +24,7 @@ from backends import BackendUnavailable, UnknownBackend, get_backend, list_backe
 from .cases import Case
 from .datasets.splits import METHODS
 from .options import Selection
-from .records import Record, write_record
+from .records import RUNS, Record, write_record
 from .reference import Say
 from .report.verdict import number, plural
 from .resume import RunFolder, open_run
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     names = {field: value for field, value in vars(options).items() if field != "contenders"}
-    selection = Selection(**names | {"seeds": options.seeds or SEEDS})
+    selection = Selection(**names | {"seeds": SEEDS if options.seeds is None else options.seeds})
     try:
         selection.check()
         rows = [contender(text) for text in options.contenders]
@@ -49,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, UnknownBackend, BackendUnavailable) as error:
         parser.error(str(error))
     command = shlex.join(["python", "-m", "bench.duel", *words])
-    folder = open_run(command)
+    try:
+        folder = open_run(command)
+    except OSError as error:
+        parser.error(f"records cannot be written to {RUNS.resolve()} ({error})")
     try:
         records = fight(case, rows, selection, folder, command)
         folder.mark_done()
@@ -77,9 +80,13 @@ def contender(text: str) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"a contender's hyper-parameters are name=value, got {pair!r} in {text!r}")
         params[key.strip()] = _value(value)
+    if "name" in params:
+        raise ValueError(f"a contender's backend is named before the colon, got name= in {text!r}")
     get_backend(name, **params)
     row = {str(column): value for column, value in list_backends().loc[name].items()}
-    return {"name": name, **row, "params": params, "label": text}
+    # Of what was read, not of what was typed: records whose labels differ by a blank would share a file.
+    label = ":".join(filter(None, [name, ",".join(f"{key}={value}" for key, value in params.items())]))
+    return {"name": name, **row, "params": params, "label": label}
 
 
 def fight(
@@ -102,8 +109,9 @@ def fight(
                     case,
                     one,
                     **how,
-                    params={key: value for key, value in one["params"].items() if key != "n_jobs"},
-                    threads=one["params"].get("n_jobs", selection.budget),
+                    params={key: value for key, value in one["params"].items() if key not in ("dtype", "n_jobs")},
+                    dtype=one["params"].get("dtype", "float32"),
+                    threads=one["params"].get("n_jobs") or selection.budget,
                     label=label,
                     say=_teller(label),
                 )
@@ -127,7 +135,7 @@ def verdicts(records: Sequence[Record]) -> list[str]:
     matched = sorted((one for one in records if one["status"] == "matched"), key=_seconds)
     lines = [
         f"{one['backend']['name']}: {number(_seconds(one))} s to the matching MSE, "
-        f"median of {len(one['rounds'])} rounds with {plural(len(one['seeds']), 'seed')}"
+        f"median of {plural(len(one['rounds']), 'round')} with {plural(len(one['seeds']), 'seed')}"
         for one in matched
     ]
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
@@ -140,7 +148,8 @@ def _sentence(fast: Record, slow: Record) -> str:
     ours, theirs = fast["backend"]["name"], slow["backend"]["name"]
     found = ratio(slow["rounds"], fast["rounds"], paired=True)
     if found.interval is None:
-        return f"{ours} against {theirs}: {found.rounds} rounds are too few to tell; take at least {LEAST_ROUNDS}"
+        few = f"{plural(found.rounds, 'round')} {'is' if found.rounds == 1 else 'are'} too few to tell"
+        return f"{ours} against {theirs}: {few}; take at least {LEAST_ROUNDS}"
     interval = f"95 %: {number(found.interval[0])} to {number(found.interval[1])}"
     if found.within_noise:
         return (
@@ -165,7 +174,7 @@ def _labels(texts: Sequence[str]) -> list[str]:
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it is documented to raise
         return text
 
 

@@ -115,7 +115,7 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     relative = np.array([one["seconds"] / medians[one["seed"]] for one in rounds])
     found = []
     if len(rounds) < LEAST_ROUNDS:
-        found.append(f"{len(rounds)} {'round is' if len(rounds) == 1 else 'rounds are'} too few to see noise in")
+        found.append(f"{_counted(len(rounds), 'round')} {'is' if len(rounds) == 1 else 'are'} too few to see noise in")
     low, high = np.percentile(relative, [25, 75])
     if high - low > _SPREAD:
         found.append(f"the middle half of the rounds spreads over {100 * (high - low):.0f} % of the median")
@@ -143,9 +143,10 @@ def doubts(record: Record) -> list[str]:
     if governor not in (None, "performance"):
         found.append(f"the frequency governor is {governor}, so the clock rate may change")
     if throttled:
-        found.append(f"the processor was throttled {throttled} times meanwhile")
-    if isinstance(limit, int | float) and limit < record["backend"]["threads"]:
-        found.append(f"the control group allows {limit:g} cores, the budget is {record['backend']['threads']} threads")
+        found.append(f"the processor was throttled {_counted(throttled, 'time')} meanwhile")
+    threads = record["backend"]["threads"]
+    if isinstance(limit, int | float) and limit < threads:
+        found.append(f"the control group allows {_counted(limit, 'core')}, the budget is {_counted(threads, 'thread')}")
     return found
 
 
@@ -160,6 +161,10 @@ def _drift(relative: NDArray[np.float64]) -> list[str]:
     if not apart or abs(change) < _DRIFT:
         return []
     return [f"rounds got {100 * abs(change):.0f} % {'slower' if change > 0 else 'faster'} from the first to the last"]
+
+
+def _counted(count: float, thing: str) -> str:
+    return f"{count:g} {thing}{'s' * (count != 1)}"
 
 
 def _of(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""The tables of a case below its ranking: doubts, rungs, the clock split, cold starts, memory, and how far seeds lie apart."""
+"""The tables of a case below its ranking: doubts, rungs, the clock split, cold starts, memory, spread over seeds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,404 @@
+"""The duel: who is meant, what is refused, what is said of records, and one real duel from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT
+
+from backends import BackendUnavailable, UnknownBackend
+from bench import duel
+from bench.cases import Case
+from bench.duel import contender, fight, main, verdicts
+from bench.options import Selection
+from bench.records import Record, read_records
+from bench.resume import open_run
+from bench.stats import ratio
+from tests.fake_records import fake_record
+
+TINY = ["numpy-als", "numpy-als", "--scale", "0.01", "--rank", "4", "--reg", "0.14", "--rounds", "2", "--seeds", "2"]
+TINY += ["--threads", "1"]
+STABLE = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0]
+
+
+def record(name: str, seconds: list[float], **overrides: Any) -> Record:
+    """A record of a duel."""
+    made = fake_record("numpy-als", seconds=seconds, order="interleaved", **overrides)
+    made["backend"]["name"] = name
+    return made
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a duel with these words says, as it ends with status 2."""
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err.partition("python -m bench.duel: error: ")[2].removesuffix("\n")
+
+
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fail where anything is loaded or measured; run in an empty folder."""
+
+    def unexpected(*_: Any, **__: Any) -> Any:
+        raise AssertionError("something was loaded or measured")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Selection, "build_case", unexpected)
+    monkeypatch.setattr(duel, "fight", unexpected)
+
+
+@pytest.fixture
+def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """Have no case built and record how a fight would be fought; run in an empty folder."""
+    calls: list[Any] = []
+
+    def pretended(case: Case, contenders: Any, selection: Selection, folder: Any, command: str) -> list[Record]:
+        calls.append((contenders, selection, command))
+        return [record(one["label"], STABLE) for one in contenders]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Selection, "build_case", lambda *_: None)
+    monkeypatch.setattr(duel, "fight", pretended)
+    return calls
+
+
+# ---- contenders -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "params", "label"),
+    [
+        ("numba-sgd", "numba-sgd", {}, "numba-sgd"),
+        ("numpy:", "numpy", {}, "numpy"),
+        (
+            "numba-sgd:learning_rate=0.1,n_jobs=1",
+            "numba-sgd",
+            {"learning_rate": 0.1, "n_jobs": 1},
+            "numba-sgd:learning_rate=0.1,n_jobs=1",
+        ),
+        ("numpy: reg = .1 , rank=3,", "numpy", {"reg": 0.1, "rank": 3}, "numpy:reg=0.1,rank=3"),
+        ("numpy:dtype=float64", "numpy", {"dtype": "float64"}, "numpy:dtype=float64"),
+        ("numpy:dtype='float64'", "numpy", {"dtype": "float64"}, "numpy:dtype=float64"),
+        ("numpy:bias=False,n_jobs=None", "numpy", {"bias": False, "n_jobs": None}, "numpy:bias=False,n_jobs=None"),
+        ("numpy:reg=1e-3", "numpy", {"reg": 0.001}, "numpy:reg=0.001"),
+        ("numpy:preset=article", "numpy", {"preset": "article"}, "numpy:preset=article"),
+    ],
+)
+def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params: dict[str, Any], label: str) -> None:
+    found = contender(text)
+    assert (found["name"], found["label"]) == (name, label)
+    assert found["params"] == params
+    assert [type(value) for value in found["params"].values()] == [type(value) for value in params.values()]
+    assert found["available"]
+    assert found["algorithm"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("numpi", "no backend is named 'numpi'; did you mean 'numpy'? Known: numba, "),
+        ("", "no backend is named ''. Known: numba, "),
+        (":reg=0.1", "no backend is named ''. Known: numba, "),
+        ("numpy-als:momentum=0.9", "NumpyALS has no parameter 'momentum'; it has rank, reg, "),
+        ("numpy:=1", "NumpyGD has no parameter ''; it has rank, reg, "),
+        ("numpy:reg", "a contender's hyper-parameters are name=value, got 'reg' in 'numpy:reg'"),
+        ("numpy:rank=3,reg", "a contender's hyper-parameters are name=value, got 'reg' in 'numpy:rank=3,reg'"),
+        ("numpy:reg=(1,2)", "a contender's hyper-parameters are name=value, got '2)' in 'numpy:reg=(1,2)'"),
+        ("numpy:name=1", "a contender's backend is named before the colon, got name= in 'numpy:name=1'"),
+        ("numpy:reg=much", "reg must be a finite number of at least 0, got 'much'"),
+        ("numpy:reg=", "reg must be a finite number of at least 0, got ''"),
+        ("numpy:reg={[]:1}", "reg must be a finite number of at least 0, got '{[]:1}'"),  # a TypeError to Python
+        ("numpy:reg=__import__('os')", "reg must be a finite number of at least 0, got \"__import__('os')\""),
+        ("numpy:n_jobs=0", "n_jobs must be None or an integer of at least 1, got 0"),
+        ("numpy:n_jobs=1.5", "n_jobs must be None or an integer of at least 1, got 1.5"),
+        ("numpy:preset=none", "backend 'numpy' has no preset 'none'; it has 'article'"),
+    ],
+)
+@pytest.mark.usefixtures("never")
+def test_a_contender_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
+    with pytest.raises(UnknownBackend if said.startswith("no backend") else ValueError) as error:
+        contender(text)
+    assert str(error.value).startswith(said)
+    assert refused(capsys, "numpy", text) == str(error.value)
+
+
+@pytest.mark.usefixtures("never")
+def test_a_contender_that_cannot_run_here_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    said = "backend 'numba-sgd' is not available here: NUMBA_DISABLE_JIT is set, "
+    with pytest.raises(BackendUnavailable) as error:
+        contender("numba-sgd")
+    assert str(error.value).startswith(said)
+    assert refused(capsys, "numpy", "numba-sgd") == str(error.value)
+
+
+def test_contenders_of_one_text_are_told_apart() -> None:
+    labels = duel._labels(["a", "b", "a", "a", "c"])
+    assert labels == ["a (1)", "b", "a (2)", "a (3)", "c"]
+    assert duel._labels([contender(text)["label"] for text in ("numpy:reg=.1", "numpy: reg=0.10")]) == [
+        "numpy:reg=0.1 (1)",
+        "numpy:reg=0.1 (2)",
+    ]
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--rounds", "0"], "--rounds must be at least 1, got 0"),
+        (["--threads", "100000"], f"--threads must be at most {Selection().budget}, the cores here; got 100000"),
+        (["--scale", "0.5", "--dataset", "ml-100k"], "--scale is the size of the twin and goes with no other data"),
+        (["--rank", "two"], "argument --rank: invalid int value: 'two'"),
+        (["--backend", "numpy"], "unrecognized arguments: --backend numpy"),
+    ],
+)
+@pytest.mark.usefixtures("never")
+def test_options_that_make_no_sense_are_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert refused(capsys, "numpy", "numpy", *words) == said
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.usefixtures("never")
+def test_someone_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys) == "the following arguments are required: BACKEND"
+
+
+def test_data_that_are_none_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, "numpy", "--ratings", "nothing.csv") == "there is no file nothing.csv"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("fought")
+def test_a_folder_that_cannot_be_made_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("in the way")
+    said = refused(capsys, "numpy", "numpy")
+    assert said.startswith(f"records cannot be written to {tmp_path / 'reports' / 'runs'} ([Errno ")
+
+
+def test_a_duel_has_three_seeds_unless_asked_for_others(fought: list[Any]) -> None:
+    for words in ([], ["--quick"], ["--seeds", "1"], ["--seed", "4", "--seeds", "2"]):
+        assert main(["numpy", "numpy:reg=0.1", *words]) == 0
+    assert [selection.fit_seeds for _, selection, _ in fought] == [[0, 1, 2], [0, 1, 2], [0], [4, 5]]
+    assert [one["label"] for one in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
+
+
+def test_the_command_that_is_kept_is_the_one_that_was_typed(
+    fought: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["numpy", "numpy:reg=0.1", "--split", "by time"])
+    assert fought[0][2] == "python -m bench.duel numpy numpy:reg=0.1 --split 'by time'"
+    (run,) = Path("reports/runs").iterdir()
+    state = json.loads((run / "run.state").read_text("utf-8"))
+    assert state == {"command": fought[0][2], "done": True}
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"The records: {run} (python -m bench.report --input {run})"
+
+
+def test_the_status_is_1_where_one_did_not_match(fought: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["numpy", "numpy"]) == 0
+    pair = [record("a", STABLE), fake_record("numpy", status="diverged")]
+    monkeypatch.setattr(duel, "fight", lambda *_: pair)
+    assert main(["numpy", "numpy"]) == 1
+
+
+@pytest.mark.usefixtures("fought")
+def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
+    main(["numpy", "numpy"])
+    (first,) = Path("reports/runs").iterdir()
+    before = (first / "run.state").stat().st_mtime_ns
+    main(["numpy", "numpy"])
+    assert len(list(Path("reports/runs").iterdir())) == 2
+    assert (first / "run.state").stat().st_mtime_ns == before
+
+
+def test_a_duel_that_is_cut_off_is_not_done_and_leaves_its_folder_free(
+    fought: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(duel, "fight", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["numpy", "numpy"])
+    folder = open_run("python -m bench.duel numpy numpy")
+    assert folder.continued
+    folder.close()
+
+
+# ---- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def test_the_faster_is_named_with_its_factor_and_interval() -> None:
+    slow, fast = record("slow", [2 * one for one in STABLE[::-1]]), record("fast", STABLE)
+    low, high = ratio(slow["rounds"], fast["rounds"], paired=True).interval or (0, 0)
+    for pair in ([slow, fast], [fast, slow]):
+        assert verdicts(pair) == [
+            "fast: 1.00 s to the matching MSE, median of 6 rounds with 1 seed",
+            "slow: 2.00 s to the matching MSE, median of 6 rounds with 1 seed",
+            f"fast is 2.00 times as fast as slow (95 %: {low:.2f} to {high:.2f})",
+        ]
+    assert 1.9 < low < 2 < high < 2.1
+
+
+def test_no_difference_is_said_with_the_rounds_that_would_tell() -> None:
+    noisy = [1.0, 1.04, 0.96, 1.03, 0.98, 1.0]
+    pair = [record("a", noisy), record("b", [1.001 * one for one in noisy[::-1]])]
+    found = ratio(pair[1]["rounds"], pair[0]["rounds"], paired=True)
+    assert found.interval is not None
+    low, high = found.interval
+    assert verdicts(pair)[2] == (
+        f"a against b: no difference can be told at this noise (ratio 1.00, 95 %: {low:.3f} to {high:.2f}); "
+        f"{found.rounds_to_tell} rounds would tell 5 %"
+    )
+    assert found.rounds_to_tell is not None
+    assert 6 < found.rounds_to_tell < 60
+
+
+def test_what_slows_a_block_does_not_blur_the_verdict() -> None:
+    """Two contenders of the same blocks, every other of which was slowed to half: only in pairs are they told apart."""
+    blocks = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]
+    said = verdicts([record("a", blocks), record("b", [1.05 * one for one in blocks])])
+    assert said[2] == "a is 1.05 times as fast as b (95 %: 1.05 to 1.05)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [([1.0], "a against b: 1 round is too few"), ([1.0, 1.0, 1.0, 1.0], "a against b: 4 rounds are too few")],
+)
+def test_too_few_rounds_tell_nothing(seconds: list[float], said: str) -> None:
+    lines = verdicts([record("a", seconds), record("b", [3 * one for one in seconds])])
+    count = "1 round" if len(seconds) == 1 else "4 rounds"
+    assert lines[0] == f"a: 1.00 s to the matching MSE, median of {count} with 1 seed"
+    assert lines[2] == f"{said} to tell; take at least 5"
+    assert [line.partition(": ")[2] for line in lines[3:]] == [f"{said[13:]} to see noise in"] * 2
+
+
+def test_the_rounds_of_the_one_with_fewer_count() -> None:
+    lines = verdicts([record("a", STABLE), record("b", STABLE[:3])])
+    assert "a against b: 3 rounds are too few to tell; take at least 5" in lines
+
+
+def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> None:
+    three = [record(name, [factor * one for one in STABLE]) for name, factor in (("c", 4.0), ("a", 1.0), ("b", 2.0))]
+    assert [line.partition(" (")[0] for line in verdicts(three)[3:]] == [
+        "a is 2.00 times as fast as b",
+        "a is 4.00 times as fast as c",
+        "b is 2.00 times as fast as c",
+    ]
+
+
+def test_who_did_not_match_is_named_with_the_reason_and_not_compared() -> None:
+    lost = record("lost", STABLE, status="missed", reason="2 of 6 timed rounds missed; MSE up to 0.9000")
+    gone = record("gone", [], status="unavailable", reason="no such device")
+    assert verdicts([lost, record("won", STABLE), gone]) == [
+        "won: 1.00 s to the matching MSE, median of 6 rounds with 1 seed",
+        "lost: missed: 2 of 6 timed rounds missed; MSE up to 0.9000",
+        "gone: unavailable: no such device",
+    ]
+    assert verdicts([]) == []
+
+
+def test_what_was_unstable_is_said_last_of_each_that_matched() -> None:
+    rough = record("rough", [1.0, 1.0, 1.0, 1.9, 1.0, 1.0], environment={"governor": "powersave"})
+    lost = record("lost", [1.0, 9.0], status="missed", reason="it missed")
+    assert verdicts([rough, lost]) == [
+        "rough: 1.00 s to the matching MSE, median of 6 rounds with 1 seed",
+        "lost: missed: it missed",
+        "rough: 1 of 6 rounds took over 1.5 times the median",
+        "rough: the frequency governor is powersave, so the clock rate may change",
+    ]
+
+
+def test_seeds_are_counted() -> None:
+    several = record("several", STABLE, seeds=[0, 1, 2])
+    assert verdicts([several])[0] == "several: 1.00 s to the matching MSE, median of 6 rounds with 3 seeds"
+
+
+def test_control_characters_do_no_harm_in_a_terminal() -> None:
+    evil = record("a\x1b[2J\rb", STABLE)
+    lost = record("c", [], status="crashed", reason="first\nsecond\x07\u202e")
+    said = verdicts([evil, lost])
+    assert said[0].startswith("a [2J b: 1.00 s")
+    assert said[1] == "c: crashed: first second  "
+    assert all(line.isprintable() for line in said)
+
+
+# ---- fights ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None:
+    """Threads and precision that a contender asks for are the record's, and who asks for none has the budget."""
+    texts = ["numpy-als:n_jobs=None,dtype=float64", "numpy-als:reg=0.13", "numpy-als"]
+    folder = open_run("typed", tmp_path)
+    try:
+        selection = Selection(seed=5, seeds=1, rounds=1, threads=1)
+        records = fight(case, [contender(text) for text in texts], selection, folder, "typed")
+    finally:
+        folder.close()
+    assert [(one["backend"]["name"], one["backend"]["params"]) for one in records] == [
+        ("numpy-als:n_jobs=None,dtype=float64", {}),
+        ("numpy-als:reg=0.13", {"reg": 0.13}),
+        ("numpy-als", {}),
+    ]
+    assert [one["backend"]["dtype"] for one in records] == ["float64", "float32", "float32"]
+    assert [one["backend"]["threads"] for one in records] == [1, 1, 1]
+    assert [one["status"] for one in records] == ["matched"] * 3
+    assert {(one["order"], one["run"], one["command"]) for one in records} == {
+        ("interleaved", folder.path.name, "typed")
+    }
+    assert [[(each["round"], each["seed"]) for each in one["rounds"]] for one in records] == [[(0, 5)]] * 3
+    objectives = [one["rounds"][0]["objective"] for one in records]
+    assert len(set(objectives)) == 3  # each fitted with what it asked for
+    stored = {one["backend"]["name"]: one for one in read_records([folder.path])}
+    assert stored == {one["backend"]["name"]: one for one in records}
+
+
+@pytest.mark.usefixtures("case")  # whose reference is in the cache
+def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def typed(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *words], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = typed("bench.duel", *TINY).splitlines()
+    (run,) = (tmp_path / "reports" / "runs").iterdir()
+    assert len(list(run.glob("*.json"))) == 2
+    assert not (run / "work").exists()
+    first, second = sorted(read_records([run]), key=lambda one: one["backend"]["name"])
+    assert [one["backend"]["name"] for one in (first, second)] == ["numpy-als (1)", "numpy-als (2)"]
+    for one in (first, second):
+        assert (one["status"], one["order"], one["kind"]) == ("matched", "interleaved", "time to MSE")
+        assert [(each["round"], each["seed"]) for each in one["rounds"]] == [(0, 0), (1, 1), (2, 0), (3, 1)]
+        assert (one["seeds"], one["backend"]["threads"], one["rungs"], one["cold"]) == ([0, 1], 1, [], [])
+        assert one["command"] == " ".join(["python -m bench.duel", *TINY])
+    # The same work in both: what differs is time alone.
+    work = [[each["validation_mse"] for each in one["rounds"]] for one in (first, second)]
+    assert work[0] == work[1]
+    assert sum("to the matching MSE, median of 4 rounds with 2 seeds" in line for line in said) == 2
+    assert any("4 rounds are too few to tell; take at least 5" in line for line in said)
+    assert said[-1] == f"The records: reports/runs/{run.name} (python -m bench.report --input reports/runs/{run.name})"
+
+    report = typed("bench.report", "--input", f"reports/runs/{run.name}", "--output", "told")
+    assert "numpy-als (1)" in report
+    assert "numpy-als (2)" in (tmp_path / "told" / "index.html").read_text("utf-8")
