@@ -109,7 +109,8 @@ class Worker:
     ) -> dict[str, Any]:
         """Time one fit from unsorted ratings with empty caches, then score its model."""
         train, solver = self.fresh_train(), self.solver()
-        initial = initial_model(solver.objective, train, seed)  # the same draw for all: no part of any solver
+        # The same draw for all, as fit would make it itself: no part of any solver.
+        initial = initial_model(solver.objective, train, seed, solver.init, solver.init_scale, solver.dtype)
         gc.collect()
         machine, cpu = cpu_times(), time.process_time()
         start = time.perf_counter()

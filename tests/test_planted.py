@@ -35,13 +35,17 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
         "matched",
         "missed",
     )
-    (said,) = [line for line in found["verdicts"] if "times as fast" in line]
-    assert said.startswith("steady is 1.05 times as fast as slower (95 %: 1.0"), found["verdicts"]
+    (said,) = [line for line in found["verdicts"] if "steady" in line and "slower" in line]
+    # On a busy machine it may be that nothing can be told; the thousand duels below say how often.
+    assert said.startswith(("steady is 1.0", "steady against slower: no difference can be told")), said
+    assert ratio(found["slower"]["rounds"], found["steady"]["rounds"], paired=True).value == pytest.approx(
+        1.05, abs=0.04
+    )
     assert any(line.startswith("worse: missed: no better for 100 epochs") for line in found["verdicts"])
     epochs = found["steady"]["calibrations"][0]["epochs"]
     for record, planted in ((found["steady"], Steady), (found["slower"], Slower)):
         for one in record["rounds"]:
-            assert one["epoch_seconds"] == pytest.approx(planted.seconds, rel=0.08)
+            assert one["epoch_seconds"] == pytest.approx(planted.seconds, rel=0.2)
             assert one["seconds"] >= 0.9 * epochs * planted.seconds
     blocks = [[one["round"] for one in found[name]["rounds"]] for name in ("steady", "slower")]
     assert blocks == [list(range(10))] * 2
@@ -119,6 +123,15 @@ def test_every_rung_is_timed_and_gated(case: Case) -> None:
         assert one["validation_mse"] <= goals[one["factor"]]
     first, second = record["calibrations"]
     assert first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]  # another start
+
+
+def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path) -> None:
+    (record,) = [value for name, value in duel(case, tmp_path, "numpy-als:init_scale=0.5", seeds=1, rounds=1).items()][
+        :1
+    ]
+    (calibration,), (timed,) = record["calibrations"], record["rounds"]
+    at = {point["epoch"]: point["validation_mse"] for point in calibration["trace"]}
+    assert timed["validation_mse"] == pytest.approx(at[calibration["epochs"]], rel=1e-9)
 
 
 def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
