@@ -23,6 +23,7 @@ from backends import BackendUnavailable, UnknownBackend, get_backend, list_backe
 
 from .cases import Case
 from .datasets.splits import METHODS
+from .environment import available_cores
 from .options import Selection
 from .records import RUNS, Record, write_record
 from .reference import Say
@@ -33,6 +34,11 @@ from .stats import LEAST_ROUNDS, doubts, ratio, summary
 
 SEEDS = 3
 ROUNDS = 4  # per seed; three seeds then find 5 % at a noise of 2 %, and nothing between equals, as a test shows
+
+_NOT_OF_A_CONTENDER = {
+    "epochs": "its calibration finds how many it needs",
+    "rank": "the case and its reference have one rank; use --rank",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,6 +88,11 @@ def contender(text: str) -> dict[str, Any]:
         params[key.strip()] = _value(value)
     if "name" in params:
         raise ValueError(f"a contender's backend is named before the colon, got name= in {text!r}")
+    for key, why in _NOT_OF_A_CONTENDER.items():
+        if key in params:
+            raise ValueError(f"a contender cannot have {key}= of its own, got {text!r}: {why}")
+    if (params.get("n_jobs") or 0) > available_cores():
+        raise ValueError(f"n_jobs must be at most {available_cores()}, the cores here; got {text!r}")
     get_backend(name, **params)
     row = {str(column): value for column, value in list_backends().loc[name].items()}
     # Of what was read, not of what was typed: records whose labels differ by a blank would share a file.
@@ -154,7 +165,7 @@ def _sentence(fast: Record, slow: Record) -> str:
     if found.within_noise:
         return (
             f"{ours} against {theirs}: no difference can be told at this noise (ratio {number(found.value)}, "
-            f"{interval}); {found.rounds_to_tell} rounds would tell 5 %"
+            f"{interval}); {found.rounds_to_tell} rounds over all seeds would tell 5 %"
         )
     return f"{ours} is {number(found.value)} times as fast as {theirs} ({interval})"
 

@@ -265,7 +265,7 @@ def test_no_difference_is_said_with_the_rounds_that_would_tell() -> None:
     low, high = found.interval
     assert verdicts(pair)[2] == (
         f"a against b: no difference can be told at this noise (ratio 1.00, 95 %: {low:.3f} to {high:.2f}); "
-        f"{found.rounds_to_tell} rounds would tell 5 %"
+        f"{found.rounds_to_tell} rounds over all seeds would tell 5 %"
     )
     assert found.rounds_to_tell is not None
     assert 6 < found.rounds_to_tell < 60
@@ -402,3 +402,19 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     report = typed("bench.report", "--input", f"reports/runs/{run.name}", "--output", "told")
     assert "numpy-als (1)" in report
     assert "numpy-als (2)" in (tmp_path / "told" / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("numpy:epochs=3", "a contender cannot have epochs= of its own, got 'numpy:epochs=3': its calibration finds"),
+        (
+            "numpy:rank=3",
+            "a contender cannot have rank= of its own, got 'numpy:rank=3': the case and its reference have",
+        ),
+        ("numpy:n_jobs=4096", "the cores here; got 'numpy:n_jobs=4096'"),
+    ],
+)
+def test_what_the_duel_itself_decides_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        contender(text)
