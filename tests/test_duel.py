@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
             {"learning_rate": 0.1, "n_jobs": 1},
             "numba-sgd:learning_rate=0.1,n_jobs=1",
         ),
-        ("numpy: reg = .1 , rank=3,", "numpy", {"reg": 0.1, "rank": 3}, "numpy:reg=0.1,rank=3"),
+        ("numpy: reg = .1 , init_scale=3,", "numpy", {"reg": 0.1, "init_scale": 3}, "numpy:reg=0.1,init_scale=3"),
         ("numpy:dtype=float64", "numpy", {"dtype": "float64"}, "numpy:dtype=float64"),
         ("numpy:dtype='float64'", "numpy", {"dtype": "float64"}, "numpy:dtype=float64"),
         ("numpy:bias=False,n_jobs=None", "numpy", {"bias": False, "n_jobs": None}, "numpy:bias=False,n_jobs=None"),

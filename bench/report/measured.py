@@ -86,7 +86,7 @@ def _to_rung(case: Case, entry: Entry, factor: float) -> str:
     target = case.facts["target"]
     rounds = entry.record["rounds"] if target and factor == target["factor"] else entry.record["rungs"]
     timed = [one for one in rounds if one["factor"] == factor]
-    epochs = f"{extent(counts)} epochs"
+    epochs = f"{extent(counts)} epoch{'s' * (set(counts) != {'1'})}"
     if not timed:
         return epochs
     return f"{number(summary(timed))} s, {epochs}" if all(one["matched"] for one in timed) else f"missed, {epochs}"
