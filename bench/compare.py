@@ -86,7 +86,7 @@ class Comparison:
         if self.ratio is None or self.ratio.interval is None:
             return "too few rounds to tell"
         if not self.told:
-            return f"no difference can be told (about {self.ratio.rounds_to_tell:,} rounds would tell 5 %)"
+            return f"no difference can be told ({self.ratio.outlook})"
         return self.told if self._counts else f"{self.told}, by less than the threshold of {100 * self.threshold:g} %"
 
     @property

@@ -165,7 +165,7 @@ def _sentence(fast: Record, slow: Record) -> str:
     if found.within_noise:
         return (
             f"{ours} against {theirs}: no difference can be told at this noise (ratio {number(found.value)}, "
-            f"{interval}); {found.rounds_to_tell} rounds over all seeds would tell 5 %"
+            f"{interval}); {found.outlook}"
         )
     return f"{ours} is {number(found.value)} times as fast as {theirs} ({interval})"
 

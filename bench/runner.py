@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -201,16 +201,18 @@ class Measurement:
         """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
         if not self.rounds:
             return
-        with tempfile.TemporaryDirectory(prefix="factorbench-") as caches:
-            for state in ("empty", "filled"):
-                self.say(f"cold start, caches {state}")
-                answer = self._apart(f"in a cold start, caches {state}", self._fit_cold, Path(caches))
-                if answer is None:
-                    return
-                parts = {**answer["parts"], "prepare_seconds": answer["round"]["prepare_seconds"]}
-                fit = answer["round"]["seconds"]
-                total = parts["import_seconds"] + parts["compile_seconds"] + fit
-                self.cold.append(cast("Cold", {"caches": state, **parts, "fit_seconds": fit, "total_seconds": total}))
+        caches = self._folder / "caches"
+        shutil.rmtree(caches, ignore_errors=True)  # of the backend before this one
+        caches.mkdir()
+        for state in ("empty", "filled"):
+            self.say(f"cold start, caches {state}")
+            answer = self._apart(f"in a cold start, caches {state}", self._fit_cold, caches)
+            if answer is None:
+                return
+            parts = {**answer["parts"], "prepare_seconds": answer["round"]["prepare_seconds"]}
+            fit = answer["round"]["seconds"]
+            total = parts["import_seconds"] + parts["compile_seconds"] + fit
+            self.cold.append(cast("Cold", {"caches": state, **parts, "fit_seconds": fit, "total_seconds": total}))
 
     def watch_memory(self) -> None:
         """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed workers."""

@@ -48,6 +48,16 @@ class Ratio:
         error = math.log(self.interval[1] / self.interval[0]) / (2 * 1.96)
         return max(LEAST_ROUNDS, math.ceil(self.rounds * (_POWER * error / _DETECTABLE) ** 2))
 
+    @property
+    def outlook(self) -> str:
+        """What it would take to tell a difference of 5 %, in words; "" where nothing is known of the noise."""
+        wanted = self.rounds_to_tell
+        if wanted is None:
+            return ""
+        if wanted <= self.rounds:
+            return "5 % would have shown"
+        return f"about {wanted:,} rounds over all seeds would tell 5 %"
+
 
 def by_seed(rounds: Sequence[Round], column: str = "seconds") -> dict[int, list[float]]:
     """Return the values of a column, those that are None left out, by seed."""

@@ -266,7 +266,7 @@ def test_no_difference_is_said_with_the_rounds_that_would_tell() -> None:
     low, high = found.interval
     assert verdicts(pair)[2] == (
         f"a against b: no difference can be told at this noise (ratio 1.00, 95 %: {low:.3f} to {high:.2f}); "
-        f"{found.rounds_to_tell} rounds over all seeds would tell 5 %"
+        f"about {found.rounds_to_tell} rounds over all seeds would tell 5 %"
     )
     assert found.rounds_to_tell is not None
     assert 6 < found.rounds_to_tell < 60

@@ -351,3 +351,9 @@ def test_doubts_are_of_the_rounds_first_and_of_none_without_rounds() -> None:
         ["the", "processor", "was"],
     ]
     assert doubts(fake_record("numba-sgd", status="timed out", environment=facts)) == []
+
+
+def test_the_outlook_says_whether_a_difference_would_have_shown() -> None:
+    assert Ratio(1.0, None, 4).outlook == ""
+    assert Ratio(1.0, (0.999, 1.001), 9).outlook == "5 % would have shown"
+    assert Ratio(1.0, (0.5, 2.0), 9).outlook == "about 4,964 rounds over all seeds would tell 5 %"
