@@ -17,6 +17,7 @@ from fake_records import fake_record
 from bench.records import Record, write_record
 from bench.report.__main__ import main, write_report
 from bench.report.figures import draw_figures
+from bench.report.profile import profile_table
 from bench.report.ranking import group_cases
 from bench.report.style import style
 from bench.report.verdict import number, sentence
@@ -213,10 +214,11 @@ def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "seconds--gone.svg").touch()
     (tmp_path / "seconds-mine.svg").touch()
     page = write_report(both, tmp_path).read_text("utf-8")
-    assert page.count("<h2 id=") == 3 and page.count('class="verdict"') == 2
+    assert page.count("<h2 id=") == 4 and page.count('class="verdict"') == 2
     slugs = ("ml-100k-rank-16-seed-0", "ml-1m-rank-64-seed-1")
     expected = {f"{name[:-4]}--{slug}{name[-4:]}" for name in FIGURES for slug in slugs}
     expected |= {"index.html", "report.md", "results.csv", "seconds-mine.svg"}
+    expected |= {"profile.svg", "profile.png", "profile.csv"}
     assert {path.name for path in tmp_path.iterdir()} == expected
 
 
@@ -313,3 +315,23 @@ def test_report_imports_no_solver() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
+    records = [
+        fake_record("numba-gd", seconds=1.0),
+        fake_record("numpy", seconds=4.0),
+        fake_record("numba-gd", seconds=6.0, case=OTHER_CASE),
+        fake_record("numpy", seconds=3.0, case=OTHER_CASE),
+        fake_record("torch-cpu", "timed out", case=OTHER_CASE),
+    ]
+    table = profile_table(group_cases(records))
+    found = {name: rows[["factor", "share"]].round(6).to_numpy().tolist() for name, rows in table.groupby("backend")}
+    assert found["numba-gd"] == [[1.0, 0.5], [2.0, 1.0]]
+    assert found["numpy"] == [[1.0, 0.5], [4.0, 1.0]]
+    assert "torch-cpu" not in found  # it matched nowhere
+    page = write_report(records, tmp_path).read_text("utf-8")
+    assert "Over all cases" in page
+    assert {"profile.svg", "profile.png", "profile.csv"} <= {path.name for path in tmp_path.iterdir()}
+    write_report(records[:2], tmp_path)
+    assert not list(tmp_path.glob("profile.*"))

@@ -16,13 +16,14 @@ from bench.records.tables import cases_table, roofline_table
 
 from .figures import draw_figures
 from .page import make_section, render_html, render_markdown
+from .profile import draw_profile, profile_table
 from .ranking import group_cases
 from .roofline import group_rooflines, make_roofline_section
 from .roofline import sentence as roofline_sentence
 from .verdict import sentence
 
 NO_RECORDS = "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."
-_OURS = re.compile(r"(convergence|seconds|speedup|accuracy|roofline)(--[a-z0-9.-]+)?\.(svg|png)")
+_OURS = re.compile(r"(convergence|seconds|speedup|accuracy|roofline|profile)(--[a-z0-9.-]+)?\.(svg|png)|profile\.csv")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,8 +84,11 @@ def write_report(records: Sequence[AnyRecord], output: Path) -> Path:
     roofline_sections = [make_roofline_section(one, alone=len(rooflines) == 1) for one in rooflines]
     for section in roofline_sections:
         contents |= {f"{section.stem}.svg": section.picture.svg, f"{section.stem}.png": section.picture.png}
-    contents["report.md"] = render_markdown(sections, roofline_sections).encode()
-    contents["index.html"] = render_html(sections, roofline_sections).encode()
+    profile = draw_profile(cases) if len(cases) > 1 else None
+    if profile:
+        contents |= {"profile.svg": profile.svg, "profile.png": profile.png, "profile.csv": _csv(profile_table(cases))}
+    contents["report.md"] = render_markdown(sections, roofline_sections, profile).encode()
+    contents["index.html"] = render_html(sections, roofline_sections, profile).encode()
     output.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         partial = output / f"{name}.part"

@@ -77,18 +77,26 @@ def template_environment(*packages: str) -> jinja2.Environment:
     return environment
 
 
-def render_html(sections: list[Section], rooflines: Sequence[RooflineSection] = ()) -> str:
+def render_html(
+    sections: list[Section], rooflines: Sequence[RooflineSection] = (), profile: Picture | None = None
+) -> str:
     """Render the page: one file that loads nothing; all text escaped."""
     template = template_environment().get_template("template.html")
-    return template.render(sections=sections, rooflines=rooflines, **_common(sections, rooflines)) + "\n"
+    return (
+        template.render(sections=sections, rooflines=rooflines, profile=profile, **_common(sections, rooflines)) + "\n"
+    )
 
 
-def render_markdown(sections: list[Section], rooflines: Sequence[RooflineSection] = ()) -> str:
+def render_markdown(
+    sections: list[Section], rooflines: Sequence[RooflineSection] = (), profile: Picture | None = None
+) -> str:
     """Render the same as Markdown, with the figures beside it."""
     common = _common(sections, rooflines)
     lines = ["# factorbench report", "", _md(common["source"]), "", "## Verdict", ""]
     lines += [f"- {_md('; '.join(filter(None, [one.headline, one.left_out])))}." for one in sections]
     lines += [f"- {_md(one.sentence)}" for one in rooflines]
+    if profile:
+        lines += ["", "## Over all cases", *_md_picture("profile", profile)]
     for section in sections:
         lines += ["", f"## {_md(section.case.title)}", ""]
         lines += [f"- **{_md(name)}**: {_md(text)}" for name, text in section.facts]
