@@ -20,20 +20,18 @@ from typing import Any, cast
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from .case_file import write_case
 from .cases import Case
+from .clock import ReportedClock
 from .environment import machine_facts
 from .process import Ended, WorkerProcess
 from .records import SCHEMA, EpochCost, Failure, MachineLimits, RooflineRecord, write_record
 from .reference import Say
 from .resume import RunFolder, result_key
 from .roofline import WORK_MODELS, epoch_cost
-from .runner import Limits, backend_facts, write_case
+from .runner import Limits, backend_facts
 
-_clock = {"seconds": 0.0}
-
-
-def _worker_seconds() -> float:
-    return _clock["seconds"]
+_clock = ReportedClock()
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def machine(run_options: dict[str, Any], roofline_options: dict[str, Any], say: 
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # by what ends before it is timed
-@pytest.mark.benchmark(timer=_worker_seconds)
+@pytest.mark.benchmark(timer=_clock)
 def test_roofline(
     benchmark: BenchmarkFixture,
     request: pytest.FixtureRequest,
@@ -88,10 +86,7 @@ def test_roofline(
     shown = max((one for one in record["costs"] if one["rank"] == roofline_options["ranks"][0]), key=_threads)
     benchmark.group = f"seconds per epoch (median), rank {shown['rank']}, threads: {shown['threads']}"
 
-    def one_epoch() -> None:
-        _clock["seconds"] += shown["seconds"]
-
-    benchmark.pedantic(one_epoch, rounds=1, iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+    benchmark.pedantic(_clock.advance, args=(shown["seconds"],), rounds=1, iterations=1)  # type: ignore[no-untyped-call]  # untyped there
 
 
 def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Machine:

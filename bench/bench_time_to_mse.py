@@ -13,23 +13,16 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .cases import Case
+from .clock import ReportedClock
 from .records import Record, write_record
 from .resume import RunFolder
 from .runner import Measurement
 
-_clock = {"seconds": 0.0}
-
-
-def _worker_seconds() -> float:
-    return _clock["seconds"]
-
-
-def _advance(seconds: float) -> None:
-    _clock["seconds"] += seconds
+_clock = ReportedClock()
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # by what ends before it is timed
-@pytest.mark.benchmark(group="seconds to the matching validation MSE", timer=_worker_seconds)
+@pytest.mark.benchmark(group="seconds to the matching validation MSE", timer=_clock)
 def test_time_to_matching_mse(
     benchmark: BenchmarkFixture,
     case: Case,
@@ -42,14 +35,14 @@ def test_time_to_matching_mse(
     say: Callable[[str], None],
 ) -> None:
     """Every timed round reaches the target; anything else fails, and is in the record with its reason."""
-    _clock["seconds"] = 0.0
 
     def tell(text: str) -> None:
         say(f"{measured_backend}: {text}")
 
     def one_round() -> None:
+        before = len(measurement.rounds)
         measurement.time_round()
-        _clock["seconds"] = measurement.reported_seconds
+        _clock.advance(sum(one["seconds"] for one in measurement.rounds[before:]))
 
     measurement = Measurement(
         case, backend_rows[measured_backend], threads=run_threads, say=tell, **run_options, **round_options
@@ -66,7 +59,7 @@ def test_time_to_matching_mse(
         write_record(run_folder.path, record)
     elif record["rounds"]:
         seconds = iter([one["seconds"] for one in record["rounds"]])
-        benchmark.pedantic(lambda: _advance(next(seconds)), rounds=len(record["rounds"]), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+        benchmark.pedantic(lambda: _clock.advance(next(seconds)), rounds=len(record["rounds"]), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])

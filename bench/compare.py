@@ -11,26 +11,23 @@ few percent apart. Rooflines are shown beside, and never are a regression. Impor
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from .environment import machine_key
-from .records import AnyRecord, Record, RecordError, RooflineRecord, by_kind, read_records
-from .report.verdict import mse, number
+from .comparable import find_differences, header, with_places
+from .layout import aligned, wrapped
+from .records import Record, RecordError, RooflineRecord, by_kind, read_records
+from .report.verdict import mse, number, one_line, plural
 from .stats import Ratio, doubts, ratio, summary
 
 THRESHOLD = 0.05  # relative; see the module's docstring
 WORSE_MSE = 0.005  # relative
 
-_WIDTH, _GAP, _LEAST = 120, 2, 20  # of the table, between its columns, and of its last column
 _SHOWN = 5  # differences that a refusal lists
-_UNKNOWN_MACHINE = ("cpu", "cores", "memory_gb")  # facts that stand for the machine where its hash is not recorded
 _NOTHING = "no case, backend and number of threads of a time to the MSE is in both {} and {}"
 
 
@@ -154,21 +151,21 @@ def main(arguments: list[str] | None = None) -> int:
     comparisons = compare(old, new, options.threshold / 100)
     costs = _compare_rooflines(old_rooflines, new_rooflines)
     both: list[Comparison | _Cost] = [*comparisons, *costs]
-    different = _places([(str(one.who), one.differences) for one in both])
+    different = with_places([(str(one.who), one.differences) for one in both])
     if different and not options.anyway:
         more = [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
         intro = f"{options.old} and {options.new} are not comparable (--anyway compares them all the same):"
         return _refuse([intro, *different[:_SHOWN], *more])
     if both:
         warnings = [f"warning: not comparable: {one}" for one in different]
-        _say(_wrapped([*_header(options.old, options.new, [(one.old, one.new) for one in both]), *warnings]))
+        _say(wrapped([*header(options.old, options.new, [(one.old, one.new) for one in both]), *warnings]))
     if comparisons:
-        _say(["", *_table(comparisons), *_wrapped(_unpaired(old, new))])
+        _say(["", *_table(comparisons), *wrapped(_unpaired(old, new))])
     if costs:
         _say(["", "CPU time of an epoch per rating, for information only:", *_roofline_table(costs)])
     if not comparisons:
         return _refuse([_NOTHING.format(options.old, options.new)])
-    _say(["", *_wrapped(_outcome(comparisons))])
+    _say(["", *wrapped(_outcome(comparisons))])
     return int(any(one.regressions for one in comparisons))
 
 
@@ -187,7 +184,7 @@ def compare(old: Sequence[Record], new: Sequence[Record], threshold: float = THR
     return [
         Comparison(who, before[who], now[who], _ratio(before[who], now[who]), threshold, differences)
         for who in sorted(before.keys() & now.keys())
-        for differences in [_differences(before[who], now[who])]
+        for differences in [find_differences(before[who], now[who])]
     ]
 
 
@@ -262,121 +259,6 @@ def _because(record: Record, when: str = "") -> str:
     return f" ({when}: {reason})" if when and reason else f": {reason}" if reason else ""
 
 
-# ---- what makes two records not comparable --------------------------------------------------------------------------
-
-
-def _differences(old: AnyRecord, new: AnyRecord) -> tuple[str, ...]:
-    before, now = _facts(old), _facts(new)
-    changed = [name for name in before | now if not _same(before.get(name), now.get(name))]
-    return (*(_difference(name, before, now) for name in changed), *_machines(old, new))
-
-
-def _facts(record: AnyRecord) -> dict[str, Any]:
-    """Return what has to be the same, by its name in words; ranks of rooflines are paired instead."""
-    case, backend = record["case"], record["backend"]
-    facts: dict[str, Any] = {"data hash": case["data_hash"]}
-    if record["kind"] == "time to MSE":
-        facts |= {"rank": case["rank"], "reg": case["reg"], "seeds": record["seeds"]}
-        facts["target MSE"] = record["target"]["mse"] if record["target"] else None
-    facts |= {"reg scaling": case["reg_scaling"], "bias": case["bias"]}
-    facts |= {"dtype": backend["dtype"], "device": backend["device"]}
-    return facts | {f"parameter {name}": value for name, value in backend["params"].items()}
-
-
-def _same(old: Any, new: Any) -> bool:
-    if isinstance(old, float) and isinstance(new, float):
-        return math.isclose(old, new, rel_tol=1e-9)
-    return bool(old == new)
-
-
-def _machines(old: AnyRecord, new: AnyRecord) -> list[str]:
-    """Say in which facts the machines differ: all that make another machine, or the few where a hash is missing."""
-    keys = [record["key"].get("machine") for record in (old, new)]
-    before, now = old["environment"], new["environment"]
-    if None in keys:
-        common = [name for name in _UNKNOWN_MACHINE if name in before and name in now]
-        changed = [name for name in common if before[name] != now[name]]
-        return [_difference(name, before, now) for name in changed] if common else ["machine: not recorded of both"]
-    if keys[0] == keys[1]:
-        return []
-    names = [name for name in before | now if machine_key(_only(name, before)) != machine_key(_only(name, now))]
-    unseen = {"machine": f"hash {keys[0]}"}, {"machine": f"hash {keys[1]}"}
-    return [_difference(name, before, now) for name in names] or [_difference("machine", *unseen)]
-
-
-def _only(name: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: facts[name]} if name in facts else {}
-
-
-def _difference(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    return f"{name}: {_text(old.get(name))} before, {_text(new.get(name))} now"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return textwrap.shorten(value if isinstance(value, str) else json.dumps(value), 80, placeholder="...") or "..."
-
-
-def _places(found: list[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """Return each difference once, with where it is."""
-    places: dict[str, list[str]] = {}
-    for who, differences in found:
-        for difference in differences:
-            places.setdefault(difference, []).append(who)
-    return [f"{difference} ({_where(where, len(found))})" for difference, where in places.items()]
-
-
-def _where(places: list[str], of: int) -> str:
-    if len(places) == of > 1:
-        return f"all {of} pairs"
-    return places[0] + (f", and {len(places) - 1} more" if len(places) > 1 else "")
-
-
-# ---- what may differ ------------------------------------------------------------------------------------------------
-
-
-def _header(old: Path, new: Path, pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> list[str]:
-    """Say which runs these are, and what changed in code and versions."""
-    before, now = zip(*pairs, strict=True)
-    changed = "; ".join(_changed(before, now)) or "neither code nor versions, as far as recorded"
-    return [
-        f"OLD {old}: {_runs(before)}, git {_of(before, 'git')}",
-        f"NEW {new}: {_runs(now)}, git {_of(now, 'git')}",
-        f"Changed: {changed}",
-    ]
-
-
-def _changed(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> list[str]:
-    names = ["git", "python", *sorted({name for record in (*old, *new) for name in _packages(record)})]
-    found = [f"{name} {_of(old, name)}, now {_of(new, name)}" for name in names if _of(old, name) != _of(new, name)]
-    if _keys(old, "versions") != _keys(new, "versions") and not [one for one in found if not one.startswith("git ")]:
-        found.append("a backend of another package")
-    if _keys(old, "code") != _keys(new, "code"):
-        found.append("source of the solvers or of the measuring")
-    return found
-
-
-def _packages(record: AnyRecord) -> dict[str, Any]:
-    packages = record["environment"].get("packages")
-    return packages if isinstance(packages, dict) else {}
-
-
-def _of(records: Iterable[AnyRecord], name: str) -> str:
-    """Return a version in all records of a run: one, or several where the folder holds several runs."""
-    facts = ({**_packages(record), **record["environment"]} for record in records)
-    return " or ".join(sorted({str(one.get(name, "not recorded")) for one in facts}))
-
-
-def _keys(records: Iterable[AnyRecord], name: str) -> set[str]:
-    return {record["key"].get(name, "") for record in records}
-
-
-def _runs(records: Iterable[AnyRecord]) -> str:
-    runs = sorted({record["run"] for record in records})
-    return f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, {runs[0]} to {runs[-1]}"
-
-
 def _unpaired(old: Iterable[Record], new: Iterable[Record]) -> list[str]:
     """List what is in one run only, and how many records were passed over for a newer one."""
     olds, news = list(old), list(new)
@@ -385,9 +267,7 @@ def _unpaired(old: Iterable[Record], new: Iterable[Record]) -> list[str]:
         mine, theirs = _newest(records), _newest(others)
         lines += [f"only in {side}: {who}" for who in sorted(mine.keys() - theirs.keys())]
         if passed := len(records) - len(mine):
-            lines.append(
-                f"{passed} older {'record' if passed == 1 else 'records'} in {side} passed over for newer ones"
-            )
+            lines.append(f"{plural(passed, 'older record')} in {side} passed over for newer ones")
     return lines and ["", *lines]
 
 
@@ -412,7 +292,7 @@ def _compare_rooflines(old: Iterable[RooflineRecord], new: Iterable[RooflineReco
     found = []
     for who, rank in sorted(before.keys() & now.keys()):
         (a, a_ns), (b, b_ns) = before[who, rank], now[who, rank]
-        found.append(_Cost(who, rank, a, b, a_ns, b_ns, _differences(a, b)))
+        found.append(_Cost(who, rank, a, b, a_ns, b_ns, find_differences(a, b)))
     return found
 
 
@@ -433,7 +313,7 @@ def _table(comparisons: Sequence[Comparison]) -> list[str]:
     for one in comparisons:
         times = [number(summary(r["rounds"]) if r["status"] == "matched" else None) for r in (one.old, one.new)]
         rows.append([one.who.case, one.who.backend, str(one.who.threads), *times, _change(one.ratio), one.verdict])
-    return _aligned(rows, [[], *(one.notes for one in comparisons)])
+    return aligned(rows, [[], *(one.notes for one in comparisons)])
 
 
 def _roofline_table(costs: Sequence[_Cost]) -> list[str]:
@@ -442,7 +322,7 @@ def _roofline_table(costs: Sequence[_Cost]) -> list[str]:
         numbers = [str(one.who.threads), str(one.rank), number(one.old_ns), number(one.new_ns)]
         change = f"{_signed(one.new_ns / one.old_ns)} %" if one.old_ns else number(None)
         rows.append([one.who.case, one.who.backend, *numbers, change])
-    return _aligned(rows, [[] for _ in rows])
+    return aligned(rows, [[] for _ in rows])
 
 
 def _change(one: Ratio | None) -> str:
@@ -456,39 +336,9 @@ def _signed(factor: float) -> str:
     return f"{100 * (factor - 1):+z,.1f}"
 
 
-def _aligned(rows: list[list[str]], notes: list[list[str]]) -> list[str]:
-    """Align columns, numbers to the right, and wrap names and the last column to the width; notes lie beneath."""
-    rows = [[_harmless(cell) for cell in row] for row in rows]
-    widths = _widths(rows)
-    sides: list[Callable[[str, int], str]] = [str.ljust, str.ljust, *[str.rjust] * (len(widths) - 3), str.ljust]
-    lines = []
-    for row, beneath in zip(rows, notes, strict=True):
-        cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
-        for n in range(max(map(len, cells))):
-            parts = [
-                side(cell[n] if n < len(cell) else "", width)
-                for cell, width, side in zip(cells, widths, sides, strict=True)
-            ]
-            lines.append((" " * _GAP).join(parts).rstrip())
-        for note in beneath:
-            lines += textwrap.wrap(_harmless(note), _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6)
-    return lines
-
-
-def _widths(rows: list[list[str]]) -> list[int]:
-    """Return the width of each column: names give way to the numbers, and to the least of the last column."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = _WIDTH - sum(widths[2:-1]) - _GAP * (len(widths) - 1)
-    names = max(room - min(widths[-1], _LEAST), _LEAST)
-    widths[1] = min(widths[1], max(names // 2, names - widths[0]))
-    widths[0] = min(widths[0], names - widths[1])
-    widths[-1] = max(room - widths[0] - widths[1], _LEAST)
-    return widths
-
-
 def _outcome(comparisons: Sequence[Comparison]) -> list[str]:
     """List regressions and improvements."""
-    pairs = f"{len(comparisons)} {'pair' if len(comparisons) == 1 else 'pairs'} compared"
+    pairs = f"{plural(len(comparisons), 'pair')} compared"
     lines = []
     worse = [f"{one.who}: {text}" for one in comparisons for text in one.regressions]
     better = [f"{one.who}: {text}" for one in comparisons for text in one.improvements]
@@ -499,21 +349,6 @@ def _outcome(comparisons: Sequence[Comparison]) -> list[str]:
     return [pairs, *lines]
 
 
-def _harmless(text: str) -> str:
-    """Return text on one line, without what would steer a terminal."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
-
-
-def _wrapped(lines: Iterable[str]) -> list[str]:
-    """Wrap each line to the width, indented as it was."""
-    wrapped = []
-    for line in lines:
-        indent = " " * (len(line) - len(line.lstrip(" ")))
-        text = _harmless(line)
-        wrapped += textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ") or [""]
-    return wrapped
-
-
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)
@@ -522,7 +357,7 @@ def _say(lines: Iterable[str]) -> None:
 def _refuse(lines: Sequence[str]) -> int:
     """Print an error, with its details indented beneath, and return the exit status."""
     for line in [f"error: {lines[0]}", *(f"  {detail}" for detail in lines[1:])]:
-        print(line[: len(line) - len(line.lstrip())] + _harmless(line), file=sys.stderr)
+        print(line[: len(line) - len(line.lstrip())] + one_line(line), file=sys.stderr)
     return 2
 
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
-import numpy as np
-
+from .case_file import write_case
 from .cases import Case
 from .environment import available_cores, machine_facts, throttle_count
 from .process import Ended, WorkerProcess
@@ -27,7 +25,6 @@ from .reference import Say
 from .resume import result_key
 
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
-CASE_FILE = "case.npz"
 
 _CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
 _SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
@@ -108,10 +105,9 @@ class Measurement:
         self.rungs: list[Round] = []
         self.cold: list[Cold] = []
         self.memory: Memory | None = None
-        self.reported_seconds = 0.0  # what the worker's clock has added up to, to the target
         self.environment: dict[str, Any] = {}
         self.ended: Ended | None = None
-        self._folder = folder
+        self._folder = self._case_file = folder
         self._throttled = throttle_count()
         self._stack = contextlib.ExitStack()
         self._processes: list[WorkerProcess] = []  # one per seed
@@ -125,7 +121,7 @@ class Measurement:
             if self.case.target is None:
                 reasons = "; ".join(f"x{rung['factor']:g}: {rung['dropped']}" for rung in self.case.ladder)
                 raise Ended("missed", f"no target is left on this data ({reasons})")
-            write_case(self._folder, self.case)
+            self._case_file = write_case(self._folder, self.case)
             for seed in self.seeds:
                 process = self._stack.enter_context(self._start(f"stderr-{seed}.txt"))
                 self._processes.append(process)
@@ -168,34 +164,28 @@ class Measurement:
         return (self._asked or ((1 if several else 3) if slow else (3 if several else 5))) * len(self.seeds)
 
     def time_round(self, rungs: bool = True) -> None:
-        """Time a fit to the target, with the seeds in turn, and with ``rungs`` one to each other rung.
-
-        The seconds to the target are added to ``reported_seconds``.
-        """
+        """Time a fit to the target, with the seeds in turn, and with ``rungs`` one to each other rung."""
         number, target = len(self.rounds), self.case.target
         if self.ended or target is None:
             return
         turn = number % len(self.seeds)
         calibration, process = self.calibrations[turn], self._processes[turn]
         self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
+        goals = {rung["factor"]: rung["mse"] for rung in self.case.ladder}
+        in_turn = {target["factor"]: calibration["epochs"]}
+        for one in calibration["rungs"] if rungs else []:
+            in_turn.setdefault(one["factor"], one["epochs"])
+        wanted = {factor: epochs for factor, epochs in in_turn.items() if epochs is not None}
         done: dict[int, Round] = {}  # by epochs: rungs that were reached in one epoch share a fit
         try:
-            others = [one for one in calibration["rungs"] if one["factor"] != target["factor"]] if rungs else []
-            for factor, epochs in [
-                (target["factor"], calibration["epochs"]),
-                *((o["factor"], o["epochs"]) for o in others),
-            ]:
-                if epochs is None:
-                    continue
-                goal = next(rung["mse"] for rung in self.case.ladder if rung["factor"] == factor)
+            for factor, epochs in wanted.items():
+                goal = goals[factor]
                 if epochs not in done:
                     done[epochs] = self._time(process, epochs, calibration["seed"], number, goal)
-                one = Round({**done[epochs], "factor": factor, "matched": done[epochs]["validation_mse"] <= goal})
-                (self.rounds if factor == target["factor"] else self.rungs).append(one)
+                timed = Round({**done[epochs], "factor": factor, "matched": done[epochs]["validation_mse"] <= goal})
+                (self.rounds if factor == target["factor"] else self.rungs).append(timed)
         except Ended as end:
             self._end(end)
-        if len(self.rounds) > number:
-            self.reported_seconds += self.rounds[number]["seconds"]
 
     def start_cold(self) -> None:
         """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
@@ -294,7 +284,7 @@ class Measurement:
             "n_jobs": self.backend["threads"],
             **self.backend["params"],
         }
-        facts = self._ask(process, "open", path=str(self._folder / CASE_FILE), backend=self._name, params=params)
+        facts = self._ask(process, "open", path=str(self._case_file), backend=self._name, params=params)
         self.say("compiling")
         return facts | self._ask(process, "warm", seed=seed)
 
@@ -430,24 +420,6 @@ def backend_facts(
         deterministic=bool(row["deterministic"]),
         minimises=bool(row["minimises"]),
     )
-
-
-def write_case(folder: Path, case: Case) -> Path:
-    """Write the arrays of a case for a worker's ``open``, unless they are there; return the path."""
-    path = folder / CASE_FILE
-    if path.exists():
-        return path
-    data = case.data
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    arrays: dict[str, Any] = {"shape": np.array([data.train.n_users, data.train.n_items])}
-    for name, part in parts.items():
-        if part is not None:
-            arrays |= {f"{name}_{column}": getattr(part, column) for column in ("users", "items", "ratings")}
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(partial, path)
-    return path
 
 
 def _slowest(attempts: list[Calibration]) -> Calibration:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ _DETECTABLE = math.log(1.05)  # the difference that `rounds_to_tell` plans for
 _POWER = 3.24  # standard errors between no difference and one found nine times in ten at 5 % (1.96 + 1.28)
 _SPREAD, _OUTLIER, _DRIFT = 0.1, 1.5, 0.05  # relative; what is over them is said
 _OTHERS, _STOLEN = 0.1, 0.02  # cores busy with other work, share of the time taken by the hypervisor
-
-Column = Literal["seconds", "validation_mse", "test_mse", "objective", "prepare_seconds", "first_epoch_seconds"]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import numpy as np
 
 from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
 
+from .case_file import read_case
 from .environment import peak_memory_mb, process_facts, thread_settings
 from .gate import mse
 from .load import cpu_times, sample
@@ -47,12 +48,7 @@ class Worker:
 
     def open(self, path: str, backend: str, params: dict[str, Any]) -> dict[str, Any]:
         """Load the case's arrays and import the backend."""
-        with np.load(path, allow_pickle=False) as stored:
-            shape = tuple(int(n) for n in stored["shape"])
-            for name in ("train", "validation", "test"):
-                if f"{name}_users" in stored:
-                    columns = [stored[f"{name}_{column}"] for column in ("users", "items", "ratings")]
-                    self.parts[name] = Ratings(*columns, *shape)
+        self.parts = read_case(path)
         self.make = {"name": backend, **params}
         start = time.perf_counter()
         solver = self.solver()

@@ -1,6 +1,5 @@
 """The comparison of two runs: what counts as a regression, what is refused, and what is said."""
 
-import copy
 import json
 import subprocess
 import sys
@@ -10,10 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from fake_records import fake_record
 from helpers import ROOT, in_fresh_process
 
 from bench.compare import Comparison, compare, main
-from bench.records import SCHEMA, AnyRecord, Record, RooflineRecord, Round, read_records, write_record
+from bench.records import AnyRecord, Record, RooflineRecord, Round, read_records, write_record
 
 PLACE = "ml-100k, rank 16, seed 0, numba-sgd on 2 threads"
 
@@ -47,57 +47,16 @@ def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, start: int 
 
 def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | None = None) -> Record:
     """Return a record that took ``seconds``; ``changes`` replace fields by their path: {"case.reg": 0.2}."""
-    made: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": "time to MSE",
-        "run": "2026-01-01T00-00-00Z",
-        "created": "2026-01-01T00:00:00Z",
-        "command": "pytest bench/ --benchmark-only",
-        "order": "interleaved",
-        "key": {"machine": "m1", "code": "c1", "versions": "v1"},
-        "status": "matched",
-        "reason": "",
-        "gave_up_after": None,
-        "backend": {
-            "name": "numba-sgd",
-            "params": {},
-            "algorithm": "per-rating SGD, row-wise AdaGrad",
-            "device": "cpu",
-            "dtype": "float32",
-            "threads": 2,
-            "deterministic": True,
-            "minimises": False,
-        },
-        "case": {
-            "name": "ml-100k, rank 16, seed 0",
-            "dataset": "ml-100k",
-            "split": "random 80/10/10, by rating",
-            "seed": 0,
-            "rank": 16,
-            "reg": 0.1,
-            "reg_scaling": "per_rating",
-            "bias": True,
-            "n_users": 943,
-            "n_items": 1682,
-            "n_train": 80000,
-            "n_validation": 9981,
-            "n_test": 9975,
-            "dropped": "",
-            "data_hash": "5d2e9c0b",
-        },
-        "reference": {"validation_mse": 0.8432, "test_mse": None, "objective": 0.74, "spread": 0.0009, "seeds": 3},
-        "baselines": {"global mean": {"validation_mse": 1.2663, "test_mse": None, "reg": None}},
-        "ladder": [{"factor": 1.01, "mse": 0.8516, "dropped": ""}],
-        "target": {"factor": 1.01, "mse": 0.8516, "dropped": ""},
-        "seeds": [0],
-        "calibrations": [
-            {"seed": 0, "epochs": 12, "repeats": 1, "evaluation_seconds": 0.01, "trace": [], "rungs": []},
-        ],
-        "rounds": rounds(times() if seconds is None else seconds),
-        "rungs": [],
-        "cold": [],
-        "memory": None,
-        "environment": {
+    made: Any = fake_record(
+        "numba-sgd",
+        run="2026-01-01T00-00-00Z",
+        created="2026-01-01T00:00:00Z",
+        order="interleaved",
+        key={"machine": "m1", "code": "c1", "versions": "v1"},
+        case={"name": "ml-100k, rank 16, seed 0"},
+        calibrations=[{"seed": 0, "epochs": 12, "repeats": 1, "evaluation_seconds": 0.01, "trace": [], "rungs": []}],
+        rounds=rounds(times() if seconds is None else seconds),
+        environment={
             "cpu": "Intel Xeon",
             "cores": 2,
             "memory_gb": 7.8,
@@ -106,9 +65,9 @@ def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | Non
             "packages": {"numpy": "2.3.1", "numba": "0.61.0"},
             "git": "abcdef123456",
         },
-    }
+    )
     _change(made, changes or {})
-    return cast("Record", copy.deepcopy(made))
+    return cast("Record", made)
 
 
 def roofline(cpu_ns: float, changes: dict[str, Any] | None = None) -> RooflineRecord:

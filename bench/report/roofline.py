@@ -17,7 +17,7 @@ from bench.records import EpochCost, RooflineRecord
 from .measured import Table
 from .page import glyph
 from .style import INK, MUTED, Picture, empty, key, legend, plain, render_figure, style
-from .verdict import DASH, number, words
+from .verdict import DASH, number, one_line, words
 
 HEADING = "How close to the machine's limit"
 METHOD = (
@@ -136,7 +136,7 @@ def sentence(roofline: Roofline) -> str:
     ]
     line = f"{roofline.title}: share of the limit that binds, at best: {words(parts)}" if parts else roofline.title
     line += f"; not measured: {'; '.join(failed)}" * bool(failed) + "."
-    return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
+    return one_line(line)
 
 
 def _costs_table(roofline: Roofline) -> Table:

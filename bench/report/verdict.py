@@ -82,7 +82,12 @@ def left_out(case: Case) -> str:
 def sentence(case: Case) -> str:
     """Return the verdict of a case in one sentence and on one line, fit for a terminal."""
     line = "; ".join(filter(None, [headline(case), left_out(case)])) + "."
-    return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
+    return one_line(line)
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without what would steer a terminal."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 def _tied(case: Case) -> list[Entry]:
