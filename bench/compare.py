@@ -3,9 +3,10 @@
 Records of a time to the MSE are paired by case, backend and threads, and the ratio of their times is given with its
 interval. Code and versions may differ, that is what is compared; data, objective, target and machine may not.
 
-A difference that the interval tells from noise counts as a regression from a threshold on only, 5 % by default: rounds
-within one process do not show what differs from process to process, and so two runs of the very same code may lie a
-few percent apart. Rooflines are shown beside, and never are a regression. Imports no backend.
+A difference that the interval tells from noise counts as a regression from a threshold on only, 5 % by default: the
+interval does not hold how a machine's speed changes between two runs, so those of the very same code may lie a few
+percent apart, or more. With too few rounds for an interval no change of the time is a regression. Rooflines are shown
+beside, and never are a regression. Imports no backend.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         default=100 * THRESHOLD,
         metavar="PERCENT",
         help="change of the time from which on a difference is a regression, if the rounds tell it from noise "
-        "(default: %(default)g, as rounds within one process do not show what differs from process to process)",
+        "(default: %(default)g, as the interval does not hold how a machine's speed changes between two runs)",
     )
     return parser
 

@@ -403,7 +403,7 @@ def test_a_threshold_is_a_percentage(given: str, capsys: pytest.CaptureFixture[s
 def test_help_says_why_there_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "rounds within one process do not show what differs from process to process" in " ".join(
+    assert "the interval does not hold how a machine's speed changes between two runs" in " ".join(
         capsys.readouterr().out.split()
     )
 

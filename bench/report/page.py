@@ -29,9 +29,10 @@ METHOD = (
     "Each backend is fitted with several seeds, each calibrated and timed in a process of its own, and is ranked only "
     "where all of them match. Figures are medians over seeds of the medians over their rounds. Intervals are bootstrap "
     "95 % intervals of the ratio of these figures: seeds are resampled, and rounds within them. Where one contains 1, "
-    "no difference is claimed. It covers what differs between rounds, processes and starts (with one seed: between "
-    "rounds). Unless backends took turns (python -m bench.duel), it does not cover how the machine's speed changes "
-    "from one minute to another.",
+    "no difference is claimed. It takes in what differs between rounds, processes and starts (with one seed: between "
+    "rounds), and is too narrow where processes differ by more than rounds do: three seeds then give about 80 %. "
+    "Unless backends took turns (python -m bench.duel), it does not cover how the machine's speed changes from one "
+    "minute to another.",
     "One budget of threads holds for every library. It is read back after each fit; CPU-seconds, threads that run at "
     "once and threads that stay behind are counted, and a backend that exceeds the budget is not ranked.",
     "Cold starts are fits in fresh processes, first with empty caches of compiled kernels, then with filled ones; the "
