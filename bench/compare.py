@@ -5,8 +5,8 @@ interval. Code and versions may differ, that is what is compared; data, objectiv
 
 A difference that the interval tells from noise counts as a regression from a threshold on only, 5 % by default: the
 interval does not hold how a machine's speed changes between two runs, so those of the very same code may lie a few
-percent apart, or more. With too few rounds for an interval no change of the time is a regression. Rooflines are shown
-beside, and never are a regression. Imports no backend.
+percent apart, or more. With one seed there is no interval: a change then is told where every new round lies beyond
+every old one. Rooflines are shown beside, and never are a regression. Imports no backend.
 """
 
 from __future__ import annotations
@@ -71,21 +71,23 @@ class Comparison:
 
     @property
     def told(self) -> Literal["slower", "faster", ""]:
-        """What the interval tells from noise, however small it is."""
-        if self.ratio is None or self.ratio.interval is None or self.ratio.within_noise:
+        """What the interval, or without one the order of the rounds, tells from noise, however small it is."""
+        if self.ratio is None or self.ratio.within_noise:
             return ""
-        return "slower" if self.ratio.interval[0] > 1 else "faster"
+        low, high = self.ratio.interval or _extremes(self.old, self.new)
+        return "slower" if low > 1 else "faster" if high < 1 else ""
 
     @property
     def verdict(self) -> str:
         """What became of the time or of the status, in plain words."""
         if not self._both_matched:
             return self._statuses
-        if self.ratio is None or self.ratio.interval is None:
-            return "too few rounds to tell"
+        if self.ratio is None:
+            return "no round was timed"
         if not self.told:
-            return f"no difference can be told ({self.ratio.outlook})"
-        return self.told if self._counts else f"{self.told}, by less than the threshold of {100 * self.threshold:g} %"
+            return f"no difference can be told ({self.ratio.outlook or 'one seed, and its rounds overlap'})"
+        told = f"{self.told}{'' if self.ratio.interval else ' in every round of one seed'}"
+        return told if self._counts else f"{told}, by less than the threshold of {100 * self.threshold:g} %"
 
     @property
     def regressions(self) -> list[str]:
@@ -244,6 +246,12 @@ def _newest(records: Iterable[Record]) -> dict[Who, Record]:
 def _ratio(old: Record, new: Record) -> Ratio | None:
     timed = all(record["status"] == "matched" and record["rounds"] for record in (old, new))
     return ratio(new["rounds"], old["rounds"]) if timed else None
+
+
+def _extremes(old: Record, new: Record) -> tuple[float, float]:
+    """Return the smallest and the largest ratio of a new round to an old one."""
+    before, now = ([one["seconds"] for one in record["rounds"]] for record in (old, new))
+    return min(now) / max(before), max(now) / min(before)
 
 
 def _score(record: Record) -> float | None:

@@ -30,10 +30,10 @@ from .reference import Say
 from .report.verdict import number, plural
 from .resume import RunFolder, open_run
 from .runner import Measurement
-from .stats import LEAST_ROUNDS, doubts, ratio, summary
+from .stats import doubts, ratio, summary
 
-SEEDS = 3
-ROUNDS = 4  # per seed; three seeds then find 5 % at a noise of 2 %, and nothing between equals, as a test shows
+SEEDS = 5
+ROUNDS = 3  # per seed; they find 5 % at a noise of 2 %, and nothing between equals, as a test shows
 
 _NOT_OF_A_CONTENDER = {
     "epochs": "its calibration finds how many it needs",
@@ -135,6 +135,8 @@ def fight(
         for _ in range(max(fighter.wanted_rounds() for fighter in fighters)):
             for index in rng.permutation(len(fighters)):
                 fighters[index].time_round(rungs=False)
+        for fighter in fighters:
+            fighter.start_cold(["filled"])  # shows what was fast only by what earlier fits had left
         records = [fighter.record() for fighter in fighters]
     for record in records:
         write_record(folder.path, record)
@@ -159,8 +161,8 @@ def _sentence(fast: Record, slow: Record) -> str:
     ours, theirs = fast["backend"]["name"], slow["backend"]["name"]
     found = ratio(slow["rounds"], fast["rounds"], paired=True)
     if found.interval is None:
-        few = f"{plural(found.rounds, 'round')} {'is' if found.rounds == 1 else 'are'} too few to tell"
-        return f"{ours} against {theirs}: {few}; take at least {LEAST_ROUNDS}"
+        few = f"ratio {number(found.value)}, but one seed is too few to tell"
+        return f"{ours} against {theirs}: {few}; take at least 2, better {SEEDS} (--seeds)"
     interval = f"95 %: {number(found.interval[0])} to {number(found.interval[1])}"
     if found.within_noise:
         return (

@@ -5,7 +5,9 @@ Linux's /proc is read by hand: psutil would say the same of processes, but not w
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ class CpuTimes(NamedTuple):
 
 
 class ProcessSample(NamedTuple):
-    """One look at a process."""
+    """One look at a process and all that descend from it."""
 
     resident_mb: float
     threads: int
@@ -39,15 +41,34 @@ def cpu_times() -> CpuTimes | None:
     return CpuTimes((user + nice + system + irq + soft) / tick, stolen / tick)
 
 
-def sample(pid: int) -> ProcessSample | None:
-    """Look at a process."""
+def cpu_seconds() -> float:
+    """Return the CPU-seconds of this process and all that descend from it, those that have ended included."""
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system + _of_the_living(os.getpid())
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it; [] where that cannot be read."""
     try:
-        status = (_PROC / str(pid) / "status").read_text("utf-8")
-        resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
-        tasks = list((_PROC / str(pid) / "task").iterdir())
-    except (OSError, IndexError, ValueError):
+        tasks = [task.name for task in (_PROC / str(pid) / "task").iterdir()]
+    except OSError:
+        return []
+    found = [pid]
+    for task in tasks:
+        with contextlib.suppress(OSError):  # a thread that has ended, or a system without such a file
+            children = (_PROC / str(pid) / "task" / task / "children").read_text("utf-8").split()
+            found += [one for child in children for one in family(int(child))]
+    return found
+
+
+def sample(pid: int) -> ProcessSample | None:
+    """Look at a process and all that descend from it."""
+    everyone = family(pid)
+    looks = [_look(one, first=one == pid) for one in everyone]
+    if not looks or looks[0] is None:
         return None
-    return ProcessSample(resident, len(tasks), sum(_state(task) == "R" for task in tasks))
+    resident, threads, running = zip(*filter(None, looks), strict=True)
+    return ProcessSample(sum(resident), sum(threads), sum(running))
 
 
 def memory_limit_mb() -> float | None:
@@ -62,6 +83,33 @@ def memory_limit_mb() -> float | None:
         except (OSError, ValueError):  # no control groups of this version, or "max"
             continue
     return min(limits)
+
+
+def _of_the_living(pid: int) -> float:
+    """Return the CPU-seconds of those that descend from a process and have not been waited for."""
+    ticks = 0
+    for child in family(pid)[1:]:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (_PROC / str(child) / "stat").read_text("utf-8").rpartition(")")[2].split()
+            ticks += sum(int(field) for field in fields[11:15])  # user and system, its own and of its ended children
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
+def _look(pid: int, first: bool) -> ProcessSample | None:
+    """Look at one process; of one that another one started, only the memory that is not shared counts."""
+    folder = _PROC / str(pid)
+    try:
+        status = (folder / "status").read_text("utf-8")
+        resident = int(status.partition("VmRSS:")[2].split()[0]) if first else _private_kb(folder)
+        tasks = list((folder / "task").iterdir())
+    except (OSError, IndexError, ValueError):
+        return None
+    return ProcessSample(resident / 1024, len(tasks), sum(_state(task) == "R" for task in tasks))
+
+
+def _private_kb(folder: Path) -> int:
+    lines = (folder / "smaps_rollup").read_text("utf-8").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
 def _state(task: Path) -> str:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from .load import ProcessSample, memory_limit_mb, sample
+from .load import ProcessSample, family, memory_limit_mb, sample
 from .records import Status
 from .reference import Say
 
@@ -82,8 +82,12 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        others = family(self.process.pid)[1:]  # some may have left its group
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in others:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.reader.join()
         with contextlib.suppress(BrokenPipeError):

@@ -29,6 +29,8 @@ SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
 _CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
 _SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
 _LEAST_FITS = 3  # that show whether threads stay behind after each
+# Times, and seconds over the slowest round: an honest fit in a fresh process takes no longer.
+_FRESH, _FRESH_SECONDS = 3.0, 0.05
 
 
 class Limits:
@@ -187,14 +189,18 @@ class Measurement:
         except Ended as end:
             self._end(end)
 
-    def start_cold(self) -> None:
-        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
-        if not self.rounds:
+    def start_cold(self, states: Sequence[Literal["empty", "filled"]] = ("empty", "filled")) -> None:
+        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers.
+
+        Where only filled ones are asked for, they are those that the timed workers have filled.
+        """
+        if not self.rounds or self.ended:
             return
-        caches = self._folder / "caches"
-        shutil.rmtree(caches, ignore_errors=True)  # of the backend before this one
-        caches.mkdir()
-        for state in ("empty", "filled"):
+        caches = self._folder / "caches" if "empty" in states else None
+        if caches:
+            shutil.rmtree(caches, ignore_errors=True)  # of the backend before this one
+            caches.mkdir()
+        for state in states:
             self.say(f"cold start, caches {state}")
             answer = self._apart(f"in a cold start, caches {state}", self._fit_cold, caches)
             if answer is None:
@@ -213,7 +219,8 @@ class Measurement:
         if answer is None:
             return
         running = sorted(one.running for one in answer["samples"])
-        before, peak = answer["before_mb"], answer["peak_mb"]
+        seen = [one.resident_mb for one in answer["samples"]]  # its child processes included
+        before, peak = answer["before_mb"], max(filter(None, [answer["peak_mb"], *seen]), default=None)
         self.memory = Memory(
             peak_mb=peak,
             fit_mb=None if before is None or peak is None else max(peak - before, 0.0),
@@ -224,7 +231,7 @@ class Measurement:
     def record(self) -> Record:
         """Return the record, whatever has happened."""
         if not self.ended:
-            self.ended = self._over_budget()
+            self.ended = self._over_budget() or self._inconsistent()
         status: Status
         if self.ended:
             status, reason = self.ended.status, self.ended.reason
@@ -348,6 +355,9 @@ class Measurement:
         )
         if answer["status"] == "diverged":
             raise Ended("diverged", f"its loss exploded in timed round {number + 1}")
+        if answer["status"] == "inconsistent":
+            told = f"it tells of {answer['claimed']:.3g} s of work in a fit that took {answer['seconds']:.3g} s"
+            raise Ended("inconsistent", f"{told}: some of it was done before")
         return answer
 
     def _over_budget(self) -> Ended | None:
@@ -366,6 +376,17 @@ class Measurement:
             if len(alive) >= _LEAST_FITS and left >= len(alive) - 1:
                 return Ended("over budget", f"{left} threads stayed behind after {len(alive)} fits")
         return None
+
+    def _inconsistent(self) -> Ended | None:
+        """Return the verdict on a backend whose rounds were fast by what earlier fits in their process left."""
+        rounds = [one["seconds"] for one in self.rounds if one["seed"] == self.seeds[0]]
+        if not self.cold or not rounds:
+            return None
+        fresh, slowest = min(one["fit_seconds"] for one in self.cold), max(rounds)
+        if fresh <= _FRESH * slowest + _FRESH_SECONDS:
+            return None
+        told = f"a fit takes {fresh:.3g} s in a fresh process, and at most {slowest:.3g} s after others"
+        return Ended("inconsistent", f"{told}: it keeps something from fit to fit")
 
     def _apart(
         self, where: str, fit: Callable[[WorkerProcess], dict[str, Any]], caches: Path | None = None

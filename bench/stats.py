@@ -13,25 +13,38 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from .records import Record, Round
 
-RESAMPLES = 2000
-LEAST_ROUNDS = 5  # fewer rounds find a difference between equals in one of ten cases
+LEAST_ROUNDS = 5  # fewer show nothing of the noise
 
-_DETECTABLE = math.log(1.05)  # the difference that `rounds_to_tell` plans for
-_POWER = 3.24  # standard errors between no difference and one found nine times in ten at 5 % (1.96 + 1.28)
+_DETECTABLE = math.log(1.05)  # the difference that `Ratio.seeds_to_tell` plans for
+_MOST_SEEDS = 1000  # that it is worth to count to
 _SPREAD, _OUTLIER, _DRIFT = 0.1, 1.5, 0.05  # relative; what is over them is said
 _OTHERS, _STOLEN = 0.1, 0.02  # cores busy with other work, share of the time taken by the hypervisor
+_LEAST_CLOCKED = 0.5  # seconds; the system counts CPU time in steps of 0.01 s, so in less it says nothing
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians with its 95 % interval, None where there are too few rounds for one."""
+    """A ratio of medians with its 95 % interval.
+
+    Attributes
+    ----------
+    interval
+        None with one seed: what differs from process to process is then not known.
+    error
+        Standard error of the logarithm of the ratio, None where there is no interval.
+    seeds, rounds
+        Of the contender with fewer, over all seeds.
+    """
 
     value: float
     interval: tuple[float, float] | None
-    rounds: int = 0  # of the contender with fewer
+    error: float | None = None
+    seeds: int = 0
+    rounds: int = 0
 
     @property
     def within_noise(self) -> bool:
@@ -39,22 +52,32 @@ class Ratio:
         return self.interval is not None and self.interval[0] <= 1 <= self.interval[1]
 
     @property
-    def rounds_to_tell(self) -> int | None:
-        """How many rounds would find a difference of 5 % nine times in ten, at the noise seen here."""
-        if self.interval is None:
+    def seeds_to_tell(self) -> int | None:
+        """How many seeds would find a difference of 5 % nine times in ten, at the noise seen here; None if unknown.
+
+        As many rounds of each seed are taken as here. Beyond `_MOST_SEEDS` no more are counted.
+        """
+        if self.error is None:
             return None
-        error = math.log(self.interval[1] / self.interval[0]) / (2 * 1.96)
-        return max(LEAST_ROUNDS, math.ceil(self.rounds * (_POWER * error / _DETECTABLE) ** 2))
+        spread = self.error * math.sqrt(self.seeds)
+        for seeds in range(2, _MOST_SEEDS):
+            wanted = float(stdtrit(seeds - 1, 0.975) + stdtrit(seeds - 1, 0.9))
+            if wanted * spread <= _DETECTABLE * math.sqrt(seeds):
+                return seeds
+        return _MOST_SEEDS
 
     @property
     def outlook(self) -> str:
         """What it would take to tell a difference of 5 %, in words; "" where nothing is known of the noise."""
-        wanted = self.rounds_to_tell
-        if wanted is None:
+        wanted = self.seeds_to_tell
+        if wanted is None or self.interval is None:
             return ""
-        if wanted <= self.rounds:
-            return "5 % would have shown"
-        return f"about {wanted:,} rounds over all seeds would tell 5 %"
+        if self.interval[0] > 1 / 1.05 and self.interval[1] < 1.05:
+            return "a difference of 5 % is ruled out"
+        if wanted >= _MOST_SEEDS:
+            return f"not even {_MOST_SEEDS:,} seeds would tell 5 %"
+        each = self.rounds // self.seeds
+        return f"about {max(wanted, self.seeds + 1)} seeds with {_counted(each, 'round')} each would tell 5 %"
 
 
 def by_seed(rounds: Sequence[Round], column: str = "seconds") -> dict[int, list[float]]:
@@ -82,35 +105,40 @@ def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float,
 def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) -> Ratio:
     """Return how many times as fast ``fast`` is, by the summaries of the rounds.
 
-    The interval is a hierarchical percentile bootstrap (Efron 1979; Davison and Hinkley 1997, 3.8) of the ratio: seeds
-    are resampled with replacement, the same for both, and within each the rounds. As each seed runs in a process of its
-    own, the interval takes in what differs from round to round, from process to process and from start to start; with
-    one seed, only the first. With few seeds it is too narrow where processes differ by more than rounds do: in
-    simulation, three seeds tell equals apart in about one of five cases, not one of twenty.
+    The interval is Student's, of the logarithms of the ratios of each seed: a seed is one observation, however many
+    rounds it has. As each seed runs in a process of its own, the interval holds what differs from round to round, from
+    process to process and from start to start, in whatever proportion; more rounds alone do not make it narrow. This
+    is the analysis of cluster-level summaries (Hayes and Moulton, Cluster Randomised Trials, 2017, chapter 10). A
+    percentile bootstrap over so few seeds is too narrow where processes differ by more than rounds do: it told equals
+    apart in one of five simulated duels. Contenders with other seeds are compared by Welch's interval.
 
     Parameters
     ----------
     slow, fast
         Rounds of two contenders, at least one each.
     paired
-        Whether rounds of one number and seed ran in one block: they are then resampled together, so that what slowed
-        the whole block cancels. Rounds without a partner are left out of the interval.
+        Whether rounds of one number and seed ran in one block: the ratio of a seed is then the median of those of its
+        blocks, so that what slowed the whole block cancels. Rounds without a partner are left out of the interval.
     """
     value = _of(summary(slow)) / _of(summary(fast))
-    ours, theirs = by_seed(slow), by_seed(fast)
     if paired:
         blocks = {(one["seed"], one["round"]) for one in slow} & {(one["seed"], one["round"]) for one in fast}
-        ours, theirs = (by_seed(_in_blocks(rounds, blocks)) for rounds in (slow, fast))
-    count = min(sum(map(len, groups.values())) for groups in (ours, theirs))
-    if count < LEAST_ROUNDS:
-        return Ratio(value, None, count)
-    rng = np.random.default_rng(0)
-    seeds = {len(groups): rng.integers(0, len(groups), size=(RESAMPLES, len(groups))) for groups in (ours, theirs)}
-    picks = _picks(ours, rng)
-    above = _resampled(ours, seeds[len(ours)], picks)
-    ratios = above / _resampled(theirs, seeds[len(theirs)], picks if paired else _picks(theirs, rng))
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return Ratio(value, (float(low), float(high)), count)
+        slow, fast = _in_blocks(slow, blocks), _in_blocks(fast, blocks)
+    ours, theirs = ({seed: np.log(values) for seed, values in by_seed(rounds).items()} for rounds in (slow, fast))
+    seeds, rounds = min(len(ours), len(theirs)), min(len(slow), len(fast))
+    if seeds < 2:
+        return Ratio(value, None, seeds=seeds, rounds=rounds)
+    if ours.keys() == theirs.keys():
+        each = [
+            np.median(ours[seed] - theirs[seed]) if paired else np.median(ours[seed]) - np.median(theirs[seed])
+            for seed in ours
+        ]
+        middle, error, freedom = float(np.mean(each)), _error(each), float(seeds - 1)
+    else:
+        middle, error, freedom = _welch(*([float(np.median(one)) for one in side.values()] for side in (ours, theirs)))
+    reach = float(stdtrit(freedom, 0.975)) * error
+    low, high = math.exp(middle - reach), math.exp(middle + reach)
+    return Ratio(value, (min(low, value), max(high, value)), error, seeds, rounds)
 
 
 def instability(rounds: Sequence[Round]) -> list[str]:
@@ -134,11 +162,13 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     found += _drift(relative)
     clocked = [one for one in rounds if one["others_seconds"] is not None]
     seconds = sum(one["seconds"] for one in clocked)
-    others = sum(one["others_seconds"] or 0.0 for one in clocked)
+    if seconds < _LEAST_CLOCKED:
+        return found
+    others = sum(one["others_seconds"] or 0.0 for one in clocked)  # of single rounds it may be less than 0
     stolen = sum(one["stolen_seconds"] or 0.0 for one in clocked)
-    if seconds and others / seconds > _OTHERS:
+    if others / seconds > _OTHERS:
         found.append(f"other programs kept {others / seconds:.1f} cores busy meanwhile")
-    if seconds and stolen / seconds > _STOLEN:
+    if stolen / seconds > _STOLEN:
         found.append(f"the hypervisor took {100 * stolen / seconds:.0f} % of a core's time")
     return found
 
@@ -187,21 +217,15 @@ def _in_blocks(rounds: Sequence[Round], blocks: set[tuple[int, int]]) -> list[Ro
     return sorted(kept, key=lambda one: (one["seed"], one["round"]))
 
 
-def _picks(groups: dict[int, list[float]], rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Draw, for each place of a resample and each seed in it, which of its rounds are taken.
-
-    Each array belongs to a seed and has shape (RESAMPLES, places, its rounds).
-    """
-    return [
-        rng.integers(0, len(groups[seed]), size=(RESAMPLES, len(groups), len(groups[seed]))) for seed in sorted(groups)
-    ]
+def _error(values: Sequence[float]) -> float:
+    """Return the standard error of a mean."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def _resampled(
-    groups: dict[int, list[float]], seeds: NDArray[np.intp], picks: list[NDArray[np.intp]]
-) -> NDArray[np.float64]:
-    """Return the summary of each resample, shape (RESAMPLES,); ``seeds`` has shape (RESAMPLES, places)."""
-    each = [np.median(np.asarray(groups[seed])[picks[at]], axis=2) for at, seed in enumerate(sorted(groups))]
-    taken = np.take_along_axis(np.stack(each), seeds[np.newaxis], axis=0)[0]
-    resampled: NDArray[np.float64] = np.median(taken, axis=1)
-    return resampled
+def _welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Return the difference of two means, its standard error and its degrees of freedom (Welch 1947)."""
+    errors = np.array([_error(ours), _error(theirs)]) ** 2
+    counts = np.array([len(ours), len(theirs)])
+    total = float(errors.sum())
+    freedom = total**2 / float((errors**2 / (counts - 1)).sum()) if total else float(counts.min() - 1)
+    return float(np.mean(ours) - np.mean(theirs)), math.sqrt(total), freedom

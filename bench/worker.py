@@ -31,10 +31,11 @@ from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress
 from .case_file import read_case
 from .environment import peak_memory_mb, process_facts, thread_settings
 from .gate import mse
-from .load import cpu_times, sample
+from .load import cpu_seconds, cpu_times, sample
 from .records import Calibration, Round, TracePoint
 
 _WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
+_CLOCK_SLACK = 1e-3  # seconds that a solver's own clock may be off
 _LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
 
 
@@ -108,14 +109,17 @@ class Worker:
         # The same draw for all, as fit would make it itself: no part of any solver.
         initial = initial_model(solver.objective, train, seed, solver.init, solver.init_scale, solver.dtype)
         gc.collect()
-        machine, cpu = cpu_times(), time.process_time()
+        machine, cpu = cpu_times(), cpu_seconds()
         start = time.perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
         solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed, evaluate=False)
         seconds = time.perf_counter() - start
-        cpu, after = time.process_time() - cpu, cpu_times()
+        cpu, after = cpu_seconds() - cpu, cpu_times()
         if solver.status_ == "diverged":
             return {"status": "diverged"}
+        claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
+        if claimed > seconds + _CLOCK_SLACK:
+            return {"status": "inconsistent", "claimed": claimed, "seconds": seconds}
         score = mse(solver.model_, self.parts["validation"])
         assert score is not None
         marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
@@ -129,7 +133,7 @@ class Worker:
             first_epoch_seconds=each[0] if each else None,
             epoch_seconds=statistics.median(each[1:]) if len(each) > 1 else None,
             cpu_seconds=cpu,
-            others_seconds=max(after.busy - machine.busy - cpu, 0.0) if machine and after else None,
+            others_seconds=after.busy - machine.busy - cpu if machine and after else None,
             stolen_seconds=after.stolen - machine.stolen if machine and after else None,
             validation_mse=score,
             test_mse=mse(solver.model_, self.parts.get("test")),
@@ -244,7 +248,9 @@ def _die_with_the_parent() -> None:
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        prctl = ctypes.CDLL(None).prctl
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a backend starts is counted, also when it cuts its ties
         Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
 
 

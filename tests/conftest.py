@@ -63,7 +63,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "planted-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n", "utf-8")
-    names = [name for name, value in vars(backends).items() if getattr(value, "__module__", "") == backends.__name__]
+    planted = backends.Planted
+    names = [name for name, value in vars(backends).items() if isinstance(value, type) and issubclass(value, planted)]
     lines = [f"{name.lower()} = {backends.__name__}:{name}" for name in names]
     (info / "entry_points.txt").write_text("[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path)]))

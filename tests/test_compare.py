@@ -23,11 +23,11 @@ def times(seconds: float = 1.0, noise: float = 0.02, n: int = 9, seed: int = 0) 
     return [float(one) for one in seconds * np.exp(np.random.default_rng(seed).normal(0, noise, n))]
 
 
-def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, start: int = 0) -> list[Round]:
+def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int = 3) -> list[Round]:
     return [
         Round(
             round=number,
-            seed=start,
+            seed=number % seeds,
             factor=1.01,
             seconds=one,
             prepare_seconds=0.1 * one,
@@ -151,7 +151,7 @@ def test_the_same_run_is_no_regression(said: Any) -> None:
     got = said([record()], [record()])
     assert (got.status, got.err) == (0, "")
     assert "+0.0 % (" in got.out
-    assert "no difference can be told (5 % would have shown)" in got.flat
+    assert "no difference can be told (a difference of 5 % is ruled out)" in got.flat
     assert got.flat.endswith("1 pair compared no regressions no improvements")
 
 
@@ -171,11 +171,32 @@ def test_a_small_change_is_told_but_counts_only_from_the_threshold_on(said: Any)
     assert said([old], [new], "--threshold", "2.5").status == 1
 
 
-def test_few_rounds_tell_nothing(said: Any) -> None:
-    got = said([record(times(1.0, n=3))], [record(times(2.0, n=9))])
-    assert got.status == 0
-    assert "too few rounds to tell" in got.out
+def test_three_rounds_tell_a_great_slow_down(said: Any) -> None:
+    """As many as there are of slow fits: one of each seed."""
+    got = said([record(times(1.0, n=3))], [record(times(10.0, n=3, seed=1))])
+    assert got.status == 1
+    assert "1 regression:" in got.out
     assert "old: 3 rounds are too few to see noise in" in got.out
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "status", "verdict"),
+    [
+        ([1.0], [10.0], 1, "slower in every round of one seed"),
+        ([1.0, 1.3, 1.1], [1.4, 1.6, 1.5], 1, "slower in every round of one seed"),
+        ([1.4, 1.6, 1.5], [1.0, 1.3, 1.1], 0, "faster in every round of one seed"),
+        ([1.0, 1.5, 1.1], [1.4, 1.6, 1.5], 0, "no difference can be told (one seed, and its rounds overlap)"),
+        ([1.0, 1.01], [1.02, 1.03], 0, "slower in every round of one seed, by less than the threshold of 5 %"),
+    ],
+)
+def test_with_one_seed_every_round_has_to_be_slower(
+    said: Any, before: list[float], now: list[float], status: int, verdict: str
+) -> None:
+    old, new = record(), record()
+    old["rounds"], new["rounds"] = rounds(before, seeds=1), rounds(now, seeds=1)
+    got = said([old], [new])
+    assert got.status == status
+    assert verdict in got.flat
 
 
 def test_equals_are_rarely_told_apart() -> None:

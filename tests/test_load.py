@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import load
-from bench.load import CpuTimes, ProcessSample, cpu_times, memory_limit_mb, sample
+from bench.load import CpuTimes, ProcessSample, cpu_seconds, cpu_times, family, memory_limit_mb, sample
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
@@ -148,3 +148,37 @@ def test_the_least_limit_of_control_groups_counts(monkeypatch: pytest.MonkeyPatc
 def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert memory_limit_mb() is None
+
+
+# ---- what a process has started -------------------------------------------------------------------------------------
+
+
+def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) -> None:
+    for parent, thread, children in ((7, 7, "10 "), (7, 9, "11 12 "), (11, 11, "13 ")):
+        (proc / str(parent) / "task" / str(thread)).mkdir(parents=True, exist_ok=True)
+        (proc / str(parent) / "task" / str(thread) / "children").write_text(children)
+    (proc / "13" / "task" / "13").mkdir(parents=True)
+    assert family(7) == [7, 11, 13]  # 10 and 12 have ended
+    assert family(99) == []
+    (proc / "13" / "smaps_rollup").write_text("Rss: 900 kB\nPrivate_Clean:  24 kB\nPrivate_Dirty:  1000 kB\n")
+    (proc / "13" / "status").write_text("VmRSS:\t 9999 kB\n")
+    (proc / "13" / "task" / "13" / "stat").write_text("13 (python) R 11 7")
+    assert sample(7) == ProcessSample(2 + 1, 3 + 1, 1 + 1)  # 11 cannot be looked at
+
+
+@linux
+def test_cpu_time_of_child_processes_counts_while_they_live_and_after() -> None:
+    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint(flush=True)"
+    busy += "\ninput()"
+    before = cpu_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        alive = cpu_seconds() - before
+        child.stdin.write("\n")
+    ended = cpu_seconds() - before
+    assert 0.25 < alive < 1
+    assert alive - 0.02 <= ended < 1

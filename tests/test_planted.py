@@ -1,6 +1,8 @@
 """Planted truths: backends whose faults and speeds are known, and what the suite says of them."""
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from measured import LIMITS, measure
 
 from backends import list_backends
 from bench.cases import Case
-from bench.duel import contender, fight, verdicts
+from bench.duel import ROUNDS, SEEDS, contender, fight, verdicts
+from bench.load import family
 from bench.options import Selection
 from bench.records import Round
 from bench.resume import open_run
@@ -66,6 +69,56 @@ def test_the_verdict_on_what_is_seen_only_in_timed_fits(case: Case, name: str, s
     record = measure(case, name, rounds=5 if name == "leaksthreads" else 2)
     assert record["status"] == status, record["reason"]
     assert record["reason"].startswith(reason), record["reason"]
+
+
+@pytest.mark.parametrize("name", ["remembers", "returns"])
+def test_what_is_fast_only_by_earlier_fits_is_not_ranked(case: Case, name: str) -> None:
+    record = measure(case, name)
+    assert record["status"] == "inconsistent", record["reason"]
+    said = {
+        "remembers": r"a fit takes \d.* s in a fresh process, and at most 0\.\d+ s after others: it keeps something .*",
+        "returns": r"it tells of \d.* s of work in a fit that took .* s: some of it was done before",
+    }
+    assert re.fullmatch(said[name], record["reason"]), record["reason"]
+
+
+def test_a_duel_sees_it_too(case: Case, tmp_path: Path) -> None:
+    found = duel(case, tmp_path, "remembers", "steady", seeds=2, rounds=1)
+    assert found["remembers"]["status"] == "inconsistent"
+    assert found["steady"]["status"] == "matched"
+    assert not any("times as fast" in line for line in found["verdicts"])
+
+
+@pytest.mark.parametrize("name", ["spinsprocesses", "keepsprocesses"])
+def test_processes_count_as_threads_do(case: Case, name: str) -> None:
+    """On a busy machine three get no more CPU-seconds than one is allowed, but they still want their cores."""
+    record = measure(case, name)
+    assert record["status"] == "over budget", record["reason"]
+    seen = r"it used \d\.\d cores in its timed rounds|\d of its threads ran at once"
+    assert re.fullmatch(f"({seen}); the budget is 1", record["reason"]), record["reason"]
+    cpu, seconds = (sum(one[column] or 0.0 for one in record["rounds"]) for column in ("cpu_seconds", "seconds"))
+    assert cpu > 0.5 * seconds  # the worker itself only waits
+
+
+def test_memory_of_child_processes_counts(case: Case) -> None:
+    memory = measure(case, "growselsewhere")["memory"]
+    assert memory is not None
+    assert memory["fit_mb"] is not None
+    assert 290 < memory["fit_mb"] < 400
+
+
+def test_nothing_that_a_backend_starts_outlives_it(case: Case) -> None:
+    measure(case, "keepsprocesses", rounds=1)
+    time.sleep(0.2)
+    assert [pid for pid in family(os.getpid())[1:] if "bench.worker" in command(pid)] == []
+
+
+def command(pid: int) -> str:
+    """The command line of a process, "" for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8")
+    except OSError:
+        return ""
 
 
 def test_threads_over_the_budget_are_seen_by_the_clock_or_by_looking(case: Case) -> None:
@@ -169,7 +222,7 @@ def simulate(
     rng: np.random.Generator, slower: float, noise: float, process: float = 0.0, drift: float = 0.0
 ) -> tuple[list[Round], list[Round]]:
     """Rounds of two contenders in a duel of the default size."""
-    shape = 3, 4
+    shape = SEEDS, ROUNDS
     blocks = np.cumsum(rng.normal(0, drift, shape).T.ravel()).reshape(shape[::-1]).T  # blocks take the seeds in turn
 
     def one(mean: float) -> list[Round]:
@@ -183,10 +236,11 @@ def simulate(
     ("slower", "noise", "process", "drift", "least", "most"),
     [
         (1.0, 0.02, 0.0, 0.0, 0, 70),  # A against A: "no difference" in at least 930
-        (1.0, 0.02, 0.02, 0.0, 0, 70),  # also where each process has a speed of its own
+        (1.0, 0.02, 0.02, 0.0, 0, 70),  # also where each process has a speed of its own,
+        (1.0, 0.01, 0.05, 0.0, 0, 70),  # even one that differs by more than rounds do,
         (1.0, 0.02, 0.0, 0.05, 0, 70),  # and where the machine drifts
         (1.05, 0.02, 0.0, 0.0, 900, 1000),  # a true 5 % is found
-        (1.05, 0.02, 0.0, 0.02, 900, 1000),  # also where the machine drifts (by 5 % a block: 857 are)
+        (1.05, 0.02, 0.0, 0.05, 900, 1000),  # also where the machine drifts
     ],
 )
 def test_a_thousand_duels(slower: float, noise: float, process: float, drift: float, least: int, most: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypedDict
 #    depends on. Older records are read: `store` brings them up to date.
 SCHEMA = 3
 
-Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "unavailable"]
+# Over budget: more threads than allowed. Inconsistent: what its fits take contradicts itself.
+Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "inconsistent", "unavailable"]
 Status = Literal["matched", "missed", Failure]
 BoundName = Literal["memory", "arithmetic", "dependency chain"]
 
@@ -112,8 +113,10 @@ class Round(TypedDict):
     prepare_seconds: float
     first_epoch_seconds: float | None
     epoch_seconds: float | None  # median of the epochs after the first; None where there is none
-    cpu_seconds: float | None  # of all threads of the process
-    others_seconds: float | None  # CPU-seconds that everything else on the machine took meanwhile
+    cpu_seconds: float | None  # of all threads of the process and of those that it started
+    # CPU-seconds that everything else on the machine took meanwhile; the system counts in steps of 0.01 s, so that it
+    # may be less than 0 in a short round, and only sums of rounds mean anything.
+    others_seconds: float | None
     stolen_seconds: float | None  # CPU-seconds that the hypervisor took
     validation_mse: float
     test_mse: float | None

@@ -114,7 +114,7 @@ def _time(entry: Entry) -> str:
 
 
 def _noise(first: Entry, *others: Entry) -> str:
-    """Name the backends whose rounds are too few for an interval, "" where there are none."""
+    """Name the backends whose seeds are too few for an interval, "" where there are none."""
     few = [one.name for one in others if ratio(one, first).interval is None]
     whose = "" if len(few) == len(others) else f" of {words(few)}"
-    return f"; too few rounds{whose} to tell this from noise" if few else ""
+    return f"; one seed{whose}, so that this cannot be told from noise" if few else ""

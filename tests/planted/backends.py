@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import threadpoolctl
@@ -197,3 +198,81 @@ class GrowsForever(Grows):
         while True:
             super().fault(state, loss)
             time.sleep(0.1)
+
+
+class Remembers(Steady):
+    """Keeps what it computed, by content: a second fit of the same ratings from the same start is a look-up."""
+
+    points: ClassVar[dict[tuple[float, float, int], tuple[Parameters, float]]] = {}
+
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        self.start = float(train.ratings.sum()), float(initial.user_factors[0, 0])
+        return super().prepare(train, initial)
+
+    def step(self, state: Any, n_epochs: int) -> float:
+        where = *self.start, state.epochs + n_epochs
+        if where not in self.points:
+            loss = super().step(state, n_epochs)
+            self.points[where] = state.now, loss
+        state.now, loss = self.points[where]
+        state.epochs = where[-1]
+        return loss
+
+
+class Returns(Steady):
+    """Keeps whole fits, and hands out the first again, with what its clock showed then."""
+
+    fits: ClassVar[dict[tuple[float, int], dict[str, Any]]] = {}
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        which = float(train.ratings.sum()), int(options["epochs"])
+        if which not in self.fits or options.get("callback"):
+            super().fit(train, **options)
+            self.fits[which] = vars(self)
+        vars(self).update(self.fits[which])
+        return self
+
+
+class SpinsProcesses(Planted):
+    """Computes in three processes, whatever it was allowed, and waits for them."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        for one in [fork(lambda: spin(0.1)) for _ in range(3)]:
+            os.waitpid(one, 0)
+        return loss
+
+
+class KeepsProcesses(Planted):
+    """The same, with processes that are not waited for and have a session of their own."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        for _ in range(3):
+            fork(lambda: (os.setsid(), spin(0.1), time.sleep(3600)))
+        time.sleep(0.15)
+        return loss
+
+
+class GrowsElsewhere(Planted):
+    """Holds 300 MB for a moment in each epoch, in another process."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        os.waitpid(fork(lambda: (held := np.ones(300 * 2**17), time.sleep(0.15), held.sum())), 0)
+        return loss
+
+
+def fork(work: Callable[[], Any]) -> int:
+    """Do something in a child process; return its id."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def spin(seconds: float) -> None:
+    """Keep a core busy."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
