@@ -42,7 +42,10 @@ _NOT_OF_A_CONTENDER = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a duel; return 0 where every contender matched, 1 where one did not, 2 for options that make no sense."""
+    """Run a duel; return 0 where every contender matched, 1 where one did not, 130 where it was interrupted.
+
+    Options that make no sense end it with 2.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     options = parser.parse_args(words)
@@ -54,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         case = selection.build_case(_teller("case"))
     except (ValueError, UnknownBackend, BackendUnavailable) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        return _interrupted()
     command = shlex.join(["python", "-m", "bench.duel", *words])
     try:
         folder = open_run(command)
@@ -62,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         records = fight(case, rows, selection, folder, command)
         folder.mark_done()
+    except KeyboardInterrupt:
+        return _interrupted()
     finally:
         folder.close()
     _clear()
@@ -85,6 +92,10 @@ def contender(text: str) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"a contender's hyper-parameters are name=value, got {pair!r} in {text!r}")
+        if key.strip() in params:
+            raise ValueError(
+                f"a contender's hyper-parameters are given once each, got {key.strip()}= twice in {text!r}"
+            )
         params[key.strip()] = _value(value)
     if "name" in params:
         raise ValueError(f"a contender's backend is named before the colon, got name= in {text!r}")
@@ -155,6 +166,12 @@ def verdicts(records: Sequence[Record]) -> list[str]:
     lines += [f"{one['backend']['name']}: {one['status']}: {one['reason']}" for one in records if one not in matched]
     lines += [f"{one['backend']['name']}: {note}" for one in matched for note in doubts(one)]
     return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
+
+
+def _interrupted() -> int:
+    _clear()
+    print("interrupted: nothing of this duel is kept", file=sys.stderr)
+    return 130  # as a shell says of a command that Ctrl-C ended
 
 
 def _sentence(fast: Record, slow: Record) -> str:

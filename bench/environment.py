@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -15,22 +16,21 @@ from typing import Any
 _PACKAGES = ("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl")
 # The facts that make another machine: what was measured on one says nothing about the other.
 _MACHINE = ("cpu", "cores", "cpu_limit", "caches", "memory_gb", "system", "hypervisor", "governor", "gpus", "settings")
-# Settings that change how numerical libraries run.
-_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "OPENBLAS_NUM_THREADS",
-    "OPENBLAS_CORETYPE",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMBA_THREADING_LAYER",
-    "NUMBA_CPU_NAME",
-    "KMP_AFFINITY",
-    "OMP_PROC_BIND",
-    "MALLOC_ARENA_MAX",
-    "LD_PRELOAD",
-    "CUDA_VISIBLE_DEVICES",
+_MACHINE_WHERE_KNOWN = ("no_turbo",)  # came later: machines that do not tell keep the key that older records have
+# Variables that change how numerical libraries run. There are too many to name each, and a new release brings more: a
+# variable too many is recorded in vain, but one too few lets a record pass for what it is not.
+_PREFIXES = re.compile(
+    "(ATEN|BLIS|CUBLAS|CUDNN|DNNL|GOMP|KMP|MALLOC|MKL|NPY|NUMBA|OMP|ONEDNN|OPENBLAS|PYTORCH|TORCH[A-Z]*|TRITON)_"
 )
+_VARIABLES = {
+    *("CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING"),
+    *("CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE", "VECLIB_MAXIMUM_THREADS"),
+}
+# Not those that only say where something lies, nor what is nobody's business: records are shown around.
+_LEFT_OUT = re.compile("_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)")
+# What workers get in any case, whatever is set outside (`process`), tells one run from another no more.
+_BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
+_DEFAULTS = {("OMP_WAIT_POLICY", "PASSIVE")}
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
@@ -51,14 +51,15 @@ def machine_facts() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "git": _git_state(),
-        "settings": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "settings": _worker_settings(),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def machine_key(facts: dict[str, Any]) -> str:
     """Return a short hash of the facts that make another machine."""
-    return short_hash({name: facts.get(name) for name in _MACHINE})
+    known = {name: facts[name] for name in _MACHINE_WHERE_KNOWN if name in facts}
+    return short_hash({name: facts.get(name) for name in _MACHINE} | known)
 
 
 def short_hash(value: Any) -> str:
@@ -92,7 +93,7 @@ def process_facts() -> dict[str, Any]:
     from threadpoolctl import threadpool_info
 
     return {
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "variables": _library_variables(),
         "thread_pools": [
             {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture") if pool.get(key)}
             for pool in threadpool_info()
@@ -122,6 +123,18 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
+
+
+def _library_variables() -> dict[str, str]:
+    """Return the variables of this process that change how numerical libraries run."""
+    names = [name for name in os.environ if name in _VARIABLES or _PREFIXES.match(name)]
+    return {name: os.environ[name] for name in sorted(names) if not _LEFT_OUT.search(name)}
+
+
+def _worker_settings() -> dict[str, str]:
+    """Return those of them that make a difference to the workers of this process."""
+    found = _library_variables().items()
+    return {name: value for name, value in found if name not in _BUDGETS and (name, value) not in _DEFAULTS}
 
 
 def _cpu_model() -> str:

@@ -142,24 +142,35 @@ def round_options(pytestconfig: pytest.Config) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def run_folder(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[RunFolder]:
+def run_folder(pytestconfig: pytest.Config, say: Callable[[str], None]) -> RunFolder:
     """Make the folder of this run, or go on in that of a run of the same command that was cut off."""
     try:
         folder = open_run(_command_line())
     except OSError as error:
         pytest.exit(f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4)
+    pytestconfig.stash[_FOLDER] = folder
     if folder.continued:
         say(f"run: going on with {folder.path}, which was cut off")
-    pytestconfig.stash[_FOLDER] = folder
-    yield folder
-    folder.close()
+    return folder
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Mark the run as done, unless it was interrupted."""
-    folder = session.config.stash.get(_FOLDER, None)
-    if folder and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail:
-        folder.mark_done()
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Mark the run as done, unless it was interrupted, and only then give its folder free.
+
+    Between the two, another run of the same command would take it for one that was cut off.
+    """
+    try:
+        yield  # fixtures that are left end in here
+    finally:
+        folder = session.config.stash.get(_FOLDER, None)
+        if folder:
+            try:
+                complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+                if complete and not session.shouldfail:
+                    folder.mark_done()
+            finally:
+                folder.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from backends import FactorModel, Objective, Progress, Ratings, get_backend
+from backends import Factorizer, FactorModel, Objective, Progress, Ratings, get_backend
 
 from .datasets.download import cache_folder
 from .gate import mse
@@ -107,7 +107,7 @@ def best_reg(train: Ratings, validation: Ratings, rank: int, say: Say) -> float:
     def score(at: int) -> float:
         if at not in scores:
             callback = Converged(_COARSE, say, f"choosing reg, {regs[at]:g}")
-            als = get_backend("numpy-als", rank=rank, reg=regs[at]).fit(train, epochs=_MAX_EPOCHS, callback=callback)
+            als = _fitted(Objective(rank, regs[at]), train, callback)
             scores[at] = _score(als.model_, validation)
         return scores[at]
 
@@ -126,8 +126,7 @@ def compute_reference(
     """Run ALS to convergence from each of `SEEDS`; the medians, and the spread of the validation MSE."""
     results = []
     for seed in SEEDS:
-        als = get_backend("numpy-als", rank=objective.rank, reg=objective.reg)
-        als.fit(train, epochs=_MAX_EPOCHS, seed=seed, callback=Converged(_TOLERANCE, say, f"reference, seed {seed}"))
+        als = _fitted(objective, train, Converged(_TOLERANCE, say, f"reference, seed {seed}"), seed)
         results.append((_score(als.model_, validation), mse(als.model_, test), als.history_[-1].objective))
     on_validation, on_test, objectives = zip(*results, strict=True)
     return Reference(
@@ -137,6 +136,14 @@ def compute_reference(
         spread=max(on_validation) - min(on_validation),
         seeds=len(SEEDS),
     )
+
+
+def _fitted(objective: Objective, train: Ratings, callback: Converged, seed: int = 0) -> Factorizer:
+    als = get_backend("numpy-als", rank=objective.rank, reg=objective.reg)
+    als.fit(train, epochs=_MAX_EPOCHS, seed=seed, callback=callback)
+    if als.status_ == "interrupted":  # by Ctrl-C: there is a model, but it is no reference
+        raise KeyboardInterrupt
+    return als
 
 
 def _entry(key: str, rank: int, reg: float | None) -> str:

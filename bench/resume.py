@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,14 @@ from filelock import FileLock, Timeout
 
 from .environment import machine_facts, machine_key, short_hash
 from .records import RUNS, AnyRecord, Backend, CaseFacts, RecordError, read_record, record_path
+from .records.store import RUN_STATE, newest_first
 from .reference import Say
 
-_STATE, _LOCK, _WORK = "run.state", "run.lock", "work"
+_LOCK, _WORK = "run.lock", "work"
 _UNMEASURED = ("report", "article")  # folders of this package that no figure depends on
+_TIME = "%Y-%m-%dT%H-%M-%S"  # of names of folders, and of their states: each stands in for the other in `newest_first`
+_CODE = re.compile(r"\.(py|pyc|so|pyd|dll|dylib)(\.\d+)*$")  # source, and what it was compiled to
+_READ = 1 << 20  # bytes; a larger file, as libraries of kernels are, stands for itself by its size and time of change
 
 
 class RunFolder:
@@ -73,28 +79,40 @@ class RunFolder:
         return record
 
     def _write_state(self, done: bool) -> None:
-        state = json.dumps({"command": self.command, "done": done})
-        (self.path / _STATE).write_text(state + "\n", "utf-8")
+        written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
+        state = json.dumps({"command": self.command, "done": done, "written": written})
+        partial = self.path / f"{RUN_STATE}.part"
+        partial.write_text(state + "\n", "utf-8")
+        os.replace(partial, self.path / RUN_STATE)  # whole at any time: other runs read it
 
 
 def open_run(command: str, runs: Path = RUNS) -> RunFolder:
     """Return the folder of the newest run of this command if it was cut off, or else a new one.
+
+    A folder that another run holds does not count: it is being written.
 
     Raises
     ------
     OSError
         When no folder can be made there.
     """
-    for folder in reversed(_folders(runs)):
-        if _command_if_cut_off(folder) == command and (lock := _locked(folder)):
-            return RunFolder(folder, command, lock, continued=True)
-    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    for folder in newest_first(runs):
+        done = _is_done(folder, command)
+        if done:
+            break
+        if done is None or (lock := _locked(folder)) is None:
+            continue
+        if _is_done(folder, command) is not False:  # read again, as its run may have ended before it was locked
+            lock.release()
+            break
+        return _held(folder, command, lock, continued=True)
+    started = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}Z")
     for name in (started, *(f"{started}-{n}" for n in range(2, 100))):
         with contextlib.suppress(FileExistsError):
             (runs / name).mkdir(parents=True)
             lock = _locked(runs / name)
             assert lock is not None  # a folder that was not there a moment ago
-            return RunFolder(runs / name, command, lock, continued=False)
+            return _held(runs / name, command, lock, continued=False)
     raise OSError(f"there are a hundred runs of {started}")
 
 
@@ -112,20 +130,25 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
         "data": case["data_hash"],
         "machine": machine_key(facts),
         "settings": short_hash([case, backend, settings]),
-        "versions": short_hash([facts["python"], facts["packages"], sorted(_third_parties())]),
+        "versions": short_hash([facts["python"], facts["packages"], _third_parties()]),
     }
 
 
-def _folders(runs: Path) -> list[Path]:
-    return sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
-
-
-def _command_if_cut_off(folder: Path) -> str | None:
+def _is_done(folder: Path, command: str) -> bool | None:
+    """Return whether the run in a folder is done; None where it is none of this command, or does not say."""
     try:
-        state = json.loads((folder / _STATE).read_text("utf-8"))
-        return None if state["done"] else str(state["command"])
+        state = json.loads((folder / RUN_STATE).read_text("utf-8"))
+        return bool(state["done"]) if state["command"] == command else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _held(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFolder:
+    try:
+        return RunFolder(folder, command, lock, continued)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _locked(folder: Path) -> FileLock | None:
@@ -151,13 +174,55 @@ def _code_hash() -> str:
     return short_hash(sources)
 
 
-def _third_parties() -> Iterator[str]:
-    """Yield name, version and source of each backend that another package registered."""
-    for point in metadata.entry_points(group="factorbench.backends"):
-        version = point.dist.version if point.dist else ""
+def _third_parties() -> list[str]:
+    """Return a hash of each backend that another package registered: its version, its code, and what it requires."""
+    points = metadata.entry_points(group="factorbench.backends")
+    code = {point.module: _package_code(point.module) for point in points}
+    packages = {point.dist.name: _distribution(point.dist) for point in points if point.dist}
+    return sorted(
+        short_hash([point.name, point.value, code[point.module], packages.get(point.dist.name) if point.dist else None])
+        for point in points
+    )
+
+
+def _distribution(package: metadata.Distribution) -> list[Any]:
+    """Return the version of an installed package, the code that it brought along, and versions of what it requires."""
+    names = {found[0] for one in package.requires or [] if (found := re.match(r"[\w.-]+", one))}
+    required = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            required[name] = metadata.version(name)
+    return [package.version, _hashes({str(file): Path(str(file.locate())) for file in package.files or []}), required]
+
+
+def _package_code(module: str) -> dict[str, str]:
+    """Return hashes of the code of the whole package that a module is in.
+
+    An editable install lists no code of its own, so it is looked for where it would be imported from. Nothing is
+    imported for that but namespaces, which hold no code: they are looked through for the package inside.
+    """
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
         try:
-            spec = util.find_spec(point.module)
-            source = Path(spec.origin).read_text("utf-8", errors="replace") if spec and spec.origin else ""
-        except (ImportError, OSError, ValueError, AttributeError):
-            source = ""
-        yield short_hash([point.name, point.value, version, source])
+            spec = util.find_spec(".".join(parts[:depth]))
+        except (ImportError, ValueError, AttributeError):
+            return {}
+        if spec is None:
+            return {}
+        if spec.origin and spec.has_location:
+            folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+            inside = {str(path.relative_to(one.parent)): path for one in folders for path in one.rglob("*.*")}
+            return _hashes(inside or {Path(spec.origin).name: Path(spec.origin)})
+    return {}
+
+
+def _hashes(files: dict[str, Path]) -> dict[str, str]:
+    """Return a hash of each of the files that are code and there, by name."""
+    found = {}
+    for name, path in files.items():
+        if _CODE.search(name) and "__pycache__" not in path.parts:
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                large = f"{facts.st_size} bytes of {facts.st_mtime_ns}"
+                found[name] = large if facts.st_size > _READ else hashlib.sha256(path.read_bytes()).hexdigest()
+    return found

@@ -29,6 +29,7 @@ import numpy as np
 from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
 
 from .case_file import read_case
+from .energy import read_energy, spent_between
 from .environment import peak_memory_mb, process_facts, thread_settings
 from .gate import mse
 from .load import cpu_seconds, cpu_times, sample
@@ -109,12 +110,13 @@ class Worker:
         # The same draw for all, as fit would make it itself: no part of any solver.
         initial = initial_model(solver.objective, train, seed, solver.init, solver.init_scale, solver.dtype)
         gc.collect()
-        machine, cpu = cpu_times(), cpu_seconds()
+        device = str(getattr(solver, "device", "cpu"))
+        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
         start = time.perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
         solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed, evaluate=False)
         seconds = time.perf_counter() - start
-        cpu, after = cpu_seconds() - cpu, cpu_times()
+        cpu, after, joules = cpu_seconds() - cpu, cpu_times(), spent_between(energy, read_energy(device))
         if solver.status_ == "diverged":
             return {"status": "diverged"}
         claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
@@ -135,6 +137,7 @@ class Worker:
             cpu_seconds=cpu,
             others_seconds=after.busy - machine.busy - cpu if machine and after else None,
             stolen_seconds=after.stolen - machine.stolen if machine and after else None,
+            energy_joules=joules,
             validation_mse=score,
             test_mse=mse(solver.model_, self.parts.get("test")),
             objective=solver.objective.value(solver.model_.parameters, train) if objective else None,

@@ -104,6 +104,7 @@ def fake_record(
                 "cpu_seconds": time * 1.2,
                 "others_seconds": time * 0.02,
                 "stolen_seconds": 0.0,
+                "energy_joules": None,
                 "validation_mse": level + 1e-4 * (index % 3) * jitter,
                 "test_mse": level + 0.0083 + 1e-4 * (index % 2),
                 "objective": 0.7419 * (1 + 0.004 * jitter),

@@ -36,6 +36,7 @@ def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int 
             cpu_seconds=2 * one,
             others_seconds=0.0,
             stolen_seconds=0.0,
+            energy_joules=None,
             validation_mse=validation_mse,
             test_mse=None,
             objective=None,

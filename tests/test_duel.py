@@ -1,10 +1,14 @@
 """The duel: who is meant, what is refused, what is said of records, and one real duel from the command line."""
 
+import contextlib
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from tests.fake_records import fake_record
 
 TINY = ["numpy-als", "numpy-als", "--scale", "0.01", "--rank", "4", "--reg", "0.14", "--rounds", "2", "--seeds", "2"]
 TINY += ["--threads", "1"]
+INTERRUPTED = "interrupted: nothing of this duel is kept\n"
 STABLE = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0]
 
 
@@ -132,6 +137,8 @@ def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params:
         ("numpy:n_jobs=0", "n_jobs must be None or an integer of at least 1, got 0"),
         ("numpy:n_jobs=1.5", "n_jobs must be None or an integer of at least 1, got 1.5"),
         ("numpy:preset=none", "backend 'numpy' has no preset 'none'; it has 'article'"),
+        ("numpy:reg=1,reg=2", "a contender's hyper-parameters are given once each, got reg= twice in 'numpy:reg=1,"),
+        ("numpy:reg=1, reg =1", "a contender's hyper-parameters are given once each, got reg= twice in 'numpy:reg=1,"),
     ],
 )
 @pytest.mark.usefixtures("never")
@@ -219,7 +226,7 @@ def test_the_command_that_is_kept_is_the_one_that_was_typed(
     assert fought[0][2] == "python -m bench.duel numpy numpy:reg=0.1 --split 'by time'"
     (run,) = Path("reports/runs").iterdir()
     state = json.loads((run / "run.state").read_text("utf-8"))
-    assert state == {"command": fought[0][2], "done": True}
+    assert state == {"command": fought[0][2], "done": True, "written": state["written"]}
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"The records: {run} (python -m bench.report --input {run})"
 
@@ -241,18 +248,37 @@ def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
     assert (first / "run.state").stat().st_mtime_ns == before
 
 
+@pytest.mark.usefixtures("fought")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_a_duel_that_is_cut_off_is_not_done_and_leaves_its_folder_free(
-    fought: list[Any], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[BaseException]
 ) -> None:
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
+    def cut_off(*_: Any) -> Any:
+        raise error
 
-    monkeypatch.setattr(duel, "fight", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        main(["numpy", "numpy"])
+    monkeypatch.setattr(duel, "fight", cut_off)
+    if error is KeyboardInterrupt:
+        assert main(["numpy", "numpy"]) == 130
+        assert capsys.readouterr() == ("", INTERRUPTED)
+    else:
+        with pytest.raises(error):
+            main(["numpy", "numpy"])
     folder = open_run("python -m bench.duel numpy numpy")
     assert folder.continued
     folder.close()
+
+
+def test_a_duel_that_is_interrupted_while_its_case_is_built_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def build(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Selection, "build_case", build)
+    assert main(["numpy", "numpy"]) == 130
+    assert capsys.readouterr() == ("", INTERRUPTED)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- verdicts -------------------------------------------------------------------------------------------------------
@@ -414,6 +440,53 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     report = typed("bench.report", "--input", f"reports/runs/{run.name}", "--output", "told")
     assert "numpy-als (1)" in report
     assert "numpy-als (2)" in (tmp_path / "told" / "index.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("case")  # whose reference is in the cache
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind")
+def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = [word if word != "2" else "40" for word in TINY]  # rounds and seeds: enough to be interrupted in
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from bench.duel import main; sys.exit(main())"  # a process in the background was told to ignore it
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, **pipes)
+    try:
+        deadline = time.monotonic() + 120
+        while not (workers := children(process.pid)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert workers
+    assert (process.returncode, output, errors) == (130, "", INTERRUPTED)
+    deadline = time.monotonic() + 20  # one that had only begun to start ends by itself as it finds nobody to answer
+    while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == []
+    (run,) = (tmp_path / "reports" / "runs").iterdir()
+    assert {path.name for path in run.iterdir()} <= {"run.state", "run.lock"}
+    again = open_run(shlex.join(["python", "-m", "bench.duel", *words]), tmp_path / "reports" / "runs")
+    assert (again.path, again.continued) == (run, True)
+    again.close()
+
+
+def alive(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def children(pid: int) -> list[str]:
+    """Workers of a process; what else it starts is over in a moment."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
+    workers = []
+    for child in found:
+        with contextlib.suppress(OSError):
+            if b"bench.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                workers.append(child)
+    return workers
 
 
 @pytest.mark.parametrize(

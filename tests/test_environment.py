@@ -22,6 +22,7 @@ from bench.environment import (
     thread_settings,
     throttle_count,
 )
+from bench.process import WorkerProcess
 
 FACTS: dict[str, Any] = {
     "cpu": "Xeon",
@@ -33,7 +34,8 @@ FACTS: dict[str, Any] = {
     "hypervisor": "yes",
     "governor": "performance",
     "gpus": "NVIDIA H100, 81559 MiB, 550.1",
-    "settings": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "settings": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "no_turbo": "0",
 }
 QUERY = "--query-gpu=name,memory.total,driver_version --format=csv,noheader"
 
@@ -65,6 +67,11 @@ def fake_smi(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([str(folder), "/usr/bin", "/bin"]))
 
 
+def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in process_facts()["variables"]:
+        monkeypatch.delenv(name)
+
+
 # ---- which machine --------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +96,13 @@ def test_a_key_is_short_and_the_same_in_any_order_and_process() -> None:
 def test_the_key_of_this_machine_stays() -> None:
     facts = machine_facts()
     assert machine_key(facts) == machine_key(json.loads(json.dumps(facts)))  # as it is read from a record
-    assert set(FACTS) - set(facts) <= {"cpu_limit", "caches", "hypervisor", "governor", "gpus", "memory_gb"}
+    unread = {"cpu_limit", "caches", "hypervisor", "governor", "gpus", "memory_gb", "no_turbo"}
+    assert set(FACTS) - set(facts) <= unread
+
+
+def test_where_turbo_is_not_told_older_records_are_of_the_same_machine() -> None:
+    older = {name: value for name, value in FACTS.items() if name != "no_turbo"}
+    assert machine_key(older) == short_hash(older)
 
 
 # ---- facts ----------------------------------------------------------------------------------------------------------
@@ -106,8 +119,7 @@ def test_facts_that_cannot_be_read_are_left_out(monkeypatch: pytest.MonkeyPatch,
 def test_facts_are_read(monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[str, str]], None]) -> None:
     files({"cpufreq/scaling_governor": "powersave\n", "cpufreq/scaling_driver": "intel_pstate\n"})
     files({"../intel_pstate/no_turbo": "1\n"})
-    for name in environment._VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    without_settings(monkeypatch)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     facts = machine_facts()
     assert (facts["governor"], facts["frequency_driver"], facts["no_turbo"]) == ("powersave", "intel_pstate", "1")
@@ -115,6 +127,72 @@ def test_facts_are_read(monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[s
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["python"].endswith(sys.version.split()[0])
     assert "no-such-package" not in facts["packages"]
+
+
+SETTINGS = [
+    *("ATEN_CPU_CAPABILITY", "BLIS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING"),
+    *("CUDA_VISIBLE_DEVICES", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT"),
+    *("KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "MKL_CBWR"),
+    *("MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME"),
+    *("NUMBA_ENABLE_AVX", "NUMBA_OPT", "NUMBA_THREADING_LAYER", "NVIDIA_TF32_OVERRIDE", "OMP_DYNAMIC"),
+    *("OMP_PLACES", "OMP_PROC_BIND", "OMP_SCHEDULE", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA"),
+    *("OPENBLAS_CORETYPE", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING"),
+    *("TORCHINDUCTOR_MAX_AUTOTUNE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_BLAS_PREFER_CUBLASLT"),
+    *("VECLIB_MAXIMUM_THREADS",),
+]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_variable_that_changes_how_libraries_run_makes_another_machine(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(environment, "_gpus", lambda: None)
+    monkeypatch.delenv(name, raising=False)
+    before = machine_facts()
+    monkeypatch.setenv(name, "1")
+    after = machine_facts()
+    assert after["settings"] == before["settings"] | {name: "1"}
+    assert machine_key(after) != machine_key(before)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"),
+        *("PYTORCH_KERNEL_CACHE_PATH", "CUDA_CACHE_PATH", "CUDA_HOME", "PATH", "HOME", "COMPOSE_FILE", "ROMP_X"),
+        *("TORCH_HUB_TOKEN", "MKL_LICENSE_KEY", "PYTORCH_AUTHORIZATION", "TORCH_SECRET_1", "NPY_PASSWORD"),
+    ],
+)
+def test_what_names_a_folder_or_is_secret_is_not_recorded(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    assert "hunter2" not in json.dumps([machine_facts()["settings"], process_facts()])
+
+
+def test_what_a_worker_is_given_in_any_case_makes_no_other_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Seen from inside a worker, the machine is the one that it is from outside."""
+    without_settings(monkeypatch)
+    given: dict[str, str] = {}
+
+    class Stopped(Exception):
+        pass
+
+    def seen(*_: Any, env: dict[str, str], **__: Any) -> None:
+        given.update(env)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.process.subprocess.Popen", seen)
+        with pytest.raises(Stopped):
+            WorkerProcess(3, tmp_path / "stderr.txt", caches=tmp_path)
+    outside = machine_facts()
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert process_facts()["variables"]["OMP_NUM_THREADS"] == "3"
+    assert machine_facts()["settings"] == outside["settings"] == {}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # which workers inherit
+    assert machine_key(machine_facts()) != machine_key(outside)
 
 
 def test_packages_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +301,7 @@ def test_settings_of_torch_and_numba_are_read_where_they_are_loaded() -> None:
 
 
 def test_facts_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in environment._VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    without_settings(monkeypatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     facts = process_facts()
     assert facts["variables"] == {"OMP_NUM_THREADS": "7"}

@@ -3,11 +3,15 @@
 import signal
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from backends import Ratings
 from backends._interrupt import checkpoint, delayed_interrupt
 from backends._threads import Threads
+from bench.reference import find_reference
 
 
 def test_a_held_interrupt_acts_at_a_checkpoint() -> None:
@@ -90,3 +94,22 @@ def test_an_index_error_of_a_call_is_not_taken_for_the_end() -> None:
 
 def out_of_range(n: int) -> None:
     raise IndexError("of the call")
+
+
+def test_an_interrupted_reference_is_none_and_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fit takes Ctrl-C for the wish to have its model as it is; a reference of such a model would be wrong."""
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
+    rng = np.random.default_rng(0)
+    parts = [Ratings(*rng.integers(0, 30, (2, 900)), rng.normal(3, 1, 900), 30, 30) for _ in range(2)]
+
+    def strike(text: str) -> None:
+        if text.startswith("reference, seed 1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_reference(*parts, None, rank=2, reg=0.1, key="a key", say=strike)
+    assert list(tmp_path.rglob("*.json")) == []
+    find_reference(*parts, None, rank=2, reg=0.1, key="a key")
+    assert len(list(tmp_path.rglob("*.json"))) == 1

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,66 @@ def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
     with pytest.raises(pytest.UsageError) as error:
         pytest_configure(config)  # type: ignore[arg-type]
     assert str(error.value).startswith(said)
+
+
+# ---- the folder of the run ------------------------------------------------------------------------------------------
+
+# Two runs of one command: what the second finds as the first ends, and after that.
+SESSION = """
+import json, sys
+from pathlib import Path
+import pytest
+from bench.plugin import _command_line
+from bench.resume import RunFolder, open_run
+
+def done(folder):
+    return json.loads((folder / "run.state").read_text("utf-8"))["done"]
+
+def close(folder, close=RunFolder.close):
+    print("CLOSED", done(folder.path))
+    close(folder)
+
+RunFolder.close = close
+
+class Beside:
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self):
+        second = open_run(_command_line())
+        print("\\nBESIDE", second.continued)
+        second.mark_done()
+        second.close()
+
+status = pytest.main(["-q", "-p", "bench.plugin", "-p", "no:cacheprovider", "test_it.py"], [Beside()])
+states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
+left = [path.name for path in Path("reports/runs").glob("*/work")]
+third = open_run(_command_line())
+print("AFTER", int(status), states, left, third.continued)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "fixture", "after"),
+    [
+        ("pass", "yield", "0 [True, True] [] False"),
+        ("assert False", "yield", "1 [True, True] [] False"),
+        ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
+        ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
+        ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
+        ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
+    ],
+)
+def test_a_folder_is_given_free_after_the_run_is_marked_as_done(
+    tmp_path: Path, body: str, fixture: str, after: str
+) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\n@pytest.fixture(scope='session')\n"
+        f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True)
+    said = [line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))]
+    was_done = after.split()[1].strip("[,")
+    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], done.stdout + done.stderr
 
 
 def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:

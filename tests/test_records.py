@@ -1,6 +1,8 @@
 """Records: written whole, read back, refused with a reason."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,11 @@ def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
 
 
 NEW_IN_3 = ("order", "key", "gave_up_after", "seeds", "calibrations", "rungs", "cold", "memory")
-CLOCK_NEW_IN_3 = ("seed", "factor", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds")
+CLOCK_NEW_IN_3 = (
+    *("seed", "factor", "first_epoch_seconds", "epoch_seconds"),
+    *("cpu_seconds", "others_seconds", "stolen_seconds"),
+)
+NEW_IN_4 = ("energy_joules",)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -37,7 +43,7 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, ve
     old: dict[str, Any] = {name: value for name, value in record.items() if name not in NEW_IN_3}
     old |= {"schema": version, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
     rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
-    old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, "stolen_seconds")} for one in rounds]
+    old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds]
     calibrations: list[dict[str, Any]] = [dict(one) for one in record["calibrations"]]
     dropped = ("seed", "evaluation_seconds")
     old["calibration"] = {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
@@ -46,9 +52,9 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, ve
         del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     (read,) = read_records([tmp_path])
-    assert SCHEMA == 3
+    assert SCHEMA == 4
     assert read["kind"] == "time to MSE"
-    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (3, {}, [0], "sequential")
+    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (SCHEMA, {}, [0], "sequential")
     assert [one["seconds"] for one in read["rounds"]] == [one["seconds"] for one in record["rounds"]]
     assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
     assert [one["trace"] for one in read["calibrations"]] == [one["trace"] for one in record["calibrations"]]
@@ -63,6 +69,15 @@ def test_a_roofline_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
     old |= {"schema": 2, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     assert read_records([tmp_path]) == [{**record, "key": {}}]
+
+
+def test_a_record_of_version_3_knows_no_joules(tmp_path: Path) -> None:
+    record = fake_record("numba-sgd")
+    old = copy.deepcopy(dict(record)) | {"schema": 3}
+    for one in old["rounds"]:
+        del one["energy_joules"]
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    assert read_records([tmp_path]) == [record]
 
 
 def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
@@ -81,7 +96,7 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("{", "is not a record of factorbench"),
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
-        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 3; measure again"),
+        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 4; measure again"),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
         ('{"schema": 2, "backend": {}, "kind": "roofline"}', "the record lacks assumptions, cache_mb, case"),
@@ -91,7 +106,7 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ('{"schema": 3, "created": NaN}', "is not a record of factorbench (NaN is not a finite number)"),
         ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (-Infinity is not a finite number)"),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (1e999 is not a finite number)"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 3"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 4"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -163,6 +178,41 @@ def test_newest_run(tmp_path: Path) -> None:
         write_record(tmp_path / name, fake_record(backend="numpy"))
     (tmp_path / "2026-01-09").mkdir()  # a run that has not measured anything yet
     assert newest_run(tmp_path) == tmp_path / "2026-01-03"
+
+
+def folder_of_run(path: Path, written: Any, done: bool = True) -> Path:
+    write_record(path, fake_record(backend="numpy"))
+    (path / "run.state").write_text(json.dumps({"command": "c", "done": done, "written": written}), "utf-8")
+    return path
+
+
+def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path) -> None:
+    resumed = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-05T10-00-00.000001Z")
+    folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-05T09-59-59.999999Z")
+    folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "2026-01-03T11-00-00.000000Z", done=False)
+    write_record(tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy"))  # whose state was lost
+    assert newest_run(tmp_path) == resumed
+    unstated = write_record(tmp_path / "2026-01-06T10-00-00Z", fake_record(backend="numpy")).parent
+    assert newest_run(tmp_path) == unstated
+
+
+def test_a_copy_of_a_run_is_as_old_as_the_run(tmp_path: Path) -> None:
+    old = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-01T11-00-00.000000Z")
+    new = folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-02T11-00-00.000000Z")
+    shutil.copytree(old, tmp_path / "2026-01-09 before the change")
+    assert newest_run(tmp_path) == new
+    copy = shutil.copytree(new, tmp_path / "copy")
+    assert newest_run(tmp_path) == copy  # of the same records
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", "{}", '{"written": null}', '{"written": 3}', "\udcff"])
+def test_a_run_whose_state_does_not_say_counts_by_its_name(tmp_path: Path, state: str) -> None:
+    damaged = folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "")
+    (damaged / "run.state").write_bytes(state.encode("utf-8", "surrogateescape"))
+    folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-02T11-00-00.000000Z")
+    assert newest_run(tmp_path) == damaged
+    later = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-04T11-00-00.000000Z")
+    assert newest_run(tmp_path) == later
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import Any, Literal, TypedDict
 
 # 2: records have a kind; those of version 1 are all of the first kind.
 # 3: several seeds, every rung timed, the clock split, cold starts, the fit's memory, the key that says what a record
-#    depends on. Older records are read: `store` brings them up to date.
-SCHEMA = 3
+#    depends on.
+# 4: joules of a round. Older records are read: `store` brings them up to date.
+SCHEMA = 4
 
 # Over budget: more threads than allowed. Inconsistent: what its fits take contradicts itself.
 Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "inconsistent", "unavailable"]
@@ -118,6 +119,7 @@ class Round(TypedDict):
     # may be less than 0 in a short round, and only sums of rounds mean anything.
     others_seconds: float | None
     stolen_seconds: float | None  # CPU-seconds that the hypervisor took
+    energy_joules: float | None  # that the processor's packages and the GPU spent meanwhile, on whatever
     validation_mse: float
     test_mse: float | None
     objective: float | None

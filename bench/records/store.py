@@ -16,6 +16,7 @@ from .schema import SCHEMA, AnyRecord, Backend, Record, RooflineRecord
 _LARGEST = 2**53  # up to which every reader of JSON takes an integer for what it is; those of records are counts
 
 RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
+RUN_STATE = "run.state"  # in the folder of a run, kept by `bench.resume`: of which command it is, and how far it is
 
 
 class RecordError(ValueError):
@@ -97,11 +98,29 @@ def by_kind(records: Iterable[AnyRecord]) -> tuple[list[Record], list[RooflineRe
 
 
 def newest_run(runs: Path = RUNS) -> Path | None:
-    """Return the folder of the newest run that holds a record, or None."""
-    if not runs.is_dir():
-        return None
-    folders = [folder for folder in sorted(runs.iterdir()) if folder.is_dir() and any(folder.glob("*.json"))]
-    return folders[-1] if folders else None
+    """Return the folder of the run that was last begun, gone on with or ended, of those with a record, or None."""
+    folders = [folder for folder in newest_first(runs) if any(folder.glob("*.json"))]
+    return folders[0] if folders else None
+
+
+def newest_first(runs: Path) -> list[Path]:
+    """Return the folders of all runs, the one that was last begun, gone on with or ended first.
+
+    Each says in its state when that was. Its name says only when the run began, and by the times of its files a copy
+    would be newer than what was measured after it; as it is, a copy is as old as what it is a copy of. A folder that
+    has no state, or one of an earlier release, counts by its name.
+    """
+    folders = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
+    return sorted(folders, key=lambda folder: (_last_written(folder) or folder.name, folder.name), reverse=True)
+
+
+def _last_written(folder: Path) -> str:
+    """Return when the state of a run was written, in the form of the names of folders; "" where it does not say."""
+    try:
+        written = json.loads((folder / RUN_STATE).read_text("utf-8"))["written"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return written if isinstance(written, str) else ""
 
 
 def _float(text: str) -> float:
@@ -136,6 +155,8 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
                 "cold": [],
                 "memory": {"peak_mb": peak, **unknown} if peak is not None else None,
             }
+    for one in (*record.get("rounds", []), *record.get("rungs", [])):
+        one.setdefault("energy_joules", None)  # new in 4
     record["schema"] = SCHEMA
     return record
 

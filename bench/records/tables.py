@@ -10,7 +10,7 @@ from bench.stats import doubts, summary
 
 from .schema import Record, RooflineRecord
 
-_CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_seconds")
+_CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "energy_joules")
 
 
 def cases_table(records: list[Record]) -> pd.DataFrame:
