@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PINK, Picture, legend, plain, render
+from bench.report.figures.palette import BLUE, GREEN, ORANGE, PINK
+from bench.report.figures.style import INK, MUTED, PAPER, Picture, legend, plain, render
 from bench.report.verdict import mse
 
 from .results import Results

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.report.figures.style import THEME, Picture
 from bench.report.page import template_environment
-from bench.report.style import THEME, Picture
 from bench.report.verdict import mse, number
 
 from .figure import draw

@@ -1,33 +1,51 @@
-"""``python -m bench.report``: write the report of a run."""
+"""``python -m bench.report``: write the report of a run, once or again and again while it is measured."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from pandas import DataFrame
+from bench.records import RUNS, RecordError, by_kind, newest_run, read_records
 
-from bench.records import RUNS, AnyRecord, RecordError, by_kind, newest_run, read_records
-from bench.records.tables import cases_table, roofline_table
-
-from .figures import draw_figures
-from .page import make_section, render_html, render_markdown
-from .profile import draw_profile, profile_table
+from .files import MOST_PICTURES, write_report
 from .ranking import group_cases
-from .roofline import group_rooflines, make_roofline_section
+from .roofline import group_rooflines
 from .roofline import sentence as roofline_sentence
 from .verdict import sentence
+from .watch import watch
 
 NO_RECORDS = "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."
-_OURS = re.compile(r"(convergence|seconds|speedup|accuracy|roofline|profile)(--[a-z0-9.-]+)?\.(svg|png)|profile\.csv")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the report and print its verdict; return the exit status: 1 without records, 2 for a file that is none."""
+    options = _parser().parse_args(arguments)
+    pictures = None if options.all_pictures else MOST_PICTURES
+    if options.watch:
+        return watch(options.input, options.output, options.interval, pictures=pictures, pdf=options.pdf)
+    run = newest_run()
+    sources: list[Path] = options.input or ([run] if run else [])
+    try:
+        records = read_records(sources)
+    except (RecordError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not records:
+        where = ", ".join(map(str, sources)) or str(RUNS)
+        print(NO_RECORDS.format(f"in {where}"), file=sys.stderr)
+        return 1
+    page = write_report(records, options.output, pictures=pictures, pdf=options.pdf)
+    times, rooflines = by_kind(records)
+    for case in group_cases(times):
+        print(sentence(case))
+    for roofline in group_rooflines(rooflines):
+        print(roofline_sentence(roofline))
+    print(page)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Write the report of measured runs.")
     parser.add_argument(
         "--input",
@@ -43,65 +61,40 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DIR",
         help="where to write (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
-    run = newest_run()
-    sources: list[Path] = options.input or ([run] if run else [])
+    parser.add_argument(
+        "--watch", action="store_true", help="write it again as records land, and reload the page, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often to look while watching (default: %(default)g)",
+    )
+    parser.add_argument("--pdf", action="store_true", help="draw the figures as PDF files too")
+    parser.add_argument(
+        "--all-pictures",
+        action="store_true",
+        help=f"draw every figure as PNG and SVG files (default: if there are over {MOST_PICTURES}, PNG of so many)",
+    )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    """Read an interval.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        For less than a tenth of a second, more than a day, or no number at all.
+    """
     try:
-        records = read_records(sources)
-    except (RecordError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if not records:
-        where = ", ".join(map(str, sources)) or str(RUNS)
-        print(NO_RECORDS.format(f"in {where}"), file=sys.stderr)
-        return 1
-    page = write_report(records, options.output)
-    times, rooflines = by_kind(records)
-    for case in group_cases(times):
-        print(sentence(case))
-    for roofline in group_rooflines(rooflines):
-        print(roofline_sentence(roofline))
-    print(page)
-    return 0
-
-
-def write_report(records: Sequence[AnyRecord], output: Path) -> Path:
-    """Write all files into ``output``, each whole or not at all and the page last; return the path of the page."""
-    times, roofline_records = by_kind(records)
-    cases, rooflines = group_cases(times), group_rooflines(roofline_records)
-    contents: dict[str, bytes] = {}
-    if times:
-        contents["results.csv"] = _csv(cases_table(times))
-    if roofline_records:
-        contents["roofline.csv"] = _csv(roofline_table(roofline_records))
-    sections = []
-    for case in cases:
-        suffix = f"--{case.slug}" if len(cases) > 1 else ""
-        pictures = [(picture.stem + suffix, picture) for picture in draw_figures(case)]
-        for stem, picture in pictures:
-            contents |= {f"{stem}.svg": picture.svg, f"{stem}.png": picture.png}
-        sections.append(make_section(case, pictures))
-    roofline_sections = [make_roofline_section(one, alone=len(rooflines) == 1) for one in rooflines]
-    for section in roofline_sections:
-        contents |= {f"{section.stem}.svg": section.picture.svg, f"{section.stem}.png": section.picture.png}
-    profile = draw_profile(cases) if len(cases) > 1 else None
-    if profile:
-        contents |= {"profile.svg": profile.svg, "profile.png": profile.png, "profile.csv": _csv(profile_table(cases))}
-    contents["report.md"] = render_markdown(sections, roofline_sections, profile).encode()
-    contents["index.html"] = render_html(sections, roofline_sections, profile).encode()
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        partial = output / f"{name}.part"
-        partial.write_bytes(content)
-        os.replace(partial, output / name)
-    for path in output.iterdir():  # figures of cases that an earlier report had
-        if _OURS.fullmatch(path.name) and path.name not in contents:
-            path.unlink()
-    return output / "index.html"
-
-
-def _csv(table: DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.1 to 86400, got {text!r}")
+    return value
 
 
 if __name__ == "__main__":

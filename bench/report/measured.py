@@ -15,13 +15,30 @@ _PARTS = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds")
 
 
 class Table(NamedTuple):
-    """A table as text. ``numeric`` names the columns to align right, ``marks`` holds (colour, glyph) of each row."""
+    """A table as text.
+
+    Attributes
+    ----------
+    numeric
+        The columns to align right and to sort by their number.
+    marks
+        (colour, glyph) of each row, to stand before the second cell; () where the first cell is the row's heading.
+    ids
+        What each row is called on the page, for links to it; "" for none.
+    links
+        Where the heading of each row leads to; "" for nowhere.
+    doubts
+        (where they are told, what they are) of each row; ("", "") where there are none.
+    """
 
     caption: str
     header: list[str]
     rows: list[list[str]]
     numeric: frozenset[int] = frozenset()
     marks: tuple[tuple[str, str], ...] = ()
+    ids: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    doubts: tuple[tuple[str, str], ...] = ()
 
 
 def measured_tables(case: Case) -> list[Table]:
@@ -47,9 +64,16 @@ def _table(caption: str, header: list[str], rows: list[list[str]]) -> Table:
     return Table(caption, header, rows, frozenset(range(1, len(header))))
 
 
+def doubt_id(case: Case, entry: Entry) -> str:
+    """Return what the row of a backend's doubts is called on the page."""
+    return f"doubt-{case.entries.index(entry) + 1}--{case.slug}"
+
+
 def _doubts(case: Case) -> Table:
-    rows = [[entry.name, "; ".join(entry.warnings)] for entry in case.entries if entry.warnings]
-    return Table("Doubts: what makes a result less than trustworthy.", ["Backend", "Doubts"], rows)
+    doubted = [entry for entry in case.entries if entry.warnings]
+    rows = [[entry.name, "; ".join(entry.warnings)] for entry in doubted]
+    ids = tuple(doubt_id(case, entry) for entry in doubted)
+    return Table("Doubts: what makes a result less than trustworthy.", ["Backend", "Doubts"], rows, ids=ids)
 
 
 def _ladder(case: Case) -> Table:

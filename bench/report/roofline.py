@@ -1,22 +1,18 @@
-"""How close to the machine's limit: records of rooflines by case and run, with their tables, figure and text."""
+"""How close to the machine's limit: records of rooflines by case and run, with their tables and text."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from typing import NamedTuple
 
 from bench.records import EpochCost, RooflineRecord
 
+from .figures import Figure, Look, roofline_figures
+from .figures.palette import looks_for
 from .measured import Table
-from .page import glyph
-from .style import INK, MUTED, Picture, empty, key, legend, plain, render_figure, style
 from .verdict import DASH, number, one_line, words
 
 HEADING = "How close to the machine's limit"
@@ -36,12 +32,6 @@ METHOD = (
     "The share is the limit that binds over the measured time; the CPU share is the same for the time that the "
     "threads ran, free of waiting and of other load. Over 100 % the model has counted what the kernel was "
     "spared, such as rows that the caches held after all, or the machine was slower when its limits were measured.",
-)
-_Limit = Literal["memory_ns", "arithmetic_ns", "chain_ns"]
-_LIMITS: tuple[tuple[_Limit, str, Any], ...] = (
-    ("memory_ns", "memory limit", (0, (1, 1.5))),
-    ("arithmetic_ns", "arithmetic limit", (0, (5, 2))),
-    ("chain_ns", "dependency chain", (0, (5, 2, 1, 2))),
 )
 
 
@@ -70,7 +60,7 @@ class RooflineSection(NamedTuple):
     costs: Table
     limits: Table
     stem: str
-    picture: Picture
+    figures: list[Figure]
     method: list[str]
 
 
@@ -91,8 +81,16 @@ def group_rooflines(records: list[RooflineRecord]) -> list[Roofline]:
     return rooflines
 
 
-def make_roofline_section(roofline: Roofline, alone: bool) -> RooflineSection:
-    """Gather what the page shows of one roofline; ``alone``: there is no other, so names need not tell them apart."""
+def make_roofline_section(roofline: Roofline, alone: bool, looks: Mapping[str, Look] | None = None) -> RooflineSection:
+    """Gather what the page shows of one roofline.
+
+    Parameters
+    ----------
+    alone
+        Whether there is no other, so that names need not tell them apart.
+    looks
+        How the backends of the page look, None where this is all of it.
+    """
     facts = roofline.records[-1]["case"]
     rows = [
         (
@@ -111,10 +109,10 @@ def make_roofline_section(roofline: Roofline, alone: bool) -> RooflineSection:
         HEADING if alone else f"{HEADING}: {roofline.title}",
         sentence(roofline),
         rows,
-        _costs_table(roofline),
+        _costs_table(roofline, looks),
         _limits_table(roofline),
         "roofline" if alone else f"roofline--{roofline.slug}",
-        _draw(roofline),
+        roofline_figures(roofline),
         [*METHOD, *assumed],
     )
 
@@ -139,7 +137,8 @@ def sentence(roofline: Roofline) -> str:
     return one_line(line)
 
 
-def _costs_table(roofline: Roofline) -> Table:
+def _costs_table(roofline: Roofline, known: Mapping[str, Look] | None) -> Table:
+    looks = looks_for([record["backend"]["name"] for record in roofline.records], known)
     header = ["Rank", "Backend", "Threads", "ns per rating", "CPU-ns per rating", "Memory ns", "Arithmetic ns"]
     header += ["Chain ns", "Bound", "Share", "CPU share", "Note"]
     rows: list[list[str]] = []
@@ -152,7 +151,7 @@ def _costs_table(roofline: Roofline) -> Table:
             rows.append([*row, cost["bound"], _percent(cost["share"]), _percent(cost["cpu_share"]), _note(cost)])
         if record["status"] != "measured":
             rows.append([DASH, name, *[DASH] * 9, _why(record)])
-        marks += [(style(name)[0], glyph(name))] * (len(rows) - len(marks))
+        marks += [(looks[name].color, looks[name].glyph)] * (len(rows) - len(marks))
     caption = (
         "What an epoch costs, per training rating, beside what each limit allows. Share: the limit that binds over the "
         "measured ns."
@@ -171,74 +170,6 @@ def _limits_table(roofline: Roofline) -> Table:
         rows.append([*row, *[number(chain.get(rank)) for rank in ranks]])
     caption = "The machine's limits, of all threads together; the chain's of each. A multiply-add counts as two."
     return Table(caption, header, rows, frozenset(range(len(header))))
-
-
-def _draw(roofline: Roofline) -> Picture:
-    rows = len({cost["threads"] for _, cost in roofline.costs}) or 1
-    most = max((cost["threads"] for _, cost in roofline.costs), default=1)
-    said = "; ".join(
-        f"{record['backend']['name']} rank {cost['rank']}: {number(cost['ns'])} ns, limit {number(cost['limit_ns'])} ns"
-        for record, cost in roofline.costs
-        if cost["threads"] == most
-    )
-    texts = (
-        "Nanoseconds per rating and epoch, by the clock, over the rank; lines without markers are what each limit "
-        "allows at best.",
-        f"Measured on {_threads(most)}, and the limit that binds: {said or 'nothing was measured'}.",
-    )
-    draw = partial(_panels, roofline=roofline)
-    title = f"{plain(roofline.title, 42)}, {roofline.records[-1]['case']['n_train']:,} training ratings"
-    return render_figure("roofline", draw, 1.0 + 2.1 * rows, title, texts)
-
-
-def _panels(figure: Figure, roofline: Roofline) -> None:
-    """Draw one panel per number of threads, downwards, and work model, sideways, on the same axes."""
-    threads = sorted({cost["threads"] for _, cost in roofline.costs})
-    models = list(dict.fromkeys(record["work_model"] for record, _ in roofline.costs))
-    if not threads:
-        empty(figure.add_subplot(), "no epoch was measured")
-        return
-    grid = figure.subplots(len(threads), len(models), sharex=True, sharey=True, squeeze=False)
-    for row, count in enumerate(threads):
-        for column, model in enumerate(models):
-            axes = grid[row, column]
-            _panel(axes, roofline, model, count)
-            if row == len(threads) - 1:
-                axes.set_xlabel("rank (log scale)")
-            if column == 0:
-                axes.set_ylabel("ns per rating\nand epoch (log scale)")
-    names = [record["backend"]["name"] for record in roofline.records if record["costs"]]
-    items = [(plain(name), key(*style(name), "-")) for name in names]
-    drawn = {column for _, cost in roofline.costs for column, _, _ in _LIMITS if cost[column] is not None}
-    items += [(label, key(INK, "", dashes)) for column, label, dashes in _LIMITS if column in drawn]
-    legend(grid[0, 0], items)
-
-
-def _panel(axes: Axes, roofline: Roofline, model: str, threads: int) -> None:
-    costs = [(r, cost) for r, cost in roofline.costs if (r["work_model"], cost["threads"]) == (model, threads)]
-    ranks = sorted({cost["rank"] for _, cost in roofline.costs})
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(ranks[0] / 1.25, ranks[-1] * 1.25)
-    for column, _, dashes in _LIMITS:
-        line = {float(cost["rank"]): ns for _, cost in costs if (ns := cost[column]) is not None}
-        x = sorted(line)
-        y = [line[rank] for rank in x]
-        if len(x) == 1:  # a point would not be seen
-            x, y = [x[0] * 0.8, x[0] * 1.25], y * 2
-        axes.plot(x, y, color=INK, ls=dashes, lw=1.1, zorder=1.5)
-    for record in roofline.records:
-        line = {float(cost["rank"]): cost["ns"] for one, cost in costs if one is record}
-        color, marker = style(record["backend"]["name"])
-        x = sorted(line)
-        axes.plot(x, [line[rank] for rank in x], color=color, marker=marker, markersize=5, lw=1.4, mew=0)
-    axes.set_title(f"{plain(model, 22)}, {_threads(threads)}", fontsize=8.5, loc="left", color=MUTED)
-    axes.xaxis.set_major_locator(FixedLocator(ranks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_major_locator(LogLocator())
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
 
 
 def _note(cost: EpochCost) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from bench.stats import Ratio
 
@@ -41,6 +42,33 @@ def with_interval(one: Ratio, intro: str = "95 % interval ") -> str:
     if one.interval is None:
         return number(one.value)
     return f"{number(one.value)} ({intro}{number(one.interval[0])} to {number(one.interval[1])})"
+
+
+class Answer(NamedTuple):
+    """Which backend to take, for those who read no further: names, and the rest of the sentence."""
+
+    names: list[str]
+    text: str
+
+
+def answer(case: Case) -> Answer:
+    """Return the fastest backend of a case, or those that cannot be told from it, and how far ahead it is."""
+    if case.target is None:
+        return Answer([], "No backend is ranked: there is no matching validation MSE.")
+    if not case.ranked:
+        return Answer([], "No backend reached the matching validation MSE.")
+    first, tied = case.ranked[0], _tied(case)
+    names, behind = [entry.name for entry in tied], case.ranked[len(tied) :]
+    if not behind and len(tied) == 1:
+        only = "matches" if len(case.entries) == 1 else "is the only one to match"
+        return Answer(names, f"{only}, in {number(first.median)} s.")
+    ahead = ratio(behind[0], first) if behind else None
+    factor = f"{number(ahead.value)} times as fast as {behind[0].name}" if ahead else ""
+    if len(tied) > 1:
+        also = f"; {first.name} is {factor}" if factor else ""
+        return Answer(names, f"cannot be told apart, at {number(first.median)} to {number(tied[-1].median)} s{also}.")
+    claim = "was the fastest, with one seed" if ahead and ahead.interval is None else "is the fastest"
+    return Answer(names, f"{claim}: {number(first.median)} s, {factor}.")
 
 
 def headline(case: Case) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
 
-from .ranking import Case
-from .style import Picture, key, legend, log_axis, plain, render, style
-from .verdict import TIMES
+from bench.report.ranking import Case
+
+from .figure import Axis, Figure, Layer
 
 _CAPTION = (
     "Performance profile: the share of cases in which a backend is within a factor of the fastest. At 1: how often it "
@@ -35,23 +34,20 @@ def profile_table(cases: Sequence[Case]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["backend", "factor", "share"])
 
 
-def draw_profile(cases: Sequence[Case]) -> Picture:
-    """Draw the profile over all cases."""
+def profile_figures(cases: Sequence[Case]) -> list[Figure]:
+    """Return the profile; none of a single case, or where nobody matched."""
     table = profile_table(cases)
+    if table.empty or len(cases) < 2:
+        return []
     most = table.groupby("backend")["share"].max()
     said = "; ".join(f"{name} matches in {100 * share:.0f} % of the cases" for name, share in most.items())
-
-    def draw(axes: Axes) -> None:
-        last = float(table["factor"].max()) if len(table) else 1.0
-        for name, steps in table.groupby("backend"):
-            color, marker = style(str(name))
-            x, y = [1.0, *steps["factor"], 1.1 * last], [0.0, *steps["share"], steps["share"].max()]
-            axes.plot(x, y, color=color, marker=marker, markersize=4.5, lw=1.4, mew=0, drawstyle="steps-post")
-        axes.set(
-            ylim=(-0.03, 1.03), xlabel=f"times as long as the fastest ({TIMES}, log scale)", ylabel="share of cases"
-        )
-        log_axis(axes, [1.0, 1.1 * last], room=1.0)
-        legend(axes, [(plain(str(name)), key(*style(str(name)), "-")) for name in sorted(set(table["backend"]))])
-
-    height = 3.4 + 0.2 * (len(set(table["backend"])) // 3)
-    return render("profile", draw, height, f"over {len(cases)} cases", (_CAPTION, f"Performance profile. {said}."))
+    last = 1.1 * float(table["factor"].max())
+    ends = [pd.DataFrame({"backend": list(most.index), "factor": 1.0, "share": 0.0})]
+    ends += [table, pd.DataFrame({"backend": list(most.index), "factor": last, "share": list(most)})]
+    steps = pd.concat(ends, ignore_index=True)
+    layers = (Layer("step", "factor", "share"),)
+    x = Axis("times as long as the fastest", log=True, switchable=True)
+    y = Axis("share of cases", limits=(-0.03, 1.03))
+    values = {"backend": "backend", "factor": "times as long", "share": "share of cases"}
+    alt, subject = f"Performance profile. {said}.", f"over {len(cases)} cases"
+    return [Figure("profile", "Performance profile", _CAPTION, alt, steps, x, y, layers, subject, values=values)]

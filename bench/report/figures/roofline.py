@@ -1,0 +1,76 @@
+"""Figures of a roofline: nanoseconds per rating over the rank, beside what the machine's limits allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from bench.records import EpochCost
+from bench.report.verdict import number, plural
+
+from .figure import Axis, Figure, Layer, tidy, words_of
+
+if TYPE_CHECKING:
+    from bench.report.roofline import Roofline
+
+_LIMITS: tuple[tuple[Literal["memory_ns", "arithmetic_ns", "chain_ns"], str], ...] = (
+    ("memory_ns", "memory limit"),
+    ("arithmetic_ns", "arithmetic limit"),
+    ("chain_ns", "dependency chain"),
+)
+
+
+def roofline_figures(roofline: Roofline) -> list[Figure]:
+    """Return a figure per number of threads and work model, on the same axes; none where no epoch was measured."""
+    panels = list(dict.fromkeys((cost["threads"], record["work_model"]) for record, cost in roofline.costs))
+    tables = [(count, model, roofline_table(roofline, count, model)) for count, model in sorted(panels)]
+    if not tables:
+        return []
+    everything = pd.concat([table["ns"] for _, _, table in tables])
+    ranks = tuple(sorted({float(cost["rank"]) for _, cost in roofline.costs}))
+    x = Axis("rank (factors)", log=True, ticks=ranks, log_limits=(ranks[0] / 1.25, ranks[-1] * 1.25))
+    positive = everything[everything > 0]
+    y = Axis("ns per rating and epoch", log=True, log_limits=(positive.min() / 1.5, positive.max() * 1.5))
+    layers = (
+        Layer("line", "rank", "ns", of="limit", dash="limit"),
+        Layer("line", "rank", "ns", of="measured"),
+        Layer("point", "rank", "ns", of="measured"),
+    )
+    caption = (
+        "Nanoseconds per rating and epoch over the rank, and the least that each limit of this machine allows by the "
+        "work model: the largest limit that binds is the roof."
+    )
+    values = {"backend": "backend", "limit": "limit", "rank": "rank", "ns": "ns per rating", "share": "% of the limit"}
+    made = []
+    for at, (count, model, table) in enumerate(tables, 1):
+        measured = table[table["kind"] == "measured"]
+        said = words_of(measured, lambda row: f"{row.backend} {number(row.ns)} ns at rank {row.rank:g}")
+        title = f"Roofline: {model}, {plural(count, 'thread')}"
+        stem = f"roofline-{at}" if len(tables) > 1 else "roofline"
+        made.append(
+            Figure(stem, title, caption, f"{title}: {said}.", table, x, y, layers, roofline.title, values=values)
+        )
+    return made
+
+
+def roofline_table(roofline: Roofline, threads: int, model: str) -> pd.DataFrame:
+    """Return a row per backend and rank, and one per limit and rank, of one work model with so many threads."""
+    costs: list[tuple[str, EpochCost]] = [
+        (record["backend"]["name"], cost)
+        for record, cost in roofline.costs
+        if (record["work_model"], cost["threads"]) == (model, threads)
+    ]
+    rows: list[dict[str, object]] = []
+    for column, limit in _LIMITS:
+        line = {cost["rank"]: ns for _, cost in costs if (ns := cost[column]) is not None}
+        if len(line) == 1:  # a point would not be seen
+            ((rank, ns),) = line.items()
+            rows += [{"kind": "limit", "limit": limit, "rank": rank * by, "ns": ns} for by in (0.8, 1.25)]
+        else:
+            rows += [{"kind": "limit", "limit": limit, "rank": rank, "ns": line[rank]} for rank in sorted(line)]
+    rows += [
+        {"backend": name, "kind": "measured", "rank": cost["rank"], "ns": cost["ns"], "share": 100 * cost["share"]}
+        for name, cost in sorted(costs, key=lambda one: (one[0], one[1]["rank"]))
+    ]
+    return tidy(rows, ("backend", "kind", "limit"), ("rank", "ns", "share"))

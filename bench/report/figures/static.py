@@ -1,0 +1,163 @@
+"""Figures as files: PNG, SVG and PDF by matplotlib, the same bytes every time.
+
+Places are computed in `layout`, as matplotlib's own layout takes longer than the drawing.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from bench.environment import available_cores
+
+from .canvas import draw_layer, draw_rules, legend_items
+from .figure import Axis, Figure
+from .layout import limits_of, tick_text, ticks_of, widest, width_of
+from .palette import Look, looks_for
+from .style import INK, MUTED, RC, plain
+
+WIDTH = 6.4  # inches
+DPI = 160
+_SMALL = 8.0  # points, of labels
+_LINE = 0.17  # inches, of the legend
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+_ALONE = 8  # figures that are drawn sooner than processes start
+
+
+def draw_static(
+    figure: Figure, formats: Sequence[str] = ("svg", "png"), looks: Mapping[str, Look] | None = None
+) -> dict[str, bytes]:
+    """Draw a figure; return the bytes of its file in each format."""
+    files: dict[str, bytes] = {}
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        canvas = _draw(figure, looks_for(figure.backends(), looks))
+        for kind in formats:
+            file = io.BytesIO()
+            how: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
+            canvas.savefig(file, format=kind, dpi=DPI, metadata=_METADATA[kind], **how)
+            files[kind] = file.getvalue()
+    if "svg" in files:  # matplotlib notes each text in a comment; it is dropped, as data may hold anything
+        files["svg"] = re.sub(rb"<!--.*?-->\s*", b"", files["svg"], flags=re.DOTALL)
+    return files
+
+
+def draw_all(
+    figures: Mapping[str, Figure], formats: Sequence[str] = ("svg", "png"), looks: Mapping[str, Look] | None = None
+) -> dict[str, dict[str, bytes]]:
+    """Draw many figures, on all cores where that is faster; return for each key the bytes in each format."""
+    work = [(figure, tuple(formats), dict(looks) if looks else None) for figure in figures.values()]
+    cores = min(available_cores(), len(work) // _ALONE + 1)
+    if cores < 2:
+        return {key: draw_static(*one) for key, one in zip(figures, work, strict=True)}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, mp_context=context) as pool:
+        return dict(zip(figures, pool.map(draw_static, *zip(*work, strict=True), chunksize=4), strict=True))
+
+
+def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
+    """Draw a figure on a canvas that is as high as it needs."""
+    rows = [plain(name) for name in figure.y.categories]
+    (left_x, right_x) = limits_of(figure, "x")
+    limits_y = (len(rows) - 0.5, -0.5) if rows else limits_of(figure, "y")
+    ticks_y = [] if rows else ticks_of(figure.y, *limits_y)
+    labels = rows or [tick_text(tick) for tick in ticks_y]
+    items = legend_items(figure, looks)
+    columns = max(1, min(5, int((WIDTH - 0.2) / (widest([text for text, _ in items], _SMALL) + 0.55))))
+    height = _row_height(figure) * len(rows) if rows else 3.0
+    above = sum(rule.axis == "x" and bool(rule.label) for rule in figure.rules)
+    top, bottom = 0.5 + 0.2 * (not rows) + 0.16 * above, 0.52 + _LINE * len(items[::columns]) + 0.05 * bool(items)
+    left, right = widest(labels, 8.5) + 0.28, _right(figure)
+    total = top + height + bottom
+    canvas = Canvas(figsize=(WIDTH, total))
+    axes = canvas.add_axes((left / WIDTH, bottom / total, 1 - (left + right) / WIDTH, height / total))
+    axes.set(xlim=(left_x, right_x), ylim=limits_y, xscale=_scale(figure.x), yscale=_scale(figure.y))
+    _ticks(axes, "x", figure.x, _fitting(figure.x, left_x, right_x, WIDTH - left - right))
+    _ticks(axes, "y", figure.y, ticks_y, rows)
+    _titles(canvas, figure, axes, height)
+    draw_rules(axes, figure, height)
+    for layer in figure.layers:
+        draw_layer(axes, figure, layer, looks)
+    _legend(canvas, items, columns)
+    return canvas
+
+
+def _titles(canvas: Canvas, figure: Figure, axes: Axes, height: float) -> None:
+    total = canvas.get_figheight()
+    canvas.text(0.1 / WIDTH, 1 - 0.1 / total, plain(figure.title, 60), va="top", fontsize=10, fontweight="bold")
+    subject = plain(figure.subject, 88)
+    canvas.text(0.1 / WIDTH, 1 - 0.3 / total, subject, va="top", fontsize=_SMALL, color=MUTED)
+    below = 0.5, -0.27 / height
+    axes.text(*below, _title(figure.x), transform=axes.transAxes, ha="center", va="top", fontsize=8.5, color=MUTED)
+    if not figure.y.categories:
+        where = (0.0, 1 + 0.06 / height)
+        axes.text(*where, _title(figure.y), transform=axes.transAxes, va="bottom", fontsize=8.5, color=MUTED)
+
+
+def _legend(canvas: Canvas, items: Sequence[tuple[str, Any]], columns: int) -> None:
+    """Put a legend under the axes, column by column; matplotlib's own takes as long as the whole figure."""
+    total, lines = canvas.get_figheight(), -(-len(items) // columns)
+    step = widest([text for text, _ in items], _SMALL) + 0.55
+    left = (WIDTH - step * -(-len(items) // lines) if items else 0) / 2 + 0.1
+    for at, (text, look) in enumerate(items):
+        x, y = left + step * (at // lines), 0.1 + _LINE * (lines - 1 - at % lines) + _LINE / 2
+        canvas.add_artist(Line2D([x / WIDTH, (x + 0.15) / WIDTH, (x + 0.3) / WIDTH], [y / total] * 3, **look))
+        canvas.text((x + 0.38) / WIDTH, y / total, text, va="center", fontsize=_SMALL)
+
+
+def _ticks(axes: Axes, name: Literal["x", "y"], axis: Axis, ticks: Sequence[float], rows: Sequence[str] = ()) -> None:
+    """Put ticks where they were computed to be, and nowhere else."""
+    side = axes.xaxis if name == "x" else axes.yaxis
+    side.set_major_locator(FixedLocator(list(ticks) or list(range(len(rows)))))
+    side.set_major_formatter(FixedFormatter([tick_text(tick) for tick in ticks] or list(rows)))
+    side.set_minor_locator(NullLocator())
+    side.set_tick_params(labelsize=8.5, labelcolor=INK, length=0 if axis.categories or name == "y" else 3)
+    if axis.categories:
+        axes.grid(axis=name, visible=False)
+    if name == "y":
+        axes.spines["left"].set_visible(False)
+
+
+def _fitting(axis: Axis, low: float, high: float, width: float) -> list[float]:
+    """Return ticks whose labels have room beside each other."""
+    for most in (9, 7, 5, 4, 3):
+        ticks = ticks_of(axis, low, high, most)
+        if sum(width_of(tick_text(tick), 8.5) + 0.15 for tick in ticks) < width:
+            break
+    return ticks
+
+
+def _row_height(figure: Figure) -> float:
+    return 0.15 * len(figure.lanes) + 0.12 if figure.lanes else 0.28
+
+
+def _right(figure: Figure) -> float:
+    """Return the room that labels right of the axes need, in inches."""
+    labels = ["\u2191 " + rule.label for rule in figure.rules if rule.axis == "y"]
+    if figure.y.categories:
+        for layer in figure.layers:
+            labels += figure.rows(layer)[layer.label].tolist() if layer.label else []
+    return widest([plain(label, 40) for label in labels], _SMALL) + 0.2
+
+
+def _scale(axis: Axis) -> str:
+    return "log" if axis.log and not axis.categories else "linear"
+
+
+def _title(axis: Axis) -> str:
+    return f"{axis.title}, log scale" if axis.log else axis.title

@@ -1,0 +1,90 @@
+"""A real browser for the tests of the page: the system's Chromium, never one that is downloaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_records import fake_record, fake_roofline
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.records import Record
+from bench.report.files import write_report
+
+SECONDS = {"numba-sgd": 0.05, "numba-gd": 0.4, "torch-cpu": 0.8, "numpy-als": 11.0, "numpy": 4.0}
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+def several_seeds(record: Record) -> Record:
+    """Return the record with two more seeds."""
+    (calibration,) = record["calibrations"]
+    record["seeds"] = [0, 1, 2]
+    record["calibrations"] = [{**calibration, "seed": seed} for seed in range(3)]
+    record["rounds"] = [
+        {**one, "seed": seed, "seconds": one["seconds"] * (1 + seed / 200)}
+        for seed in range(3)
+        for one in record["rounds"]
+    ]
+    return record
+
+
+def records(case: str = "small", rank: int = 16) -> list[Record]:
+    facts = {"name": f"{case}, rank {rank}", "dataset": case, "rank": rank}
+    ran = [several_seeds(fake_record(name, seconds=seconds, case=facts)) for name, seconds in SECONDS.items()]
+    ran[1]["rounds"][0]["seconds"] *= 4  # an outlier, so that there is a doubt
+    return [*ran, fake_record(HOSTILE, "crashed", case=facts, reason=HOSTILE)]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None and os.environ.get("FACTORBENCH_BROWSER") != "required":
+        pytest.skip("there is no chromium on the path")
+    assert path, "FACTORBENCH_BROWSER=required, and there is no chromium on the path"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One case with rooflines."""
+    rooflines = [fake_roofline("numba-sgd"), fake_roofline("numpy", ns=80)]
+    return write_report([*records(), *rooflines], tmp_path_factory.mktemp("one"), pictures=0)
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five cases."""
+    many = [one for rank in (8, 16, 32, 64, 128) for one in records("cases", rank)]
+    return write_report(many, tmp_path_factory.mktemp("five"), pictures=0)
+
+
+class Opened:
+    """A page with all its figures drawn, and what went wrong in it."""
+
+    def __init__(self, page: Page, path: Path) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda one: self.wrong.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("dialog", lambda one: (self.wrong.append(one.message), one.dismiss()))
+        page.on("request", lambda one: self.requests.append(one.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=60_000)
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Opened]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = Opened(context.new_page(), report)
+    yield page
+    context.close()
+    assert page.wrong == []
+    assert {url.split(":")[0] for url in page.requests} <= {"file", "blob", "data"}

@@ -1,0 +1,317 @@
+"""The page in a real browser: used by pointer and by keyboard, in light and dark, small and printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from .conftest import HOSTILE, SECONDS, Opened
+
+BY_SECONDS = sorted(SECONDS, key=lambda name: SECONDS[name])
+
+
+def ranking(page: Page) -> Locator:
+    return page.locator("header table")
+
+
+def names(page: Page) -> list[str]:
+    """Return the backends of the ranking in the order in which they are seen."""
+    rows = ranking(page).locator("tbody tr:visible th .name")
+    return [text.split("⚠")[0].strip().lstrip("■▲▼◆●▶◀★⬟⬢✚✖♦").strip("\ufe0e ") for text in rows.all_inner_texts()]
+
+
+def marks(page: Page, stem: str) -> int:
+    """Return how many marks a figure draws."""
+    paths = page.locator(f"#figure-{stem} .view g.mark-symbol path, #figure-{stem} .view g.mark-line path")
+    return paths.evaluate_all("found => found.filter(one => one.getBBox().width + one.getBBox().height > 0).length")
+
+
+def test_it_opens_without_an_error_and_loads_nothing(opened: Opened, report: Path) -> None:
+    assert opened.wrong == [] and opened.requests == [report.as_uri()]
+    figures = opened.page.locator("figure.chart")
+    assert figures.count() >= 10
+    assert figures.locator(".view.drawn svg").count() == figures.count()
+    assert "could not be drawn" not in opened.page.inner_text("main")
+
+
+def test_the_first_screen_answers_which_to_take(browser: Browser, report: Path) -> None:
+    for width, height in ((1400, 900), (400, 800)):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(report.as_uri())
+        expect(page.locator(".answer strong")).to_have_text("numba-sgd")
+        expect(page.locator(".answer")).to_be_in_viewport(ratio=1)
+        expect(ranking(page).locator("tbody tr").first).to_be_in_viewport()
+        page.close()
+
+
+def test_columns_are_sorted_by_number_and_by_text(opened: Opened) -> None:
+    page = opened.page
+    assert names(page) == [*BY_SECONDS, HOSTILE]
+    seconds = ranking(page).locator("th", has_text="Seconds")
+    seconds.locator("button").click()
+    expect(seconds).to_have_attribute("aria-sort", "ascending")
+    assert names(page) == [*BY_SECONDS, HOSTILE]
+    seconds.locator("button").click()
+    expect(seconds).to_have_attribute("aria-sort", "descending")
+    assert names(page) == [*BY_SECONDS[::-1], HOSTILE]  # what is unknown stays last
+    ranking(page).locator("th", has_text="Backend").locator("button").click()
+    assert names(page) == sorted([*SECONDS, HOSTILE], key=lambda name: name.strip('">< '))
+    expect(seconds).not_to_have_attribute("aria-sort", "descending")
+
+
+def test_rows_are_filtered_by_words(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_role("searchbox").first.fill("numba matched")
+    assert names(page) == ["numba-sgd", "numba-gd"]
+    expect(page.locator(".tools [role=status]").first).to_have_text("2 of 6 rows")
+    page.get_by_role("searchbox").first.fill("")
+    assert len(names(page)) == 6
+
+
+def test_what_is_seen_is_copied(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_role("searchbox").first.fill("numba")
+    page.get_by_role("button", name="Copy CSV").first.click()
+    expect(page.locator(".tools [role=status]").first).to_have_text("Copied as CSV")
+    header, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
+    assert header[:3] == ["Rank", "Backend", "Seconds"]
+    assert [row[1] for row in rows] == ["numba-sgd", "numba-gd"]
+    page.get_by_role("searchbox").first.fill("crashed")
+    page.get_by_role("button", name="Copy Markdown").first.click()
+    expect(page.locator(".tools [role=status]").first).to_have_text("Copied as Markdown")
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[1].startswith("| --- |") and len(lines) == 3
+    assert '| ">&lt;img src=x onerror=alert(1)> |' in lines[2]
+
+
+def test_pointing_at_a_mark_shows_its_values(opened: Opened) -> None:
+    page = opened.page
+    page.locator("#figure-seconds").scroll_into_view_if_needed()
+    page.locator('#figure-seconds .view g.mark-symbol path[fill="#d55e00"]').first.hover()
+    tooltip = page.locator("#vg-tooltip-element")
+    expect(tooltip).to_be_visible()
+    expect(tooltip).to_contain_text("numba-sgd")
+    expect(tooltip).to_contain_text("0.05")
+    page.mouse.move(5, 5)
+    expect(tooltip).not_to_be_visible()
+
+
+def test_a_contender_is_switched_off_in_every_figure(opened: Opened) -> None:
+    page = opened.page
+    stems = [stem for stem in ("seconds", "convergence_seconds", "convergence_epochs", "pareto") if marks(page, stem)]
+    before = {stem: marks(page, stem) for stem in stems}
+    assert len(stems) == 4
+    page.get_by_role("checkbox", name="torch-cpu").uncheck()
+    expect(page.locator("#shown")).to_have_text("5 of 6 shown")
+    page.wait_for_timeout(300)
+    assert all(marks(page, stem) < count for stem, count in before.items())
+    expect(page.locator("#figure-seconds .view")).not_to_contain_text("torch-cpu")
+    page.get_by_role("button", name="none").click()
+    page.wait_for_timeout(300)
+    assert marks(page, "seconds") == 0
+    page.get_by_role("button", name="all", exact=True).click()
+    page.wait_for_timeout(300)
+    assert {stem: marks(page, stem) for stem in stems} == before
+    assert names(page) == [*BY_SECONDS, HOSTILE]  # the table is filtered by itself
+
+
+def test_axes_are_switched_and_contenders_stay_off(opened: Opened) -> None:
+    page = opened.page
+    figure = page.locator("#figure-seconds")
+    button = figure.get_by_role("button", name="log x")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("checkbox", name="numpy-als").uncheck()
+
+    def places() -> list[float]:
+        return figure.locator(".view g.mark-symbol path").evaluate_all(
+            "found => found.map(one => one.getBoundingClientRect().x)"
+        )
+
+    before = places()
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(500)
+    assert places() != before
+    expect(figure.locator(".view")).not_to_contain_text("numpy-als")
+    button.click()
+    page.wait_for_timeout(500)
+    assert places() == pytest.approx(before, abs=1)
+
+
+def test_the_numbers_are_one_click_away(opened: Opened) -> None:
+    figure = opened.page.locator("#figure-speedup")
+    figure.get_by_text("The numbers").click()
+    expect(figure.locator(".rows table tbody tr")).to_have_count(5)
+    expect(figure.locator(".rows table")).to_contain_text("numba-sgd")
+    figure.get_by_text("How this was made").click()
+    expect(figure.locator(".how pre")).to_contain_text("pytest bench/ --benchmark-only")
+    long = opened.page.locator("#figure-convergence_seconds")
+    long.get_by_text("The numbers").click()
+    expect(long.locator(".rows p")).to_contain_text("The first 200 of ")
+
+
+def test_figures_are_saved(opened: Opened) -> None:
+    page, figure = opened.page, opened.page.locator("#figure-seconds")
+    saved: dict[str, bytes] = {}
+    for kind in ("CSV", "PNG", "SVG"):
+        with page.expect_download() as download:
+            figure.get_by_role("button", name=kind).click()
+        assert download.value.suggested_filename == f"seconds.{kind.lower()}"
+        saved[kind] = Path(download.value.path()).read_bytes()
+    rows = list(csv.DictReader(io.StringIO(saved["CSV"].decode())))
+    assert {row["backend"] for row in rows} >= set(SECONDS)
+    width, height = struct.unpack(">II", saved["PNG"][16:24])
+    assert saved["PNG"].startswith(b"\x89PNG") and width > 800 and height > 200
+    assert saved["SVG"].startswith(b"<svg") and b"var(--" not in saved["SVG"] and b"numba-sgd" in saved["SVG"]
+
+
+def test_a_doubt_leads_to_where_it_is_told(opened: Opened) -> None:
+    page = opened.page
+    ranking(page).locator("a.doubt").first.click()
+    row = page.locator("tr:target")
+    expect(row).to_contain_text("numba-gd")
+    expect(row).to_be_in_viewport(ratio=1)
+    box, bar = row.bounding_box(), page.locator(".contenders").bounding_box()
+    assert box and bar and box["y"] >= bar["y"] + bar["height"] - 1  # not under what stays on top
+
+
+def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
+    page = opened.page
+    reached: list[Any] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("[document.activeElement.tagName, document.activeElement.textContent.trim().slice(0, 20)]")
+        )
+    said = [text for _, text in reached]
+    assert said[0] == "Skip to the figures"
+    for text in ("Copy CSV", "Seconds", "Figures", "all", "none", "log x", "The numbers", "How this was made"):
+        assert text in said, text
+    page.get_by_role("checkbox", name="numba-gd").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#shown")).to_have_text("5 of 6 shown")
+    page.locator("#figure-seconds").get_by_role("button", name="log x").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#figure-seconds").get_by_role("button", name="log x")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["report", "cases"])
+def test_there_is_no_barrier(browser: Browser, scheme: Any, which: str, request: pytest.FixtureRequest) -> None:
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = Opened(context.new_page(), request.getfixturevalue(which)).page
+    page.locator("summary", has_text="The numbers").first.click()
+    # Markers are graphics, for which 3:1 suffices (WCAG 1.4.11); their contrast has a test of its own.
+    found = Axe().run(page, context={"exclude": [[".mark"]]}).response["violations"]
+    context.close()
+    grave = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], one["nodes"][0]["html"], one["nodes"][0].get("failureSummary")) for one in grave] == []
+
+
+def test_text_and_paper_follow_the_reader_s_scheme(browser: Browser, report: Path) -> None:
+    seen = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+        page = Opened(context.new_page(), report).page
+        label = page.locator("#figure-seconds .view g.role-axis-label text").first
+        seen[scheme] = (
+            page.evaluate("getComputedStyle(document.body).backgroundColor"),
+            label.evaluate("one => getComputedStyle(one).fill"),
+        )
+        context.close()
+    assert seen == {
+        "light": ("rgb(255, 255, 255)", "rgb(28, 30, 33)"),
+        "dark": ("rgb(21, 24, 28)", "rgb(228, 230, 234)"),
+    }
+
+
+@pytest.mark.parametrize("which", ["report", "cases"])
+@pytest.mark.parametrize("width", [320, 400, 800])
+def test_small_screens_never_scroll_sideways(
+    browser: Browser, which: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(request.getfixturevalue(which).as_uri())
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    wide = page.locator(".view svg").evaluate_all("found => Math.max(...found.map(one => one.clientWidth))")
+    assert wide <= width
+    page.close()
+
+
+def test_many_cases_are_folded_and_links_unfold_them(browser: Browser, cases: Path) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(cases.as_uri())
+    folds = page.locator("details.case")
+    assert folds.evaluate_all("found => found.map(one => one.open)") == [True, True, False, False, False]
+    page.locator("header table a").last.click()
+    expect(folds.last).to_have_attribute("open", "")
+    expect(folds.last.locator("h2")).to_be_in_viewport()
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    widths = folds.last.locator(".view svg").evaluate_all("found => found.map(one => one.clientWidth)")
+    assert min(widths) > 400
+    page.close()
+
+
+def test_print_holds_every_figure(browser: Browser, cases: Path) -> None:
+    page = browser.new_page()
+    page.goto(cases.as_uri())
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.case:not([open])").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".view:not(.drawn)").count() == 0
+    expect(page.locator(".tools").first).not_to_be_visible()
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details.case:not([open])").count() == 3
+    page.close()
+
+
+def test_without_javascript_the_tables_are_readable(browser: Browser, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert names(page)[0] == "numba-sgd"
+    assert "The figures are drawn with JavaScript" in page.locator("main > noscript").inner_text()
+    expect(page.locator(".contenders")).not_to_be_visible()
+    context.close()
+
+
+def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
+    browser: Browser, report: Path, tmp_path: Path
+) -> None:
+    text = report.read_text("utf-8")
+    path = tmp_path / "index.html"
+    path.write_text(
+        text.replace("<title>", '<meta name="factorbench-reload" content="1"><title>', 1).replace(
+            "<h1>", '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button><h1>', 1
+        )
+    )
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    page.get_by_role("checkbox", name="numpy-als").uncheck()
+    page.locator("#figure-seconds summary", has_text="How this was made").click()
+    page.evaluate("window.scrollTo(0, 1500)")
+    page.evaluate("window.before = true")
+    path.write_text(text)  # the run ends: the page is no longer watched
+    page.wait_for_function("() => !window.before", timeout=15_000)
+    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    expect(page.get_by_role("checkbox", name="numpy-als")).not_to_be_checked()
+    expect(page.locator("#figure-seconds details.how")).to_have_attribute("open", "")
+    assert page.evaluate("window.scrollY") == pytest.approx(1500, abs=60)
+    page.evaluate("window.before = true")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("window.before")
+    page.close()
