@@ -53,6 +53,7 @@ def test_time_to_matching_mse(
         with measurement:
             if measurement.calibrate():
                 benchmark.pedantic(one_round, rounds=measurement.wanted_rounds(), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+            measurement.refit_unseen()
             measurement.start_cold()
             measurement.watch_memory()
             record = measurement.record()

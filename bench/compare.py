@@ -5,8 +5,9 @@ interval. Code and versions may differ, that is what is compared; data, objectiv
 
 A difference that the interval tells from noise counts as a regression from a threshold on only, 5 % by default: the
 interval does not hold how a machine's speed changes between two runs, so those of the very same code may lie a few
-percent apart, or more. With one seed there is no interval: a change then is told where every new round lies beyond
-every old one. Rooflines are shown beside, and never are a regression. Imports no backend.
+percent apart, or more. With one seed there is no interval, and with two or three a wide one: a change is then told too
+where the quartiles of the new rounds lie beyond those of the old ones by a quarter, or with fewer than three rounds all
+of them by a factor of two. Rooflines are shown beside, and never are a regression. Imports no backend.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from .comparable import find_differences, header, with_places
 from .layout import aligned, wrapped
 from .records import Record, RecordError, RooflineRecord, by_kind, read_records
@@ -28,6 +31,7 @@ from .stats import Ratio, doubts, ratio, summary
 THRESHOLD = 0.05  # relative; see the module's docstring
 WORSE_MSE = 0.005  # relative
 
+_FEW_SEEDS, _FAR, _FAR_OF_FEW = 3, 1.25, 2.0  # ratios that two processes of one program hardly show by chance
 _SHOWN = 5  # differences that a refusal lists
 _NOTHING = "no case, backend and number of threads of a time to the MSE is in both {} and {}"
 
@@ -71,11 +75,22 @@ class Comparison:
 
     @property
     def told(self) -> Literal["slower", "faster", ""]:
-        """What the interval, or without one the order of the rounds, tells from noise, however small it is."""
-        if self.ratio is None or self.ratio.within_noise:
+        """What the interval tells from noise, however small it is, or the rounds themselves where it is great."""
+        if self.ratio is None:
             return ""
-        low, high = self.ratio.interval or _extremes(self.old, self.new)
-        return "slower" if low > 1 else "faster" if high < 1 else ""
+        if self.ratio.interval and not self.ratio.within_noise:
+            return "slower" if self.ratio.interval[0] > 1 else "faster"
+        if self._plainly:
+            return "slower" if self.ratio.value > 1 else "faster"
+        return ""
+
+    @property
+    def _plainly(self) -> bool:
+        """Whether few seeds leave the interval useless, and the rounds lie far apart."""
+        if self.ratio is None or self.ratio.seeds > _FEW_SEEDS:
+            return False
+        low, high, margin = _apart(self.old, self.new)
+        return low > margin or high < 1 / margin
 
     @property
     def verdict(self) -> str:
@@ -85,8 +100,9 @@ class Comparison:
         if self.ratio is None:
             return "no round was timed"
         if not self.told:
-            return f"no difference can be told ({self.ratio.outlook or 'one seed, and its rounds overlap'})"
-        told = f"{self.told}{'' if self.ratio.interval else ' in every round of one seed'}"
+            return f"no difference can be told ({self.ratio.outlook or 'one seed, and its rounds are not far apart'})"
+        by_rounds = self.ratio.interval is None or self.ratio.within_noise
+        told = f"{self.told}{', by its rounds: seeds are too few for an interval' if by_rounds else ''}"
         return told if self._counts else f"{told}, by less than the threshold of {100 * self.threshold:g} %"
 
     @property
@@ -248,10 +264,16 @@ def _ratio(old: Record, new: Record) -> Ratio | None:
     return ratio(new["rounds"], old["rounds"]) if timed else None
 
 
-def _extremes(old: Record, new: Record) -> tuple[float, float]:
-    """Return the smallest and the largest ratio of a new round to an old one."""
+def _apart(old: Record, new: Record) -> tuple[float, float, float]:
+    """Return the least and the greatest ratio of new to old quartiles, and how far off 1 both have to be.
+
+    Of fewer than three rounds, the extremes.
+    """
     before, now = ([one["seconds"] for one in record["rounds"]] for record in (old, new))
-    return min(now) / max(before), max(now) / min(before)
+    few = min(len(before), len(now)) < 3
+    ends = (0, 100) if few else (25, 75)
+    (low, high), (first, last) = (np.percentile(one, ends) for one in (before, now))
+    return float(first / high), float(last / low), _FAR_OF_FEW if few else _FAR
 
 
 def _score(record: Record) -> float | None:

@@ -147,7 +147,7 @@ def fight(
             for index in rng.permutation(len(fighters)):
                 fighters[index].time_round(rungs=False)
         for fighter in fighters:
-            fighter.start_cold(["filled"])  # shows what was fast only by what earlier fits had left
+            fighter.refit_unseen()
         records = [fighter.record() for fighter in fighters]
     for record in records:
         write_record(folder.path, record)

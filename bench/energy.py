@@ -25,9 +25,10 @@ def read_energy(device: str = "cpu") -> dict[str, Counter]:
     """Read the counters of all packages, and that of a CUDA device; {} where there is none that may be read."""
     found = {}
     for package in sorted(_POWERCAP.glob("*-rapl:*")):
-        if package.name.count(":") > 1:  # a part of a package, counted in it
-            continue
         with contextlib.suppress(OSError, ValueError):
+            # Not its parts, core and dram, nor psys, the whole platform: what they count, packages count too.
+            if not (package / "name").read_text("utf-8").startswith("package"):
+                continue
             spent, wraps = (int((package / name).read_text()) for name in ("energy_uj", "max_energy_range_uj"))
             found[package.name] = Counter(spent / 1e6, wraps / 1e6)
     if device.startswith("cuda"):

@@ -13,7 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl")
+_PACKAGES = (
+    *("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl"),
+    *("tbb", "icc-rt", "intel-cmplr-lib-rt", "intel-openmp", "mkl"),  # that numba and BLAS take where they are
+)
 # The facts that make another machine: what was measured on one says nothing about the other.
 _MACHINE = ("cpu", "cores", "cpu_limit", "caches", "memory_gb", "system", "hypervisor", "governor", "gpus", "settings")
 _MACHINE_WHERE_KNOWN = ("no_turbo",)  # came later: machines that do not tell keep the key that older records have
@@ -24,7 +27,8 @@ _PREFIXES = re.compile(
 )
 _VARIABLES = {
     *("CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING"),
-    *("CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE", "VECLIB_MAXIMUM_THREADS"),
+    *("CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE"),
+    *("VECLIB_MAXIMUM_THREADS", "XLA_FLAGS"),
 }
 # Not those that only say where something lies, nor what is nobody's business: records are shown around.
 _LEFT_OUT = re.compile("_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)")
@@ -127,8 +131,8 @@ def peak_memory_mb() -> float | None:
 
 def _library_variables() -> dict[str, str]:
     """Return the variables of this process that change how numerical libraries run."""
-    names = [name for name in os.environ if name in _VARIABLES or _PREFIXES.match(name)]
-    return {name: os.environ[name] for name in sorted(names) if not _LEFT_OUT.search(name)}
+    by_prefix = {name for name in os.environ if _PREFIXES.match(name) and not _LEFT_OUT.search(name)}
+    return {name: os.environ[name] for name in sorted(by_prefix | (_VARIABLES & os.environ.keys()))}
 
 
 def _worker_settings() -> dict[str, str]:

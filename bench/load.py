@@ -61,6 +61,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def start_of(pid: int) -> int | None:
+    """Return when a process began, in ticks since the machine did: what tells it from an earlier one of its number."""
+    try:
+        return int((_PROC / str(pid) / "stat").read_text("utf-8").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def sample(pid: int) -> ProcessSample | None:
     """Look at a process and all that descend from it."""
     everyone = family(pid)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from .load import ProcessSample, family, memory_limit_mb, sample
+from .load import ProcessSample, family, memory_limit_mb, sample, start_of
 from .records import Status
 from .reference import Say
 
@@ -58,6 +58,7 @@ class WorkerProcess:
         places = dict.fromkeys(_CACHES, str(caches)) if caches else {}
         known = memory_limit_mb()
         self.memory_mb = memory_mb or (known and known * _MEMORY_SHARE)
+        self._children: dict[int, int | None] = {}
         self.samples: list[ProcessSample] = []  # taken while the last answer was waited for
         self.stderr = stderr
         with stderr.open("w") as errors:
@@ -72,6 +73,7 @@ class WorkerProcess:
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, **places, "PYTHONPATH": _import_path()},
                 start_new_session=True,
             )
+        self._guard = _guard(self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[str] = self.process.stdin
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -82,12 +84,16 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        others = family(self.process.pid)[1:]  # some may have left its group
+        self._meet_children()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        for pid in others:
+        for pid, started in self._children.items():  # some may have left its group, or outlived it
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                if start_of(pid) == started:  # and not another one of that number
+                    os.kill(pid, signal.SIGKILL)
+        if self._guard:
+            self._guard.kill()
+            self._guard.communicate()
         self.process.wait()
         self.reader.join()
         with contextlib.suppress(BrokenPipeError):
@@ -113,6 +119,9 @@ class WorkerProcess:
             try:
                 line = self.answers.get(timeout=min(every, max(0.0, deadline - time.monotonic())))
             except queue.Empty:
+                # What it has started may hold its end of the pipe, which then tells nothing.
+                if self.process.poll() is not None and self.answers.empty():
+                    raise self._death() from None
                 self._look()
                 now = time.monotonic()
                 if now < deadline:
@@ -130,7 +139,12 @@ class WorkerProcess:
             else:
                 return cast("dict[str, Any]", answer["answer"])
 
+    def _meet_children(self) -> None:
+        """Note which processes the worker has started, to end them when it has left them alone."""
+        self._children |= {pid: start_of(pid) for pid in family(self.process.pid)[1:]}
+
     def _look(self) -> None:
+        self._meet_children()
         seen = sample(self.process.pid)
         if seen is None:
             return
@@ -152,6 +166,18 @@ class WorkerProcess:
         status: Status = "out of memory" if code == -signal.SIGKILL else "crashed"
         hint = ", as the system does when memory runs out" if status == "out of memory" else ""
         return Ended(status, f"the worker died by {how}{hint}" + (f": {last[0]}" if last else ""))
+
+
+def _guard(group: int) -> subprocess.Popen[bytes] | None:
+    """Start what ends a process group when this process is gone, however it went: the pipe between them then breaks.
+
+    The worker sees to itself; this is for what it has started. None where there are no process groups.
+    """
+    if os.name != "posix":
+        return None
+    wait = ["sh", "-c", 'read nothing; kill -s KILL -- "-$0"', str(group)]
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(wait, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True)
 
 
 def _import_path() -> str:

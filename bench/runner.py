@@ -1,7 +1,7 @@
 """The one runner: a backend on a case, from the worker's start to the record, whoever asks (pytest, the duel).
 
-`Measurement` is used as a context: ``calibrate()``, then ``time_round()`` as often as wanted, ``start_cold()``,
-``watch_memory()``, then ``record()``.
+`Measurement` is used as a context: ``calibrate()``, then ``time_round()`` as often as wanted, ``refit_unseen()``,
+``start_cold()``, ``watch_memory()``, then ``record()``.
 Nothing that happens in the worker - an exception, a hang, a kill - escapes: it ends the measurement with a status and
 a reason.
 """
@@ -13,6 +13,7 @@ import datetime
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
@@ -24,13 +25,15 @@ from .records import SCHEMA, Backend, Calibration, Cold, Memory, Record, Round, 
 from .reference import Say
 from .resume import result_key
 
+_CLOCKS: tuple[Literal["seconds"], Literal["cpu_seconds"]] = ("seconds", "cpu_seconds")
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
 
 _CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
 _SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
 _LEAST_FITS = 3  # that show whether threads stay behind after each
-# Times, and seconds over the slowest round: an honest fit in a fresh process takes no longer.
-_FRESH, _FRESH_SECONDS = 3.0, 0.05
+_UNSEEN, _UNSEEN_SECONDS = 1.5, 0.001  # times, and seconds over a round, that a fit of new ratings may take
+_UNSEEN_FITS = 3
+_BUSY = 0.5  # cores with other programs, from which on the clock alone does not tell
 
 
 class Limits:
@@ -189,18 +192,45 @@ class Measurement:
         except Ended as end:
             self._end(end)
 
-    def start_cold(self, states: Sequence[Literal["empty", "filled"]] = ("empty", "filled")) -> None:
-        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers.
+    def refit_unseen(self) -> None:
+        """Time fits of the same problem with contents that are new, beside the first seed's rounds.
 
-        Where only filled ones are asked for, they are those that the timed workers have filled.
+        A backend that keeps results from one fit to the next, in the process or on disk, cannot have these. Other load
+        and a hiccup slow a fit by the clock, but hardly all of them, and not in CPU-seconds.
         """
+        rounds = [one for one in self.rounds if one["seed"] == self.seeds[0]]
+        if not rounds or self.ended:
+            return
+        self.say("fitting ratings that it has not met")
+        least = 1 if rounds[0]["seconds"] > SLOW_FIT / 4 else _UNSEEN_FITS
+        fits: list[Round] = []
+        try:
+            for number in range(2 * _UNSEEN_FITS):
+                fits.append(self._time_unseen(self.seeds[0] + 1 + number))
+                if len(fits) >= least and not _slower(fits, rounds):
+                    return
+        except Ended as end:
+            if end.status != "diverged":  # of other contents: says nothing
+                self._end(end)
+            return
+        kept, new = (median(one["seconds"] for one in those) for those in (rounds, fits))
+        told = f"a fit takes {new:.3g} s with ratings that it has not met, and {kept:.3g} s with those that it has"
+        self._end(Ended("inconsistent", f"{told}: it keeps something from fit to fit"))
+
+    def _time_unseen(self, seed: int) -> Round:
+        epochs = self.calibrations[0]["epochs"]
+        assert epochs is not None
+        answer = self._ask_time(self._processes[0], epochs, seed, 0, float("inf"), unseen=True)
+        return cast("Round", answer["round"])
+
+    def start_cold(self) -> None:
+        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
         if not self.rounds or self.ended:
             return
-        caches = self._folder / "caches" if "empty" in states else None
-        if caches:
-            shutil.rmtree(caches, ignore_errors=True)  # of the backend before this one
-            caches.mkdir()
-        for state in states:
+        caches = self._folder / "caches"
+        shutil.rmtree(caches, ignore_errors=True)  # of the backend before this one
+        caches.mkdir()
+        for state in ("empty", "filled"):
             self.say(f"cold start, caches {state}")
             answer = self._apart(f"in a cold start, caches {state}", self._fit_cold, caches)
             if answer is None:
@@ -231,7 +261,7 @@ class Measurement:
     def record(self) -> Record:
         """Return the record, whatever has happened."""
         if not self.ended:
-            self.ended = self._over_budget() or self._inconsistent()
+            self.ended = self._over_budget()
         status: Status
         if self.ended:
             status, reason = self.ended.status, self.ended.reason
@@ -341,7 +371,9 @@ class Measurement:
             self._alive.setdefault(seed, []).append(answer["threads"]["alive"])
         return cast("Round", answer["round"])
 
-    def _ask_time(self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float) -> dict[str, Any]:
+    def _ask_time(
+        self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float, unseen: bool = False
+    ) -> dict[str, Any]:
         assert self.case.target is not None
         answer = self._ask(
             process,
@@ -351,7 +383,8 @@ class Measurement:
             round_number=number,
             factor=self.case.target["factor"],
             target=goal,
-            objective=self.backend["minimises"],
+            objective=self.backend["minimises"] and not unseen,
+            unseen=unseen,
         )
         if answer["status"] == "diverged":
             raise Ended("diverged", f"its loss exploded in timed round {number + 1}")
@@ -376,17 +409,6 @@ class Measurement:
             if len(alive) >= _LEAST_FITS and left >= len(alive) - 1:
                 return Ended("over budget", f"{left} threads stayed behind after {len(alive)} fits")
         return None
-
-    def _inconsistent(self) -> Ended | None:
-        """Return the verdict on a backend whose rounds were fast by what earlier fits in their process left."""
-        rounds = [one["seconds"] for one in self.rounds if one["seed"] == self.seeds[0]]
-        if not self.cold or not rounds:
-            return None
-        fresh, slowest = min(one["fit_seconds"] for one in self.cold), max(rounds)
-        if fresh <= _FRESH * slowest + _FRESH_SECONDS:
-            return None
-        told = f"a fit takes {fresh:.3g} s in a fresh process, and at most {slowest:.3g} s after others"
-        return Ended("inconsistent", f"{told}: it keeps something from fit to fit")
 
     def _apart(
         self, where: str, fit: Callable[[WorkerProcess], dict[str, Any]], caches: Path | None = None
@@ -455,6 +477,20 @@ def _slowest(attempts: list[Calibration]) -> Calibration:
         for same in zip(*(attempt["rungs"] for attempt in attempts), strict=True)
     ]
     return Calibration({**worst, "repeats": len(attempts), "rungs": rungs})
+
+
+def _slower(fits: Sequence[Round], rounds: Sequence[Round]) -> bool:
+    """Tell whether even the quickest of some fits took longer than rounds do, and that not by other programs' load.
+
+    Where others were busy meanwhile, it has to have taken more CPU-seconds too.
+    """
+    by_clock, in_cpu = (
+        min(one[column] or 0.0 for one in fits)
+        > _UNSEEN * median(one[column] or 0.0 for one in rounds) + _UNSEEN_SECONDS
+        for column in _CLOCKS
+    )
+    others = sum(one["others_seconds"] or 0.0 for one in fits)
+    return by_clock and (in_cpu or others < _BUSY * sum(one["seconds"] for one in fits))
 
 
 def _training_seconds(calibration: Calibration) -> float:

@@ -23,6 +23,7 @@ def measure(case: Case, name: str, limits: Limits = LIMITS, **options: Any) -> R
         measurement.calibrate()
         for _ in range(measurement.wanted_rounds()):
             measurement.time_round()
+        measurement.refit_unseen()
         measurement.start_cold()
         measurement.watch_memory()
         return measurement.record()

@@ -13,10 +13,12 @@ from bench.energy import Counter, read_energy, spent_between
 
 @pytest.fixture
 def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two packages, one with a part."""
-    for name, spent in (("intel-rapl:0", 5_000_000), ("intel-rapl:0:0", 4_000_000), ("intel-rapl:1", 1_500_000)):
-        folder = tmp_path / name
+    """Two packages, one with a part, and the whole platform."""
+    planted = (("0", "package-0", 5_000_000), ("0:0", "core", 4_000_000), ("1", "package-1", 1_500_000))
+    for number, name, spent in (*planted, ("2", "psys", 9_000_000)):
+        folder = tmp_path / f"intel-rapl:{number}"
         folder.mkdir()
+        (folder / "name").write_text(f"{name}\n")
         (folder / "energy_uj").write_text(f"{spent}\n")
         (folder / "max_energy_range_uj").write_text("262143328850\n")
     monkeypatch.setattr(energy, "_POWERCAP", tmp_path)

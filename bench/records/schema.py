@@ -114,7 +114,8 @@ class Round(TypedDict):
     prepare_seconds: float
     first_epoch_seconds: float | None
     epoch_seconds: float | None  # median of the epochs after the first; None where there is none
-    cpu_seconds: float | None  # of all threads of the process and of those that it started
+    # Of all threads of the process and of those that it started; a child that ended without being waited for is lost.
+    cpu_seconds: float | None
     # CPU-seconds that everything else on the machine took meanwhile; the system counts in steps of 0.01 s, so that it
     # may be less than 0 in a short round, and only sums of rounds mean anything.
     others_seconds: float | None

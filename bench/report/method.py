@@ -13,7 +13,8 @@ _TIMING = (
 )
 _GATE = (
     "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
-    "target takes the backend out of the ranking."
+    "target takes the backend out of the ranking. So does a backend whose rounds are faster than fits of the same size "
+    "and work whose ratings it has not met."
 )
 _SEEDS = (
     "Each backend is fitted with several seeds, each calibrated and timed in a process of its own, and is ranked only "

@@ -1,7 +1,9 @@
 """Backends with a planted fault each: what the runner has to tell apart."""
 
 import contextlib
+import hashlib
 import os
+import pickle
 import random
 import signal
 import sys
@@ -9,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -219,6 +222,39 @@ class Remembers(Steady):
         return loss
 
 
+class RemembersOnDisk(Steady):
+    """Keeps whole fits in a file, for this process and all others."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        what = hashlib.sha256(train.ratings.tobytes() + repr(sorted(options)).encode()).hexdigest()[:16]
+        path = Path(os.environ["PLANTED_CACHE"]) / f"{what}-{options['epochs']}.pickle"
+        if len(train) <= 3000 or options.get("callback"):
+            return super().fit(train, **options)
+        if not path.exists():
+            super().fit(train, **options)
+            path.write_bytes(pickle.dumps((self.model_.parameters, self.n_epochs_)))
+        before = time.perf_counter()
+        parameters, epochs = pickle.loads(path.read_bytes())
+        state = super().prepare(train, parameters)
+        state.now, state.epochs = parameters, epochs
+        self.prepare_seconds_, self.history_ = time.perf_counter() - before, []
+        self.status_, self.n_epochs_, self.model_ = "epochs", epochs, self._model(state, train)
+        return self
+
+
+class CompilesShapes(Steady):
+    """Honest: takes a second more for a shape that it has not met, as what compiles for shapes does."""
+
+    shapes: ClassVar[set[tuple[int, ...]]] = set()
+
+    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+        shape = len(train), train.n_users, train.n_items
+        if shape not in self.shapes:
+            spin(1.0)
+            self.shapes.add(shape)
+        return super().prepare(train, initial)
+
+
 class Returns(Steady):
     """Keeps whole fits, and hands out the first again, with what its clock showed then."""
 
@@ -249,6 +285,17 @@ class KeepsProcesses(Planted):
         for _ in range(3):
             fork(lambda: (os.setsid(), spin(0.1), time.sleep(3600)))
         time.sleep(0.15)
+        return loss
+
+
+class DiesLeaving(Planted):
+    """Starts a process that cuts its ties, and is killed."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        child = fork(lambda: (os.setsid(), time.sleep(3600)))
+        Path(os.environ["PLANTED_CACHE"], "child").write_text(str(child), "utf-8")
+        time.sleep(1.2)  # so long that it is seen
+        os.kill(os.getpid(), signal.SIGKILL)
         return loss
 
 
