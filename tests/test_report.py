@@ -384,3 +384,9 @@ def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
     assert {"profile.svg", "profile.png", "profile.csv"} <= {path.name for path in tmp_path.iterdir()}
     write_report(records[:2], tmp_path)
     assert not list(tmp_path.glob("profile.*"))
+
+
+def test_cases_are_in_the_order_of_their_numbers() -> None:
+    ranks = (128, 16, 64)
+    made = [fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks]
+    assert [case.facts["case"]["rank"] for case in group_cases(made)] == [16, 64, 128]

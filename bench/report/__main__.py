@@ -98,4 +98,8 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted: the earlier report is as it was", file=sys.stderr)
+        sys.exit(130)

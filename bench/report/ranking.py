@@ -121,7 +121,7 @@ def group_cases(records: list[Record]) -> list[Case]:
     titles: dict[str, int] = {}
     slugs: set[str] = set()
     cases = []
-    for key in sorted(groups):
+    for key in sorted(groups, key=_in_numbers):
         name = groups[key][-1]["case"]["name"]
         titles[name] = titles.get(name, 0) + 1
         title = f"{name} ({titles[name]})" if titles[name] > 1 else name
@@ -133,6 +133,11 @@ def group_cases(records: list[Record]) -> list[Case]:
         slugs.add(slug)
         cases.append(_case(title, slug, groups[key]))
     return cases
+
+
+def _in_numbers(text: str) -> list[tuple[int, str]]:
+    """Return what sorts texts with the numbers in them by size: rank 16 before rank 128."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _case(title: str, slug: str, records: list[Record]) -> Case:
