@@ -214,3 +214,9 @@ def test_every_example_in_a_docstring_works() -> None:
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0
+
+
+def test_a_worker_imports_nothing_that_would_count_as_its_backends() -> None:
+    heavy = "numba", "pandas", "pyarrow", "scipy", "torch", "matplotlib"
+    code = f"import sys, bench.worker; print([name for name in {heavy} if name in sys.modules])"
+    assert in_fresh_process(code).strip() == "[]"
