@@ -192,7 +192,7 @@ def test_an_overview_names_the_fastest_of_each_case() -> None:
     records += [fake_record("a", "missed", case={**OTHER, "name": "third"})]
     table = overview_table(group_cases(records))
     assert [row[:2] + row[-1:] for row in table.rows] == [
-        ["ml-100k-rank=16-seed=0", "a", "2 of 2"],
+        ["ml-100k-rank=16-seed=0", "a (one seed)", "2 of 2"],
         ["other, rank 64", "a", "1 of 2"],
         ["third", "none", "0 of 1"],
     ]
@@ -259,7 +259,7 @@ def test_cells_are_sorted_by_the_number_they_begin_with(cell: str, value: str) -
 def test_only_addresses_of_the_web_become_links() -> None:
     macro = template_environment().from_string('{% from "macros.html" import table %}{{ table(one) }}')
     cells = ["https://example.org/?a=1&b=2", "javascript:alert(1)", 'https://x/" onclick="alert(1)']
-    made = macro.render(one=Table("c", ["a", "b", "c", "d"], [["x", *cells]]))
+    made = macro.render(one=Table("c", ["a", *["Source"] * 3], [["x", *cells]]))
     assert '<a href="https://example.org/?a=1&amp;b=2" rel="noreferrer">' in made
     assert 'href="javascript' not in made and 'onclick="alert' not in made
 

@@ -81,7 +81,7 @@ def read_records(sources: Iterable[Path]) -> list[AnyRecord]:
     for source in sources:
         if not source.exists():
             raise FileNotFoundError(f"there is no {source}")
-        paths += sorted(source.rglob("*.json")) if source.is_dir() else [source]
+        paths += sorted(path for path in source.rglob("*.json") if path.is_file()) if source.is_dir() else [source]
     return sorted((read_record(path) for path in paths), key=lambda record: record["created"])
 
 

@@ -28,14 +28,18 @@ def main(arguments: list[str] | None = None) -> int:
     sources: list[Path] = options.input or ([run] if run else [])
     try:
         records = read_records(sources)
-    except (RecordError, FileNotFoundError) as error:
+    except (RecordError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not records:
         where = ", ".join(map(str, sources)) or str(RUNS)
         print(NO_RECORDS.format(f"in {where}"), file=sys.stderr)
         return 1
-    page = write_report(records, options.output, pictures=pictures, pdf=options.pdf)
+    try:
+        page = write_report(records, options.output, pictures=pictures, pdf=options.pdf)
+    except OSError as error:
+        print(f"error: the report cannot be written to {options.output} ({error})", file=sys.stderr)
+        return 2
     times, rooflines = by_kind(records)
     for case in group_cases(times):
         print(sentence(case))

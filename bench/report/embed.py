@@ -49,7 +49,8 @@ class Scripts:
     def policy(self) -> str:
         """Return what the page may do: run its own scripts, style itself, draw pictures that it made itself."""
         hashes = " ".join(f"'sha256-{_digest(code)}'" for code in self.code)
-        return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
+        rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+        return f"default-src 'none'; script-src {hashes}; {rest}"
 
 
 @cache

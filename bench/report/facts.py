@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.records import AnyRecord
+from bench.records import AnyRecord, Reference
 
 from .measured import Table
 from .ranking import Case
@@ -26,11 +26,12 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ),
         ("Left out", facts["dropped"]),
         ("Objective", f"rank {facts['rank']}, {bias}, reg {facts['reg']:g} ({facts['reg_scaling']})"),
-        ("Precision", f"{words(sorted({r['backend']['dtype'] for r in case.records}))}, in all backends"),
+        ("Precision", _precision(case)),
+        ("Measured apart", _apart(case)),
         (
             "Reference",
             f"validation MSE {mse(reference['validation_mse'])}, test MSE {mse(reference['test_mse'])}: float64 ALS at "
-            f"convergence, median of {reference['seeds']} seeds that lie {number(reference['spread'], 2)} apart",
+            f"convergence, {_spread(reference)}",
         ),
     ]
     environment = case.facts["environment"]
@@ -46,6 +47,27 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     if case.superseded:
         rows.append(("Not shown", f"{case.superseded} older records of backends that have a newer one here"))
     return [row for row in rows if row[1]]
+
+
+def _precision(case: Case) -> str:
+    found = sorted({one["backend"]["dtype"] for one in case.records if one["rounds"]})
+    return f"{found[0]}, in all backends" if len(found) == 1 else words(found)
+
+
+def _apart(case: Case) -> str:
+    """Say what differs between the records of several runs: they were not measured alike then."""
+    timed = [one for one in case.records if one["rounds"]]
+    if len({one["run"] for one in timed}) < 2:
+        return ""
+    keys = [one["key"] for one in timed]
+    differing = [name for name in ("code", "versions") if len({key.get(name) for key in keys}) > 1]
+    return f"with different {words(differing)}: the figures hold that difference too" if differing else ""
+
+
+def _spread(reference: Reference) -> str:
+    if reference["seeds"] == 1:
+        return "of one seed"
+    return f"median of {reference['seeds']} seeds that lie {number(reference['spread'], 2)} apart"
 
 
 def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:

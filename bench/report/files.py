@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pandas import DataFrame
 from PIL import Image
@@ -89,7 +90,9 @@ def _tables(records: Sequence[AnyRecord], report: Report) -> dict[str, bytes]:
 
 
 def _csv(table: DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
+    texts = table.select_dtypes(include=["object", "string"]).columns
+    safe = table.assign(**{name: table[name].map(_no_formula) for name in texts})
+    return safe.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
 
 
 def _small(picture: bytes, kind: str) -> bytes:
@@ -101,3 +104,8 @@ def _small(picture: bytes, kind: str) -> bytes:
         flat = image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         flat.save(small, "png", optimize=True)
     return small.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """Keep a spreadsheet from taking a text for a formula: names and reasons may be anything."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -112,7 +112,7 @@ def _to_rung(case: Case, entry: Entry, factor: float) -> str:
     timed = [one for one in rounds if one["factor"] == factor]
     epochs = f"{extent(counts)} epoch{'s' * (set(counts) != {'1'})}"
     if not timed:
-        return epochs
+        return f"{DASH}, {epochs}"
     return f"{number(summary(timed))} s, {epochs}" if all(one["matched"] for one in timed) else f"missed, {epochs}"
 
 

@@ -40,7 +40,12 @@ function unfold(element) {
 }
 
 function followLink() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let target = null;
+  try {
+    target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  } catch {
+    // a hash that nobody can read leads nowhere
+  }
   if (!target) return;
   unfold(target);
   target.scrollIntoView();
@@ -99,11 +104,11 @@ function startReloading() {
   pause.hidden = false;
   pause.addEventListener("click", () => pause.setAttribute("aria-pressed", String(pause.getAttribute("aria-pressed") !== "true")));
   let moved = 0;
-  window.addEventListener("pointermove", () => (moved = Date.now()));
+  for (const kind of ["pointermove", "keydown", "focusin"]) window.addEventListener(kind, () => (moved = Date.now()));
   const busy = () =>
     pause.getAttribute("aria-pressed") === "true" ||
     Date.now() - moved < 2000 || // someone is pointing at something
-    document.activeElement?.matches("input[type=search]") ||
+    document.activeElement?.matches("input[type=search], :focus-visible") || // the place of whoever uses the keyboard
     !document.getSelection().isCollapsed;
   const again = () => {
     if (busy()) return setTimeout(again, 1000);

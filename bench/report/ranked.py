@@ -39,12 +39,14 @@ def overview_table(cases: Sequence[Case]) -> Table:
     rows = []
     for case in cases:
         first = next(iter(case.ranked), None)
-        behind = case.ranked[len(answer(case).names) :]
+        names = answer(case).names
+        behind = [entry for entry in case.ranked if entry.name not in names]
+        unsure = any(ratio(entry, first).interval is None for entry in behind if first)
         ahead = ratio(behind[0], first) if first and behind else None
         rows.append(
             [
                 case.title,
-                words(answer(case).names) or "none",
+                (words(names) or "none") + " (one seed)" * unsure,
                 number(first.median) if first else DASH,
                 with_interval(ahead, "") if ahead else DASH,
                 behind[0].name if behind else DASH,

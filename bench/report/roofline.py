@@ -75,7 +75,10 @@ def group_rooflines(records: list[RooflineRecord]) -> list[Roofline]:
         newest = {record["backend"]["name"]: record for record in groups[name]}
         facts = groups[name][-1]["case"]
         title = f"{facts['dataset']}, seed {facts['seed']}" + (f" ({number_})" if len(groups) > 1 else "")
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.").lower()[:60] or f"roofline-{number_}"
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.").lower()
+        if len(slug) > 60 or any(slug == other.slug for other in rooflines):
+            slug = f"{slug[:50]}-{number_}"
+        slug = slug or f"roofline-{number_}"
         shown = [newest[backend] for backend in sorted(newest)]
         rooflines.append(Roofline(title, slug, shown, len(groups[name]) - len(newest)))
     return rooflines

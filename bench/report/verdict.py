@@ -58,16 +58,16 @@ def answer(case: Case) -> Answer:
     if not case.ranked:
         return Answer([], "No backend reached the matching validation MSE.")
     first, tied = case.ranked[0], _tied(case)
-    names, behind = [entry.name for entry in tied], case.ranked[len(tied) :]
+    names, behind = [entry.name for entry in tied], [entry for entry in case.ranked if entry not in tied]
     if not behind and len(tied) == 1:
         only = "matches" if len(case.entries) == 1 else "is the only one to match"
         return Answer(names, f"{only}, in {number(first.median)} s.")
     ahead = ratio(behind[0], first) if behind else None
     factor = f"{number(ahead.value)} times as fast as {behind[0].name}" if ahead else ""
     if len(tied) > 1:
-        also = f"; {first.name} is {factor}" if factor else ""
+        also = f"; {first.name} is {factor}{_noise(*case.ranked)}" if factor else ""
         return Answer(names, f"cannot be told apart, at {number(first.median)} to {number(tied[-1].median)} s{also}.")
-    claim = "was the fastest, with one seed" if ahead and ahead.interval is None else "is the fastest"
+    claim = "was the fastest, with one seed" if _noise(*case.ranked) else "is the fastest"
     return Answer(names, f"{claim}: {number(first.median)} s, {factor}.")
 
 
@@ -86,15 +86,15 @@ def headline(case: Case) -> str:
     rest = [entry for entry in others if entry not in tied]
     compared = rest[:1] + [one for one in [case.yardstick] if one in rest[1:]]
     factors = words([_factor(case, first, other, i == 0) for i, other in enumerate(compared)])
+    noise = _noise(*case.ranked)
     if len(tied) == 1:
-        return (
-            f"{case.title}: {first.name} is the fastest to {goal}, in {_time(first)}, {factors}{_noise(*case.ranked)}"
-        )
+        was = "was" if noise else "is"
+        return f"{case.title}: {first.name} {was} the fastest to {goal}, in {_time(first)}, {factors}{noise}"
     spread = ratio(tied[-1], first)
     return (
         f"{case.title}: no difference can be told between {words([one.name for one in tied])} to {goal}: medians "
         f"{words([number(one.median) for one in tied])} s, {'largest ' if len(tied) > 2 else ''}ratio "
-        f"{with_interval(spread)}" + (f"; {first.name} is {factors}" if factors else "")
+        f"{with_interval(spread)}" + (f"; {first.name} is {factors}{noise}" if factors else "")
     )
 
 
@@ -119,14 +119,9 @@ def one_line(text: str) -> str:
 
 
 def _tied(case: Case) -> list[Entry]:
-    """Return the fastest and those after it that the rounds do not tell from it."""
+    """Return the fastest and all that the rounds do not tell from it; a noisy one may stand behind one that they do."""
     first, *others = case.ranked
-    tied = [first]
-    for other in others:
-        if not ratio(other, first).within_noise:
-            break
-        tied.append(other)
-    return tied
+    return [first, *(other for other in others if ratio(other, first).within_noise)]
 
 
 def _factor(case: Case, first: Entry, other: Entry, introduce: bool) -> str:
