@@ -35,6 +35,8 @@ _LEFT_OUT = re.compile("_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW
 # What workers get in any case, whatever is set outside (`process`), tells one run from another no more.
 _BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
 _DEFAULTS = {("OMP_WAIT_POLICY", "PASSIVE")}
+# What libraries set themselves when they are imported (threadpoolctl, scikit-learn): whether they have been is chance.
+_SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
@@ -132,7 +134,8 @@ def peak_memory_mb() -> float | None:
 def _library_variables() -> dict[str, str]:
     """Return the variables of this process that change how numerical libraries run."""
     by_prefix = {name for name in os.environ if _PREFIXES.match(name) and not _LEFT_OUT.search(name)}
-    return {name: os.environ[name] for name in sorted(by_prefix | (_VARIABLES & os.environ.keys()))}
+    found = (by_prefix | (_VARIABLES & os.environ.keys())) - _SET_BY_IMPORTS
+    return {name: os.environ[name] for name in sorted(found)}
 
 
 def _worker_settings() -> dict[str, str]:

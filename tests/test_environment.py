@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,3 +329,14 @@ print(before, peak_memory_mb())
 """
     before, after = in_fresh_process(code).split()
     assert float(after) == pytest.approx(float(before) + 64, abs=8)
+
+
+def test_importing_threadpoolctl_makes_no_other_machine() -> None:
+    """It sets a variable, in this process and in those that it starts."""
+    code = """
+        from bench.environment import machine_facts, machine_key
+        before = machine_key(machine_facts())
+        import threadpoolctl
+        print(machine_key(machine_facts()) == before)
+    """
+    assert in_fresh_process(textwrap.dedent(code)).strip() == "True"
