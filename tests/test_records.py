@@ -103,6 +103,7 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ('{"schema": 3}', "the record lacks backend, baselines"),
         ('{"schema": 3, "kind": "roofline"}', "the record lacks assumptions, backend"),
         ('{"schema": true}', "has schema version True"),
+        ('{"schema": 3, "run": "\\ud800"}', "is not a record of factorbench ('utf-8' codec can't encode"),
         ('{"schema": 3, "created": NaN}', "is not a record of factorbench (NaN is not a finite number)"),
         ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (-Infinity is not a finite number)"),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (1e999 is not a finite number)"),

@@ -138,3 +138,23 @@ def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     assert errors == ""
     assert said.splitlines()[-1] == f"Stopped; the report: {out / 'index.html'}"
+
+
+def test_a_folder_that_cannot_be_written_is_a_line_and_no_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    write_record(run, fake_record("a", seconds=2))
+    out.touch()
+
+    def make_room() -> None:
+        out.unlink()
+        write_record(run, fake_record("b", seconds=1))
+
+    assert watched([run], out, make_room) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"the report cannot be written to {out} (" in lines[1]
+    assert "2 records, ahead" in lines[2]
+    out.joinpath("index.html").unlink()
+    assert watched([run], tmp_path / "run" / next(run.glob("*.json")).name) == 2
+    assert capsys.readouterr().err.startswith("error: the report cannot be written to ")

@@ -49,7 +49,10 @@ def read_record(path: Path) -> AnyRecord:
         Naming the file, and what is wrong with it.
     """
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_float, parse_float=_float)
+        text = path.read_text(encoding="utf-8")
+        record: Any = json.loads(text, parse_constant=_float, parse_float=_float)
+        if "\\ud" in text.lower():  # half a letter, which no file of a report could hold
+            json.dumps(record, ensure_ascii=False).encode()
         schema = record["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error

@@ -26,7 +26,11 @@ def watch(
     pdf: bool,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Write the report whenever a record is new or has changed; return 0 on Ctrl-C, 1 without a record.
+    """Write the report whenever a record is new or has changed, until Ctrl-C.
+
+    Returns 0, or 1 where there was no record, 2 where it cannot be written, 130 for a second Ctrl-C.
+
+    Returns 0, or 1 where there was no record, 2 where it cannot be written, 130 for a second Ctrl-C.
 
     While it is watched the page reloads itself, and no pictures are drawn beside it. At the end all is written as
     without watching.
@@ -51,7 +55,7 @@ def watch(
                 seen, found = stamp, list(_read(stamp, told))
                 if found:
                     records = sorted(found, key=lambda record: record["created"])
-                    _tell(_progress(records, write_report(records, output, pictures=0, reload=interval)))
+                    _tell(_render(records, output, interval))
             wait(interval)
     except KeyboardInterrupt:
         pass
@@ -60,11 +64,22 @@ def watch(
         return 1
     try:
         page = write_report(records, output, pictures=pictures, pdf=pdf)
+    except OSError as error:
+        print(f"error: the report cannot be written to {output} ({error})", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:  # pressed again
         print("Stopped at once: the page is that of the last record, without pictures.", file=sys.stderr)
         return 130
     print(f"Stopped; the report: {page}")
     return 0
+
+
+def _render(records: Sequence[AnyRecord], output: Path, interval: float) -> str:
+    """Write the page, and say how far it is; a full disk may have room again when the next record lands."""
+    try:
+        return _progress(records, write_report(records, output, pictures=0, reload=interval))
+    except OSError as error:
+        return f"the report cannot be written to {output} ({error})"
 
 
 def _stamp(sources: Sequence[Path] | None) -> _Stamp:
