@@ -60,7 +60,7 @@ class EmbeddingModel(nn.Module):
             rows[:, bias_column] = bias / factors.dtype.type(unit)
             # not nn.Embedding(...), which draws weights first, from torch's global generator
             weight = torch.tensor(rows, device=device)
-            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]  # untyped there
+            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
             return table
 
         self.bias_column = {"user": self.rank, "item": self.rank + 1}  # the other of the two holds ones

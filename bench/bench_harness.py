@@ -35,4 +35,4 @@ def test_harness_cost(benchmark: BenchmarkFixture, case: Case, monkeypatch: pyte
         answer = worker.time(epochs=1, seed=0, round_number=0, factor=1.01, target=1e9, objective=False)
         _clock.advance(answer["round"]["seconds"])
 
-    benchmark.pedantic(instant, rounds=10, iterations=1, warmup_rounds=1)  # type: ignore[no-untyped-call]  # untyped there
+    benchmark.pedantic(instant, rounds=10, iterations=1, warmup_rounds=1)

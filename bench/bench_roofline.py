@@ -86,7 +86,7 @@ def test_roofline(
     shown = max((one for one in record["costs"] if one["rank"] == roofline_options["ranks"][0]), key=_threads)
     benchmark.group = f"seconds per epoch (median), rank {shown['rank']}, threads: {shown['threads']}"
 
-    benchmark.pedantic(_clock.advance, args=(shown["seconds"],), rounds=1, iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+    benchmark.pedantic(_clock.advance, args=(shown["seconds"],), rounds=1, iterations=1)
 
 
 def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Machine:

@@ -52,7 +52,7 @@ def test_time_to_matching_mse(
     if record is None:
         with measurement:
             if measurement.calibrate():
-                benchmark.pedantic(one_round, rounds=measurement.wanted_rounds(), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+                benchmark.pedantic(one_round, rounds=measurement.wanted_rounds(), iterations=1)
             measurement.refit_unseen()
             measurement.start_cold()
             measurement.watch_memory()
@@ -60,7 +60,7 @@ def test_time_to_matching_mse(
         write_record(run_folder.path, record)
     elif record["rounds"]:
         seconds = iter([one["seconds"] for one in record["rounds"]])
-        benchmark.pedantic(lambda: _clock.advance(next(seconds)), rounds=len(record["rounds"]), iterations=1)  # type: ignore[no-untyped-call]  # untyped there
+        benchmark.pedantic(lambda: _clock.advance(next(seconds)), rounds=len(record["rounds"]), iterations=1)
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])

@@ -1,6 +1,7 @@
 """What processes and the machine are doing, read from the system at one moment. None where it cannot be read.
 
-Linux's /proc is read by hand: psutil would say the same of processes, but not which threads wait for a core.
+Linux's /proc is read by hand: psutil would say the same of processes, but not which threads wait for a core, and it
+looks through all processes of the machine for the children of one: a millisecond, where a look is taken every five.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class ProcessSample(NamedTuple):
     resident_mb: float
     threads: int
     running: int  # threads that run or wait for a core
+    children: tuple[int, ...] = ()  # that descend from it
 
 
 def cpu_times() -> CpuTimes | None:
@@ -71,12 +73,13 @@ def start_of(pid: int) -> int | None:
 
 def sample(pid: int) -> ProcessSample | None:
     """Look at a process and all that descend from it."""
-    everyone = family(pid)
-    looks = [_look(one, first=one == pid) for one in everyone]
-    if not looks or looks[0] is None:
+    first, *children = family(pid) or [pid]
+    own = _look(first, first=True)
+    if own is None:
         return None
-    resident, threads, running = zip(*filter(None, looks), strict=True)
-    return ProcessSample(sum(resident), sum(threads), sum(running))
+    looks = [own, *filter(None, (_look(child, first=False) for child in children))]
+    resident, threads, running, _ = zip(*looks, strict=True)
+    return ProcessSample(sum(resident), sum(threads), sum(running), tuple(children))
 
 
 def memory_limit_mb() -> float | None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
@@ -84,7 +85,7 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._meet_children()
+        self._meet(family(self.process.pid)[1:])
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         for pid, started in self._children.items():  # some may have left its group, or outlived it
@@ -139,15 +140,15 @@ class WorkerProcess:
             else:
                 return cast("dict[str, Any]", answer["answer"])
 
-    def _meet_children(self) -> None:
+    def _meet(self, children: Iterable[int]) -> None:
         """Note which processes the worker has started, to end them when it has left them alone."""
-        self._children |= {pid: start_of(pid) for pid in family(self.process.pid)[1:]}
+        self._children |= {pid: start_of(pid) for pid in children}
 
     def _look(self) -> None:
-        self._meet_children()
         seen = sample(self.process.pid)
         if seen is None:
             return
+        self._meet(seen.children)
         self.samples.append(seen)
         if self.memory_mb is not None and seen.resident_mb > self.memory_mb:
             taken = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"

@@ -19,21 +19,17 @@ from typing import Any, Literal, Self, cast
 
 from .case_file import write_case
 from .cases import Case
+from .checks import check_settings, over_budget, slower
 from .environment import available_cores, machine_facts, throttle_count
 from .process import Ended, WorkerProcess
 from .records import SCHEMA, Backend, Calibration, Cold, Memory, Record, Round, RungReached, Status
 from .reference import Say
 from .resume import result_key
 
-_CLOCKS: tuple[Literal["seconds"], Literal["cpu_seconds"]] = ("seconds", "cpu_seconds")
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
 
-_CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
 _SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
-_LEAST_FITS = 3  # that show whether threads stay behind after each
-_UNSEEN, _UNSEEN_SECONDS = 1.5, 0.001  # times, and seconds over a round, that a fit of new ratings may take
-_UNSEEN_FITS = 3
-_BUSY = 0.5  # cores with other programs, from which on the clock alone does not tell
+_UNSEEN_FITS = 3  # of ratings that are new, before anything is said
 
 
 class Limits:
@@ -207,7 +203,7 @@ class Measurement:
         try:
             for number in range(2 * _UNSEEN_FITS):
                 fits.append(self._time_unseen(self.seeds[0] + 1 + number))
-                if len(fits) >= least and not _slower(fits, rounds):
+                if len(fits) >= least and not slower(fits, rounds):
                     return
         except Ended as end:
             if end.status != "diverged":  # of other contents: says nothing
@@ -261,7 +257,7 @@ class Measurement:
     def record(self) -> Record:
         """Return the record, whatever has happened."""
         if not self.ended:
-            self.ended = self._over_budget()
+            self.ended = over_budget(self.backend["threads"], self.rounds, self.memory, list(self._alive.values()))
         status: Status
         if self.ended:
             status, reason = self.ended.status, self.ended.reason
@@ -361,12 +357,7 @@ class Measurement:
 
     def _time(self, process: WorkerProcess, epochs: int, seed: int, number: int, goal: float) -> Round:
         answer = self._ask_time(process, epochs, seed, number, goal)
-        over = {name: n for name, n in answer["threads"]["settings"].items() if n > self.backend["threads"]}
-        if over:
-            said = ", ".join(f"{name} to {n}" for name, n in over.items())
-            raise Ended(
-                "over budget", f"after a fit, threads were set: {said}; the budget is {self.backend['threads']}"
-            )
+        check_settings(self.backend["threads"], answer["threads"]["settings"])
         if answer["threads"]["alive"] is not None:
             self._alive.setdefault(seed, []).append(answer["threads"]["alive"])
         return cast("Round", answer["round"])
@@ -392,23 +383,6 @@ class Measurement:
             told = f"it tells of {answer['claimed']:.3g} s of work in a fit that took {answer['seconds']:.3g} s"
             raise Ended("inconsistent", f"{told}: some of it was done before")
         return answer
-
-    def _over_budget(self) -> Ended | None:
-        """Return the verdict on a backend that used more threads than it was allowed, as far as can be seen."""
-        budget, timed = self.backend["threads"], [one for one in self.rounds if one["cpu_seconds"] is not None]
-        seconds, cpu = sum(one["seconds"] for one in timed), sum(one["cpu_seconds"] or 0.0 for one in timed)
-        if timed and cpu > _CPU_SLACK * budget * seconds:
-            return Ended(
-                "over budget", f"it used {cpu / seconds:.1f} cores in its timed rounds; the budget is {budget}"
-            )
-        running = self.memory["running_threads"] if self.memory else None
-        if running is not None and running > budget:
-            return Ended("over budget", f"{running:.0f} of its threads ran at once; the budget is {budget}")
-        for alive in self._alive.values():
-            left = alive[-1] - alive[0]
-            if len(alive) >= _LEAST_FITS and left >= len(alive) - 1:
-                return Ended("over budget", f"{left} threads stayed behind after {len(alive)} fits")
-        return None
 
     def _apart(
         self, where: str, fit: Callable[[WorkerProcess], dict[str, Any]], caches: Path | None = None
@@ -477,20 +451,6 @@ def _slowest(attempts: list[Calibration]) -> Calibration:
         for same in zip(*(attempt["rungs"] for attempt in attempts), strict=True)
     ]
     return Calibration({**worst, "repeats": len(attempts), "rungs": rungs})
-
-
-def _slower(fits: Sequence[Round], rounds: Sequence[Round]) -> bool:
-    """Tell whether even the quickest of some fits took longer than rounds do, and that not by other programs' load.
-
-    Where others were busy meanwhile, it has to have taken more CPU-seconds too.
-    """
-    by_clock, in_cpu = (
-        min(one[column] or 0.0 for one in fits)
-        > _UNSEEN * median(one[column] or 0.0 for one in rounds) + _UNSEEN_SECONDS
-        for column in _CLOCKS
-    )
-    others = sum(one["others_seconds"] or 0.0 for one in fits)
-    return by_clock and (in_cpu or others < _BUSY * sum(one["seconds"] for one in fits))
 
 
 def _training_seconds(calibration: Calibration) -> float:

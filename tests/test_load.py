@@ -163,7 +163,7 @@ def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) 
     (proc / "13" / "smaps_rollup").write_text("Rss: 900 kB\nPrivate_Clean:  24 kB\nPrivate_Dirty:  1000 kB\n")
     (proc / "13" / "status").write_text("VmRSS:\t 9999 kB\n")
     (proc / "13" / "task" / "13" / "stat").write_text("13 (python) R 11 7")
-    assert sample(7) == ProcessSample(2 + 1, 3 + 1, 1 + 1)  # 11 cannot be looked at
+    assert sample(7) == ProcessSample(2 + 1, 3 + 1, 1 + 1, (11, 13))  # 11 cannot be looked at
 
 
 @linux

@@ -72,7 +72,7 @@ class Vector(types.Type):
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         kind = ir.VectorType(manager.lookup(vector.number).get_value_type(), vector.lanes)
-        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # untyped there
+        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # numba ships no types
 
 
 def _row_vector(table: Any) -> Vector:

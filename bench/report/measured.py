@@ -89,16 +89,15 @@ def _ladder(case: Case) -> Table:
 
 def _rungs(case: Case) -> Table:
     """Seconds and epochs to each rung that is in use."""
-    factors = [rung["factor"] for rung in case.facts["ladder"] if not rung["dropped"]]
-    rows = [[entry.name, *[_to_rung(case, entry, factor) for factor in factors]] for entry in case.entries]
+    rows = [[entry.name, *[_to_rung(entry, factor) for factor in case.rungs]] for entry in case.entries]
     caption = (
         "Seconds to each rung, each timed in fits of its own, with the epochs they take. "
         f"{DASH}: not reached in twice the epochs that the target took, or not measured."
     )
-    return _table(caption, ["Backend", *[f"{TIMES} {factor:g}" for factor in factors]], rows if factors else [])
+    return _table(caption, ["Backend", *[f"{TIMES} {factor:g}" for factor in case.rungs]], rows if case.rungs else [])
 
 
-def _to_rung(case: Case, entry: Entry, factor: float) -> str:
+def _to_rung(entry: Entry, factor: float) -> str:
     counts = [
         str(rung["epochs"])
         for calibration in entry.record["calibrations"]
@@ -107,9 +106,7 @@ def _to_rung(case: Case, entry: Entry, factor: float) -> str:
     ]
     if len(counts) < len(entry.record["seeds"]):
         return DASH
-    target = case.facts["target"]
-    rounds = entry.record["rounds"] if target and factor == target["factor"] else entry.record["rungs"]
-    timed = [one for one in rounds if one["factor"] == factor]
+    timed = entry.rounds_to(factor)
     epochs = f"{extent(counts)} epoch{'s' * (set(counts) != {'1'})}"
     if not timed:
         return f"{DASH}, {epochs}"

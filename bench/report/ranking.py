@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from bench import stats
-from bench.records import Record
+from bench.records import Record, Round
 from bench.stats import Ratio
 
 YARDSTICK = "numpy"  # the backend over which speed-ups are given, where it matched
@@ -51,6 +51,10 @@ class Entry:
         """What makes its times less than trustworthy, in words."""
         return stats.doubts(self.record)
 
+    def rounds_to(self, factor: float) -> list[Round]:
+        """Return the timed rounds to a rung of the ladder, the target or another."""
+        return [one for one in (*self.record["rounds"], *self.record["rungs"]) if one["factor"] == factor]
+
     def score(self, column: Literal["validation_mse", "test_mse", "objective"]) -> float | None:
         """Summary of a column over the rounds, None where there is none."""
         return stats.summary(self.record["rounds"], column)
@@ -81,6 +85,11 @@ class Case:
     def target(self) -> float | None:
         """The matching validation MSE, None where its rung was dropped."""
         return self.facts["target"]["mse"] if self.facts["target"] else None
+
+    @property
+    def rungs(self) -> list[float]:
+        """The factors of the rungs that were not dropped, the loosest first."""
+        return sorted({rung["factor"] for rung in self.facts["ladder"] if not rung["dropped"]}, reverse=True)
 
     @cached_property
     def yardstick(self) -> Entry | None:

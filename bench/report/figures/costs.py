@@ -8,7 +8,7 @@ from bench.records.tables import cold_table
 from bench.report.ranking import Case
 from bench.report.verdict import number
 
-from .figure import Axis, Figure, Layer, tidy, words_of
+from .figure import SECONDS, Axis, Figure, Layer, tidy, words_of
 
 START_PARTS = ("import", "compile", "prepare", "epochs and rest")
 DEVICE = "on the device"
@@ -30,7 +30,7 @@ def cold(case: Case) -> list[Figure]:
     totals = table[table["kind"] == "last"]
     said = words_of(totals, lambda row: f"{row.backend} {row.label}")
     values = {"backend": "backend", "lane": "caches", "part": "part", "seconds": "seconds", "total": "seconds in all"}
-    x, y = Axis("time (seconds)", zero=True), Axis("backend", categories=tuple(dict.fromkeys(table["backend"])))
+    x, y = Axis(SECONDS, zero=True), Axis("backend", categories=tuple(dict.fromkeys(table["backend"])))
     parts = tuple(part for part in START_PARTS if part in set(table["part"]))
     alt = f"Seconds in all: {said}."
     return [

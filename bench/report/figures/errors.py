@@ -10,7 +10,7 @@ from bench.report.ranking import Case
 from bench.report.verdict import mse, number
 from bench.stats import summary
 
-from .figure import Axis, Figure, Layer, Rule, cut, tidy, words_of
+from .figure import SECONDS, Axis, Figure, Layer, Rule, cut, tidy, words_of
 from .rungs import rung_name, rungs_reached
 
 MSE = "validation MSE (squared rating units)"
@@ -99,7 +99,7 @@ def pareto(case: Case) -> list[Figure]:
     )
     said = words_of(table, lambda row: f"{row.backend} {mse(row.validation_mse)} in {number(row.seconds)} s")
     values = {"backend": "backend", "rung": "rung", "seconds": "seconds", "validation_mse": "MSE"}
-    x = Axis("time (seconds)", log=True, switchable=True)
+    x = Axis(SECONDS, log=True, switchable=True)
     alt = f"{said}. {_said_levels(case)}"
     figure = Figure(
         "pareto", "Time against error", caption, alt, table, x, y, layers, case.title, mse_rules(case), values=values

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+SECONDS = "time (seconds)"  # the title of an axis
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -147,6 +149,15 @@ class Figure:
     def backends(self) -> list[str]:
         """Return the names of all backends in it, in the order of the table."""
         return [name for name in dict.fromkeys(self.table["backend"]) if name]
+
+
+def medians_over(column: str) -> tuple[Layer, ...]:
+    """Return the layers of median seconds over a column, with the range over seeds: "low" to "high"."""
+    return (
+        Layer("interval", column, "low", y2="high"),
+        Layer("line", column, "seconds"),
+        Layer("point", column, "seconds"),
+    )
 
 
 def tidy(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:

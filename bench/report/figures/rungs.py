@@ -11,16 +11,11 @@ def rung_name(factor: float) -> str:
     return f"{100 * (factor - 1):.3g} %"
 
 
-def rungs_in_use(case: Case) -> list[float]:
-    """Return the factors of the rungs that were not dropped, the loosest first."""
-    return sorted({rung["factor"] for rung in case.facts["ladder"] if not rung["dropped"]}, reverse=True)
-
-
 def rungs_reached(case: Case, entry: Entry) -> dict[float, list[Round]]:
     """Return the rounds to each rung in use that was reached and timed with every seed, and met in every round."""
     reached: dict[float, list[Round]] = {}
-    for factor in rungs_in_use(case):
-        timed = [one for one in (*entry.record["rounds"], *entry.record["rungs"]) if one["factor"] == factor]
+    for factor in case.rungs:
+        timed = entry.rounds_to(factor)
         seeds = {one["seed"] for one in timed}
         if timed and seeds == set(entry.record["seeds"]) and all(one["matched"] for one in timed):
             reached[factor] = timed

@@ -12,7 +12,7 @@ from bench.report.ranking import Case
 from bench.report.verdict import number
 from bench.stats import seed_range
 
-from .figure import Axis, Figure, Layer, tidy, words_of
+from .figure import SECONDS, Axis, Figure, medians_over, tidy, words_of
 
 _SAME = ("split", "seed", "rank", "reg_scaling", "bias")  # reg is chosen for the data
 
@@ -26,11 +26,6 @@ def size_figures(cases: Sequence[Case]) -> list[Figure]:
     made: list[Figure] = []
     for table in (table for table in tables if len(table)):
         stem = f"size-{len(made) + 1}" if made else "size"
-        layers = (
-            Layer("interval", "ratings", "low", y2="high"),
-            Layer("line", "ratings", "seconds"),
-            Layer("point", "ratings", "seconds"),
-        )
         caption = (
             "Seconds to the matching MSE over the number of training ratings, medians with the range over seeds, of "
             "cases that differ in size alone. The target is each case's own."
@@ -38,10 +33,12 @@ def size_figures(cases: Sequence[Case]) -> list[Figure]:
         said = words_of(table, lambda row: f"{row.backend} {number(row.seconds)} s with {row.ratings:,.0f}")
         values = {"backend": "backend", "case": "case", "ratings": "training ratings", "seconds": "seconds"}
         x = Axis("training ratings", log=True, switchable=True)
-        y = Axis("time (seconds)", log=True, switchable=True)
+        y = Axis(SECONDS, log=True, switchable=True)
         subject = f"over {table['ratings'].nunique()} sizes"
         alt = f"Median seconds: {said}."
-        made.append(Figure(stem, "Scaling in size", caption, alt, table, x, y, layers, subject, values=values))
+        made.append(
+            Figure(stem, "Scaling in size", caption, alt, table, x, y, medians_over("ratings"), subject, values=values)
+        )
     return made
 
 

@@ -20,11 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 
-from .palette import glyph, style, styles
-
-__all__ = ["GRID", "INK", "MUTED", "PAPER", "RC", "THEME", "WIDTH", "Picture", "glyph", "inline_svg", "legend", "plain"]
-__all__ += ["render", "style", "styles"]
-
 WIDTH = 5.0  # inches; two figures stand side by side on a desktop, and one fits a phone
 INK, MUTED, GRID, PAPER = "#1c1e21", "#6b7077", "#dfe2e6", "#ffffff"
 THEME = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER}  # the page has these in light and in dark

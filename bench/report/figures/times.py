@@ -8,10 +8,8 @@ from bench.report.ranking import Case, Entry
 from bench.report.verdict import TIMES, number
 from bench.stats import seed_range, summary
 
-from .figure import Axis, Figure, Layer, Rule, cut, tidy, words_of
-from .rungs import rung_name, rungs_in_use, rungs_reached
-
-SECONDS = "time (seconds)"
+from .figure import SECONDS, Axis, Figure, Layer, Rule, cut, medians_over, tidy, words_of
+from .rungs import rung_name, rungs_reached
 
 
 def seconds(case: Case) -> list[Figure]:
@@ -89,7 +87,7 @@ def speedup_table(case: Case) -> pd.DataFrame:
 def rungs(case: Case) -> list[Figure]:
     """Return the seconds to each rung of the ladder; none where only the target was timed."""
     table = rungs_table(case)
-    lanes = tuple(rung_name(factor) for factor in rungs_in_use(case) if rung_name(factor) in set(table["lane"]))
+    lanes = tuple(rung_name(factor) for factor in case.rungs if rung_name(factor) in set(table["lane"]))
     names = _names(case, table)
     if len(lanes) < 2:
         return []
@@ -138,9 +136,7 @@ def threads(case: Case) -> list[Figure]:
     counts = tuple(sorted(set(table["threads"])))
     layers = (
         Layer("line", "threads", "ideal", dash="law", small=True),
-        Layer("interval", "threads", "low", y2="high"),
-        Layer("line", "threads", "seconds"),
-        Layer("point", "threads", "seconds"),
+        *medians_over("threads"),
     )
     caption = (
         "Seconds to the target over the number of threads, with the range over seeds; dashed: what the fewest threads "
