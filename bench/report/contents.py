@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 
 from bench.records import AnyRecord, by_kind
 
-from .exhibits import Exhibit, case_exhibits, commands_of, other_exhibits
+from .exhibits import Exhibit, commands_of, doubts_of, make_exhibits
 from .facts import case_facts, environment_tables
-from .figures import Look, overall_figures, roofline_figures, styles
+from .figures import Look, case_figures, overall_figures, styles
 from .measured import Table, measured_tables
 from .method import METHOD
+from .published import published_table
 from .ranked import overview_table, ranking_table
 from .ranking import Case, group_cases
 from .roofline import RooflineSection, group_rooflines, make_roofline_section
@@ -109,17 +109,15 @@ def gather(records: Sequence[AnyRecord]) -> Report:
     sections = [_section(case, looks, f"--{case.slug}" if len(cases) > 1 else "") for case in cases]
     roof_sections = []
     for roof in roofs:
-        section = make_roofline_section(roof, alone=len(roofs) == 1)
+        section = make_roofline_section(roof, looks, alone=len(roofs) == 1)
         suffix = f"--{roof.slug}" if len(roofs) > 1 else ""
-        exhibits = other_exhibits(roofline_figures(roof), suffix, roof.records, _TOLD_BELOW)
-        marks = tuple((looks[row[1]].color, looks[row[1]].glyph) for row in section.costs.rows)
-        roof_sections.append((section._replace(costs=section.costs._replace(marks=marks)), exhibits))
+        roof_sections.append((section, make_exhibits(section.figures, suffix, roof.records, method=_TOLD_BELOW)))
     return Report(
         records=[*shown, *[record for roof in roofs for record in roof.records]],
         looks=looks,
         overview=overview_table(cases) if len(cases) > 1 else None,
         sections=sections,
-        overall=other_exhibits(overall_figures(cases), "", shown),
+        overall=make_exhibits(overall_figures(cases), "", shown),
         rooflines=roof_sections,
     )
 
@@ -132,9 +130,9 @@ def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
         left_out=left_out(case),
         facts=case_facts(case),
         ranking=ranking_table(case, looks),
-        exhibits=case_exhibits(case, suffix),
+        exhibits=make_exhibits(case_figures(case), suffix, case.records, doubts_of(case)),
         tables=measured_tables(case),
-        published=_published(case),
+        published=published_table(case),
     )
 
 
@@ -143,11 +141,3 @@ def _looks(cases: Sequence[Case], others: Sequence[str]) -> dict[str, Look]:
     names = dict.fromkeys([entry.name for case in cases for entry in case.entries] + list(others))
     looks = styles(names)
     return {name: looks[name] for name in names}
-
-
-def _published(case: Case) -> Table | None:
-    if find_spec(".published", __package__) is None:
-        return None
-    from .published import published_table
-
-    return published_table(case)

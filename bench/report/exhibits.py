@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.records import RUNS, AnyRecord
 
-from .figures import Figure, case_figures
+from .figures import Figure
 from .measured import doubt_id
 from .method import method_of
 from .ranking import Case
@@ -51,43 +51,45 @@ class Exhibit:
     commands: tuple[str, ...]
 
 
-def case_exhibits(case: Case, suffix: str) -> list[Exhibit]:
-    """Return all figures of a case; ``suffix`` tells their files from those of other cases."""
-    doubts = tuple(
-        Doubt(one.name, "; ".join(one.warnings), doubt_id(case, one)) for one in case.entries if one.warnings
-    )
-    commands = commands_of(case.records)
-    figures = case_figures(case)
-    tables = _tables(figures, suffix)
+def make_exhibits(
+    figures: Sequence[Figure],
+    suffix: str,
+    records: Sequence[AnyRecord],
+    doubts: tuple[Doubt, ...] = (),
+    method: tuple[str, ...] = (),
+) -> list[Exhibit]:
+    """Return figures with what stands beside them.
+
+    Parameters
+    ----------
+    suffix
+        Tells their files from those of other cases.
+    records
+        That they show.
+    doubts
+        About times, which not all figures show.
+    method
+        In place of what is known of their kind.
+    """
+    commands = commands_of(records)
+    # The file of each table is that of the first figure that shows it.
+    tables = {id(figure.table): f"{figure.stem}{suffix}.csv" for figure in reversed(figures)}
     return [
         Exhibit(
             figure,
             figure.stem + suffix,
             tables[id(figure.table)],
             doubts if figure.stem.startswith(_OF_SECONDS) else (),
-            method_of(figure.stem),
+            method or method_of(figure.stem),
             commands,
         )
         for figure in figures
     ]
 
 
-def other_exhibits(
-    figures: Sequence[Figure], suffix: str, records: Sequence[AnyRecord], method: Sequence[str] = ()
-) -> list[Exhibit]:
-    """Return figures that are of no single case; ``method`` in place of what is known of their kind."""
-    commands, tables = commands_of(records), _tables(figures, suffix)
-    return [
-        Exhibit(
-            figure,
-            figure.stem + suffix,
-            tables[id(figure.table)],
-            (),
-            tuple(method) or method_of(figure.stem),
-            commands,
-        )
-        for figure in figures
-    ]
+def doubts_of(case: Case) -> tuple[Doubt, ...]:
+    """Return what there is to doubt in a case."""
+    return tuple(Doubt(one.name, "; ".join(one.warnings), doubt_id(case, one)) for one in case.entries if one.warnings)
 
 
 def commands_of(records: Iterable[AnyRecord]) -> tuple[str, ...]:
@@ -96,8 +98,3 @@ def commands_of(records: Iterable[AnyRecord]) -> tuple[str, ...]:
     runs = sorted({record["run"] for record in found})
     inputs = shlex.join(word for run in runs for word in ("--input", str(RUNS / run)))
     return (*sorted({record["command"] for record in found}), f"python -m bench.report {inputs}")
-
-
-def _tables(figures: Sequence[Figure], suffix: str) -> dict[int, str]:
-    """Return the file of each table: that of the first figure that shows it."""
-    return {id(figure.table): f"{figure.stem}{suffix}.csv" for figure in reversed(figures)}

@@ -11,11 +11,12 @@ from markupsafe import Markup
 from .contents import Report
 from .embed import Scripts, drawn_with
 from .exhibits import Exhibit
+from .figures.interactive import HEIGHT, step_of
 from .figures.style import THEME, inline_svg
 
 _NUMBER = re.compile(r"[<>+\s]*(-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 _OPEN_SECTIONS = 2  # cases beyond them are folded, so that a page of many is read as a list and opens at once
-_ROW, _ROOM, _PLAIN = 27, 60, 370  # pixels that a figure takes: a row of categories, what is around them, a plain one
+_ROOM, _ROOM_OF_ROWS = 70, 60  # pixels around the axes of a figure
 
 
 def render_html(report: Report, pictures: Collection[str] = (), reload: float | None = None) -> str:
@@ -67,6 +68,6 @@ def sortable(cell: str) -> str:
 
 def _height(exhibit: Exhibit) -> int:
     """Return about how many pixels a figure is high, so that the page does not jump when it is drawn."""
-    axis, lanes = exhibit.figure.y, exhibit.figure.lanes
-    each = 13 * len(lanes) + 12 if lanes else _ROW
-    return each * len(axis.categories) + _ROOM if axis.categories else _PLAIN
+    figure = exhibit.figure
+    rows = len(figure.y.categories)
+    return step_of(figure) * rows + _ROOM_OF_ROWS if rows else HEIGHT + _ROOM

@@ -11,9 +11,8 @@ from typing import NamedTuple
 from bench.records import EpochCost, RooflineRecord
 
 from .figures import Figure, Look, roofline_figures
-from .figures.palette import looks_for
 from .measured import Table
-from .verdict import DASH, number, one_line, words
+from .verdict import DASH, number, one_line, plural, words
 
 HEADING = "How close to the machine's limit"
 METHOD = (
@@ -84,16 +83,8 @@ def group_rooflines(records: list[RooflineRecord]) -> list[Roofline]:
     return rooflines
 
 
-def make_roofline_section(roofline: Roofline, alone: bool, looks: Mapping[str, Look] | None = None) -> RooflineSection:
-    """Gather what the page shows of one roofline.
-
-    Parameters
-    ----------
-    alone
-        Whether there is no other, so that names need not tell them apart.
-    looks
-        How the backends of the page look, None where this is all of it.
-    """
+def make_roofline_section(roofline: Roofline, looks: Mapping[str, Look], alone: bool) -> RooflineSection:
+    """Gather what the page shows of one roofline; ``alone``: there is no other, so names need not tell them apart."""
     facts = roofline.records[-1]["case"]
     rows = [
         (
@@ -129,7 +120,7 @@ def sentence(roofline: Roofline) -> str:
             best[name] = cost
     ranked = sorted(best.items(), key=lambda one: -one[1]["share"])
     parts = [
-        f"{name} {_percent(cost['share'])} ({cost['bound']}; rank {cost['rank']}, {_threads(cost['threads'])})"
+        f"{name} {_percent(cost['share'])} ({cost['bound']}; rank {cost['rank']}, {plural(cost['threads'], 'thread')})"
         for name, cost in ranked
     ]
     failed = [
@@ -140,8 +131,7 @@ def sentence(roofline: Roofline) -> str:
     return one_line(line)
 
 
-def _costs_table(roofline: Roofline, known: Mapping[str, Look] | None) -> Table:
-    looks = looks_for([record["backend"]["name"] for record in roofline.records], known)
+def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
     header = ["Rank", "Backend", "Threads", "ns per rating", "CPU-ns per rating", "Memory ns", "Arithmetic ns"]
     header += ["Chain ns", "Bound", "Share", "CPU share", "Note"]
     rows: list[list[str]] = []
@@ -186,10 +176,6 @@ def _note(cost: EpochCost) -> str:
 def _why(record: RooflineRecord) -> str:
     reason = " ".join(record["reason"].split()).rstrip(".")
     return f"{record['status']}: {reason}" if reason else record["status"]
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread" if count == 1 else f"{count} threads"
 
 
 def _percent(share: float) -> str:

@@ -37,7 +37,7 @@ def vega_spec(figure: Figure, looks: Mapping[str, Look] | None = None) -> Spec:
         "description": figure.alt,
         "usermeta": {"factorbench": {"stem": figure.stem, **switches(figure)}},
         "width": "container",
-        "height": _height(figure),
+        "height": {"step": step_of(figure), "for": "position"} if figure.y.categories else HEIGHT,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "padding": {"left": 4, "top": 4, "right": 8, "bottom": 4},
         "background": None,
@@ -227,10 +227,9 @@ def _marked(figure: Figure) -> pd.Series[int]:
     return found
 
 
-def _height(figure: Figure) -> int | Spec:
-    if not figure.y.categories:
-        return HEIGHT
-    return {"step": 13 * len(figure.lanes) + 12 if figure.lanes else 26, "for": "position"}
+def step_of(figure: Figure) -> int:
+    """Return how many pixels each category of a figure is high."""
+    return 13 * len(figure.lanes) + 12 if figure.lanes else 26
 
 
 _LEGEND: Spec = {"orient": "bottom", "title": None, "columns": 2, "labelLimit": 240, "offset": 10}
