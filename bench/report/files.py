@@ -17,7 +17,7 @@ from bench.records import AnyRecord, by_kind
 from bench.records.tables import cases_table, roofline_table, rounds_table
 
 from .contents import Report, gather
-from .figures import draw_all
+from .figures import draw_static
 from .markdown import render_markdown
 from .page import render_html
 
@@ -56,7 +56,8 @@ def write_report(
     contents = _tables(records, report)
     drawn = {one.stem: one.figure for one in islice(report.exhibits, pictures)}
     formats = ["png"] + ["svg"] * (len(drawn) == len(list(report.exhibits))) + ["pdf"] * pdf
-    for stem, made in draw_all(drawn, formats, report.looks).items():
+    for stem, figure in drawn.items():
+        made = draw_static(figure, formats, report.looks)
         contents |= {f"{stem}.{kind}": _small(picture, kind) for kind, picture in made.items()}
     contents["report.md"] = render_markdown(report, contents).encode()
     contents["index.html"] = render_html(report, contents, reload).encode()

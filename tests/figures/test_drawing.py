@@ -19,7 +19,6 @@ from bench.records import Record
 from bench.report.figures import (
     Figure,
     case_figures,
-    draw_all,
     draw_static,
     looks_of,
     vega_spec,
@@ -161,14 +160,6 @@ def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> N
     assert files["pdf"].startswith(b"%PDF")
     assert image.imread(io.BytesIO(files["png"])).shape[1] == 1024
     assert files == draw_static(figure, ("svg", "png", "pdf"))
-
-
-def test_many_figures_are_drawn_by_several_processes_as_by_one(figures: list[Figure]) -> None:
-    looks = looks_of(figures)
-    some = {f"{at}": figure for at, figure in enumerate(figures[:17])}
-    drawn = draw_all(some, ("svg",), looks)
-    assert list(drawn) == list(some)
-    assert drawn["3"] == draw_static(some["3"], ("svg",), looks)
 
 
 # ---- hostile names ---------------------------------------------------------------------------------------------------

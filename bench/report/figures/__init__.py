@@ -18,7 +18,7 @@ from .palette import Look, styles
 from .profile import profile_figures, profile_table
 from .roofline import roofline_figures
 from .size import size_figures
-from .static import draw_all, draw_static
+from .static import draw_static
 from .times import rungs, seconds, speedup, threads
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Look",
     "Rule",
     "case_figures",
-    "draw_all",
     "draw_static",
     "looks_of",
     "overall_figures",

@@ -6,10 +6,8 @@ Places are computed in `layout`, as matplotlib's own layout takes longer than th
 from __future__ import annotations
 
 import io
-import multiprocessing
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -17,8 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
-from bench.environment import available_cores
 
 from .canvas import draw_layer, draw_rules, legend_items
 from .figure import Axis, Figure
@@ -35,7 +31,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
-_ALONE = 8  # figures that are drawn sooner than processes start
 
 
 def draw_static(
@@ -55,19 +50,6 @@ def draw_static(
     if "svg" in files:  # matplotlib notes each text in a comment; it is dropped, as data may hold anything
         files["svg"] = re.sub(rb"<!--.*?-->\s*", b"", files["svg"], flags=re.DOTALL)
     return files
-
-
-def draw_all(
-    figures: Mapping[str, Figure], formats: Sequence[str] = ("svg", "png"), looks: Mapping[str, Look] | None = None
-) -> dict[str, dict[str, bytes]]:
-    """Draw many figures, on all cores where that is faster; return for each key the bytes in each format."""
-    work = [(figure, tuple(formats), dict(looks) if looks else None) for figure in figures.values()]
-    cores = min(available_cores(), len(work) // _ALONE + 1)
-    if cores < 2:
-        return {key: draw_static(*one) for key, one in zip(figures, work, strict=True)}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, mp_context=context) as pool:
-        return dict(zip(figures, pool.map(draw_static, *zip(*work, strict=True), chunksize=4), strict=True))
 
 
 def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
