@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Literal
 
 from .process import Ended
 from .records import Memory, Round
@@ -13,8 +12,6 @@ CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the cl
 
 _LEAST_FITS = 3  # that show whether threads stay behind after each
 _UNSEEN, _UNSEEN_SECONDS = 1.5, 0.001  # times, and seconds over a round, that a fit of new ratings may take
-_BUSY = 0.5  # cores with other programs, from which on the clock alone does not tell
-_CLOCKS: tuple[Literal["seconds"], Literal["cpu_seconds"]] = ("seconds", "cpu_seconds")
 
 
 def check_settings(budget: int, settings: Mapping[str, int]) -> None:
@@ -55,14 +52,6 @@ def over_budget(
 
 
 def slower(fits: Sequence[Round], rounds: Sequence[Round]) -> bool:
-    """Tell whether even the quickest of some fits took longer than rounds do, and that not by other programs' load.
-
-    Where others were busy meanwhile, it has to have taken more CPU-seconds too.
-    """
-    by_clock, in_cpu = (
-        min(one[column] or 0.0 for one in fits)
-        > _UNSEEN * median(one[column] or 0.0 for one in rounds) + _UNSEEN_SECONDS
-        for column in _CLOCKS
-    )
-    others = sum(one["others_seconds"] or 0.0 for one in fits)
-    return by_clock and (in_cpu or others < _BUSY * sum(one["seconds"] for one in fits))
+    """Tell whether even the quickest of some fits took longer than rounds usually do."""
+    usual = median(one["seconds"] for one in rounds)
+    return min(one["seconds"] for one in fits) > _UNSEEN * usual + _UNSEEN_SECONDS

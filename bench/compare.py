@@ -281,8 +281,8 @@ def _score(record: Record) -> float | None:
 
 
 def _epochs(record: Record) -> str:
-    """Return the epochs of each seed: "12, 14"."""
-    return ", ".join(str(one["epochs"]) for one in record["calibrations"])
+    """Return the epochs of the seeds, each count once: "12, 14"."""
+    return ", ".join(dict.fromkeys(str(one["epochs"]) for one in record["calibrations"]))
 
 
 def _because(record: Record, when: str = "") -> str:

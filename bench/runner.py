@@ -29,7 +29,7 @@ from .resume import result_key
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
 
 _SAMPLE_SECONDS, _LEAST_SAMPLES = 0.005, 10
-_UNSEEN_FITS = 3  # of ratings that are new, before anything is said
+_UNSEEN_FITS, _SUSPECT_FITS = 3, 5  # of ratings that are new; and in turns with known ones, before a verdict
 
 
 class Limits:
@@ -112,6 +112,7 @@ class Measurement:
         self._throttled = throttle_count()
         self._stack = contextlib.ExitStack()
         self._processes: list[WorkerProcess] = []  # one per seed
+        self._again = 0  # fits that go into no record
         self._stopped = ""  # why the last calibration ended
         self._alive: dict[int, list[int]] = {}  # by seed, threads of its worker after each timed fit
 
@@ -191,32 +192,36 @@ class Measurement:
     def refit_unseen(self) -> None:
         """Time fits of the same problem with contents that are new, beside the first seed's rounds.
 
-        A backend that keeps results from one fit to the next, in the process or on disk, cannot have these. Other load
-        and a hiccup slow a fit by the clock, but hardly all of them, and not in CPU-seconds.
+        A backend that keeps results from one fit to the next, in the process or on disk, cannot have these. Where they
+        are slower, known and new ones are timed in turns: other load that came up meanwhile slows both.
         """
         rounds = [one for one in self.rounds if one["seed"] == self.seeds[0]]
         if not rounds or self.ended:
             return
         self.say("fitting ratings that it has not met")
         least = 1 if rounds[0]["seconds"] > SLOW_FIT / 4 else _UNSEEN_FITS
-        fits: list[Round] = []
         try:
-            for number in range(2 * _UNSEEN_FITS):
-                fits.append(self._time_unseen(self.seeds[0] + 1 + number))
-                if len(fits) >= least and not slower(fits, rounds):
-                    return
+            if not slower([self._time_again(unseen=True) for _ in range(least)], rounds):
+                return
+            pairs = [(self._time_again(unseen=True), self._time_again()) for _ in range(_SUSPECT_FITS)]
         except Ended as end:
             if end.status != "diverged":  # of other contents: says nothing
                 self._end(end)
             return
-        kept, new = (median(one["seconds"] for one in those) for those in (rounds, fits))
-        told = f"a fit takes {new:.3g} s with ratings that it has not met, and {kept:.3g} s with those that it has"
-        self._end(Ended("inconsistent", f"{told}: it keeps something from fit to fit"))
+        new, known = zip(*pairs, strict=True)
+        if slower(new, known):
+            took = [median(one["seconds"] for one in fits) for fits in (new, known)]
+            told = (
+                f"a fit takes {took[0]:.3g} s with ratings that it has not met, and {took[1]:.3g} s with those it has"
+            )
+            self._end(Ended("inconsistent", f"{told}: it keeps something from fit to fit"))
 
-    def _time_unseen(self, seed: int) -> Round:
-        epochs = self.calibrations[0]["epochs"]
+    def _time_again(self, unseen: bool = False) -> Round:
+        """Time a fit as in the first seed's rounds, of the same ratings or of new ones; it goes into no record."""
+        epochs, self._again = self.calibrations[0]["epochs"], self._again + 1
         assert epochs is not None
-        answer = self._ask_time(self._processes[0], epochs, seed, 0, float("inf"), unseen=True)
+        seed = self.seeds[0] + self._again * unseen
+        answer = self._ask_time(self._processes[0], epochs, seed, 0, float("inf"), unseen=unseen)
         return cast("Round", answer["round"])
 
     def start_cold(self) -> None:

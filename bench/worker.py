@@ -210,11 +210,13 @@ class Worker:
     def unseen_train(self) -> Ratings:
         """Return the same problem with other contents: rows in another order, ratings on the other end of the scale.
 
-        Counts, shapes and the work of a fit stay what they are, so that what a solver compiled for them serves.
+        Counts, shapes and the work of a fit stay what they are, so that what a solver compiled for them serves. The
+        scale is a hair longer each time, as a sum or a mean of ratings may be all that results are kept by.
         """
-        train = self.parts["train"]
-        order = np.random.default_rng().permutation(len(train))  # of no seed: whoever keeps results cannot have it
-        turned = (train.ratings.min() + train.ratings.max() - train.ratings)[order]
+        train, rng = self.parts["train"], np.random.default_rng()  # of no seed: whoever keeps results cannot have it
+        order = rng.permutation(len(train))
+        longer = train.ratings.dtype.type(1 + 1e-3 * rng.random())
+        turned = longer * (train.ratings.min() + train.ratings.max() - train.ratings)[order]
         return Ratings(train.users[order], train.items[order], turned, train.n_users, train.n_items)
 
     def send(self, answer: dict[str, Any]) -> None:

@@ -240,6 +240,12 @@ def test_other_counts_of_epochs_are_said(said: Any) -> None:
     assert "    epochs to the target: 12 before, 14 now" in said([record()], [new]).out.splitlines()
 
 
+def test_the_same_epochs_of_more_seeds_are_no_difference(said: Any) -> None:
+    new = record()
+    new["calibrations"] *= 3
+    assert "epochs to the target" not in said([record()], [new]).out
+
+
 def test_of_several_records_the_newest_is_taken() -> None:
     first, second = record(times(3.0)), record(times(1.0), {"created": "2026-01-02T00:00:00Z"})
     (found,) = compare([second, first], [second])

@@ -159,7 +159,10 @@ def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
     assert said(*seeds)[0] == ["a"]
     assert re.fullmatch(r"is the fastest: 1\.0\d s, 2\.00 times as fast as b\.", said(*seeds)[1])
     one_seed = said(fake_record("a", seconds=1), fake_record("b", seconds=2))
-    assert one_seed[1].startswith("was the fastest, with one seed: ")
+    assert one_seed[1].startswith("was the fastest: ")
+    assert one_seed[1].endswith(" times as fast as b; one seed, so that this cannot be told from noise.")
+    mixed = said(*seeds, fake_record("c", seconds=9))[1]
+    assert mixed.endswith("2.00 times as fast as b; one seed of c, so that this cannot be told from noise.")
     assert said(fake_record("a"), fake_record("b", "missed")) == (["a"], "is the only one to match, in 1.01 s.")
     assert said(fake_record("a", "missed")) == ([], "No backend reached the matching validation MSE.")
     assert said(fake_record("a", target=None))[0] == []

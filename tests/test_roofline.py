@@ -18,7 +18,9 @@ from helpers import ROOT
 from bench import roofline
 from bench.environment import available_cores
 from bench.records import CaseFacts, MachineLimits
-from bench.report.__main__ import main, write_report
+from bench.report.__main__ import main
+from bench.report.figures import roofline_figures
+from bench.report.files import write_report
 from bench.report.roofline import group_rooflines, sentence
 from bench.roofline import WORK_MODELS, epoch_cost, last_level_cache, measure_limits, nearest_bound
 
@@ -293,3 +295,14 @@ def test_rooflines_with_long_names_have_files_of_their_own(tmp_path: Path) -> No
     assert len(list(tmp_path.glob("roofline-*.svg"))) == 4
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_one_rank_has_its_limits_across_the_figure_and_no_other_rank_in_its_table() -> None:
+    (group,) = group_rooflines([fake_roofline(ranks=(16,), threads=(1,))])
+    (figure,) = roofline_figures(group)
+    assert set(figure.table["rank"]) == {16}
+    limits = figure.table[figure.table["kind"] == "limit"]
+    assert [(rule.axis, rule.label, rule.value) for rule in figure.rules] == [
+        ("y", name, ns) for name, ns in zip(limits["limit"], limits["ns"], strict=True)
+    ]
+    assert len(limits) == 3

@@ -41,12 +41,13 @@ def overview_table(cases: Sequence[Case]) -> Table:
         first = next(iter(case.ranked), None)
         names = answer(case).names
         behind = [entry for entry in case.ranked if entry.name not in names]
-        unsure = any(ratio(entry, first).interval is None for entry in behind if first)
+        unsure = [entry.name for entry in behind if first and ratio(entry, first).interval is None]
+        few = f" (one seed{'' if len(unsure) == len(behind) else f' of {words(unsure)}'})" if unsure else ""
         ahead = ratio(behind[0], first) if first and behind else None
         rows.append(
             [
                 case.title,
-                (words(names) or "none") + " (one seed)" * unsure,
+                (words(names) or "none") + few,
                 number(first.median) if first else DASH,
                 with_interval(ahead, "") if ahead else DASH,
                 behind[0].name if behind else DASH,

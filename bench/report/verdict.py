@@ -67,8 +67,9 @@ def answer(case: Case) -> Answer:
     if len(tied) > 1:
         also = f"; {first.name} is {factor}{_noise(*case.ranked)}" if factor else ""
         return Answer(names, f"cannot be told apart, at {number(first.median)} to {number(tied[-1].median)} s{also}.")
-    claim = "was the fastest, with one seed" if _noise(*case.ranked) else "is the fastest"
-    return Answer(names, f"{claim}: {number(first.median)} s, {factor}.")
+    noise = _noise(*case.ranked)
+    claim = "was the fastest" if noise else "is the fastest"
+    return Answer(names, f"{claim}: {number(first.median)} s, {factor}{noise}.")
 
 
 def headline(case: Case) -> str:

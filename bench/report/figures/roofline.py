@@ -9,7 +9,7 @@ import pandas as pd
 from bench.records import EpochCost
 from bench.report.verdict import number, plural
 
-from .figure import Axis, Figure, Layer, tidy, words_of
+from .figure import Axis, Figure, Layer, Rule, tidy, words_of
 
 if TYPE_CHECKING:
     from bench.report.roofline import Roofline
@@ -32,11 +32,8 @@ def roofline_figures(roofline: Roofline) -> list[Figure]:
     x = Axis("rank (factors)", log=True, ticks=ranks, log_limits=(ranks[0] / 1.25, ranks[-1] * 1.25))
     positive = everything[everything > 0]
     y = Axis("ns per rating and epoch", log=True, log_limits=(positive.min() / 1.5, positive.max() * 1.5))
-    layers = (
-        Layer("line", "rank", "ns", of="limit", dash="limit"),
-        Layer("line", "rank", "ns", of="measured"),
-        Layer("point", "rank", "ns", of="measured"),
-    )
+    measured_layers = (Layer("line", "rank", "ns", of="measured"), Layer("point", "rank", "ns", of="measured"))
+    limit_layers = (Layer("line", "rank", "ns", of="limit", dash="limit"),) if len(ranks) > 1 else ()
     caption = (
         "Nanoseconds per rating and epoch over the rank, and the least that each limit of this machine allows by the "
         "work model: the largest limit that binds is the roof."
@@ -47,9 +44,13 @@ def roofline_figures(roofline: Roofline) -> list[Figure]:
         measured = table[table["kind"] == "measured"]
         said = words_of(measured, lambda row: f"{row.backend} {number(row.ns)} ns at rank {row.rank:g}")
         title = f"Roofline: {model}, {plural(count, 'thread')}"
+        # A line of one point would not be seen: then the limit lies across the figure.
+        limits = table[table["kind"] == "limit"] if not limit_layers else table[:0]
+        rules = tuple(Rule("y", float(ns), str(name)) for ns, name in zip(limits["ns"], limits["limit"], strict=True))
+        layers = limit_layers + measured_layers
         stem = f"roofline-{at}" if len(tables) > 1 else "roofline"
         made.append(
-            Figure(stem, title, caption, f"{title}: {said}.", table, x, y, layers, roofline.title, values=values)
+            Figure(stem, title, caption, f"{title}: {said}.", table, x, y, layers, roofline.title, rules, values=values)
         )
     return made
 
@@ -64,11 +65,7 @@ def roofline_table(roofline: Roofline, threads: int, model: str) -> pd.DataFrame
     rows: list[dict[str, object]] = []
     for column, limit in _LIMITS:
         line = {cost["rank"]: ns for _, cost in costs if (ns := cost[column]) is not None}
-        if len(line) == 1:  # a point would not be seen
-            ((rank, ns),) = line.items()
-            rows += [{"kind": "limit", "limit": limit, "rank": rank * by, "ns": ns} for by in (0.8, 1.25)]
-        else:
-            rows += [{"kind": "limit", "limit": limit, "rank": rank, "ns": line[rank]} for rank in sorted(line)]
+        rows += [{"kind": "limit", "limit": limit, "rank": rank, "ns": line[rank]} for rank in sorted(line)]
     rows += [
         {"backend": name, "kind": "measured", "rank": cost["rank"], "ns": cost["ns"], "share": 100 * cost["share"]}
         for name, cost in sorted(costs, key=lambda one: (one[0], one[1]["rank"]))
