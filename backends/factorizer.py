@@ -348,14 +348,8 @@ class Factorizer(ABC):
         return EpochRecord(state.epochs, seconds, objective, train_mse, validation_mse)
 
     def _model(self, state: Any, train: Ratings) -> FactorModel:
-        values = train.ratings
-        return FactorModel(
-            self.parameters(state),
-            train.encoder,
-            (float(values.min()), float(values.max())),
-            float(values.mean(dtype=np.float64)),
-            train,
-        )
+        low, high, mean, _ = train.summary
+        return FactorModel(self.parameters(state), train.encoder, (low, high), mean, train)
 
     def _diverged(self, loss: float) -> Self:
         self.status_ = "diverged"

@@ -14,7 +14,7 @@ from ._interrupt import checkpoint
 from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .kernels.gradient import descend, sweep
 from .kernels.grouping import balanced_bounds
-from .kernels.simd import aligned_zeros, padded_table, vector_parts
+from .kernels.tables import aligned_zeros, padded_table, vector_parts
 from .momentum_gd import DescentState, MomentumGD, Rates
 from .objective import Float, Parameters
 from .ratings import Ratings

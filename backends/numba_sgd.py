@@ -3,12 +3,13 @@
 Users and items are cut into as many blocks as there are threads, balanced by ratings. In each turn every thread takes
 another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the
 result depends on nothing but the ratings in their order, the seed and the number of threads. Within a block the ratings
-go user by user, which keeps the user's row in the nearest cache, but two users in turn; see `kernels.grouping.block`.
+go user by user, which keeps the user's row in registers, but several users in turn; see `kernels.grouping.block`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,9 +23,9 @@ from ._grouping import Grouped, counted, grouped
 from ._interrupt import checkpoint
 from ._threads import RATINGS_PER_CALL, WORK_PER_CALL, Threads, one_blas_thread
 from .factorizer import Factorizer, State
-from .kernels.grouping import balanced_bounds, block, block_sizes
-from .kernels.sgd import block_pass
-from .kernels.simd import aligned_zeros, padded_table, vector_parts
+from .kernels.grouping import balanced_bounds, block, block_places, block_sizes
+from .kernels.sgd import block_pass, group_size
+from .kernels.tables import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
 
@@ -43,25 +44,28 @@ _ACCUMULATED = 1 / 16
 
 @dataclass(kw_only=True)
 class BlockedState(State):
-    """Ratings in blocks, and two sets of tables: the last whole epoch's, and the one being worked on.
+    """Ratings in blocks, and sets of tables: the last whole epoch's, and one being worked on where epochs take long.
 
     A set is: user factors, padded to whole vectors, and for each user bias, accumulator of the factors, accumulator of
-    the bias, and pull (what regularises the factors); then the same for the items. Ratings are in units of ``unit``, so
-    biases are too, and factors are in units of its root: learning rate and accumulators then fit any rating scale. The
-    unit is a power of 4, so that changing to it and back is exact.
+    the bias, and squared norm of the factors; then the same for the items. Ratings are in units of ``unit``, so biases
+    are too, and factors are in units of its root: learning rate and accumulators then fit any rating scale. The unit is
+    a power of 4, so that changing to it and back is exact.
 
     ``starts`` has one row per block of users: where its blocks start, by block of items, and where the last ends.
+    ``group`` is as long as there are users to take in turn. ``pulls`` is what regularises each user and each item.
     """
 
     threads: Threads
     mean: float
     unit: float
+    group: tuple[int, ...]
     starts: NDArray[np.int64]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     targets: Float
+    pulls: tuple[Float, Float]
     done: tuple[Float, ...]
-    working: tuple[Float, ...]
+    working: tuple[Float, ...] | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -95,8 +99,8 @@ class NumbaSGD(Factorizer):
         counts = by_user.counts, counted(threads, train.items, train.n_items)
         user_bounds, item_bounds = (balanced_bounds(count, threads.n) for count in counts)
         item_block = np.repeat(np.arange(threads.n, dtype=np.int32), np.diff(item_bounds))
-        starts, blocks = _blocks(threads, by_user, user_bounds, item_block)
         tables: list[Float] = []
+        pulls: list[Float] = []
         for count, factors, bias in zip(
             counts,
             (initial.user_factors, initial.item_factors),
@@ -106,39 +110,52 @@ class NumbaSGD(Factorizer):
             # Each rating carries its share of the row's penalty: reg w / n_row. In units, J is unit^2 times
             # [sum of squared errors + (reg / unit) w |factors|^2 + reg w bias^2].
             pull = self.reg / unit * self.objective.weights(count) / np.maximum(count, 1)
-            pull = np.minimum(pull, _strongest_pull(factors.dtype))
-            tables += [padded_table(factors / factors.dtype.type(math.sqrt(unit))), _extras(bias / unit, pull)]
+            pulls.append(np.minimum(pull, _strongest_pull(factors.dtype)).astype(factors.dtype))
+            if unit != 1:
+                factors, bias = factors / factors.dtype.type(math.sqrt(unit)), bias / unit
+            tables += [padded_table(factors), _columns(bias)]
+        group = (0,) * group_size(vector_parts(tables[0]))
+        starts, blocks = _blocks(threads, by_user, user_bounds, item_block, len(group))
         return BlockedState(
             threads=threads,
             mean=initial.mean,
             unit=unit,
+            group=group,
             starts=starts,
             users=blocks[0],
             items=blocks[1],
             targets=blocks[2],
+            pulls=(pulls[0], pulls[1]),
             done=tuple(tables),
-            working=tuple(_copy(table) for table in tables),
+            # An epoch that is over before a Ctrl-C must be heard needs no tables to fall back on.
+            working=tuple(aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables)
+            if len(train) / threads.n * (self.rank + 16) > WORK_PER_CALL
+            else None,
         )
 
     def step(self, state: BlockedState, n_epochs: int) -> float:
         """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
         for _ in range(n_epochs):
-            squared_error = self._epoch(state)
-            state.done, state.working = state.working, state.done
+            if state.working is None:
+                squared_error = self._epoch(state, state.done, lambda: None)
+            else:
+                for done, working in zip(state.done, state.working, strict=True):
+                    rows = state.threads.cut(len(done))[0]
+                    state.threads.run(np.copyto, [(working[first:last], done[first:last]) for first, last in rows])
+                squared_error = self._epoch(state, state.working, checkpoint)
+                state.done, state.working = state.working, state.done
             state.epochs += 1
-            for done, working in zip(state.done, state.working, strict=True):
-                np.copyto(working, done)
         return squared_error * state.unit * state.unit / len(state.items)
 
     def parameters(self, state: BlockedState) -> Parameters:
         """Return a copy of the last whole epoch's parameters."""
-        users, user_extras, items, item_extras = state.done
+        users, user_columns, items, item_columns = state.done
         number = users.dtype.type
         bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
         return Parameters(
             state.mean,
-            user_extras[:, 0] * bias_unit,
-            item_extras[:, 0] * bias_unit,
+            user_columns[:, 0] * bias_unit,
+            item_columns[:, 0] * bias_unit,
             users[:, : self.rank] * factor_unit,
             items[:, : self.rank] * factor_unit,
         )
@@ -147,21 +164,27 @@ class NumbaSGD(Factorizer):
         """Keep BLAS to one thread; the kernels' own are those of `Threads`."""
         return one_blas_thread()
 
-    def _epoch(self, state: BlockedState) -> float:
+    def _epoch(self, state: BlockedState, tables: tuple[Float, ...], pause: Callable[[], None]) -> float:
+        """Pass once over the ratings, with a pause now and then; return the sum of squared errors."""
+        users, user_columns, items, item_columns = tables
+        item_columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
         n_blocks = len(state.starts)
         largest = int(np.diff(state.starts).max())
         rounds = min(_ROUNDS, largest // _RUN)
         n_calls = max(1, rounds, math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
-        number, rate = state.targets.dtype.type, self.learning_rate
+        rates = self.learning_rate, self.learning_rate if self.bias else 0
         shared = (
-            *(state.users, state.items, state.targets, *state.working, vector_parts(state.working[0])),
-            (number(rate), number(rate if self.bias else 0)),
-            *(number(_ACCUMULATED), number(state.unit), number(1)),
+            (state.users, state.items, state.targets),
+            (users, user_columns, state.pulls[0]),
+            (items, item_columns, state.pulls[1]),
+            vector_parts(users),
+            state.group,
+            tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
         squared_error = 0.0
         for call in range(n_calls):
             for turn in range(n_blocks):
-                checkpoint()
+                pause()
                 runs = []
                 for a, starts in enumerate(state.starts):
                     first, last = starts[(a + turn) % n_blocks :][:2]
@@ -173,7 +196,7 @@ class NumbaSGD(Factorizer):
 
 
 def _blocks(
-    threads: Threads, by_user: Grouped, user_bounds: NDArray[np.int64], item_block: NDArray[np.int32]
+    threads: Threads, by_user: Grouped, user_bounds: NDArray[np.int64], item_block: NDArray[np.int32], n_turns: int
 ) -> tuple[NDArray[np.int64], tuple[NDArray[np.int32], NDArray[np.int32], Float]]:
     """Sort ratings into blocks; return where these start, as in `BlockedState`, and the ratings' three columns."""
     ratings = by_user.offsets, by_user.others, by_user.targets
@@ -183,7 +206,7 @@ def _blocks(
     calls = list(zip(*(pairwise(mine) for mine in bounds), strict=True))
 
     # The threads count up rows of these for each rating: in one cache line, they would wait for each other.
-    sizes, done = (np.zeros((threads.n, threads.n + 16), np.int64)[:, : threads.n] for _ in range(2))
+    sizes = np.zeros((threads.n, threads.n + 16), np.int64)[:, : threads.n]
     for runs in calls:
         shares = zip(runs, sizes, strict=True)
         threads.run(block_sizes, [(*run, *ratings[:2], item_block, mine) for run, mine in shares])
@@ -191,16 +214,19 @@ def _blocks(
     starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
 
     columns = np.empty_like(by_user.others), np.empty_like(by_user.others), np.empty_like(by_user.targets)
+    places = block_places(starts, n_turns)
     for runs in calls:
-        places = zip(runs, starts, done, strict=True)
-        threads.run(block, [(*run, *ratings, item_block, start, mine, *columns) for run, start, mine in places])
+        mine = zip(runs, starts, places, strict=True)
+        threads.run(
+            block, [(*run, *ratings, item_block, start, n_turns, place, *columns) for run, start, place in mine]
+        )
     return starts, columns
 
 
-def _extras(bias: Float, pull: Float) -> Float:
-    """Bias, the two accumulators, which start at 1, and pull, side by side."""
+def _columns(bias: Float) -> Float:
+    """Bias, the two accumulators, which start at 1, and the squared norm, which is computed later, side by side."""
     table = aligned_zeros(len(bias), 4, bias.dtype)
-    table[:, 0], table[:, 1:3], table[:, 3] = bias, 1, pull
+    table[:, 0], table[:, 1:3] = bias, 1
     return table
 
 
@@ -210,9 +236,3 @@ def _strongest_pull(dtype: np.dtype[Any]) -> float:
     It is about 1e15 in float32: what is left of a row then changes no prediction, so a stronger one would not either.
     """
     return float(np.finfo(dtype).max ** 0.4)
-
-
-def _copy(table: Float) -> Float:
-    copy = aligned_zeros(table.shape[0], table.shape[1], table.dtype)
-    np.copyto(copy, table)
-    return copy

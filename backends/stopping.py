@@ -13,7 +13,7 @@ import numpy as np
 
 from ._checks import check_count, check_number
 from .model import FactorModel
-from .objective import Parameters, mean_square, mean_squared_error
+from .objective import Parameters, mean_squared_error
 from .ratings import Ratings
 
 Status = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
@@ -106,7 +106,8 @@ class Stopping:
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:
     """Return the training MSE over which a fit counts as diverged; an infinite one is over any."""
-    return min(_EXPLODED * (mean_square(train.ratings) + _size(start)), sys.float_info.max)
+    _, _, mean, variance = train.summary
+    return min(_EXPLODED * (variance + mean * mean + _size(start)), sys.float_info.max)
 
 
 def exploded(x: Parameters, train: Ratings, limit: float) -> float:

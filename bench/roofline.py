@@ -52,13 +52,13 @@ class Work(NamedTuple):
 class WorkModel:
     """An algorithm's work as a function of rank, data and cache size in bytes, with what it assumes.
 
-    ``chains``: how many independent rows a thread updates in turn, where the next rating of a row has to wait for the
-    update of the last; 0 where none waits.
+    ``chains``: by rank, how many independent rows a thread updates in turn, where the next rating of a row has to wait
+    for the update of the last; 0 where none waits.
     """
 
     name: str
     work: Callable[[int, CaseFacts, float], Work]
-    chains: int
+    chains: Callable[[int], int]
     assumptions: tuple[str, ...]
 
 
@@ -66,13 +66,18 @@ def sgd_work(rank: int, facts: CaseFacts, cache: float) -> Work:
     """Count per-rating SGD with row-wise AdaGrad steps, in the fewest operations in which one pass can compute it.
 
     Per factor: dot product 2, decay and step 3 for either row, 8 in all. The mean squared step follows from the dot
-    product and the rows' norms, which one pass may carry along (this project's kernel computes them anew).
+    product and the rows' norms, which the pass carries along.
     """
     n_users, n_items, n = facts["n_users"], facts["n_items"], facts["n_train"]
     row = _FLOAT * rank
     traffic = 2 * row * _uncached(row * n_items, cache)  # the item's row, there and back
     traffic += 2 * row * n_users / n * _uncached(row * (n_users + n_items), cache)
     return Work(8.0 * rank, 2 * _FLOAT + traffic)
+
+
+def sgd_chains(rank: int) -> int:
+    """Return how many users this project's kernel takes in turn."""
+    return 4 if rank <= 64 else 2
 
 
 def descent_work(rank: int, facts: CaseFacts, cache: float) -> Work:
@@ -103,18 +108,18 @@ _COMMON = (
 _SGD = WorkModel(
     "per-rating SGD",
     sgd_work,
-    chains=2,
+    chains=sgd_chains,
     assumptions=(
         "Per-rating SGD with row-wise AdaGrad steps: 8 operations per factor and rating (dot product 2, decay and step "
-        "3 for either row). A user's row stays in the nearest cache while its ratings are handled. Two users "
-        "are taken in turn, so two chains of updates are under way in each thread.",
+        "3 for either row). A user's row stays in registers while its ratings are handled. Four users up to "
+        "rank 64, two beyond, are taken in turn: as many chains of updates are under way in each thread.",
         *_COMMON,
     ),
 )
 _DESCENT = WorkModel(
     "gradient descent",
     descent_work,
-    chains=0,
+    chains=lambda rank: 0,
     assumptions=(
         "Gradient descent: 6 operations per factor and rating (dot product 2, both gradients 2 each), 7 per factor and "
         "row for the update. Tables: point, gradient, velocity, next point.",
@@ -159,7 +164,8 @@ def epoch_cost(
     ns, cpu_ns = seconds / n * 1e9, cpu_seconds / n * 1e9
     memory_ns, arithmetic_ns = work.bytes / limits["memory_gb_per_s"], work.flops / limits["gflop_per_s"]
     latency = next(one["ns"] for one in limits["chain"] if one["rank"] == rank)
-    chain_ns = latency / (threads * model.chains) if model.chains else None
+    chains = model.chains(rank)
+    chain_ns = latency / (threads * chains) if chains else None
     bound, limit_ns = nearest_bound(cpu_ns, threads, memory_ns, arithmetic_ns, chain_ns)
     return EpochCost(
         rank=rank,

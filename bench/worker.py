@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 import warnings
+from copy import copy
 from pathlib import Path
 from time import perf_counter  # before a backend can put another clock in its place
 from typing import IO, Any
@@ -118,8 +119,9 @@ class Worker:
         With ``unseen`` it is of ratings that nobody can have met; their model has no score that means anything.
         """
         train, solver = self.unseen_train() if unseen else self.fresh_train(), self.solver()
-        # The same draw for all, as fit would make it itself: no part of any solver.
-        initial = initial_model(solver.objective, train, seed, solver.init, solver.init_scale, solver.dtype)
+        # The same draw for all, as fit would make it itself: no part of any solver. From a copy, so that what ratings
+        # keep of themselves once it is computed is computed inside the clock.
+        initial = initial_model(solver.objective, copy(train), seed, solver.init, solver.init_scale, solver.dtype)
         gc.collect()
         device = str(getattr(solver, "device", "cpu"))
         energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()

@@ -28,7 +28,7 @@ SHARED = {  # modules of backends/ that any backend may use, besides those whose
     "backends.ratings",
     "backends.stopping",
 }
-KERNEL_IMPORTS = {"collections", "hashlib", "llvmlite", "math", "numba", "numpy", "pathlib", "typing"}
+KERNEL_IMPORTS = {"collections", "hashlib", "llvmlite", "math", "numba", "numpy", "operator", "pathlib", "typing"}
 HEAVY = ("scipy", "torch", "numba", "pandas", "matplotlib", "threadpoolctl", "pytest")
 
 # The only words for devices in the torch modules, and why each is there.

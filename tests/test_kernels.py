@@ -19,9 +19,9 @@ from backends._grouping import counted, grouped  # noqa: E402
 from backends._threads import Threads  # noqa: E402
 from backends.kernels import _jit  # noqa: E402
 from backends.kernels.gradient import sweep  # noqa: E402
-from backends.kernels.grouping import block, block_sizes, count  # noqa: E402
+from backends.kernels.grouping import block, block_places, block_sizes, count  # noqa: E402
 from backends.kernels.sgd import block_pass  # noqa: E402
-from backends.kernels.simd import aligned_zeros, padded_rank, padded_table, vector_parts  # noqa: E402
+from backends.kernels.tables import aligned_zeros, padded_rank, padded_table, vector_parts  # noqa: E402
 
 BEYOND = 2**31  # more ratings than a 32-bit offset can address
 
@@ -170,6 +170,20 @@ def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert max(relative_differences(whole, pieces).values()) < 1e-6
 
 
+def test_where_epochs_are_worked_on_changes_nothing() -> None:
+    """Short epochs work on the tables themselves, long ones on a copy that a Ctrl-C can throw away."""
+    train = random_ratings()
+    solver = get_backend("numba-sgd", n_jobs=1)
+    start = initial_model(solver.objective, train, 0, dtype="float32")
+    states = [solver.prepare(train, start) for _ in range(2)]
+    assert states[0].working is None
+    states[1].working = tuple(np.full_like(table, np.nan) for table in states[1].done)
+    losses = [solver.step(state, 3) for state in states]
+    assert losses[0] == losses[1]
+    for one, other in zip(*(solver.parameters(state).arrays().values() for state in states), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     train, checks = random_ratings(), []
     monkeypatch.setattr(numba_sgd, "WORK_PER_CALL", 1000)
@@ -195,12 +209,15 @@ def test_grouping_is_a_stable_sort(n_parts: int) -> None:
     np.testing.assert_array_equal(counted(threads, keys, 9), np.bincount(keys, minlength=9))
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 5])
-def test_blocks_hold_each_rating_once_and_share_no_rows(n_jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("n_jobs", "rank", "n_turns"), [(1, 2, 4), (2, 32, 4), (2, 64, 2), (5, 2, 4)])
+def test_blocks_hold_each_rating_once_and_share_no_rows(
+    n_jobs: int, rank: int, n_turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     train = random_ratings()
-    solver = get_backend("numba-sgd", rank=2, dtype="float64", n_jobs=n_jobs)
+    solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs)
     state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    assert len(state.group) == n_turns
     targets = train.ratings.astype(np.float64) - state.mean
     assert sorted(zip(state.users, state.items, state.targets * state.unit, strict=True)) == sorted(
         zip(train.users, train.items, targets, strict=True)
@@ -212,11 +229,12 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(n_jobs: int, monkeypatch
             users, items = (rows[starts[b] : starts[b + 1]] for rows in (state.users, state.items))
             assert {owners["user"].setdefault(u, a) for u in users} <= {a}
             assert {owners["item"].setdefault(i, b) for i in items} <= {b}
-            even, odd = users[0::2], users[1::2]
-            assert (np.diff(even[: len(odd)]) >= 0).all()  # each half is still grouped by user
-            assert (np.diff(odd) >= 0).all()
-            if len(odd) > 20:
-                assert (even[: len(odd)] != odd).mean() > 0.9  # and the two halves take turns
+            n_turns = len(state.group)
+            run = len(users) // n_turns
+            turns = users[: run * n_turns].reshape(run, n_turns)
+            assert (np.diff(np.append(turns.T, users[run * n_turns :])) >= 0).all()  # run by run, it goes user by user
+            if run > 20:
+                assert (turns[:, 1:] != turns[:, :-1]).mean() > 0.9  # and the runs take turns
 
 
 def test_sorting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,19 +284,25 @@ def sparse_file(folder: Path, name: str, dtype: str, at: int, values: list[float
 @pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
 def test_sgd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
     at = BEYOND + 10
-    users = sparse_file(tmp_path, "users", "i4", at, [1, 0, 1])
-    items = sparse_file(tmp_path, "items", "i4", at, [0, 1, 1])
-    targets = sparse_file(tmp_path, "targets", "f8", at, [1.0, -2.0, 0.5])
-    small = np.array([1, 0, 1], np.int32), np.array([0, 1, 1], np.int32), np.array([1.0, -2.0, 0.5])
+    # Four that are taken at a time, four of which two share an item, and one that is left over.
+    rows = [0, 1, 2, 3, 0, 1, 2, 3, 1], [1, 2, 3, 0, 0, 1, 1, 2, 3]
+    values = [1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 0.1, 0.2, 2.0]
+    users, items = (sparse_file(tmp_path, name, "i4", at, ids) for name, ids in zip(("u", "i"), rows, strict=True))
+    targets = sparse_file(tmp_path, "targets", "f8", at, values)
+    small = np.array(rows[0], np.int32), np.array(rows[1], np.int32), np.array(values)
     results = []
     for first, ratings in ((0, small), (at, (users, items, targets))):
-        side = padded_table(np.full((2, 3), 0.3)), np.full((2, 4), 1.0)
-        tables = [table.copy() for table in (*side, *side)]
-        block_pass(first, first + 3, *ratings, *tables, vector_parts(tables[0]), (0.1, 0.1), 1 / 16, 1.0, 1.0)
-        results.append(tables)
+        sides = []
+        for _ in range(2):
+            factors, columns = padded_table(np.full((4, 3), 0.3)), np.full((4, 4), 1.0)
+            columns[:, 3] = np.einsum("nk,nk->n", factors, factors)
+            sides.append((factors, columns, np.full(4, 0.1)))
+        rule = 0.1, 0.1, 1 / 16, 1.0, 1.0
+        block_pass(first, first + 9, ratings, *sides, vector_parts(sides[0][0]), (0,) * 4, rule)
+        results.append([table for side in sides for table in side])
     for near, far in zip(*results, strict=True):
         np.testing.assert_array_equal(near, far)
-    assert not np.array_equal(results[0][0], padded_table(np.full((2, 3), 0.3)))
+    assert not np.array_equal(results[0][0], padded_table(np.full((4, 3), 0.3)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
@@ -299,11 +323,12 @@ def test_gd_and_blocking_address_ratings_beyond_32_bits(tmp_path: Path) -> None:
     np.testing.assert_allclose(sums[:, :3], 0.3 * bias_sums[:, None] * np.ones(3))
 
     item_block = np.zeros(2, np.int32)
-    sizes, done = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    sizes, starts = np.zeros(1, np.int64), np.array([at, at + 3])
     block_sizes(0, 2, offsets, items, item_block, sizes)
     assert sizes.tolist() == [3]
     out = [sparse_file(tmp_path, f"out{k}", kind, 0, []) for k, kind in enumerate(("i4", "i4", "f8"))]
-    block(0, 2, offsets, items, targets, item_block, np.array([at, at + 3]), done, *out)
+    places = block_places(starts[np.newaxis], 2)[0]
+    block(0, 2, offsets, items, targets, item_block, starts, 2, places, *out)
     assert [array[at : at + 3].tolist() for array in out] == [[0, 0, 1], [1, 0, 1], [1.0, -2.0, 0.5]]
 
 

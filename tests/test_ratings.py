@@ -68,6 +68,17 @@ def test_ratings_may_all_be_equal() -> None:
     assert Ratings.from_arrays([1, 2], [1, 1], [3.0, 3.0]).ratings.tolist() == [3.0, 3.0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_summary_is_exact(dtype: str) -> None:
+    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(dtype)  # more than one part
+    rows = np.arange(len(values))
+    low, high, mean, variance = Ratings(rows, rows, values).summary
+    exact = values.astype(np.float64)
+    assert (low, high) == (exact.min(), exact.max())
+    assert mean == pytest.approx(exact.mean(), rel=1e-14)
+    assert variance == pytest.approx(exact.var(), rel=1e-9)
+
+
 def test_counts_include_rows_without_ratings() -> None:
     train = Ratings([0, 0], [1, 2], [1.0, 2.0], n_users=3, n_items=4)
     assert train.user_counts().tolist() == [2, 0, 0]

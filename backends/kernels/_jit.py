@@ -49,4 +49,9 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(**_OPTIONS)(function)
 
 
-__all__ = ["FASTMATH", "kernel"]
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a part of kernels, which LLVM must not leave a function of its own: vectors would go through memory."""
+    return njit(forceinline=True, **_OPTIONS)(function)
+
+
+__all__ = ["FASTMATH", "inlined", "kernel"]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .simd import add, load, multiply, prefetch, splat, store, subtract, total
+from .simd import fill, total
+from .tables import load, prefetch, store
 
 _AHEAD = 8  # ratings between the request for an opposite row and its use
 
@@ -46,34 +47,32 @@ def sweep(
     row_sums, row_bias_sums
         Receive the sums of the rows, and of the errors alone.
     parts
-        As many as a row has vectors; see `sgd.block_pass`.
+        As many as a row has vectors; see `tables`.
     zero
         0 in the precision of the tables.
     """
     squared_error = 0.0
     final = np.uint64(max(offsets[last] - 1, 0))
     for row in range(first, last):
-        nothing = splat(zero, load(rows, row, 0))
+        nothing = fill(zero, load(rows, row, 0))
         for part in range(len(parts)):
             store(row_sums, row, part, nothing)
         errors = zero
         for n in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
             soon, other = np.int64(others[min(n + np.uint64(_AHEAD), final)]), np.int64(others[n])
             dot = nothing
+            prefetch(opposites, (soon,), parts)
             for part in range(len(parts)):
-                prefetch(opposites, soon, part)
-                dot = add(dot, multiply(load(rows, row, part), load(opposites, other, part)))
+                dot = dot + load(rows, row, part) * load(opposites, other, part)
             error = total(dot) + row_bias[row] + opposite_bias[np.uint64(other)] - targets[n]
             errors += error
             squared_error += error * error
-            factor = splat(error, dot)
             for part in range(len(parts)):
-                own = add(load(row_sums, row, part), multiply(factor, load(opposites, other, part)))
-                store(row_sums, row, part, own)
+                store(row_sums, row, part, load(row_sums, row, part) + error * load(opposites, other, part))
             if opposite_sums is not None:
+                prefetch(opposite_sums, (soon,), parts)
                 for part in range(len(parts)):
-                    prefetch(opposite_sums, soon, part)
-                    theirs = add(load(opposite_sums, other, part), multiply(factor, load(rows, row, part)))
+                    theirs = load(opposite_sums, other, part) + error * load(rows, row, part)
                     store(opposite_sums, other, part, theirs)
                 opposite_bias_sums[np.uint64(other)] += error
         row_bias_sums[row] = errors
@@ -102,17 +101,17 @@ def descend(
     """
     n_rows = len(now)
     for row in range(first, last):
-        norm = splat(zero, load(now, row, 0))
+        norm = fill(zero, load(now, row, 0))
         for part in range(len(parts)):
             x = load(now, row, part)
-            gradient = multiply(splat(pull[row], x), x)
+            gradient = pull[row] * x
             for place in range(row, len(sums), n_rows):
-                gradient = add(gradient, load(sums, place, part))
-            v = multiply(splat(gain, x), gradient)
+                gradient = gradient + load(sums, place, part)
+            v = gain * gradient
             if momentum != 0:  # the velocity may be anything before the first step, and must not count after a restart
-                v = add(v, multiply(splat(momentum, x), load(velocity, row, part)))
+                v = v + momentum * load(velocity, row, part)
             store(velocity, row, part, v)
-            x = subtract(x, multiply(splat(step[row], x), v))
+            x = x - step[row] * v
             store(after, row, part, x)
-            norm = add(norm, multiply(x, x))
+            norm = norm + x * x
         norms[row] = total(norm)

@@ -83,40 +83,59 @@ def block(
     targets: NDArray[Any],
     item_block: NDArray[np.int32],
     starts: NDArray[np.int64],
-    done: NDArray[np.int64],
+    n_turns: int,
+    places: NDArray[np.int64],
     block_users: NDArray[np.int32],
     block_items: NDArray[np.int32],
     block_targets: NDArray[Any],
 ) -> None:
-    """Sort ratings that are grouped by user into blocks, and within a block take two users in turn.
+    """Sort ratings that are grouped by user into blocks, and within a block take some users in turn.
 
-    Each step of SGD waits for the one before on the same user; with two users in turn the next can start meanwhile.
-    The first half of a block goes to its even places, the second half to its odd ones.
+    Each step of SGD waits for the one before on the same user; with several users in turn the next ones need not. A
+    block is cut into ``n_turns`` runs of equal size, and what is left over: first comes the first rating of each run,
+    then the second of each, and so on.
 
     Parameters
     ----------
     starts
         Where the blocks of the thread's users start, and where the last ends: shape (n_blocks + 1,).
-    done
-        How many ratings of each block are there already; counted on.
+    places
+        What `block_places` returns for the thread; kept up to date.
     block_users, block_items, block_targets
         Receive the ratings.
     """
-    half = (starts[1:] - starts[:-1]) // 2
     for u in range(first_user, last_user):
         for n in range(np.uint64(offsets[u]), np.uint64(offsets[u + 1])):
             item = items[n]
             b = np.uint32(item_block[np.uint32(item)])
-            k = done[b]
-            done[b] = k + 1
-            if k < half[b]:
-                k = 2 * k
-            elif k < 2 * half[b]:
-                k = 2 * (k - half[b]) + 1
-            to = np.uint64(starts[b] + k)
+            to = np.uint64(places[b, 0])
+            places[b, 0] += places[b, 1]
+            places[b, 2] -= 1
+            if places[b, 2] == 0:
+                run = (starts[b + 1] - starts[b]) // n_turns
+                places[b, 3] += 1
+                if places[b, 3] < n_turns:
+                    places[b, 0], places[b, 2] = starts[b] + places[b, 3], run
+                else:
+                    places[b, 0], places[b, 1] = starts[b] + n_turns * run, 1
             block_users[to] = u
             block_items[to] = item
             block_targets[to] = targets[n]
+
+
+def block_places(starts: NDArray[np.int64], n_turns: int) -> NDArray[np.int64]:
+    """Return what `block` starts with, shape (n_user_blocks, n_item_blocks, 4).
+
+    The four are: where the block's next rating goes, how far behind it the one after that goes, how many are left of
+    this run, and which run it is.
+    """
+    n_users, n_items = len(starts), starts.shape[1] - 1
+    run = np.diff(starts) // n_turns
+    # Two rows more than needed keep threads, each with its block of users, out of each other's cache lines.
+    places = np.zeros((n_users, n_items + 2, 4), np.int64)[:, :n_items]
+    places[..., 0], places[..., 1] = starts[:, :-1], np.where(run > 0, n_turns, 1)
+    places[..., 2] = np.where(run > 0, run, -1)  # -1: none is a run's last
+    return places
 
 
 def balanced_bounds(counts: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:

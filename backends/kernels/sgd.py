@@ -4,6 +4,10 @@ The rate of a row is learning_rate / sqrt(its accumulator). Its step is implicit
 (1 + rate pull), so that no penalty is too strong for the rate. The accumulator adds up the squares of step over rate,
 over a constant (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization":
 LIBMF's rule, which divides by the rank instead; with the constant, one learning rate serves all ranks).
+
+A step on a row waits for the one before it, and most of a step is arithmetic on single numbers. So ratings are taken in
+groups that share no user and no item: their steps are one vector, and their users' rows stay in registers for as long
+as the users stay the same, which the order of the ratings provides for; see `grouping.block`.
 """
 
 from typing import Any
@@ -11,160 +15,146 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
-from .simd import add, divide, four, lane, load, load4, multiply, prefetch, splat, square_root, store, total
+from ._jit import inlined, kernel
+from .rows import dots, load_columns, load_rows, mixed, numbers_of, split, store_columns, store_rows, with_norms
+from .simd import exchanged, fill, joined, square_root, total
+from .tables import all_distinct, prefetch, same_ids, some_ids, some_numbers
 
-_AHEAD = 8  # ratings between the request for an item's row and its use
+Ratings = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]
+Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Rule = tuple[float, float, float, float, float]
+
+_AHEAD = 16  # ratings between the request for an item's row and its use; for a user's, twice as many
+_REGISTERS = 16  # vectors of users' rows at a time: half of what AVX-512 has
 
 
-@kernel
-def _dots(
-    users: NDArray[Any], items: NDArray[Any], parts: tuple[int, ...], u: int, i: int
-) -> tuple[float, float, float]:
-    """Return p.q, p.p and q.q of two rows: all that the steps of both need to know of their factors.
+def group_size(parts: tuple[int, ...]) -> int:
+    """Return how many users to take at a time, 4 or 2: more would not fit the registers."""
+    return 4 if 4 * len(parts) <= _REGISTERS else 2
 
-    With the error e, a factor's step over its rate is (e q - pull p) / (1 + rate pull), and the square of e q - pull p
-    summed over the row is e^2 q.q - 2 e pull p.q + pull^2 p.p.
+
+@inlined
+def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], targets: Any, rule: Rule) -> Any:
+    """Update by a group of ratings that share no row; return the users' rows and columns, and the squared errors.
+
+    All that the steps need to know of the factors are p.q, p.p and q.q: with the error e, a factor's step over its rate
+    is (e q - pull p) / (1 + rate pull), and the square of e q - pull p summed over the row is e^2 q.q - 2 e pull p.q +
+    pull^2 p.p. The norms p.p and q.q are carried along, as their steps follow from the same three.
     """
-    p, q = load(users, u, 0), load(items, i, 0)
-    pq, pp, qq = multiply(p, q), multiply(p, p), multiply(q, q)
-    for part in range(1, len(parts)):
-        p, q = load(users, u, part), load(items, i, part)
-        pq, pp, qq = add(pq, multiply(p, q)), add(pp, multiply(p, p)), add(qq, multiply(q, q))
-    return total(pq), total(pp), total(qq)
+    factors, item_columns, item_pulls = items
+    rate, bias_rate, accumulated, bias_pull, one = rule
+    dot, theirs = dots(p, factors, rows), load_columns(item_columns, rows)
+    error = targets - dot - (columns[0] + theirs[0])
+    squared_error = error * error
+    # From here on, users are the first half of a vector, and items the second.
+    error, dot = joined(error, error), joined(dot, dot)
+    bias, accumulator = joined(columns[0], theirs[0]), joined(columns[1], theirs[1])
+    bias_accumulator, norm = joined(columns[2], theirs[2]), joined(columns[3], theirs[3])
+    pull = joined(pull, numbers_of(item_pulls, rows))
+
+    # With rate = learning rate / root: kept = 1 / (1 + rate pull), and a step is rate kept; in a single division.
+    root = square_root(accumulator)
+    inverse = one / (root + rate * pull)
+    kept, taken = root * inverse, rate * inverse * error
+    p = mixed(p, factors, rows, kept, taken)
+    opposite, cross = exchanged(norm), error * dot
+    square = error * error * opposite - pull * (cross + cross - pull * norm)
+    accumulator = accumulator + accumulated * (kept * kept * square)
+    cross = taken * dot
+    norm = kept * (kept * norm + (cross + cross)) + taken * taken * opposite
+
+    root, pull = square_root(bias_accumulator), bias_pull * pull
+    inverse = one / (root + bias_rate * pull)
+    step = inverse * (error - pull * bias)
+    bias, step = bias + bias_rate * step, root * step
+    bias_accumulator = bias_accumulator + step * step
+
+    mine, theirs = split((bias, accumulator, bias_accumulator, norm))
+    store_columns(item_columns, rows, theirs)
+    return p, mine, squared_error
 
 
 @kernel
-def _step_extras(
-    extras: tuple[NDArray[Any], NDArray[Any]],
-    u: int,
-    i: int,
-    target: float,
-    dots: tuple[float, float, float],
-    rates: tuple[float, float],
-    accumulated: float,
-    bias_pull: float,
-    one: float,
-) -> tuple[float, float, float, float, float]:
-    """Step the biases and accumulators of both rows of a rating.
-
-    Returns
-    -------
-    keep_p, from_q, keep_q, from_p
-        The factors' steps: p becomes keep_p p + from_q q, and q becomes keep_q q + from_p p.
-    squared_error
-        Before the steps.
-    """
-    dot, p_norm, q_norm = dots
-    p_extra, q_extra = load4(extras[0], u, 0), load4(extras[1], i, 0)
-    p_bias, q_bias, p_pull, q_pull = lane(p_extra, 0), lane(q_extra, 0), lane(p_extra, 3), lane(q_extra, 3)
-    error = target - dot - p_bias - q_bias
-    squared_error, cross = error * error, (error + error) * dot
-
-    accumulators = four(lane(p_extra, 1), lane(q_extra, 1), lane(p_extra, 2), lane(q_extra, 2))
-    # With rate = learning_rate / root: kept = 1 / (1 + rate pull), and a step is rate kept; in a single division.
-    roots, row_rates = square_root(accumulators), four(rates[0], rates[0], rates[1], rates[1])
-    pulls = four(p_pull, q_pull, bias_pull * p_pull, bias_pull * q_pull)
-    inverse = divide(four(one, one, one, one), add(roots, multiply(row_rates, pulls)))
-    kept, steps = multiply(roots, inverse), multiply(row_rates, inverse)
-    p_keep, q_keep = lane(kept, 0), lane(kept, 1)
-
-    p_step, q_step = error - lane(pulls, 2) * p_bias, error - lane(pulls, 3) * q_bias
-    p_bias, q_bias = p_bias + lane(steps, 2) * p_step, q_bias + lane(steps, 3) * q_step
-    p_step, q_step = lane(kept, 2) * p_step, lane(kept, 3) * q_step
-    p_square = p_keep * p_keep * (squared_error * q_norm - p_pull * (cross - p_pull * p_norm))
-    q_square = q_keep * q_keep * (squared_error * p_norm - q_pull * (cross - q_pull * q_norm))
-    p_factors, q_factors = lane(p_extra, 1) + accumulated * p_square, lane(q_extra, 1) + accumulated * q_square
-    store(extras[0], u, 0, four(p_bias, p_factors, lane(p_extra, 2) + p_step * p_step, p_pull))
-    store(extras[1], i, 0, four(q_bias, q_factors, lane(q_extra, 2) + q_step * q_step, q_pull))
-    return p_keep, lane(steps, 0) * error, q_keep, lane(steps, 1) * error, squared_error
-
-
-@kernel
-def _step_factors(
-    users: NDArray[Any],
-    items: NDArray[Any],
-    parts: tuple[int, ...],
-    u: int,
-    i: int,
-    steps: tuple[float, float, float, float, float],
-) -> None:
-    like = load(users, u, 0)
-    keep_p, from_q, keep_q, from_p = (
-        splat(steps[0], like),
-        splat(steps[1], like),
-        splat(steps[2], like),
-        splat(steps[3], like),
-    )
-    for part in range(len(parts)):
-        p, q = load(users, u, part), load(items, i, part)
-        store(users, u, part, add(multiply(keep_p, p), multiply(from_q, q)))
-        store(items, i, part, add(multiply(keep_q, q), multiply(from_p, p)))
+def _one_by_one(
+    first: int, last: int, ratings: Ratings, users: Side, items: Side, parts: tuple[int, ...], rule: Rule
+) -> float:
+    """Update by the ratings ``first:last``, one after another; return the sum of squared errors."""
+    rating_users, rating_items, targets = ratings
+    factors, columns, pulls = users
+    squared_error = 0.0
+    single = (0,)
+    for n in range(np.uint64(first), np.uint64(last)):
+        user, item = some_ids(rating_users, n, single), some_ids(rating_items, n, single)
+        p = load_rows(factors, user, parts)
+        p, mine, squares = _step(
+            *(p, with_norms(load_columns(columns, user), p), numbers_of(pulls, user)),
+            *(items, item, some_numbers(targets, n, single), rule),
+        )
+        store_rows(factors, user, p)
+        store_columns(columns, user, mine)
+        squared_error += total(squares)
+    return squared_error
 
 
 @kernel
 def block_pass(
     first: int,
     last: int,
-    rating_users: NDArray[np.int32],
-    rating_items: NDArray[np.int32],
-    targets: NDArray[Any],
-    users: NDArray[Any],
-    user_extras: NDArray[Any],
-    items: NDArray[Any],
-    item_extras: NDArray[Any],
+    ratings: Ratings,
+    users: Side,
+    items: Side,
     parts: tuple[int, ...],
-    rates: tuple[float, float],
-    accumulated: float,
-    bias_pull: float,
-    one: float,
+    group: tuple[int, ...],
+    rule: Rule,
 ) -> float:
-    """Update by the ratings ``first:last``, one after another; return the sum of squared errors.
+    """Update by the ratings ``first:last``, as if one after another; return the sum of squared errors.
 
     Parameters
     ----------
+    ratings
+        Users, items and targets: each shape (n_ratings,).
     users, items
-        Tables of factors, made of whole vectors: shapes (n_users, padded rank) and (n_items, padded rank).
-    user_extras, item_extras
-        The rest of a row: bias, accumulator of the factors, accumulator of the bias, pull of the factors.
+        Of each side the factors, a table; the rest of a row, shape (n_rows, 4): bias, accumulator of the factors,
+        accumulator of the bias, and squared norm of the factors, which for a user need not be right; and what
+        regularises the factors of a row, shape (n_rows,).
     parts
-        A tuple as long as a row has vectors: its length is known when the kernel is compiled, its numbers are not used.
-    rates
-        Learning rates of factors and biases.
-    accumulated
-        Share of a factor row's squared gradient that its accumulator takes.
-    bias_pull
-        How many times as much as the factors a bias is pulled.
-    one
-        1 in the precision of the tables.
+        As many as a row has vectors; see `tables`.
+    group
+        As many as there are ratings to take at a time.
+    rule
+        Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
+        how many times as much as the factors a bias is pulled; and 1, all in the precision of the tables.
     """
-    squared_error = 0.0
-    extras = (user_extras, item_extras)
+    rating_users, rating_items, targets = ratings
+    factors, columns, pulls = users
+    squared_error: float = 0.0
     # Unsigned: a signed index costs a look at whether it is negative.
-    n, end, step = np.uint64(first), np.uint64(last), np.uint64(1)
-    while n < end:
-        for ahead in range(2):
-            soon = np.int64(rating_items[min(n + np.uint64(_AHEAD + ahead), end - step)])
-            for part in range(len(parts)):
-                prefetch(items, soon, part)
-            prefetch(item_extras, soon, 0)
-        u, i = np.int64(rating_users[n]), np.int64(rating_items[n])
-        after = min(n + step, end - step)
-        v, j = np.int64(rating_users[after]), np.int64(rating_items[after])
-        dots = _dots(users, items, parts, u, i)
-        if u != v and i != j:
-            # Nothing in common, so both at once: each is a chain of operations that wait for each other, and the
-            # processor does not look far enough ahead to find the next by itself.
-            next_dots = _dots(users, items, parts, v, j)
-            steps = _step_extras(extras, u, i, targets[n], dots, rates, accumulated, bias_pull, one)
-            next_steps = _step_extras(extras, v, j, targets[after], next_dots, rates, accumulated, bias_pull, one)
-            _step_factors(users, items, parts, u, i, steps)
-            _step_factors(users, items, parts, v, j, next_steps)
-            squared_error += next_steps[4]
-            n += step
-        else:
-            steps = _step_extras(extras, u, i, targets[n], dots, rates, accumulated, bias_pull, one)
-            _step_factors(users, items, parts, u, i, steps)
-        squared_error += steps[4]
-        n += step
+    n, end, size = np.uint64(first), np.uint64(last), np.uint64(len(group))
+    while n + size <= end:
+        held = some_ids(rating_users, n, group)
+        together = all_distinct(held)
+        if together:
+            p, pull = load_rows(factors, held, parts), numbers_of(pulls, held)
+            mine = with_norms(load_columns(columns, held), p)
+            squares = fill(rule[4] - rule[4], pull)
+            while n + size <= end and same_ids(rating_users, n, held):
+                soon = min(n + np.uint64(_AHEAD), end - size)
+                prefetch(items[0], some_ids(rating_items, soon, group), parts)
+                prefetch(items[1], some_ids(rating_items, soon, group), (0,))
+                soon = min(n + np.uint64(2 * _AHEAD), end - size)
+                prefetch(factors, some_ids(rating_users, soon, group), parts)
+                rows = some_ids(rating_items, n, group)
+                together = all_distinct(rows)
+                if not together:
+                    break
+                p, mine, each = _step(p, mine, pull, items, rows, some_numbers(targets, n, group), rule)
+                squares = squares + each
+                n += size
+            store_rows(factors, held, p)
+            store_columns(columns, held, mine)
+            squared_error += total(squares)
+        if not together:
+            squared_error += _one_by_one(n, n + size, ratings, users, items, parts, rule)
+            n += size
+    squared_error += _one_by_one(n, end, ratings, users, items, parts, rule)
     return squared_error

@@ -1,0 +1,225 @@
+"""Whole rows of tables, in registers as far as there are enough, and the rows of four numbers beside them.
+
+Several rows are handled at a time, as `tables` says; one number of each then makes a vector.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import models, register_model
+
+from .simd import FLAGS, WORD, Vector, added, operation, shuffled, totals
+from .tables import lanes_of, load_vector, store_vector
+
+_SUMS = 2  # of a dot product that are added up apart, so that they do not wait for each other
+_UNPACK = (0, 4, 1, 5), (2, 6, 3, 7)  # lanes of two vectors of four, as the simplest shuffles pick them
+
+
+class Rows(types.Type):
+    """Some rows of a table, whole; in registers, as far as there are enough."""
+
+    def __init__(self, number: Any, n_rows: int, n_parts: int) -> None:
+        self.number, self.n_rows, self.n_parts = number, n_rows, n_parts
+        super().__init__(name=f"Rows({number}, {n_rows}, {n_parts})")
+
+
+@register_model(Rows)
+class _RowsModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, rows: Rows) -> None:
+        vector = ir.VectorType(manager.lookup(rows.number).get_value_type(), lanes_of(rows.number))
+        kind = ir.ArrayType(ir.ArrayType(vector, rows.n_parts), rows.n_rows)
+        super().__init__(manager, rows, kind)  # type: ignore[no-untyped-call]  # numba ships no types
+
+
+@operation
+def load_rows(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
+    """Return rows of a table."""
+    result = Rows(table.dtype, len(rows), len(parts))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = ir.Constant(context.get_value_type(result), ir.Undefined)
+        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
+            for part in range(len(parts)):
+                vector = load_vector(context, builder, table, arguments[0], row, row.type(part), lanes_of(table.dtype))
+                value = builder.insert_value(value, vector, [k, part])
+        return value
+
+    return result(table, rows, parts), generate
+
+
+@operation
+def store_rows(typing: Any, table: Any, rows: Any, values: Any) -> Any:
+    """Write rows of a table."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
+            for part in range(values.n_parts):
+                vector = builder.extract_value(arguments[2], [k, part])
+                store_vector(context, builder, table, arguments[0], row, row.type(part), vector)
+        return context.get_dummy_value()
+
+    return types.void(table, rows, values), generate
+
+
+def _dots(builder: Any, ones: list[list[Any]], others: list[list[Any]]) -> Any:
+    """Dot products of rows with rows, each given as its vectors, as the lanes of a vector."""
+    sums = []
+    for one, other in zip(ones, others, strict=True):
+        products = [builder.fmul(*pair, flags=FLAGS) for pair in zip(one, other, strict=True)]
+        chains = products[:_SUMS]
+        for part, product in enumerate(products[_SUMS:]):
+            chains[part % _SUMS] = builder.fadd(chains[part % _SUMS], product, flags=FLAGS)
+        sums.append(added(builder, chains))
+    return totals(builder, sums)
+
+
+def _vectors(builder: Any, rows: Rows, value: Any) -> list[list[Any]]:
+    return [[builder.extract_value(value, [k, part]) for part in range(rows.n_parts)] for k in range(rows.n_rows)]
+
+
+def _loaded(context: Any, builder: Any, rows: Rows, table: Any, array: Any, ids: Any) -> list[list[Any]]:
+    """As many rows of a table as there are in ``rows``, each as its vectors."""
+    return [
+        [
+            load_vector(context, builder, table, array, row, row.type(part), lanes_of(rows.number))
+            for part in range(rows.n_parts)
+        ]
+        for row in cgutils.unpack_tuple(builder, ids)
+    ]
+
+
+@operation
+def dots(typing: Any, rows: Any, table: Any, opposites: Any) -> Any:
+    """Return the dot product of each row with an opposite one, which lies in a table, as a vector."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        theirs = _loaded(context, builder, rows, table, *arguments[1:])
+        return _dots(builder, _vectors(builder, rows, arguments[0]), theirs)
+
+    return Vector(rows.number, rows.n_rows)(rows, table, opposites), generate
+
+
+@operation
+def mixed(typing: Any, rows: Any, table: Any, opposites: Any, keep: Any, take: Any) -> Any:
+    """Replace each row p and its opposite q by ``keep`` p + ``take`` q and ``keep`` q + ``take`` p; return the rows.
+
+    ``keep`` and ``take`` are vectors: for each row, then for each opposite one.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        result, matrix, ids = arguments[:3]
+        mine = _vectors(builder, rows, result)
+        for k, row in enumerate(cgutils.unpack_tuple(builder, ids)):
+            # All rows would not fit the registers, so the opposite ones are loaded one by one.
+            keep_p, keep_q, take_q, take_p = (
+                shuffled(builder, steps, None, [lane] * lanes_of(rows.number))
+                for steps in arguments[3:]
+                for lane in (k, rows.n_rows + k)
+            )
+            for part in range(rows.n_parts):
+                p, q = (
+                    mine[k][part],
+                    load_vector(context, builder, table, matrix, row, row.type(part), lanes_of(rows.number)),
+                )
+                new_q = added(builder, [builder.fmul(keep_q, q, flags=FLAGS), builder.fmul(take_p, p, flags=FLAGS)])
+                new_p = added(builder, [builder.fmul(keep_p, p, flags=FLAGS), builder.fmul(take_q, q, flags=FLAGS)])
+                store_vector(context, builder, table, matrix, row, row.type(part), new_q)
+                result = builder.insert_value(result, new_p, [k, part])
+        return result
+
+    return rows(rows, table, opposites, keep, take), generate
+
+
+# ---- rows of four numbers, turned into columns -----------------------------------------------------------------------
+
+
+def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Turn 1, 2 or 4 vectors of four numbers into four vectors of as many."""
+    if len(vectors) == 4:
+        # In two steps of the simplest shuffles that processors have.
+        a, b, c, d = vectors
+        low, high = ((shuffled(builder, a, b, lanes), shuffled(builder, c, d, lanes)) for lanes in _UNPACK)
+        return [
+            shuffled(builder, one, two, lanes) for one, two in (low, high) for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
+        ]
+    one, other = vectors[0], vectors[-1]
+    return [shuffled(builder, one, other, [column, 4 + column][: len(vectors)]) for column in range(4)]
+
+
+@operation
+def load_columns(typing: Any, table: Any, rows: Any) -> Any:
+    """Return the four numbers of rows of a table with four columns, as a tuple of vectors, one per column."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        each = [
+            load_vector(context, builder, table, arguments[0], row, row.type(0), 4)
+            for row in cgutils.unpack_tuple(builder, arguments[1])
+        ]
+        return context.make_tuple(builder, signature.return_type, _transposed(builder, each))
+
+    return types.UniTuple(Vector(table.dtype, len(rows)), 4)(table, rows), generate
+
+
+@operation
+def store_columns(typing: Any, table: Any, rows: Any, columns: Any) -> Any:
+    """Write the four numbers of rows of a table with four columns."""
+    n = len(rows)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = cgutils.unpack_tuple(builder, arguments[2])
+        if n == 4:
+            vectors = _transposed(builder, vectors)
+        else:
+            left, right = (shuffled(builder, vectors[k], vectors[k + 1], range(2 * n)) for k in (0, 2))
+            vectors = [shuffled(builder, left, right, range(k, 4 * n, n)) for k in range(n)]
+        for row, vector in zip(cgutils.unpack_tuple(builder, arguments[1]), vectors, strict=True):
+            store_vector(context, builder, table, arguments[0], row, row.type(0), vector)
+        return context.get_dummy_value()
+
+    return types.void(table, rows, columns), generate
+
+
+@operation
+def with_norms(typing: Any, columns: Any, rows: Any) -> Any:
+    """Return the columns with the last replaced by the dot product of each row with itself."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = _vectors(builder, rows, arguments[1])
+        each = [*cgutils.unpack_tuple(builder, arguments[0])[:-1], _dots(builder, vectors, vectors)]
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return columns(columns, rows), generate
+
+
+@operation
+def split(typing: Any, columns: Any) -> Any:
+    """Return a tuple of the first halves of some vectors, and one of the second halves."""
+    half = columns.dtype.lanes // 2
+    part = types.UniTuple(Vector(columns.dtype.number, half), columns.count)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = cgutils.unpack_tuple(builder, arguments[0])
+        both = [
+            context.make_tuple(builder, part, [shuffled(builder, v, None, range(start, start + half)) for v in vectors])
+            for start in (0, half)
+        ]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.UniTuple(part, 2)(columns), generate
+
+
+@operation
+def numbers_of(typing: Any, numbers: Any, rows: Any) -> Any:
+    """Return the numbers of some rows, out of an array with one per row, as a vector."""
+    result = Vector(numbers.dtype, len(rows))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(numbers)(context, builder, arguments[0]).data
+        value = ir.Constant(context.get_value_type(result), ir.Undefined)
+        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
+            value = builder.insert_element(value, builder.load(builder.gep(data, [row])), WORD(k))
+        return value
+
+    return result(numbers, rows), generate

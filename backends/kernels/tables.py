@@ -1,0 +1,188 @@
+"""Tables of rows made of whole vectors, and what kernels do with rows of them.
+
+A table is a C-contiguous matrix whose rows are whole numbers of vectors of `_BYTES` bytes, zeros at their ends. Rows
+may be taken several at a time: ids come as a tuple as long as there are rows, which is known when a kernel is compiled,
+and so is the tuple ``parts``, as long as a row has vectors. The numbers in ``parts`` are not used.
+
+Nothing here checks an index, and none counts from the end.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numpy.typing import NDArray
+
+from .simd import WORD, Vector, operation
+
+_BYTES = 64  # of a vector: a cache line, and the widest register there is
+_RANK_STEPS = (1, 2, 3, 4, 6)  # vectors per row, and their doubles: bounds how often a kernel is compiled
+
+
+# ---- the layout ------------------------------------------------------------------------------------------------------
+
+
+def padded_rank(rank: int, dtype: np.dtype[Any]) -> int:
+    """Return the number of columns of a table for ``rank`` factors: some whole vectors."""
+    lanes = _BYTES // dtype.itemsize
+    vectors = -(-rank // lanes)
+    doubling = 1
+    while doubling * _RANK_STEPS[-1] < vectors:
+        doubling *= 2
+    return lanes * next(steps * doubling for steps in _RANK_STEPS if steps * doubling >= vectors)
+
+
+def aligned_zeros(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a matrix of zeros that starts at a vector's boundary, so that no load straddles two cache lines."""
+    size = n_rows * n_columns * dtype.itemsize
+    buffer = np.zeros(size + _BYTES, np.uint8)
+    start = -buffer.ctypes.data % _BYTES
+    return buffer[start : start + size].view(dtype).reshape(n_rows, n_columns)
+
+
+def padded_table(factors: NDArray[Any]) -> NDArray[Any]:
+    """Copy factors into a table of whole vectors, zeros at the rows' ends."""
+    n_rows, rank = factors.shape
+    table = aligned_zeros(n_rows, padded_rank(rank, factors.dtype), factors.dtype)
+    table[:, :rank] = factors
+    return table
+
+
+def vector_parts(table: NDArray[Any]) -> tuple[int, ...]:
+    """Return a tuple as long as a row of the table has vectors."""
+    return (0,) * int(table.shape[1] * table.dtype.itemsize // _BYTES)
+
+
+# ---- one vector of a row ---------------------------------------------------------------------------------------------
+
+
+def lanes_of(number: Any) -> int:
+    """Return how many numbers of numba's type make a vector."""
+    return _BYTES * 8 // int(number.bitwidth)
+
+
+def _place(context: Any, builder: Any, table: Any, array: Any, row: Any, part: Any, n_lanes: int) -> Any:
+    """Point to the part-th vector of ``n_lanes`` of a row."""
+    matrix = context.make_array(table)(context, builder, array)
+    n_columns = cgutils.unpack_tuple(builder, matrix.shape)[1]
+    start = builder.add(builder.mul(row, n_columns), builder.mul(part, part.type(n_lanes)))
+    kind = ir.VectorType(context.get_value_type(table.dtype), n_lanes)
+    return builder.bitcast(builder.gep(matrix.data, [start]), kind.as_pointer())
+
+
+def load_vector(context: Any, builder: Any, table: Any, array: Any, row: Any, part: Any, n_lanes: int) -> Any:
+    """Load the part-th vector of a row."""
+    place = _place(context, builder, table, array, row, part, n_lanes)
+    return builder.load(place, align=table.dtype.bitwidth // 8)
+
+
+def store_vector(context: Any, builder: Any, table: Any, array: Any, row: Any, part: Any, vector: Any) -> None:
+    """Store the part-th vector of a row."""
+    place = _place(context, builder, table, array, row, part, vector.type.count)
+    builder.store(vector, place, align=table.dtype.bitwidth // 8)
+
+
+@operation
+def load(typing: Any, table: Any, row: Any, part: Any) -> Any:
+    """Return the part-th vector of a row."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        matrix, row, part = arguments
+        return load_vector(context, builder, table, matrix, row, part, lanes_of(table.dtype))
+
+    return Vector(table.dtype, lanes_of(table.dtype))(table, types.int64, types.int64), generate
+
+
+@operation
+def store(typing: Any, table: Any, row: Any, part: Any, vector: Any) -> Any:
+    """Write the part-th vector of a row."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        store_vector(context, builder, table, *arguments)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, types.int64, vector), generate
+
+
+@operation
+def prefetch(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
+    """Ask for rows that will be needed soon, to be written to."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        for row in cgutils.unpack_tuple(builder, arguments[1]):
+            for part in range(len(parts)):
+                place = _place(context, builder, table, arguments[0], row, row.type(part), lanes_of(table.dtype))
+                # For writing, to be kept in all caches, data.
+                builder.call(function, [builder.bitcast(place, byte), WORD(1), WORD(3), WORD(1)])
+        return context.get_dummy_value()
+
+    return types.void(table, rows, parts), generate
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------------
+
+
+def _some(context: Any, builder: Any, array: Any, value: Any, n: Any, count: int) -> Any:
+    """Load ``count`` numbers of an array, from place ``n`` on, as a vector."""
+    kind = ir.VectorType(context.get_value_type(array.dtype), count)
+    start = builder.gep(context.make_array(array)(context, builder, value).data, [n])
+    return builder.load(builder.bitcast(start, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+
+
+@operation
+def some_ids(typing: Any, ids: Any, n: Any, group: Any) -> Any:
+    """Return the ids at ``n``, ``n + 1`` and so on, as many as ``group`` is long, as a tuple of int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = _some(context, builder, ids, arguments[0], arguments[1], len(group))
+        long = ir.IntType(64)
+        each = [builder.zext(builder.extract_element(vector, WORD(k)), long) for k in range(len(group))]
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return types.UniTuple(types.int64, len(group))(ids, types.uint64, group), generate
+
+
+@operation
+def some_numbers(typing: Any, numbers: Any, n: Any, group: Any) -> Any:
+    """Return the numbers at ``n``, ``n + 1`` and so on, as many as ``group`` is long, as a vector."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _some(context, builder, numbers, arguments[0], arguments[1], len(group))
+
+    return Vector(numbers.dtype, len(group))(numbers, types.uint64, group), generate
+
+
+@operation
+def same_ids(typing: Any, ids: Any, n: Any, rows: Any) -> Any:
+    """Whether the ids from ``n`` on are those of the tuple ``rows``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        now = _some(context, builder, ids, arguments[0], arguments[1], len(rows))
+        before = ir.Constant(now.type, ir.Undefined)
+        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[2])):
+            before = builder.insert_element(before, builder.trunc(row, WORD), WORD(k))
+        differ = builder.icmp_unsigned("!=", now, before)
+        bits = ir.IntType(len(rows))
+        return builder.icmp_unsigned("==", builder.bitcast(differ, bits), bits(0))
+
+    return types.boolean(ids, types.uint64, rows), generate
+
+
+@operation
+def all_distinct(typing: Any, rows: Any) -> Any:
+    """Whether no row occurs twice in the tuple."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        each = cgutils.unpack_tuple(builder, arguments[0])
+        result = ir.IntType(1)(1)
+        for k, one in enumerate(each):
+            for other in each[:k]:
+                result = builder.and_(result, builder.icmp_unsigned("!=", one, other))
+        return result
+
+    return types.boolean(rows), generate
