@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from .rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
 from .simd import fill, total
-from .tables import load, prefetch, store
+from .tables import load, prefetch, some_ids, store
 
 _AHEAD = 8  # ratings between the request for an opposite row and its use
+_ONE = (0,)  # id at a time
 
 
 @kernel
@@ -54,27 +56,21 @@ def sweep(
     squared_error = 0.0
     final = np.uint64(max(offsets[last] - 1, 0))
     for row in range(first, last):
-        nothing = fill(zero, load(rows, row, 0))
-        for part in range(len(parts)):
-            store(row_sums, row, part, nothing)
-        errors = zero
+        # In registers: what is read or added up once per rating need not go through memory.
+        mine, sums, errors = load_rows(rows, (row,), parts), zero_row(rows, parts), zero
         for n in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
-            soon, other = np.int64(others[min(n + np.uint64(_AHEAD), final)]), np.int64(others[n])
-            dot = nothing
-            prefetch(opposites, (soon,), parts)
-            for part in range(len(parts)):
-                dot = dot + load(rows, row, part) * load(opposites, other, part)
-            error = total(dot) + row_bias[row] + opposite_bias[np.uint64(other)] - targets[n]
+            soon, other = some_ids(others, min(n + np.uint64(_AHEAD), final), _ONE), some_ids(others, n, _ONE)
+            prefetch(opposites, soon, parts)
+            dot = total(dots(mine, opposites, other))
+            error = dot + row_bias[row] + opposite_bias[np.uint64(other[0])] - targets[n]
             errors += error
             squared_error += error * error
-            for part in range(len(parts)):
-                store(row_sums, row, part, load(row_sums, row, part) + error * load(opposites, other, part))
+            sums = plus_opposite(sums, error, opposites, other)
             if opposite_sums is not None:
-                prefetch(opposite_sums, (soon,), parts)
-                for part in range(len(parts)):
-                    theirs = load(opposite_sums, other, part) + error * load(rows, row, part)
-                    store(opposite_sums, other, part, theirs)
-                opposite_bias_sums[np.uint64(other)] += error
+                prefetch(opposite_sums, soon, parts)
+                add_to_opposite(opposite_sums, other, error, mine)
+                opposite_bias_sums[np.uint64(other[0])] += error
+        store_rows(row_sums, (row,), sums)
         row_bias_sums[row] = errors
     return squared_error
 

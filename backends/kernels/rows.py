@@ -1,6 +1,6 @@
-"""Whole rows of tables, in registers as far as there are enough, and the rows of four numbers beside them.
+"""Whole rows of tables, in registers as far as there are enough.
 
-Several rows are handled at a time, as `tables` says; one number of each then makes a vector.
+Several rows may be handled at a time, as `tables` says; one number of each then makes a vector.
 """
 
 from typing import Any
@@ -10,11 +10,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from .simd import FLAGS, WORD, Vector, added, operation, shuffled, totals
+from .simd import FLAGS, Vector, added, filled, operation, shuffled, totals
 from .tables import lanes_of, load_vector, store_vector
 
 _SUMS = 2  # of a dot product that are added up apart, so that they do not wait for each other
-_UNPACK = (0, 4, 1, 5), (2, 6, 3, 7)  # lanes of two vectors of four, as the simplest shuffles pick them
 
 
 class Rows(types.Type):
@@ -79,6 +78,18 @@ def _vectors(builder: Any, rows: Rows, value: Any) -> list[list[Any]]:
     return [[builder.extract_value(value, [k, part]) for part in range(rows.n_parts)] for k in range(rows.n_rows)]
 
 
+@operation
+def with_norms(typing: Any, columns: Any, rows: Any) -> Any:
+    """Return the columns with the last replaced by the dot product of each row with itself."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = _vectors(builder, rows, arguments[1])
+        each = [*cgutils.unpack_tuple(builder, arguments[0])[:-1], _dots(builder, vectors, vectors)]
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return columns(columns, rows), generate
+
+
 def _loaded(context: Any, builder: Any, rows: Rows, table: Any, array: Any, ids: Any) -> list[list[Any]]:
     """As many rows of a table as there are in ``rows``, each as its vectors."""
     return [
@@ -95,10 +106,54 @@ def dots(typing: Any, rows: Any, table: Any, opposites: Any) -> Any:
     """Return the dot product of each row with an opposite one, which lies in a table, as a vector."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        theirs = _loaded(context, builder, rows, table, *arguments[1:])
+        theirs = _loaded(context, builder, rows, table, arguments[1], arguments[2])
         return _dots(builder, _vectors(builder, rows, arguments[0]), theirs)
 
     return Vector(rows.number, rows.n_rows)(rows, table, opposites), generate
+
+
+@operation
+def zero_row(typing: Any, table: Any, parts: Any) -> Any:
+    """Return a row of zeros."""
+    row = Rows(table.dtype, 1, len(parts))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(row), None)
+
+    return row(table, parts), generate
+
+
+@operation
+def plus_opposite(typing: Any, row: Any, factor: Any, table: Any, opposite: Any) -> Any:
+    """Return a row plus ``factor`` times an opposite one, which lies in a table."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        result, factor, matrix, at = arguments
+        factors = filled(builder, factor, lanes_of(row.number))
+        for part, vector in enumerate(_loaded(context, builder, row, table, matrix, at)[0]):
+            product = builder.fmul(factors, vector, flags=FLAGS)
+            total = builder.fadd(builder.extract_value(result, [0, part]), product, flags=FLAGS)
+            result = builder.insert_value(result, total, [0, part])
+        return result
+
+    return row(row, factor, table, opposite), generate
+
+
+@operation
+def add_to_opposite(typing: Any, table: Any, opposite: Any, factor: Any, row: Any) -> Any:
+    """Add ``factor`` times a row to an opposite one, which lies in a table."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        matrix, at, factor, value = arguments
+        (place,) = cgutils.unpack_tuple(builder, at)
+        factors = filled(builder, factor, lanes_of(row.number))
+        for part, vector in enumerate(_loaded(context, builder, row, table, matrix, at)[0]):
+            product = builder.fmul(factors, builder.extract_value(value, [0, part]), flags=FLAGS)
+            after = builder.fadd(vector, product, flags=FLAGS)
+            store_vector(context, builder, table, matrix, place, place.type(part), after)
+        return context.get_dummy_value()
+
+    return types.void(table, opposite, factor, row), generate
 
 
 @operation
@@ -130,96 +185,3 @@ def mixed(typing: Any, rows: Any, table: Any, opposites: Any, keep: Any, take: A
         return result
 
     return rows(rows, table, opposites, keep, take), generate
-
-
-# ---- rows of four numbers, turned into columns -----------------------------------------------------------------------
-
-
-def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
-    """Turn 1, 2 or 4 vectors of four numbers into four vectors of as many."""
-    if len(vectors) == 4:
-        # In two steps of the simplest shuffles that processors have.
-        a, b, c, d = vectors
-        low, high = ((shuffled(builder, a, b, lanes), shuffled(builder, c, d, lanes)) for lanes in _UNPACK)
-        return [
-            shuffled(builder, one, two, lanes) for one, two in (low, high) for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))
-        ]
-    one, other = vectors[0], vectors[-1]
-    return [shuffled(builder, one, other, [column, 4 + column][: len(vectors)]) for column in range(4)]
-
-
-@operation
-def load_columns(typing: Any, table: Any, rows: Any) -> Any:
-    """Return the four numbers of rows of a table with four columns, as a tuple of vectors, one per column."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        each = [
-            load_vector(context, builder, table, arguments[0], row, row.type(0), 4)
-            for row in cgutils.unpack_tuple(builder, arguments[1])
-        ]
-        return context.make_tuple(builder, signature.return_type, _transposed(builder, each))
-
-    return types.UniTuple(Vector(table.dtype, len(rows)), 4)(table, rows), generate
-
-
-@operation
-def store_columns(typing: Any, table: Any, rows: Any, columns: Any) -> Any:
-    """Write the four numbers of rows of a table with four columns."""
-    n = len(rows)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = cgutils.unpack_tuple(builder, arguments[2])
-        if n == 4:
-            vectors = _transposed(builder, vectors)
-        else:
-            left, right = (shuffled(builder, vectors[k], vectors[k + 1], range(2 * n)) for k in (0, 2))
-            vectors = [shuffled(builder, left, right, range(k, 4 * n, n)) for k in range(n)]
-        for row, vector in zip(cgutils.unpack_tuple(builder, arguments[1]), vectors, strict=True):
-            store_vector(context, builder, table, arguments[0], row, row.type(0), vector)
-        return context.get_dummy_value()
-
-    return types.void(table, rows, columns), generate
-
-
-@operation
-def with_norms(typing: Any, columns: Any, rows: Any) -> Any:
-    """Return the columns with the last replaced by the dot product of each row with itself."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = _vectors(builder, rows, arguments[1])
-        each = [*cgutils.unpack_tuple(builder, arguments[0])[:-1], _dots(builder, vectors, vectors)]
-        return context.make_tuple(builder, signature.return_type, each)
-
-    return columns(columns, rows), generate
-
-
-@operation
-def split(typing: Any, columns: Any) -> Any:
-    """Return a tuple of the first halves of some vectors, and one of the second halves."""
-    half = columns.dtype.lanes // 2
-    part = types.UniTuple(Vector(columns.dtype.number, half), columns.count)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = cgutils.unpack_tuple(builder, arguments[0])
-        both = [
-            context.make_tuple(builder, part, [shuffled(builder, v, None, range(start, start + half)) for v in vectors])
-            for start in (0, half)
-        ]
-        return context.make_tuple(builder, signature.return_type, both)
-
-    return types.UniTuple(part, 2)(columns), generate
-
-
-@operation
-def numbers_of(typing: Any, numbers: Any, rows: Any) -> Any:
-    """Return the numbers of some rows, out of an array with one per row, as a vector."""
-    result = Vector(numbers.dtype, len(rows))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(numbers)(context, builder, arguments[0]).data
-        value = ir.Constant(context.get_value_type(result), ir.Undefined)
-        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
-            value = builder.insert_element(value, builder.load(builder.gep(data, [row])), WORD(k))
-        return value
-
-    return result(numbers, rows), generate

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
-from .rows import dots, load_columns, load_rows, mixed, numbers_of, split, store_columns, store_rows, with_norms
+from .columns import load_columns, numbers_of, split, store_columns
+from .rows import dots, load_rows, mixed, store_rows, with_norms
 from .simd import exchanged, fill, joined, square_root, total
 from .tables import all_distinct, prefetch, same_ids, some_ids, some_numbers
 
