@@ -6,7 +6,7 @@ files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -164,12 +164,16 @@ class Ratings:
     def summary(self) -> Summary:
         """Range, mean and variance of the ratings, of which there must be one at least."""
         values, n = self.ratings, len(self.ratings)
-        mean = sum(float(part.sum()) for part in _float64_parts(values)) / n
-        variance = 0.0
-        for part in _float64_parts(values):
-            part -= mean
-            variance += float(np.einsum("n,n->", part, part)) / n
-        return Summary(float(values.min()), float(values.max()), mean, variance)
+        near = float(values[:_PART].mean(dtype=np.float64))  # a mean to start from, so that little cancels
+        total = squares = 0.0
+        for start in range(0, n, _PART):
+            part = values[start : start + _PART].astype(np.float64)
+            part -= near
+            total += float(part.sum())
+            squares += float(np.einsum("n,n->", part, part))
+        off = total / n
+        variance = max(squares / n - off * off, 0.0) if squares < math.inf else math.inf
+        return Summary(float(values.min()), float(values.max()), near + off, variance)
 
     def user_counts(self) -> NDArray[np.int64]:
         """Return the number of ratings of each user row, shape (n_users,)."""
@@ -196,15 +200,6 @@ class EncodedRatings(NamedTuple):
     n_dropped: int
     n_unseen_user: int  # rows whose user is unseen
     n_unseen_item: int  # rows whose item is unseen; rows with both count in both
-
-
-def _float64_parts(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-    """Yield parts of an array in float64, each in the place of the one before."""
-    buffer = np.empty(min(len(values), _PART))
-    for start in range(0, len(values), _PART):
-        part = buffer[: len(values) - start]
-        np.copyto(part, values[start : start + _PART])
-        yield part
 
 
 @dataclass(frozen=True, eq=False)

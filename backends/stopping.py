@@ -116,10 +116,10 @@ def exploded(x: Parameters, train: Ratings, limit: float) -> float:
     The last epoch's loss is only known to a further pass over the ratings, which is made only where the size of the
     parameters gives reason to.
     """
+    if _size(x) <= limit:  # and so finite
+        return 0.0
     if not x.is_finite():
         return math.nan
-    if _size(x) <= limit:
-        return 0.0
     mse = mean_squared_error(x, train)
     return 0.0 if mse <= limit else mse
 
