@@ -90,6 +90,34 @@ class Threads:
             future.result()
         return results
 
+    def in_step(
+        self, function: Callable[[int, int], Any], n_steps: int, pause: Callable[[], object]
+    ) -> list[list[Any]]:
+        """Call ``function(thread, step)`` for each thread and step; return each thread's results.
+
+        No thread starts a step before all have ended the one before, for which they wait asleep, but not half as long
+        as for a `run` per step. The caller's thread calls ``pause`` before each of its steps; what that raises ends the
+        others after the step that they are at.
+        """
+        barrier = threading.Barrier(self.n)
+
+        def steps(thread: int) -> list[Any]:
+            results = []
+            try:
+                for step in range(n_steps):
+                    if thread == 0:
+                        pause()
+                    results.append(function(thread, step))
+                    barrier.wait()
+            except threading.BrokenBarrierError:
+                pass  # whoever broke it raises
+            except BaseException:
+                barrier.abort()
+                raise
+            return results
+
+        return self.run(steps, [(thread,) for thread in range(self.n)])
+
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
         """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.
 

@@ -33,9 +33,12 @@ from .ratings import Ratings
 # and items that do not meet would settle on factors of their own, which costs an epoch or two.
 _ROUNDS = 8
 
-# Ratings that are worth the handing out: of a thread's run, and of a block, which limits the threads that are used.
-_RUN = 10_000
+# Ratings that are worth the waiting for each other: of a thread's run, and of a block, which limits the threads used.
+_RUN = 50_000
 _BLOCK = 5_000
+
+# Ratings that take as long as going over to another user does, whose row must be loaded: counted for each block.
+_NEXT_USER = 8
 
 # Share of a row's squared gradient that its accumulator takes. A larger one forgets the learning rate sooner; with this
 # one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
@@ -73,7 +76,7 @@ class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
     Within a block of items, the ratings of a user are met in the order in which they were given. Beside the
-    factors, which it holds four times, it takes 20 bytes per rating in float32 while it sorts, and 12 afterwards.
+    factors, which it holds up to four times, it takes 20 bytes per rating in float32 while it sorts, and 12 afterwards.
 
     Parameters
     ----------
@@ -97,7 +100,8 @@ class NumbaSGD(Factorizer):
             threads, train.users, train.n_users, train.items, train.ratings, self.dtype, initial.mean, unit
         )
         counts = by_user.counts, counted(threads, train.items, train.n_items)
-        user_bounds, item_bounds = (balanced_bounds(count, threads.n) for count in counts)
+        user_bounds = balanced_bounds(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0), threads.n)
+        item_bounds = balanced_bounds(counts[1], threads.n)
         item_block = np.repeat(np.arange(threads.n, dtype=np.int32), np.diff(item_bounds))
         tables: list[Float] = []
         pulls: list[Float] = []
@@ -181,18 +185,16 @@ class NumbaSGD(Factorizer):
             state.group,
             tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
-        squared_error = 0.0
-        for call in range(n_calls):
-            for turn in range(n_blocks):
-                pause()
-                runs = []
-                for a, starts in enumerate(state.starts):
-                    first, last = starts[(a + turn) % n_blocks :][:2]
-                    size = last - first
-                    runs.append((first + size * call // n_calls, first + size * (call + 1) // n_calls))
-                # No two of these runs share a user or an item: they need no locks, and there is one result.
-                squared_error += sum(state.threads.run(block_pass, [(*run, *shared) for run in runs]))
-        return squared_error
+
+        def run(block: int, step: int) -> float:
+            call, turn = divmod(step, n_blocks)
+            first, last = state.starts[block, (block + turn) % n_blocks :][:2]
+            size = last - first
+            run = first + size * call // n_calls, first + size * (call + 1) // n_calls
+            return float(block_pass(*run, *shared))
+
+        # No two runs of a step share a user or an item: they need no locks, and there is one result.
+        return sum(map(sum, state.threads.in_step(run, n_calls * n_blocks, pause)))
 
 
 def _blocks(

@@ -96,6 +96,50 @@ def out_of_range(n: int) -> None:
     raise IndexError("of the call")
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_threads_go_in_step(n_threads: int) -> None:
+    """None starts a step before all have ended the one before; the caller's thread pauses before each of its own."""
+    ended: list[int] = []
+    pauses: list[int] = []
+
+    def call(thread: int, step: int) -> tuple[int, int]:
+        assert len(ended) >= step * n_threads
+        time.sleep(0.001 * thread)
+        ended.append(step)
+        return thread, step
+
+    got = Threads(n_threads).in_step(call, 5, lambda: pauses.append(len(ended)))
+    assert got == [[(thread, step) for step in range(5)] for thread in range(n_threads)]
+    assert len(pauses) == 5
+    assert ended == sorted(ended)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_step_that_raises_is_the_last_of_all_threads(who: int) -> None:
+    steps: list[int] = []
+
+    def call(thread: int, step: int) -> None:
+        steps.append(step)
+        if (thread, step) == (who, 2):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Threads(3).in_step(call, 100, lambda: None)
+    assert max(steps) == 2
+
+
+def test_an_interrupt_in_a_pause_ends_all_threads() -> None:
+    steps: list[int] = []
+
+    def pause() -> None:
+        if len(steps) >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Threads(3).in_step(lambda thread, step: steps.append(step), 100, pause)
+    assert max(steps) <= 3
+
+
 def test_an_interrupted_reference_is_none_and_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
