@@ -38,7 +38,7 @@ _RUN = 50_000
 _BLOCK = 5_000
 
 # Ratings that take as long as going over to another user does, whose row must be loaded: counted for each block.
-_NEXT_USER = 8
+_NEXT_USER = 2
 
 # Share of a row's squared gradient that its accumulator takes. A larger one forgets the learning rate sooner; with this
 # one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
