@@ -9,7 +9,6 @@ go user by user, which keeps the user's row in registers, but several users in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,7 +46,7 @@ _ACCUMULATED = 1 / 16
 
 @dataclass(kw_only=True)
 class BlockedState(State):
-    """Ratings in blocks, and sets of tables: the last whole epoch's, and one being worked on where epochs take long.
+    """Ratings in blocks, and two sets of tables: the last whole epoch's, and the one being worked on.
 
     A set is: user factors, padded to whole vectors, and for each user bias, accumulator of the factors, accumulator of
     the bias, and squared norm of the factors; then the same for the items. Ratings are in units of ``unit``, so biases
@@ -68,15 +67,16 @@ class BlockedState(State):
     targets: Float
     pulls: tuple[Float, Float]
     done: tuple[Float, ...]
-    working: tuple[Float, ...] | None
+    working: tuple[Float, ...]
 
 
 @dataclass(kw_only=True, eq=False)
 class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
-    Within a block of items, the ratings of a user are met in the order in which they were given. Beside the
-    factors, which it holds up to four times, it takes 20 bytes per rating in float32 while it sorts, and 12 afterwards.
+    Within a block of items, the ratings of a user are met in the order in which they were given, but those of a user
+    with so many that they are met at several places in turn. Beside the factors, which it holds four times, it takes
+    20 bytes per rating in float32 while it sorts, and 12 afterwards.
 
     Parameters
     ----------
@@ -131,23 +131,18 @@ class NumbaSGD(Factorizer):
             targets=blocks[2],
             pulls=(pulls[0], pulls[1]),
             done=tuple(tables),
-            # An epoch that is over before a Ctrl-C must be heard needs no tables to fall back on.
-            working=tuple(aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables)
-            if len(train) / threads.n * (self.rank + 16) > WORK_PER_CALL
-            else None,
+            working=tuple(aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables),
         )
 
     def step(self, state: BlockedState, n_epochs: int) -> float:
         """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
         for _ in range(n_epochs):
-            if state.working is None:
-                squared_error = self._epoch(state, state.done, lambda: None)
-            else:
-                for done, working in zip(state.done, state.working, strict=True):
-                    rows = state.threads.cut(len(done))[0]
-                    state.threads.run(np.copyto, [(working[first:last], done[first:last]) for first, last in rows])
-                squared_error = self._epoch(state, state.working, checkpoint)
-                state.done, state.working = state.working, state.done
+            # A copy, however short the epoch: a second Ctrl-C acts at once, and so may other signals' handlers.
+            for done, working in zip(state.done, state.working, strict=True):
+                rows = state.threads.cut(len(done))[0]
+                state.threads.run(np.copyto, [(working[first:last], done[first:last]) for first, last in rows])
+            squared_error = self._epoch(state)
+            state.done, state.working = state.working, state.done
             state.epochs += 1
         return squared_error * state.unit * state.unit / len(state.items)
 
@@ -168,9 +163,9 @@ class NumbaSGD(Factorizer):
         """Keep BLAS to one thread; the kernels' own are those of `Threads`."""
         return one_blas_thread()
 
-    def _epoch(self, state: BlockedState, tables: tuple[Float, ...], pause: Callable[[], None]) -> float:
-        """Pass once over the ratings, with a pause now and then; return the sum of squared errors."""
-        users, user_columns, items, item_columns = tables
+    def _epoch(self, state: BlockedState) -> float:
+        """Pass once over the ratings, in the working tables; return the sum of squared errors."""
+        users, user_columns, items, item_columns = state.working
         item_columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
         n_blocks = len(state.starts)
         largest = int(np.diff(state.starts).max())
@@ -194,7 +189,7 @@ class NumbaSGD(Factorizer):
             return float(block_pass(*run, *shared))
 
         # No two runs of a step share a user or an item: they need no locks, and there is one result.
-        return sum(map(sum, state.threads.in_step(run, n_calls * n_blocks, pause)))
+        return sum(map(sum, state.threads.in_step(run, n_calls * n_blocks, checkpoint)))
 
 
 def _blocks(

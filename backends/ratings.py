@@ -164,7 +164,11 @@ class Ratings:
     def summary(self) -> Summary:
         """Range, mean and variance of the ratings, of which there must be one at least."""
         values, n = self.ratings, len(self.ratings)
+        if not n:
+            raise RatingsError("no ratings have no summary; at least one is needed")
         near = float(values[:_PART].mean(dtype=np.float64))  # a mean to start from, so that little cancels
+        if not math.isfinite(near):  # their sum overflowed
+            near = float(values[0])
         total = squares = 0.0
         for start in range(0, n, _PART):
             part = values[start : start + _PART].astype(np.float64)

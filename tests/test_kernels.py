@@ -170,18 +170,30 @@ def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert max(relative_differences(whole, pieces).values()) < 1e-6
 
 
-def test_where_epochs_are_worked_on_changes_nothing() -> None:
-    """Short epochs work on the tables themselves, long ones on a copy that a Ctrl-C can throw away."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
+    error: type[BaseException], n_jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second Ctrl-C acts at once, and so do the handlers of other signals."""
+    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     train = random_ratings()
-    solver = get_backend("numba-sgd", n_jobs=1)
-    start = initial_model(solver.objective, train, 0, dtype="float32")
-    states = [solver.prepare(train, start) for _ in range(2)]
-    assert states[0].working is None
-    states[1].working = tuple(np.full_like(table, np.nan) for table in states[1].done)
-    losses = [solver.step(state, 3) for state in states]
-    assert losses[0] == losses[1]
-    for one, other in zip(*(solver.parameters(state).arrays().values() for state in states), strict=True):
-        np.testing.assert_array_equal(one, other)
+    solver = get_backend("numba-sgd", n_jobs=n_jobs)
+    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"))
+    solver.step(state, 2)
+    whole = solver.parameters(state).arrays()
+    inner = block_pass
+
+    def struck(*arguments: Any) -> float:
+        inner(*arguments)
+        raise error
+
+    monkeypatch.setattr(numba_sgd, "block_pass", struck)
+    with pytest.raises(error):
+        solver.step(state, 1)
+    assert state.epochs == 2
+    for name, values in solver.parameters(state).arrays().items():
+        np.testing.assert_array_equal(values, whole[name])
 
 
 def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,8 +375,9 @@ def test_memory_is_at_most_24_bytes_per_rating(name: str) -> None:
 # ---- the cache ---
 
 
-def test_an_edited_callee_is_not_served_stale(tmp_path: Path) -> None:
+def test_an_edited_callee_is_not_served_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel in one file calls one in another; the second is edited between two processes."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     package = tmp_path / "kernels"
     package.mkdir()
     (package / "__init__.py").touch()

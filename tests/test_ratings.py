@@ -79,6 +79,13 @@ def test_the_summary_is_exact(dtype: str) -> None:
     assert variance == pytest.approx(exact.var(), rel=1e-9)
 
 
+def test_the_summary_of_nothing_is_refused_and_of_huge_ratings_right() -> None:
+    with pytest.raises(RatingsError, match="at least one"):
+        _ = Ratings([], [], [], n_users=1, n_items=1).summary
+    with np.errstate(over="ignore"):
+        assert Ratings([0, 1], [0, 1], [1e308, 1e308]).summary == (1e308, 1e308, 1e308, 0.0)
+
+
 def test_counts_include_rows_without_ratings() -> None:
     train = Ratings([0, 0], [1, 2], [1.0, 2.0], n_users=3, n_items=4)
     assert train.user_counts().tolist() == [2, 0, 0]
