@@ -348,8 +348,8 @@ class Factorizer(ABC):
         return EpochRecord(state.epochs, seconds, objective, train_mse, validation_mse)
 
     def _model(self, state: Any, train: Ratings) -> FactorModel:
-        low, high, mean, _ = train.summary
-        return FactorModel(self.parameters(state), train.encoder, (low, high), mean, train)
+        ratings = train.summary
+        return FactorModel(self.parameters(state), train.encoder, (ratings.low, ratings.high), ratings.mean, train)
 
     def _diverged(self, loss: float) -> Self:
         self.status_ = "diverged"

@@ -97,7 +97,7 @@ class NumbaDescent(DescentState):
             shared = (
                 *(now.factors, trial.factors, velocity.factors, sums.factors),
                 *(scale, pull, keep, (rate * row_scale).astype(number)),
-                *(trial.norms, vector_parts(now.factors), number(0)),
+                *(trial.norms, vector_parts(now.factors)),
             )
             for runs in self.threads.cut(len(pull)):
                 self.threads.run(descend, [(*run, *shared) for run in runs])

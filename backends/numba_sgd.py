@@ -169,8 +169,7 @@ class NumbaSGD(Factorizer):
         item_columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
         n_blocks = len(state.starts)
         largest = int(np.diff(state.starts).max())
-        rounds = min(_ROUNDS, largest // _RUN)
-        n_calls = max(1, rounds, math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
+        n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
         rates = self.learning_rate, self.learning_rate if self.bias else 0
         shared = (
             (state.users, state.items, state.targets),
@@ -181,15 +180,14 @@ class NumbaSGD(Factorizer):
             tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
 
-        def run(block: int, step: int) -> float:
+        def part_of_block(thread: int, step: int) -> float:
             call, turn = divmod(step, n_blocks)
-            first, last = state.starts[block, (block + turn) % n_blocks :][:2]
-            size = last - first
-            run = first + size * call // n_calls, first + size * (call + 1) // n_calls
-            return float(block_pass(*run, *shared))
+            first, last = state.starts[thread, (thread + turn) % n_blocks :][:2]
+            bounds = [first + (last - first) * c // n_calls for c in (call, call + 1)]
+            return float(block_pass(*bounds, *shared))
 
-        # No two runs of a step share a user or an item: they need no locks, and there is one result.
-        return sum(map(sum, state.threads.in_step(run, n_calls * n_blocks, checkpoint)))
+        # No two threads share a user or an item in a step: they need no locks, and there is one result.
+        return sum(map(sum, state.threads.in_step(part_of_block, n_calls * n_blocks, checkpoint)))
 
 
 def _blocks(

@@ -191,8 +191,8 @@ def initial_model(
         "normal": factors are ``init_scale`` times the root of the ratings' unit times standard normal draws, so that a
         fit starts alike on any scale. The unit is `rating_unit` around the mean rating, with biases or without: 1 for
         ratings from 1 to 5 or to 10. A draw is one of 65,536 values, each as likely as any other: exact ones take four
-        times as long. "uniform": factors are ``init_scale`` times uniform draws from [0, 1), whatever
-        the ratings, as starts are published. Biases start at zero.
+        times as long. "uniform": factors are ``init_scale`` times uniform draws from [0, 1), whatever the ratings, as
+        starts are published. Biases start at zero.
     dtype, n_threads
         Draws are in single precision and from one stream per so many rows, whatever precision and threads: one start
         for all, in a fraction of the time.
@@ -271,6 +271,6 @@ def rating_unit(ratings: Ratings, mean: float) -> float:
     It gives step lengths a scale: in this unit ratings are about 1, and so are the squares of factors. Its root is a
     power of 2, so changing to it and back is exact. For ratings from 1 to 5 or to 10 around their mean it is 1.
     """
-    _, _, centre, variance = ratings.summary
-    size, rounding = math.sqrt(variance + (centre - mean) * (centre - mean)), 1e-6 * abs(mean)
+    off = ratings.summary.mean - mean
+    size, rounding = math.sqrt(ratings.summary.variance + off * off), 1e-6 * abs(mean)
     return 4.0 ** round(math.log(size, 4)) if rounding < size < math.inf else 1.0

@@ -106,8 +106,8 @@ class Stopping:
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:
     """Return the training MSE over which a fit counts as diverged; an infinite one is over any."""
-    _, _, mean, variance = train.summary
-    return min(_EXPLODED * (variance + mean * mean + _size(start)), sys.float_info.max)
+    ratings = train.summary
+    return min(_EXPLODED * (ratings.variance + ratings.mean * ratings.mean + _size(start)), sys.float_info.max)
 
 
 def exploded(x: Parameters, train: Ratings, limit: float) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._jit import kernel
 from .rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
-from .simd import fill, total
+from .simd import total, zeros_like
 from .tables import load, prefetch, some_ids, store
 
 _AHEAD = 8  # ratings between the request for an opposite row and its use
@@ -89,7 +89,6 @@ def descend(
     step: NDArray[Any],
     norms: NDArray[np.float64],
     parts: tuple[int, ...],
-    zero: float,
 ) -> None:
     """Set v = momentum v + gain (sum + pull x), after = x - step v and norm = |after|^2 for the rows ``first:last``.
 
@@ -97,7 +96,7 @@ def descend(
     """
     n_rows = len(now)
     for row in range(first, last):
-        norm = fill(zero, load(now, row, 0))
+        norm = zeros_like(load(now, row, 0))
         for part in range(len(parts)):
             x = load(now, row, part)
             gradient = pull[row] * x

@@ -32,6 +32,17 @@ class _RowsModel(models.PrimitiveModel):
         super().__init__(manager, rows, kind)  # type: ignore[no-untyped-call]  # numba ships no types
 
 
+def _loaded(context: Any, builder: Any, rows: Rows, table: Any, array: Any, ids: Any) -> list[list[Any]]:
+    """As many rows of a table as there are in ``rows``, each as its vectors."""
+    return [
+        [
+            load_vector(context, builder, table, array, row, row.type(part), lanes_of(rows.number))
+            for part in range(rows.n_parts)
+        ]
+        for row in cgutils.unpack_tuple(builder, ids)
+    ]
+
+
 @operation
 def load_rows(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
     """Return rows of a table."""
@@ -39,9 +50,8 @@ def load_rows(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = ir.Constant(context.get_value_type(result), ir.Undefined)
-        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
-            for part in range(len(parts)):
-                vector = load_vector(context, builder, table, arguments[0], row, row.type(part), lanes_of(table.dtype))
+        for k, vectors in enumerate(_loaded(context, builder, result, table, arguments[0], arguments[1])):
+            for part, vector in enumerate(vectors):
                 value = builder.insert_value(value, vector, [k, part])
         return value
 
@@ -88,17 +98,6 @@ def with_norms(typing: Any, columns: Any, rows: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, each)
 
     return columns(columns, rows), generate
-
-
-def _loaded(context: Any, builder: Any, rows: Rows, table: Any, array: Any, ids: Any) -> list[list[Any]]:
-    """As many rows of a table as there are in ``rows``, each as its vectors."""
-    return [
-        [
-            load_vector(context, builder, table, array, row, row.type(part), lanes_of(rows.number))
-            for part in range(rows.n_parts)
-        ]
-        for row in cgutils.unpack_tuple(builder, ids)
-    ]
 
 
 @operation
@@ -174,10 +173,8 @@ def mixed(typing: Any, rows: Any, table: Any, opposites: Any, keep: Any, take: A
                 for lane in (k, rows.n_rows + k)
             )
             for part in range(rows.n_parts):
-                p, q = (
-                    mine[k][part],
-                    load_vector(context, builder, table, matrix, row, row.type(part), lanes_of(rows.number)),
-                )
+                p = mine[k][part]
+                q = load_vector(context, builder, table, matrix, row, row.type(part), lanes_of(rows.number))
                 new_q = added(builder, [builder.fmul(keep_q, q, flags=FLAGS), builder.fmul(take_p, p, flags=FLAGS)])
                 new_p = added(builder, [builder.fmul(keep_p, p, flags=FLAGS), builder.fmul(take_q, q, flags=FLAGS)])
                 store_vector(context, builder, table, matrix, row, row.type(part), new_q)

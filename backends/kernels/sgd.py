@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ._jit import inlined, kernel
 from .columns import load_columns, numbers_of, split, store_columns
 from .rows import dots, load_rows, mixed, store_rows, with_norms
-from .simd import exchanged, fill, joined, square_root, total
+from .simd import exchanged, joined, square_root, total, zeros_like
 from .tables import all_distinct, prefetch, same_ids, some_ids, some_numbers
 
 Ratings = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]
@@ -137,7 +137,7 @@ def block_pass(
         if together:
             p, pull = load_rows(factors, held, parts), numbers_of(pulls, held)
             mine = with_norms(load_columns(columns, held), p)
-            squares = fill(rule[4] - rule[4], pull)
+            squares = zeros_like(pull)
             while n + size <= end and same_ids(rating_users, n, held):
                 soon = min(n + np.uint64(_AHEAD), end - size)
                 prefetch(items[0], some_ids(rating_items, soon, group), parts)

@@ -117,13 +117,13 @@ _define(operator.truediv, "fdiv")
 
 
 @operation
-def fill(typing: Any, number: Any, like: Any) -> Any:
-    """Make a vector of one number, of the type of ``like``."""
+def zeros_like(typing: Any, vector: Any) -> Any:
+    """Return a vector of zeros of the same type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return filled(builder, arguments[0], like.lanes)
+        return ir.Constant(arguments[0].type, None)
 
-    return like(like.number, like), generate
+    return vector(vector), generate
 
 
 @operation
@@ -133,9 +133,8 @@ def square_root(typing: Any, vector: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = arguments[0].type
         name = f"llvm.sqrt.v{kind.count}f{vector.number.bitwidth}"
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name), arguments
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
+        return builder.call(function, arguments)
 
     return vector(vector), generate
 
