@@ -3,64 +3,141 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from ._threads import Threads
-from .kernels.grouping import count, first_places, place
+from ._threads import RATINGS_PER_CALL, Threads
+from .kernels.grouping import (
+    balanced_bounds,
+    count,
+    count_pairs,
+    first_places,
+    first_places_of_blocks,
+    place,
+    scatter,
+    transpose,
+)
+from .kernels.ratings import LOOK_AHEAD, keyed_dtype, ratings_dtype
 from .objective import Float
+
+# Ratings go to their rows by way of so many buckets, whose places a cache holds; fewer are not worth one.
+_BUCKETS = 64
+_BUCKET = 100_000
 
 
 @dataclass(frozen=True)
-class Grouped:
-    """Ratings grouped by row: those of row k are at ``[offsets[k], offsets[k + 1])`` of the other two."""
+class Side:
+    """One side of some ratings: the row of each, and how many each row has in each thread's share of the ratings."""
 
-    offsets: NDArray[np.int64]
-    others: NDArray[np.int32]
-    targets: Float
+    rows: NDArray[np.int32]
+    shares: NDArray[np.int64]
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Number of ratings of each row."""
-        return np.diff(self.offsets)
+        total: NDArray[np.int64] = self.shares.sum(axis=0)
+        return total
 
 
-def grouped(
+@dataclass(frozen=True)
+class Blocks:
+    """Ratings by block of rows, within these by block of opposite rows, and within these by row, in the given order.
+
+    ``starts`` has one row per block of rows: where its blocks start, and where the last ends. ``ends`` has shape
+    (n_opposite_blocks, n_rows): where a row's ratings with a block of opposite rows end; they start where those of the
+    row before do. ``ratings`` are records of opposite row and target; see `kernels.ratings`.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    ratings: NDArray[Any]
+
+
+def counted(threads: Threads, rows: NDArray[np.int32], n_rows: int) -> Side:
+    """Count the ratings of each row."""
+    shares = np.zeros((threads.n, n_rows), np.int64)
+    for runs in threads.cut(len(rows)):
+        threads.run(count, [(rows, *run, shares[part]) for part, run in enumerate(runs)])
+    return Side(rows, shares)
+
+
+def blocked(
     threads: Threads,
-    keys: NDArray[np.int32],
-    n_keys: int,
-    others: NDArray[np.int32],
+    side: Side,
+    opposite: Side,
     ratings: Float,
-    dtype: np.typing.DTypeLike,
+    dtype: DTypeLike,
     mean: float,
     unit: float = 1.0,
-) -> Grouped:
-    """Group ratings by key, keeping their order within a key; targets are (rating - mean) / unit."""
-    counts = _counts(threads, keys, n_keys)
-    offsets = first_places(counts)
+    bounds: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Blocks:
+    """Sort ratings by row, in blocks.
+
+    Parameters
+    ----------
+    dtype, mean, unit
+        Targets are (rating - mean) / unit, of this type.
+    bounds
+        Where the blocks of rows start and the last ends, and the same for the opposite rows; by default there is one of
+        each.
+    """
+    n, n_rows, n_opposite = len(ratings), side.shares.shape[1], opposite.shares.shape[1]
+    row_bounds, opposite_bounds = bounds or (np.array([0, n_rows]), np.array([0, n_opposite]))
+    n_blocks = len(opposite_bounds) - 1
+
+    n_buckets = max(threads.n, min(_BUCKETS, n // _BUCKET), -(-n // RATINGS_PER_CALL))
+    cuts = balanced_bounds(side.counts, n_buckets)
+    # Each thread counts up a row of these for each rating: in one cache line, they would wait for each other.
+    places = np.zeros((threads.n, n_buckets + 16), np.int64)[:, :n_buckets]
+    places[:] = np.diff(np.cumsum(np.pad(side.shares, ((0, 0), (1, 0))), axis=1)[:, cuts])
+    buckets = list(pairwise(first_places(places).tolist()))
+    bucket = _parts(cuts)
     # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
-    result = Grouped(offsets, np.empty_like(others), np.empty(len(keys), dtype))
-    for runs in threads.cut(len(keys)):
+    rough = np.empty(n, keyed_dtype(dtype))
+    for runs in threads.cut(n):
+        shares = zip(runs, places, strict=True)
         threads.run(
-            place,
-            [
-                (keys, others, ratings, *run, counts[part], mean, unit, result.others, result.targets)
-                for part, run in enumerate(runs)
-            ],
+            scatter,
+            [(*run, side.rows, opposite.rows, ratings, bucket, mine, mean, unit, rough) for run, mine in shares],
         )
-    return result
+
+    ends, block = np.zeros((n_blocks, n_rows), np.int64), _parts(opposite_bounds)
+    threads.run(count_pairs, [(*run, rough, block, ends) for run in buckets])
+    starts = first_places_of_blocks(ends, row_bounds)
+    result = _empty(n, ratings_dtype(dtype))
+    threads.run(place, [(*run, rough, block, ends, result) for run in buckets])
+    return Blocks(starts, ends, result)
 
 
-def counted(threads: Threads, keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int64]:
-    """Return how often each key occurs, shape (n_keys,)."""
-    total: NDArray[np.int64] = _counts(threads, keys, n_keys).sum(axis=0)
-    return total
+def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
+    """Group by opposite row the ratings of a single block: in less memory than another sort takes."""
+    ends, ratings = by_row.ends[0], by_row.ratings
+    n_pieces = 1 + len(ratings) // RATINGS_PER_CALL
+    bounds = balanced_bounds(np.diff(ends, prepend=0), threads.n * n_pieces).tolist()
+    rows = [list(pairwise(bounds))[piece::n_pieces] for piece in range(n_pieces)]
+    places = np.zeros((threads.n, n_opposite), np.int64)
+    others = ratings["other"]
+    starts = np.append(0, ends)
+    for runs in rows:
+        parts = zip(runs, places, strict=True)
+        threads.run(count, [(others, starts[first], starts[last], mine) for (first, last), mine in parts])
+    offsets = first_places(places)
+    result = _empty(len(ratings), ratings.dtype)
+    for runs in rows:
+        threads.run(transpose, [(*run, ends, ratings, mine, result) for run, mine in zip(runs, places, strict=True)])
+    return Blocks(offsets[[[0, -1]]], offsets[np.newaxis, 1:], result)
 
 
-def _counts(threads: Threads, keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int64]:
-    """Return how often each key occurs in each thread's part, shape (n_threads, n_keys)."""
-    counts = np.zeros((threads.n, n_keys), np.int64)
-    for runs in threads.cut(len(keys)):
-        threads.run(count, [(keys, *run, counts[part]) for part, run in enumerate(runs)])
-    return counts
+def _empty(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return room for ratings, and for what kernels may read behind the last."""
+    ratings = np.empty(n + LOOK_AHEAD, dtype)
+    ratings[n:] = 0, 0
+    return ratings[:n]
+
+
+def _parts(bounds: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Return which part each of ``range(bounds[-1])`` is in."""
+    return np.repeat(np.arange(len(bounds) - 1, dtype=np.uint16), np.diff(bounds))

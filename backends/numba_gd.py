@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._grouping import Grouped, counted, grouped
+from ._grouping import Blocks, blocked, counted, transposed
 from ._interrupt import checkpoint
 from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .kernels.gradient import descend, sweep
@@ -55,8 +55,8 @@ class NumbaDescent(DescentState):
     trial: tuple[Table, Table]
     velocity: tuple[Sums, Sums]
     sums: tuple[Sums, Sums]
-    by_user: Grouped
-    by_item: Grouped | None
+    by_user: Blocks
+    by_item: Blocks | None
     user_count: Float
     item_count: Float
 
@@ -110,11 +110,11 @@ class NumbaDescent(DescentState):
         """Swap the two points' buffers."""
         self.now, self.trial = self.trial, self.now
 
-    def _sweep(self, ratings: Grouped, rows: Table, opposites: Table, sums: Sums, opposite_sums: Sums | None) -> float:
+    def _sweep(self, ratings: Blocks, rows: Table, opposites: Table, sums: Sums, opposite_sums: Sums | None) -> float:
         """Add up one side's sums, or both; return the squared error."""
         n_threads, n_opposites = self.threads.n, len(opposites.bias)
-        n_calls = math.ceil(len(ratings.others) * (self.rank + 16) / n_threads / WORK_PER_CALL)
-        cuts = balanced_bounds(ratings.counts, n_threads * n_calls)
+        n_calls = math.ceil(len(ratings.ratings) * (self.rank + 16) / n_threads / WORK_PER_CALL)
+        cuts = balanced_bounds(np.diff(ratings.ends[0], prepend=0), n_threads * n_calls)
         runs = list(pairwise(cuts.tolist()))
         if opposite_sums:
             tables = [slice(n_opposites * thread, n_opposites * (thread + 1)) for thread in range(n_threads)]
@@ -124,7 +124,7 @@ class NumbaDescent(DescentState):
         else:
             theirs = [(None, sums.bias)] * n_threads
         shared = (
-            *(ratings.offsets, ratings.others, ratings.targets),
+            *(ratings.ends[0], ratings.ratings),
             *(rows.factors, opposites.factors, rows.bias, opposites.bias, sums.factors, sums.bias),
             *(vector_parts(rows.factors), rows.factors.dtype.type(0)),
         )
@@ -140,8 +140,8 @@ class NumbaDescent(DescentState):
 class NumbaGD(MomentumGD):
     """Momentum gradient descent in jitted per-rating kernels; see `MomentumGD` for the parameters.
 
-    Beside the factors, which it holds five times and the items' once more per thread, it takes 8 bytes per rating in
-    float32; twice as much where the items are too many to be held per thread.
+    Beside the factors, which it holds five times and the items' once more per thread, it takes 20 bytes per rating in
+    float32 while it sorts, and 8 afterwards; 16 where the items are too many to be held per thread.
     """
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
@@ -150,10 +150,10 @@ class NumbaGD(MomentumGD):
         sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))
         now, trial = ((_table(*sides[0]), _table(*sides[1])) for _ in range(2))
         two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
-        values = train.ratings, self.dtype, initial.mean
-        by_user = grouped(threads, train.users, train.n_users, train.items, *values)
-        by_item = grouped(threads, train.items, train.n_items, train.users, *values) if two_sweeps else None
-        item_count = by_item.counts if by_item else counted(threads, train.items, train.n_items)
+        users, items = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
+        by_user = blocked(threads, users, items, train.ratings, self.dtype, initial.mean)
+        by_item = transposed(threads, by_user, train.n_items) if two_sweeps else None
+        counts = users.counts, items.counts
         return NumbaDescent(
             threads=threads,
             rank=self.rank,
@@ -164,9 +164,9 @@ class NumbaGD(MomentumGD):
             sums=(_sums(now[0], 1), _sums(now[1], 1 if two_sweeps else threads.n)),
             by_user=by_user,
             by_item=by_item,
-            user_count=by_user.counts.astype(np.float64),
-            item_count=item_count.astype(np.float64),
-            **self.descent_options(train, (by_user.counts, item_count)),
+            user_count=counts[0].astype(np.float64),
+            item_count=counts[1].astype(np.float64),
+            **self.descent_options(train, counts),
         )
 
     def parameters(self, state: NumbaDescent) -> Parameters:

@@ -3,7 +3,7 @@
 Users and items are cut into as many blocks as there are threads, balanced by ratings. In each turn every thread takes
 another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the
 result depends on nothing but the ratings in their order, the seed and the number of threads. Within a block the ratings
-go user by user, which keeps the user's row in registers, but several users in turn; see `kernels.grouping.block`.
+go user by user, which keeps the user's row in registers, but several users in turn; see `kernels.sgd`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import check_fits, check_number
-from ._grouping import Grouped, counted, grouped
+from ._grouping import Blocks, blocked, counted
 from ._interrupt import checkpoint
-from ._threads import RATINGS_PER_CALL, WORK_PER_CALL, Threads, one_blas_thread
+from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .factorizer import Factorizer, State
-from .kernels.grouping import balanced_bounds, block, block_places, block_sizes
+from .kernels.grouping import balanced_bounds
 from .kernels.sgd import block_pass, group_size
 from .kernels.tables import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
@@ -53,21 +52,32 @@ class BlockedState(State):
     are too, and factors are in units of its root: learning rate and accumulators then fit any rating scale. The unit is
     a power of 4, so that changing to it and back is exact.
 
-    ``starts`` has one row per block of users: where its blocks start, by block of items, and where the last ends.
-    ``group`` is as long as there are users to take in turn. ``pulls`` is what regularises each user and each item.
+    ``user_bounds`` is where the blocks of users start, and the last ends. ``group`` is how many ratings are taken at a
+    time. ``pulls`` is what regularises each user and each item.
     """
 
     threads: Threads
     mean: float
     unit: float
-    group: tuple[int, ...]
-    starts: NDArray[np.int64]
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    targets: Float
+    group: int
+    user_bounds: NDArray[np.int64]
+    blocks: Blocks
     pulls: tuple[Float, Float]
     done: tuple[Float, ...]
     working: tuple[Float, ...]
+
+    def part(self, users: int, items: int, call: int, n_calls: int) -> tuple[Any, ...]:
+        """Return the first arguments of `block_pass` for the call-th part of a block of users and items."""
+        start, end = self.blocks.starts[users, items : items + 2].tolist()
+        run, rest = divmod(end - start, self.group)
+        first, last = run * call // n_calls, run * (call + 1) // n_calls
+        starts = tuple(start + run * k for k in range(self.group))
+        first_user, last_user = self.user_bounds[users : users + 2]
+        ends = self.blocks.ends[items]
+        # Longer than needed: it is written to, and those of two threads may lie in one cache line otherwise.
+        held = np.empty(16, np.int64)
+        held[: self.group] = np.searchsorted(ends[first_user:last_user], np.add(starts, first), side="right")
+        return first, last, rest if call == n_calls - 1 else 0, starts, held + first_user, ends
 
 
 @dataclass(kw_only=True, eq=False)
@@ -75,8 +85,8 @@ class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
     Within a block of items, the ratings of a user are met in the order in which they were given, but those of a user
-    with so many that they are met at several places in turn. Beside the factors, which it holds four times, it takes
-    20 bytes per rating in float32 while it sorts, and 12 afterwards.
+    with so many that they are met at several places in turn. Beside the factors, which it holds four times, and 8 bytes
+    per user and thread, it takes 20 bytes per rating in float32 while it sorts, and 8 afterwards.
 
     Parameters
     ----------
@@ -96,13 +106,10 @@ class NumbaSGD(Factorizer):
         """Sort the ratings into blocks."""
         threads = Threads(max(1, min(self.n_threads, math.isqrt(len(train) // _BLOCK))))
         unit = rating_unit(train, initial.mean)
-        by_user = grouped(
-            threads, train.users, train.n_users, train.items, train.ratings, self.dtype, initial.mean, unit
-        )
-        counts = by_user.counts, counted(threads, train.items, train.n_items)
+        sides = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
+        counts = sides[0].counts, sides[1].counts
         user_bounds = balanced_bounds(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0), threads.n)
         item_bounds = balanced_bounds(counts[1], threads.n)
-        item_block = np.repeat(np.arange(threads.n, dtype=np.int32), np.diff(item_bounds))
         tables: list[Float] = []
         pulls: list[Float] = []
         for count, factors, bias in zip(
@@ -118,17 +125,15 @@ class NumbaSGD(Factorizer):
             if unit != 1:
                 factors, bias = factors / factors.dtype.type(math.sqrt(unit)), bias / unit
             tables += [padded_table(factors), _columns(bias)]
-        group = (0,) * group_size(vector_parts(tables[0]))
-        starts, blocks = _blocks(threads, by_user, user_bounds, item_block, len(group))
         return BlockedState(
             threads=threads,
             mean=initial.mean,
             unit=unit,
-            group=group,
-            starts=starts,
-            users=blocks[0],
-            items=blocks[1],
-            targets=blocks[2],
+            group=group_size(vector_parts(tables[0])),
+            user_bounds=user_bounds,
+            blocks=blocked(
+                *(threads, *sides, train.ratings, self.dtype, initial.mean, unit), bounds=(user_bounds, item_bounds)
+            ),
             pulls=(pulls[0], pulls[1]),
             done=tuple(tables),
             working=tuple(aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables),
@@ -144,7 +149,7 @@ class NumbaSGD(Factorizer):
             squared_error = self._epoch(state)
             state.done, state.working = state.working, state.done
             state.epochs += 1
-        return squared_error * state.unit * state.unit / len(state.items)
+        return squared_error * state.unit * state.unit / len(state.blocks.ratings)
 
     def parameters(self, state: BlockedState) -> Parameters:
         """Return a copy of the last whole epoch's parameters."""
@@ -167,55 +172,24 @@ class NumbaSGD(Factorizer):
         """Pass once over the ratings, in the working tables; return the sum of squared errors."""
         users, user_columns, items, item_columns = state.working
         item_columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
-        n_blocks = len(state.starts)
-        largest = int(np.diff(state.starts).max())
+        n_blocks = len(state.blocks.starts)
+        largest = int(np.diff(state.blocks.starts).max())
         n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
         rates = self.learning_rate, self.learning_rate if self.bias else 0
         shared = (
-            (state.users, state.items, state.targets),
+            state.blocks.ratings,
             (users, user_columns, state.pulls[0]),
             (items, item_columns, state.pulls[1]),
             vector_parts(users),
-            state.group,
             tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
 
         def part_of_block(thread: int, step: int) -> float:
             call, turn = divmod(step, n_blocks)
-            first, last = state.starts[thread, (thread + turn) % n_blocks :][:2]
-            bounds = [first + (last - first) * c // n_calls for c in (call, call + 1)]
-            return float(block_pass(*bounds, *shared))
+            return float(block_pass(*state.part(thread, (thread + turn) % n_blocks, call, n_calls), *shared))
 
         # No two threads share a user or an item in a step: they need no locks, and there is one result.
         return sum(map(sum, state.threads.in_step(part_of_block, n_calls * n_blocks, checkpoint)))
-
-
-def _blocks(
-    threads: Threads, by_user: Grouped, user_bounds: NDArray[np.int64], item_block: NDArray[np.int32], n_turns: int
-) -> tuple[NDArray[np.int64], tuple[NDArray[np.int32], NDArray[np.int32], Float]]:
-    """Sort ratings into blocks; return where these start, as in `BlockedState`, and the ratings' three columns."""
-    ratings = by_user.offsets, by_user.others, by_user.targets
-    n_pieces = 1 + len(by_user.others) // RATINGS_PER_CALL
-    # By thread, bounds of as many runs of users: a Ctrl-C is heard between them.
-    bounds = [np.linspace(*run, n_pieces + 1).astype(np.int64).tolist() for run in pairwise(user_bounds)]
-    calls = list(zip(*(pairwise(mine) for mine in bounds), strict=True))
-
-    # The threads count up rows of these for each rating: in one cache line, they would wait for each other.
-    sizes = np.zeros((threads.n, threads.n + 16), np.int64)[:, : threads.n]
-    for runs in calls:
-        shares = zip(runs, sizes, strict=True)
-        threads.run(block_sizes, [(*run, *ratings[:2], item_block, mine) for run, mine in shares])
-    ends = np.cumsum(sizes).reshape(threads.n, threads.n)
-    starts = np.column_stack([np.append(0, ends[:-1, -1]), ends])
-
-    columns = np.empty_like(by_user.others), np.empty_like(by_user.others), np.empty_like(by_user.targets)
-    places = block_places(starts, n_turns)
-    for runs in calls:
-        mine = zip(runs, starts, places, strict=True)
-        threads.run(
-            block, [(*run, *ratings, item_block, start, n_turns, place, *columns) for run, start, place in mine]
-        )
-    return starts, columns
 
 
 def _columns(bias: Float) -> Float:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from backends import Objective, Ratings, get_backend, initial_model
 
 numba = pytest.importorskip("numba")
 
-from backends import numba_gd, numba_sgd  # noqa: E402  # they need numba
-from backends._grouping import counted, grouped  # noqa: E402
+from backends import _grouping, numba_gd, numba_sgd  # noqa: E402  # they need numba
+from backends._grouping import blocked, counted, transposed  # noqa: E402
 from backends._threads import Threads  # noqa: E402
-from backends.kernels import _jit  # noqa: E402
+from backends.kernels import _jit, gradient, sgd  # noqa: E402
 from backends.kernels.gradient import sweep  # noqa: E402
-from backends.kernels.grouping import block, block_places, block_sizes, count  # noqa: E402
+from backends.kernels.grouping import count, count_pairs, place, scatter, transpose  # noqa: E402
+from backends.kernels.ratings import LOOK_AHEAD, keyed_dtype, ratings_dtype  # noqa: E402
 from backends.kernels.sgd import block_pass  # noqa: E402
 from backends.kernels.tables import aligned_zeros, padded_rank, padded_table, vector_parts  # noqa: E402
 
@@ -29,29 +31,42 @@ BEYOND = 2**31  # more ratings than a 32-bit offset can address
 # ---- the algorithm ---
 
 
+def users_of(state: Any) -> np.ndarray:
+    """The user of each rating."""
+    users = np.empty(len(state.blocks.ratings), np.int64)
+    for starts, (first, last) in zip(state.blocks.starts, pairwise(state.user_bounds), strict=True):
+        for (start, end), ends in zip(pairwise(starts), state.blocks.ends, strict=True):
+            users[start:end] = np.repeat(np.arange(first, last), np.diff(ends[first:last], prepend=start))
+    return users
+
+
 def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[dict[str, Any], float]:
     """What `NumbaSGD` does in some epochs, rating by rating: its parameters by name, and its last squared error."""
     rank, rate, unit = solver.rank, solver.learning_rate, state.unit
+    users, items, targets = users_of(state), state.blocks.ratings["other"], state.blocks.ratings["target"]
     counts = [
-        np.bincount(rows, minlength=len(table))
-        for rows, table in zip((state.users, state.items), state.done[::2], strict=True)
+        np.bincount(rows, minlength=len(table)) for rows, table in zip((users, items), state.done[::2], strict=True)
     ]
     user_pull, item_pull = (solver.reg * solver.objective.weights(count) / np.maximum(count, 1) for count in counts)
     p, p_extra, q, q_extra = (table.copy() for table in state.done)
-    order = []
+    order: list[int] = []
+    n_blocks = len(state.blocks.starts)
     for part in range(n_rounds):
-        for turn in range(len(state.starts)):
-            for a, starts in enumerate(state.starts):
-                first, last = starts[(a + turn) % len(state.starts) :][:2]
-                size = last - first
-                order += range(first + size * part // n_rounds, first + size * (part + 1) // n_rounds)
-    assert sorted(order) == list(range(len(state.targets)))
+        for turn in range(n_blocks):
+            for a, starts in enumerate(state.blocks.starts):
+                first, last = starts[(a + turn) % n_blocks :][:2]
+                run = (last - first) // state.group
+                for n in range(run * part // n_rounds, run * (part + 1) // n_rounds):
+                    order += range(first + n, first + n + run * state.group, run)
+                if part == n_rounds - 1:
+                    order += range(first + run * state.group, last)
+    assert sorted(order) == list(range(len(targets)))
     error_sum = 0.0
     for _ in range(n_epochs):
         error_sum = 0.0
         for n in order:
-            u, i = state.users[n], state.items[n]
-            error = state.targets[n] - p[u] @ q[i] - p_extra[u, 0] - q_extra[i, 0]
+            u, i = users[n], items[n]
+            error = targets[n] - p[u] @ q[i] - p_extra[u, 0] - q_extra[i, 0]
             steps = []
             for row, other, extra, pull in (
                 (p[u], q[i], p_extra[u], user_pull[u]),
@@ -71,7 +86,7 @@ def sgd_by_hand(solver: Any, state: Any, n_epochs: int, n_rounds: int) -> tuple[
     names = {"user_factors": p[:, :rank], "item_factors": q[:, :rank]}
     names = {name: factors * np.sqrt(unit) for name, factors in names.items()}
     names |= {"user_bias": p_extra[:, 0] * unit, "item_bias": q_extra[:, 0] * unit}
-    return names, error_sum * unit**2 / len(state.targets)
+    return names, error_sum * unit**2 / len(targets)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +114,7 @@ def test_sgd_takes_the_steps_of_its_rule(
     train = Ratings(plain.users, plain.items, plain.ratings * scale)
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs, **options)
     state = solver.prepare(train, initial_model(solver.objective, train, 0))
-    assert len(state.starts) == n_jobs
+    assert len(state.blocks.starts) == n_jobs
     assert scale == 1 or state.unit != 1
     expected, expected_error = sgd_by_hand(solver, state, 3, n_rounds)
     error = solver.step(state, 3)
@@ -208,45 +223,81 @@ def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 50])
-def test_grouping_is_a_stable_sort(n_parts: int) -> None:
+@pytest.mark.parametrize("n_blocks", [(1, 1), (2, 3)])
+def test_blocking_is_a_stable_sort(n_parts: int, n_blocks: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     keys, others = rng.integers(0, 7, 40, np.int32), rng.integers(0, 99, 40, np.int32)
     ratings = rng.normal(size=40).astype(np.float32)
     threads = Threads(n_parts)
-    got = grouped(threads, keys, 9, others, ratings, "float64", 0.5, 4.0)
-    order = np.argsort(keys, kind="stable")
-    np.testing.assert_array_equal(got.offsets, np.searchsorted(keys[order], np.arange(10)))
-    np.testing.assert_array_equal(got.others, others[order])
-    np.testing.assert_array_equal(got.targets, (ratings[order].astype(np.float64) - 0.5) / 4)
-    np.testing.assert_array_equal(counted(threads, keys, 9), np.bincount(keys, minlength=9))
+    sides = counted(threads, keys, 9), counted(threads, others, 99)
+    np.testing.assert_array_equal(sides[0].counts, np.bincount(keys, minlength=9))
+    # The last block of keys holds no rating, and the last of others not even a row.
+    bounds = {(1, 1): None, (2, 3): (np.array([0, 8, 9]), np.array([0, 30, 99, 99]))}[n_blocks]
+    got = blocked(threads, *sides, ratings, "float64", 0.5, 4.0, bounds=bounds)
+    blocks = keys * 0, others * 0
+    if bounds:
+        blocks = keys // 8, (others >= 30).astype(int)
+    order = np.lexsort((keys, blocks[1], blocks[0]))
+    np.testing.assert_array_equal(got.ratings["other"], others[order])
+    np.testing.assert_array_equal(got.ratings["target"], (ratings[order].astype(np.float64) - 0.5) / 4)
+    for a in range(n_blocks[0]):
+        sizes = [((blocks[0] == a) & (blocks[1] == b)).sum() for b in range(n_blocks[1])]
+        np.testing.assert_array_equal(np.diff(got.starts[a]), sizes)
+    assert got.ends.shape == (n_blocks[1], 9)
+    for key in range(9):
+        for b in range(n_blocks[1]):
+            here = np.flatnonzero((keys[order] == key) & (blocks[1][order] == b))
+            if len(here):
+                assert got.ends[b, key] == here[-1] + 1
+            elif key not in (0, 8):
+                assert got.ends[b, key] == got.ends[b, key - 1]
 
 
-@pytest.mark.parametrize(("n_jobs", "rank", "n_turns"), [(1, 2, 4), (2, 32, 4), (2, 64, 2), (5, 2, 4)])
+@pytest.mark.parametrize("n_parts", [1, 2, 50])
+@pytest.mark.parametrize("per_call", [10, 1000])
+def test_transposing_is_a_stable_sort(n_parts: int, per_call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", per_call)
+    train, threads = random_ratings(), Threads(n_parts)
+    users, items = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
+    got = transposed(threads, blocked(threads, users, items, train.ratings, "float32", 0.0), train.n_items)
+    order = np.lexsort((train.users, train.items))
+    np.testing.assert_array_equal(got.ratings["other"], train.users[order])
+    np.testing.assert_array_equal(got.ratings["target"], train.ratings[order].astype("float32"))
+    np.testing.assert_array_equal(got.ends, [np.cumsum(items.counts)])
+    np.testing.assert_array_equal(got.starts, [[0, len(train)]])
+    assert len(got.ratings.base) == len(train) + LOOK_AHEAD
+
+
+def test_kernels_may_read_behind_the_last_rating() -> None:
+    threads, rows = Threads(1), np.zeros(3, np.int32)
+    side = counted(threads, rows, 1)
+    whole = blocked(threads, side, side, np.ones(3, np.float32), "float32", 0.0).ratings.base
+    assert len(whole) == 3 + LOOK_AHEAD
+    assert not whole[3:]["other"].any()
+    assert max(gradient._AHEAD, sgd._AHEAD) <= LOOK_AHEAD
+
+
+@pytest.mark.parametrize(("n_jobs", "rank", "group"), [(1, 2, 4), (2, 32, 4), (2, 64, 2), (5, 2, 4)])
 def test_blocks_hold_each_rating_once_and_share_no_rows(
-    n_jobs: int, rank: int, n_turns: int, monkeypatch: pytest.MonkeyPatch
+    n_jobs: int, rank: int, group: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     train = random_ratings()
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs)
     state = solver.prepare(train, initial_model(solver.objective, train, 0))
-    assert len(state.group) == n_turns
+    assert state.group == group
+    users, items, blocks = users_of(state), state.blocks.ratings["other"], state.blocks
     targets = train.ratings.astype(np.float64) - state.mean
-    assert sorted(zip(state.users, state.items, state.targets * state.unit, strict=True)) == sorted(
+    assert sorted(zip(users, items, blocks.ratings["target"] * state.unit, strict=True)) == sorted(
         zip(train.users, train.items, targets, strict=True)
     )
-    assert state.starts.shape == (n_jobs, n_jobs + 1)
+    assert blocks.starts.shape == (n_jobs, n_jobs + 1)
     owners: dict[str, dict[int, int]] = {"user": {}, "item": {}}  # block of each row
-    for a, starts in enumerate(state.starts):
-        for b in range(n_jobs):
-            users, items = (rows[starts[b] : starts[b + 1]] for rows in (state.users, state.items))
-            assert {owners["user"].setdefault(u, a) for u in users} <= {a}
-            assert {owners["item"].setdefault(i, b) for i in items} <= {b}
-            n_turns = len(state.group)
-            run = len(users) // n_turns
-            turns = users[: run * n_turns].reshape(run, n_turns)
-            assert (np.diff(np.append(turns.T, users[run * n_turns :])) >= 0).all()  # run by run, it goes user by user
-            if run > 20:
-                assert (turns[:, 1:] != turns[:, :-1]).mean() > 0.9  # and the runs take turns
+    for a, starts in enumerate(blocks.starts):
+        for b, (first, last) in enumerate(pairwise(starts)):
+            assert {owners["user"].setdefault(u, a) for u in users[first:last]} <= {a}
+            assert {owners["item"].setdefault(i, b) for i in items[first:last]} <= {b}
+            assert (np.diff(users[first:last]) >= 0).all()
 
 
 def test_sorting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,15 +305,21 @@ def test_sorting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     train = random_ratings()
     solver = get_backend("numba-sgd", n_jobs=1)
     start = initial_model(solver.objective, train, 0, dtype="float32")
-    whole = solver.prepare(train, start)
-    calls: list[int] = []
+    whole = solver.prepare(train, start).blocks
+    sizes: list[int] = []
     cut, run = Threads.cut, Threads.run
-    monkeypatch.setattr(numba_sgd, "RATINGS_PER_CALL", 50)
+
+    def counting(self: Threads, function: Any, arguments: Any) -> Any:
+        sizes.extend(one[1] - one[0] if isinstance(one[0], int) else one[2] - one[1] for one in arguments)
+        return run(self, function, arguments)
+
+    monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", 50)
     monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
-    monkeypatch.setattr(Threads, "run", lambda self, *call: calls.append(1) or run(self, *call))
-    pieces = solver.prepare(train, start)
-    assert len(calls) == 5 * (600 // 50) + 2  # count and place by user, count by item; block sizes and blocks
-    for name in ("starts", "users", "items", "targets"):
+    monkeypatch.setattr(Threads, "run", counting)
+    pieces = solver.prepare(train, start).blocks
+    assert sum(sizes) == 5 * 600  # counted by user and by item, put into buckets, counted in pairs, placed
+    assert max(sizes) < 2 * 50
+    for name in ("starts", "ends", "ratings"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(pieces, name))
 
 
@@ -286,62 +343,77 @@ def test_tables_start_at_a_cache_line() -> None:
 # ---- size ---
 
 
-def sparse_file(folder: Path, name: str, dtype: str, at: int, values: list[float]) -> np.ndarray:
-    """An array of over 2^31 numbers in a file full of holes, with ``values`` from place ``at`` on, zeros elsewhere."""
+def sparse_file(folder: Path, name: str, dtype: Any, at: int = 0, values: Any = ()) -> np.ndarray:
+    """An array of over 2^31 entries in a file full of holes, with ``values`` from place ``at`` on, zeros elsewhere."""
     array = np.memmap(folder / name, dtype=dtype, mode="w+", shape=(BEYOND + 64,))
-    array[at : at + len(values)] = values
+    for k, value in enumerate(values):
+        array[at + k] = value
     return array
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
 def test_sgd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
     at = BEYOND + 10
-    # Four that are taken at a time, four of which two share an item, and one that is left over.
-    rows = [0, 1, 2, 3, 0, 1, 2, 3, 1], [1, 2, 3, 0, 0, 1, 1, 2, 3]
-    values = [1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 0.1, 0.2, 2.0]
-    users, items = (sparse_file(tmp_path, name, "i4", at, ids) for name, ids in zip(("u", "i"), rows, strict=True))
-    targets = sparse_file(tmp_path, "targets", "f8", at, values)
-    small = np.array(rows[0], np.int32), np.array(rows[1], np.int32), np.array(values)
+    # Runs of two: four that are taken at a time, four of which two share an item, and one that is left over.
+    ratings = np.zeros(9 + LOOK_AHEAD, ratings_dtype("float64"))
+    ratings["other"][:9] = [1, 0, 2, 1, 3, 1, 0, 2, 3]
+    ratings["target"][:9] = [1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 0.1, 0.2, 2.0]
+    ends = np.array([2, 4, 6, 9])
+    far = sparse_file(tmp_path, "ratings", ratings.dtype, at, ratings)
     results = []
-    for first, ratings in ((0, small), (at, (users, items, targets))):
+    for first, some in ((0, ratings), (at, far)):
         sides = []
         for _ in range(2):
             factors, columns = padded_table(np.full((4, 3), 0.3)), np.full((4, 4), 1.0)
             columns[:, 3] = np.einsum("nk,nk->n", factors, factors)
             sides.append((factors, columns, np.full(4, 0.1)))
-        rule = 0.1, 0.1, 1 / 16, 1.0, 1.0
-        block_pass(first, first + 9, ratings, *sides, vector_parts(sides[0][0]), (0,) * 4, rule)
+        starts, held, rule = tuple(first + 2 * k for k in range(4)), np.arange(4), (0.1, 0.1, 1 / 16, 1.0, 1.0)
+        block_pass(0, 2, 1, starts, held, ends + first, some, *sides, vector_parts(sides[0][0]), rule)
         results.append([table for side in sides for table in side])
-    for near, far in zip(*results, strict=True):
-        np.testing.assert_array_equal(near, far)
-    assert not np.array_equal(results[0][0], padded_table(np.full((4, 3), 0.3)))
+    for near, there in zip(*results, strict=True):
+        np.testing.assert_array_equal(near, there)
+    assert (np.abs(results[0][0][:, :3] - 0.3) > 1e-6).all()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
-def test_gd_and_blocking_address_ratings_beyond_32_bits(tmp_path: Path) -> None:
+def test_gd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
     at = BEYOND + 10
-    items = sparse_file(tmp_path, "items", "i4", at, [1, 0, 1])
-    targets = sparse_file(tmp_path, "targets", "f8", at, [1.0, -2.0, 0.5])
-    offsets = np.array([at, at + 2, at + 3])
-    factors, bias = padded_table(np.full((2, 3), 0.3)), np.zeros(2)
-    sums, bias_sums = np.zeros_like(factors), np.zeros(2)
+    values = np.array([(1, 1.0), (0, -2.0), (1, 0.5)], ratings_dtype("float64"))
+    ratings, ends = sparse_file(tmp_path, "ratings", values.dtype, at, values), np.array([at, at + 2, at + 3])
+    factors, bias = padded_table(np.full((3, 3), 0.3)), np.zeros(3)
+    sums, bias_sums = np.zeros_like(factors), np.zeros(3)
     squared_error = sweep(
-        *(0, 2, np.zeros_like(factors), np.zeros(2), offsets, items, targets, factors, factors, bias, bias),
+        *(1, 3, np.zeros_like(factors), np.zeros(3), ends, ratings, factors, factors, bias, bias),
         *(sums, bias_sums, vector_parts(factors), 0.0),
     )
     errors = 0.27 - np.array([1.0, -2.0, 0.5])
     assert squared_error == pytest.approx(errors @ errors)
-    np.testing.assert_allclose(bias_sums, [errors[0] + errors[1], errors[2]])
+    np.testing.assert_allclose(bias_sums, [0, errors[0] + errors[1], errors[2]])
     np.testing.assert_allclose(sums[:, :3], 0.3 * bias_sums[:, None] * np.ones(3))
 
-    item_block = np.zeros(2, np.int32)
-    sizes, starts = np.zeros(1, np.int64), np.array([at, at + 3])
-    block_sizes(0, 2, offsets, items, item_block, sizes)
-    assert sizes.tolist() == [3]
-    out = [sparse_file(tmp_path, f"out{k}", kind, 0, []) for k, kind in enumerate(("i4", "i4", "f8"))]
-    places = block_places(starts[np.newaxis], 2)[0]
-    block(0, 2, offsets, items, targets, item_block, starts, 2, places, *out)
-    assert [array[at : at + 3].tolist() for array in out] == [[0, 0, 1], [1, 0, 1], [1.0, -2.0, 0.5]]
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
+def test_sorting_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
+    at = BEYOND + 10
+    keys, others = (sparse_file(tmp_path, f"{k}", "i4", at, ids) for k, ids in enumerate(([1, 0, 1], [0, 1, 1])))
+    ratings = sparse_file(tmp_path, "2", "f8", at, [1.0, -2.0, 0.5])
+    rough, result = (
+        sparse_file(tmp_path, dtype.names[0], dtype) for dtype in (keyed_dtype("float64"), ratings_dtype("float64"))
+    )
+    places, block = np.array([at]), np.array([0, 1], np.uint16)
+    scatter(at, at + 3, keys, others, ratings, np.zeros(2, np.uint16), places, 0.0, 2.0, rough)
+    assert rough[at : at + 3].tolist() == [(1, 0, 0.5), (0, 1, -1.0), (1, 1, 0.25)]
+    assert places[0] == at + 3
+    counts = np.zeros((2, 2), np.int64)
+    count_pairs(at, at + 3, rough, block, counts)
+    assert counts.tolist() == [[0, 1], [1, 1]]
+    counts[:] = [[at, at], [at + 1, at + 2]]
+    place(at, at + 3, rough, block, counts, result)
+    assert result[at : at + 3].tolist() == [(0, 0.5), (1, -1.0), (1, 0.25)]
+    assert counts.tolist() == [[at, at + 1], [at + 2, at + 3]]
+    places, other = np.array([at, at + 1]), sparse_file(tmp_path, "other way round", result.dtype)
+    transpose(1, 3, np.array([at, at + 1, at + 3]), result, places, other)
+    assert other[at : at + 3].tolist() == [(1, 0.5), (2, -1.0), (2, 0.25)]
 
 
 def test_counts_go_beyond_32_bits() -> None:
@@ -352,8 +424,10 @@ def test_counts_go_beyond_32_bits() -> None:
     assert counts.tolist() == [BEYOND + 7, 0]
 
 
-@pytest.mark.parametrize("name", ["numba-gd", "numba-sgd"])
-def test_memory_is_at_most_24_bytes_per_rating(name: str) -> None:
+@pytest.mark.parametrize(("name", "two_sweeps"), [("numba-gd", False), ("numba-gd", True), ("numba-sgd", False)])
+def test_memory_is_at_most_24_bytes_per_rating(name: str, two_sweeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if two_sweeps:
+        monkeypatch.setattr(numba_gd, "_PRIVATE_BYTES", 0)
     n, rows = 400_000, 700
     rng = np.random.default_rng(0)
     users, items = np.divmod(rng.permutation(rows**2)[:n], rows)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from .ratings import others_at
 from .rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
 from .simd import total, zeros_like
-from .tables import load, prefetch, some_ids, store
+from .tables import load, prefetch, prefetch_to_write, store
 
 _AHEAD = 8  # ratings between the request for an opposite row and its use
-_ONE = (0,)  # id at a time
+_ONE = (0,)  # rating at a time
 
 
 @kernel
@@ -23,9 +24,8 @@ def sweep(
     last: int,
     opposite_sums: NDArray[Any] | None,
     opposite_bias_sums: NDArray[Any],
-    offsets: NDArray[np.int64],
-    others: NDArray[np.int32],
-    targets: NDArray[Any],
+    ends: NDArray[np.int64],
+    ratings: NDArray[Any],
     rows: NDArray[Any],
     opposites: NDArray[Any],
     row_bias: NDArray[Any],
@@ -42,8 +42,8 @@ def sweep(
     opposite_sums, opposite_bias_sums
         Where the opposite side's sums are added to; of this thread alone, so no atomics are needed and the result is
         one for a given number of threads. With None, a second sweep must be made with the sides swapped.
-    offsets, others, targets
-        Ratings grouped by row.
+    ends, ratings
+        Ratings grouped by row, and where those of each row end; see `kernels.ratings`.
     rows, opposites
         Factors of both sides, in tables made of whole vectors.
     row_sums, row_bias_sums
@@ -54,20 +54,19 @@ def sweep(
         0 in the precision of the tables.
     """
     squared_error = 0.0
-    final = np.uint64(max(offsets[last] - 1, 0))
     for row in range(first, last):
         # In registers: what is read or added up once per rating need not go through memory.
         mine, sums, errors = load_rows(rows, (row,), parts), zero_row(rows, parts), zero
-        for n in range(np.uint64(offsets[row]), np.uint64(offsets[row + 1])):
-            soon, other = some_ids(others, min(n + np.uint64(_AHEAD), final), _ONE), some_ids(others, n, _ONE)
+        for n in range(np.uint64(ends[row - 1] if row > 0 else 0), np.uint64(ends[row])):
+            soon, other = others_at(ratings, _ONE, n + np.uint64(_AHEAD)), others_at(ratings, _ONE, n)
             prefetch(opposites, soon, parts)
             dot = total(dots(mine, opposites, other))
-            error = dot + row_bias[row] + opposite_bias[np.uint64(other[0])] - targets[n]
+            error = dot + row_bias[row] + opposite_bias[np.uint64(other[0])] - ratings[n].target
             errors += error
             squared_error += error * error
             sums = plus_opposite(sums, error, opposites, other)
             if opposite_sums is not None:
-                prefetch(opposite_sums, soon, parts)
+                prefetch_to_write(opposite_sums, soon, parts)
                 add_to_opposite(opposite_sums, other, error, mine)
                 opposite_bias_sums[np.uint64(other[0])] += error
         store_rows(row_sums, (row,), sums)

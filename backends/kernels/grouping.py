@@ -1,7 +1,10 @@
 """Counting sorts of ratings, O(n), for the kernels that sweep them row by row.
 
-Each call does one thread's part, but for that of `first_places`. All offsets are 64-bit: there may be more than 2^31
-ratings, though not so many users or items.
+A sort by so many rows writes to more places at a time than the caches hold. So ratings go first to the bucket of their
+row, a run of rows with its share of the ratings, and then, bucket by bucket, to their places.
+
+Each call does one thread's part, but for those of `first_places` and `first_places_of_blocks`. All offsets are 64-bit:
+there may be more than 2^31 ratings, though not so many users or items.
 """
 
 from typing import Any
@@ -10,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from .ratings import LOOK_AHEAD, prefetch_rating
+
+_NEXT = 16  # ratings behind the last one of a bucket: a place to be asked for
+_AHEAD = 32  # ratings between the request for a place and its use
 
 
 @kernel
@@ -39,103 +46,101 @@ def first_places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @kernel
-def place(
+def scatter(
+    first: int,
+    last: int,
     keys: NDArray[np.int32],
     others: NDArray[np.int32],
     ratings: NDArray[Any],
-    first: int,
-    last: int,
+    bucket: NDArray[np.uint16],
     places: NDArray[np.int64],
     mean: float,
     unit: float,
-    grouped_others: NDArray[np.int32],
-    targets: NDArray[Any],
+    result: NDArray[Any],
 ) -> None:
-    """Put the ratings ``first:last`` at their keys' next places: the other id, and (rating - mean) / unit."""
+    """Put the ratings ``first:last`` at the next places of their keys' buckets; targets are (rating - mean) / unit."""
     for n in range(np.uint64(first), np.uint64(last)):
         key = np.uint32(keys[n])
-        to = np.uint64(places[key])
-        places[key] += 1
-        grouped_others[to] = others[n]
-        targets[to] = (np.float64(ratings[n]) - mean) / unit
+        to = np.uint64(places[bucket[key]])
+        places[bucket[key]] += 1
+        prefetch_rating(result, to + np.uint64(_NEXT))
+        result[to].key = key
+        result[to].other = others[n]
+        result[to].target = (np.float64(ratings[n]) - mean) / unit
 
 
 @kernel
-def block_sizes(
-    first_user: int,
-    last_user: int,
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
-    item_block: NDArray[np.int32],
-    sizes: NDArray[np.int64],
+def count_pairs(
+    first: int, last: int, ratings: NDArray[Any], block: NDArray[np.uint16], counts: NDArray[np.int64]
 ) -> None:
-    """Add to ``sizes`` how many ratings of some users fall into each block of items, shape (n_blocks,)."""
-    for n in range(np.uint64(offsets[first_user]), np.uint64(offsets[last_user])):
-        sizes[item_block[np.uint32(items[n])]] += 1
+    """Count in ``counts``, shape (n_blocks, n_keys), the ratings ``first:last`` by their key and the other's block."""
+    for n in range(np.uint64(first), np.uint64(last)):
+        counts[block[np.uint32(ratings[n].other)], np.uint32(ratings[n].key)] += 1
 
 
 @kernel
-def block(
-    first_user: int,
-    last_user: int,
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
-    targets: NDArray[Any],
-    item_block: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    n_turns: int,
+def first_places_of_blocks(counts: NDArray[np.int64], key_bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn counts per (block, key) into first places; return where blocks start, shape (n_key_blocks, n_blocks + 1).
+
+    Places run over the blocks of keys, within these over the blocks, and within these over the keys. The last column
+    is where the last block ends.
+    """
+    n_blocks = len(counts)
+    starts = np.empty((len(key_bounds) - 1, n_blocks + 1), np.int64)
+    place = 0
+    for mine in range(len(starts)):
+        for b in range(n_blocks):
+            starts[mine, b] = place
+            for key in range(key_bounds[mine], key_bounds[mine + 1]):
+                n = counts[b, key]
+                counts[b, key] = place
+                place += n
+        starts[mine, n_blocks] = place
+    return starts
+
+
+@kernel
+def place(
+    first: int,
+    last: int,
+    ratings: NDArray[Any],
+    block: NDArray[np.uint16],
     places: NDArray[np.int64],
-    block_users: NDArray[np.int32],
-    block_items: NDArray[np.int32],
-    block_targets: NDArray[Any],
+    result: NDArray[Any],
 ) -> None:
-    """Sort ratings that are grouped by user into blocks, and within a block take some users in turn.
+    """Put the ratings ``first:last`` at the next ``places``, shape (n_blocks, n_keys), of their key and block."""
+    for n in range(np.uint64(first), np.uint64(last)):
+        soon = min(n + np.uint64(_AHEAD), np.uint64(last - 1))
+        key, b = np.uint32(ratings[soon].key), block[np.uint32(ratings[soon].other)]
+        prefetch_rating(result, np.uint64(places[b, key]))
+        key, b = np.uint32(ratings[n].key), block[np.uint32(ratings[n].other)]
+        to = np.uint64(places[b, key])
+        places[b, key] += 1
+        result[to].other = ratings[n].other
+        result[to].target = ratings[n].target
 
-    Each step of SGD waits for the one before on the same user; with several users in turn the next ones need not. A
-    block is cut into ``n_turns`` runs of equal size, and what is left over: first comes the first rating of each run,
-    then the second of each, and so on.
 
-    Parameters
-    ----------
-    starts
-        Where the blocks of the thread's users start, and where the last ends: shape (n_blocks + 1,).
-    places
-        What `block_places` returns for the thread; kept up to date.
-    block_users, block_items, block_targets
-        Receive the ratings.
+@kernel
+def transpose(
+    first: int,
+    last: int,
+    ends: NDArray[np.int64],
+    ratings: NDArray[Any],
+    places: NDArray[np.int64],
+    result: NDArray[Any],
+) -> None:
+    """Put the ratings of the rows ``first:last`` at the next ``places`` of their opposite rows.
+
+    ``ends`` is where the ratings of each row end.
     """
-    for u in range(first_user, last_user):
-        for n in range(np.uint64(offsets[u]), np.uint64(offsets[u + 1])):
-            item = items[n]
-            b = np.uint32(item_block[np.uint32(item)])
-            to = np.uint64(places[b, 0])
-            places[b, 0] += places[b, 1]
-            places[b, 2] -= 1
-            if places[b, 2] == 0:
-                run = (starts[b + 1] - starts[b]) // n_turns
-                places[b, 3] += 1
-                if places[b, 3] < n_turns:
-                    places[b, 0], places[b, 2] = starts[b] + places[b, 3], run
-                else:
-                    places[b, 0], places[b, 1] = starts[b] + n_turns * run, 1
-            block_users[to] = u
-            block_items[to] = item
-            block_targets[to] = targets[n]
-
-
-def block_places(starts: NDArray[np.int64], n_turns: int) -> NDArray[np.int64]:
-    """Return what `block` starts with, shape (n_user_blocks, n_item_blocks, 4).
-
-    The four are: where the block's next rating goes, how far behind it the one after that goes, how many are left of
-    this run, and which run it is.
-    """
-    n_users, n_items = len(starts), starts.shape[1] - 1
-    run = np.diff(starts) // n_turns
-    # Two rows more than needed keep threads, each with its block of users, out of each other's cache lines.
-    places = np.zeros((n_users, n_items + 2, 4), np.int64)[:, :n_items]
-    places[..., 0], places[..., 1] = starts[:, :-1], np.where(run > 0, n_turns, 1)
-    places[..., 2] = np.where(run > 0, run, -1)  # -1: none is a run's last
-    return places
+    for row in range(first, last):
+        for n in range(np.uint64(ends[row - 1] if row > 0 else 0), np.uint64(ends[row])):
+            prefetch_rating(result, np.uint64(places[np.uint32(ratings[n + np.uint64(LOOK_AHEAD)].other)]))
+            other = np.uint32(ratings[n].other)
+            to = np.uint64(places[other])
+            places[other] += 1
+            result[to].other = row
+            result[to].target = ratings[n].target
 
 
 def balanced_bounds(counts: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:

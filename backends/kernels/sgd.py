@@ -6,8 +6,9 @@ over a constant (Chin et al. 2015, "A learning-rate schedule for stochastic grad
 LIBMF's rule, which divides by the rank instead; with the constant, one learning rate serves all ranks).
 
 A step on a row waits for the one before it, and most of a step is arithmetic on single numbers. So ratings are taken in
-groups that share no user and no item: their steps are one vector, and their users' rows stay in registers for as long
-as the users stay the same, which the order of the ratings provides for; see `grouping.block`.
+groups that share no user and no item: their steps are one vector. The ratings of a block, which go user by user, are
+cut into runs of one length, and a group is one rating of each run, so that users' rows stay in registers for as long as
+the users stay the same.
 """
 
 from typing import Any
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
 from .columns import load_columns, numbers_of, split, store_columns
+from .ratings import others_at, targets_at
 from .rows import dots, load_rows, mixed, store_rows, with_norms
 from .simd import exchanged, joined, square_root, total, zeros_like
-from .tables import all_distinct, prefetch, same_ids, some_ids, some_numbers
+from .tables import all_distinct, first_of, prefetch_to_write
 
-Ratings = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Rule = tuple[float, float, float, float, float]
 
-_AHEAD = 16  # ratings between the request for an item's row and its use; for a user's, twice as many
+_AHEAD = 4  # ratings of a run between the request for an item's row and its use
 _REGISTERS = 16  # vectors of users' rows at a time: half of what AVX-512 has
 
 
@@ -76,86 +77,110 @@ def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], t
 
 
 @kernel
-def _one_by_one(
-    first: int, last: int, ratings: Ratings, users: Side, items: Side, parts: tuple[int, ...], rule: Rule
+def _one(
+    user: int, place: int, ratings: NDArray[Any], users: Side, items: Side, parts: tuple[int, ...], rule: Rule
 ) -> float:
-    """Update by the ratings ``first:last``, one after another; return the sum of squared errors."""
-    rating_users, rating_items, targets = ratings
+    """Update by one rating of a user; return its squared error."""
     factors, columns, pulls = users
-    squared_error = 0.0
-    single = (0,)
-    for n in range(np.uint64(first), np.uint64(last)):
-        user, item = some_ids(rating_users, n, single), some_ids(rating_items, n, single)
-        p = load_rows(factors, user, parts)
-        p, mine, squares = _step(
-            *(p, with_norms(load_columns(columns, user), p), numbers_of(pulls, user)),
-            *(items, item, some_numbers(targets, n, single), rule),
-        )
-        store_rows(factors, user, p)
-        store_columns(columns, user, mine)
-        squared_error += total(squares)
+    mine, start = (user,), (place,)
+    p = load_rows(factors, mine, parts)
+    p, after, square = _step(
+        *(p, with_norms(load_columns(columns, mine), p), numbers_of(pulls, mine)),
+        *(items, others_at(ratings, start, 0), targets_at(ratings, start, 0), rule),
+    )
+    store_rows(factors, mine, p)
+    store_columns(columns, mine, after)
+    squared_error: float = total(square)
     return squared_error
+
+
+@kernel
+def _go_on(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int, ...], n: int, last: int) -> int:
+    """Set ``held`` to the users of the n-th ratings of the runs; return for how long they stay, or ``last``."""
+    until = last
+    for run in range(len(starts)):
+        user = held[run]
+        while ends[user] <= starts[run] + n:
+            user += 1
+        held[run] = user
+        until = min(until, ends[user] - starts[run])
+    return until
 
 
 @kernel
 def block_pass(
     first: int,
     last: int,
-    ratings: Ratings,
+    rest: int,
+    starts: tuple[int, ...],
+    held: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    ratings: NDArray[Any],
     users: Side,
     items: Side,
     parts: tuple[int, ...],
-    group: tuple[int, ...],
     rule: Rule,
 ) -> float:
-    """Update by the ratings ``first:last``, as if one after another; return the sum of squared errors.
+    """Update by the ratings ``first:last`` of each run, group by group; return the sum of squared errors.
 
     Parameters
     ----------
+    rest
+        How many ratings that follow on the last run come after that, one by one.
+    starts
+        Where the runs start: as many as there are ratings to take at a time.
+    held
+        Of each run, the user of its first rating here; kept up to date.
+    ends
+        Where the block's ratings of each user end, which start where those of the user before end: shape (n_users,).
     ratings
-        Users, items and targets: each shape (n_ratings,).
+        Of item and target; see `kernels.ratings`. Shape (n_ratings,).
     users, items
         Of each side the factors, a table; the rest of a row, shape (n_rows, 4): bias, accumulator of the factors,
         accumulator of the bias, and squared norm of the factors, which for a user need not be right; and what
         regularises the factors of a row, shape (n_rows,).
     parts
         As many as a row has vectors; see `tables`.
-    group
-        As many as there are ratings to take at a time.
     rule
         Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
         how many times as much as the factors a bias is pulled; and 1, all in the precision of the tables.
     """
-    rating_users, rating_items, targets = ratings
     factors, columns, pulls = users
+    last_user = np.int64(len(ends) - 1)
     squared_error: float = 0.0
     # Unsigned: a signed index costs a look at whether it is negative.
-    n, end, size = np.uint64(first), np.uint64(last), np.uint64(len(group))
-    while n + size <= end:
-        held = some_ids(rating_users, n, group)
-        together = all_distinct(held)
+    n, end = np.uint64(first), np.uint64(last)
+    while n < end:
+        until = np.uint64(_go_on(ends, held, starts, np.int64(n), last))
+        rows = first_of(held, starts)
+        together = all_distinct(rows)
         if together:
-            p, pull = load_rows(factors, held, parts), numbers_of(pulls, held)
-            mine = with_norms(load_columns(columns, held), p)
+            p, pull = load_rows(factors, rows, parts), numbers_of(pulls, rows)
+            mine = with_norms(load_columns(columns, rows), p)
             squares = zeros_like(pull)
-            while n + size <= end and same_ids(rating_users, n, held):
-                soon = min(n + np.uint64(_AHEAD), end - size)
-                prefetch(items[0], some_ids(rating_items, soon, group), parts)
-                prefetch(items[1], some_ids(rating_items, soon, group), (0,))
-                soon = min(n + np.uint64(2 * _AHEAD), end - size)
-                prefetch(factors, some_ids(rating_users, soon, group), parts)
-                rows = some_ids(rating_items, n, group)
-                together = all_distinct(rows)
+            for run in range(len(starts)):
+                prefetch_to_write(factors, (min(held[run] + 1, last_user),), parts)
+            while n < until:
+                soon = others_at(ratings, starts, n + np.uint64(_AHEAD))
+                prefetch_to_write(items[0], soon, parts)
+                prefetch_to_write(items[1], soon, (0,))
+                others = others_at(ratings, starts, n)
+                together = all_distinct(others)
                 if not together:
                     break
-                p, mine, each = _step(p, mine, pull, items, rows, some_numbers(targets, n, group), rule)
+                p, mine, each = _step(p, mine, pull, items, others, targets_at(ratings, starts, n), rule)
                 squares = squares + each
-                n += size
-            store_rows(factors, held, p)
-            store_columns(columns, held, mine)
+                n += np.uint64(1)
+            store_rows(factors, rows, p)
+            store_columns(columns, rows, mine)
             squared_error += total(squares)
         if not together:
-            squared_error += _one_by_one(n, n + size, ratings, users, items, parts, rule)
-            n += size
-    squared_error += _one_by_one(n, end, ratings, users, items, parts, rule)
+            for run in range(len(starts)):
+                squared_error += _one(held[run], starts[run] + np.int64(n), ratings, users, items, parts, rule)
+            n += np.uint64(1)
+    user = held[len(starts) - 1]
+    for place in range(starts[-1] + last, starts[-1] + last + rest):
+        while ends[user] <= place:
+            user += 1
+        squared_error += _one(user, place, ratings, users, items, parts, rule)
     return squared_error

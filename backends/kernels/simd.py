@@ -84,6 +84,15 @@ def totals(builder: Any, vectors: Sequence[Any]) -> Any:
     return vectors[0]
 
 
+def request(builder: Any, place: Any, *, to_write: bool) -> None:
+    """Ask for the cache line of a place that will be needed soon."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    # To be kept in all caches; data.
+    builder.call(function, [builder.bitcast(place, byte), WORD(int(to_write)), WORD(3), WORD(1)])
+
+
 # ---- operations ------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from .simd import WORD, Vector, operation
+from .simd import WORD, Vector, operation, request
 
 _BYTES = 64  # of a vector: a cache line, and the widest register there is
 _RANK_STEPS = (1, 2, 3, 4, 6)  # vectors per row, and their doubles: bounds how often a kernel is compiled
@@ -108,17 +108,22 @@ def store(typing: Any, table: Any, row: Any, part: Any, vector: Any) -> Any:
 
 @operation
 def prefetch(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
-    """Ask for rows that will be needed soon, to be written to."""
+    """Ask for rows that will be needed soon."""
+    return _prefetch(table, rows, parts, to_write=False)
 
+
+@operation
+def prefetch_to_write(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
+    """Ask for rows that will be needed soon and written to: another thread that only reads them would lose them."""
+    return _prefetch(table, rows, parts, to_write=True)
+
+
+def _prefetch(table: Any, rows: Any, parts: Any, *, to_write: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         for row in cgutils.unpack_tuple(builder, arguments[1]):
             for part in range(len(parts)):
                 place = _place(context, builder, table, arguments[0], row, row.type(part), lanes_of(table.dtype))
-                # For writing, to be kept in all caches, data.
-                builder.call(function, [builder.bitcast(place, byte), WORD(1), WORD(3), WORD(1)])
+                request(builder, place, to_write=to_write)
         return context.get_dummy_value()
 
     return types.void(table, rows, parts), generate
@@ -127,50 +132,17 @@ def prefetch(typing: Any, table: Any, rows: Any, parts: Any) -> Any:
 # ---- ids -------------------------------------------------------------------------------------------------------------
 
 
-def _some(context: Any, builder: Any, array: Any, value: Any, n: Any, count: int) -> Any:
-    """Load ``count`` numbers of an array, from place ``n`` on, as a vector."""
-    kind = ir.VectorType(context.get_value_type(array.dtype), count)
-    start = builder.gep(context.make_array(array)(context, builder, value).data, [n])
-    return builder.load(builder.bitcast(start, kind.as_pointer()), align=array.dtype.bitwidth // 8)
-
-
 @operation
-def some_ids(typing: Any, ids: Any, n: Any, group: Any) -> Any:
-    """Return the ids at ``n``, ``n + 1`` and so on, as many as ``group`` is long, as a tuple of int64."""
+def first_of(typing: Any, ids: Any, group: Any) -> Any:
+    """Return the first numbers of an array of int64, as many as the tuple ``group`` is long, as a tuple."""
+    longs = types.UniTuple(types.int64, len(group))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = _some(context, builder, ids, arguments[0], arguments[1], len(group))
-        long = ir.IntType(64)
-        each = [builder.zext(builder.extract_element(vector, WORD(k)), long) for k in range(len(group))]
-        return context.make_tuple(builder, signature.return_type, each)
+        data = context.make_array(ids)(context, builder, arguments[0]).data
+        each = [builder.load(builder.gep(data, [WORD(k)])) for k in range(len(group))]
+        return context.make_tuple(builder, longs, each)
 
-    return types.UniTuple(types.int64, len(group))(ids, types.uint64, group), generate
-
-
-@operation
-def some_numbers(typing: Any, numbers: Any, n: Any, group: Any) -> Any:
-    """Return the numbers at ``n``, ``n + 1`` and so on, as many as ``group`` is long, as a vector."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _some(context, builder, numbers, arguments[0], arguments[1], len(group))
-
-    return Vector(numbers.dtype, len(group))(numbers, types.uint64, group), generate
-
-
-@operation
-def same_ids(typing: Any, ids: Any, n: Any, rows: Any) -> Any:
-    """Whether the ids from ``n`` on are those of the tuple ``rows``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        now = _some(context, builder, ids, arguments[0], arguments[1], len(rows))
-        before = ir.Constant(now.type, ir.Undefined)
-        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[2])):
-            before = builder.insert_element(before, builder.trunc(row, WORD), WORD(k))
-        differ = builder.icmp_unsigned("!=", now, before)
-        bits = ir.IntType(len(rows))
-        return builder.icmp_unsigned("==", builder.bitcast(differ, bits), bits(0))
-
-    return types.boolean(ids, types.uint64, rows), generate
+    return longs(ids, group), generate
 
 
 @operation
