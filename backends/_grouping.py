@@ -90,10 +90,12 @@ def blocked(
 
     n_buckets = max(threads.n, min(_BUCKETS, n // _BUCKET), -(-n // RATINGS_PER_CALL))
     cuts = balanced_bounds(side.counts, n_buckets)
+    before = np.cumsum(np.pad(side.shares, ((0, 0), (1, 0))), axis=1)
+    first = np.diff(np.take(before, cuts, axis=1))
+    buckets = list(pairwise(first_places(first).tolist()))
     # Each thread counts up a row of these for each rating: in one cache line, they would wait for each other.
     places = np.zeros((threads.n, n_buckets + 16), np.int64)[:, :n_buckets]
-    places[:] = np.diff(np.cumsum(np.pad(side.shares, ((0, 0), (1, 0))), axis=1)[:, cuts])
-    buckets = list(pairwise(first_places(places).tolist()))
+    places[:] = first
     bucket = _parts(cuts)
     # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
     rough = np.empty(n, keyed_dtype(dtype))

@@ -1,5 +1,6 @@
 """The jitted kernels: SGD against its rule in plain NumPy, sorting, addresses beyond 2^31, memory, cached code."""
 
+import ast
 import shutil
 import sys
 import tracemalloc
@@ -447,6 +448,25 @@ def test_memory_is_at_most_24_bytes_per_rating(name: str, two_sweeps: bool, monk
 
 
 # ---- the cache ---
+
+
+def test_small_and_large_data_share_their_kernels() -> None:
+    """Or else a first fit would compile some that a small fit before it, to warm up, did not."""
+    code = """
+import numpy as np
+from backends import Ratings, get_backend
+from backends.kernels import gradient, grouping, sgd
+users, items = np.divmod(np.random.default_rng(0).permutation(300**2), 300)
+for n in (5, 90_000):
+    train = Ratings.from_arrays(users[:n], items[:n], np.arange(n) % 5 + 0.5)
+    for name in ("numba-sgd", "numba-gd"):
+        get_backend(name, n_jobs=2).fit(train, epochs=1, evaluate=False)
+kernels = {name: value for module in (gradient, grouping, sgd) for name, value in vars(module).items()}
+print({name: len(kernel.signatures) for name, kernel in kernels.items() if getattr(kernel, "signatures", None)})
+"""
+    compiled = ast.literal_eval(in_fresh_process(code))
+    assert {"sweep", "descend", "block_pass", "scatter", "count_pairs", "place"} <= compiled.keys()
+    assert set(compiled.values()) == {1}, compiled
 
 
 def test_an_edited_callee_is_not_served_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
