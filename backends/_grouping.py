@@ -29,7 +29,7 @@ _BUCKET = 100_000
 
 
 @dataclass(frozen=True)
-class Side:
+class Counted:
     """One side of some ratings: the row of each, and how many each row has in each thread's share of the ratings."""
 
     rows: NDArray[np.int32]
@@ -47,8 +47,9 @@ class Blocks:
     """Ratings by block of rows, within these by block of opposite rows, and within these by row, in the given order.
 
     ``starts`` has one row per block of rows: where its blocks start, and where the last ends. ``ends`` has shape
-    (n_opposite_blocks, n_rows): where a row's ratings with a block of opposite rows end; they start where those of the
-    row before do. ``ratings`` are records of opposite row and target; see `kernels.ratings`.
+    (n_opposite_blocks, n_rows): where a row's ratings with a block of opposite rows end. They start where those of the
+    row before end, or, for the first row of its block, where the block does. ``ratings`` are records of opposite row
+    and target, see `kernels.ratings`; a view, behind whose last one there must be `LOOK_AHEAD` more.
     """
 
     starts: NDArray[np.int64]
@@ -56,18 +57,18 @@ class Blocks:
     ratings: NDArray[Any]
 
 
-def counted(threads: Threads, rows: NDArray[np.int32], n_rows: int) -> Side:
+def counted(threads: Threads, rows: NDArray[np.int32], n_rows: int) -> Counted:
     """Count the ratings of each row."""
     shares = np.zeros((threads.n, n_rows), np.int64)
     for runs in threads.cut(len(rows)):
         threads.run(count, [(rows, *run, shares[part]) for part, run in enumerate(runs)])
-    return Side(rows, shares)
+    return Counted(rows, shares)
 
 
 def blocked(
     threads: Threads,
-    side: Side,
-    opposite: Side,
+    side: Counted,
+    opposite: Counted,
     ratings: Float,
     dtype: DTypeLike,
     mean: float,
@@ -90,27 +91,26 @@ def blocked(
 
     n_buckets = max(threads.n, min(_BUCKETS, n // _BUCKET), -(-n // RATINGS_PER_CALL))
     cuts = balanced_bounds(side.counts, n_buckets)
-    before = np.cumsum(np.pad(side.shares, ((0, 0), (1, 0))), axis=1)
-    first = np.diff(np.take(before, cuts, axis=1))
+    first = np.stack([side.shares[:, a:b].sum(axis=1) for a, b in pairwise(cuts)], axis=1)
     buckets = list(pairwise(first_places(first).tolist()))
     # Each thread counts up a row of these for each rating: in one cache line, they would wait for each other.
     places = np.zeros((threads.n, n_buckets + 16), np.int64)[:, :n_buckets]
     places[:] = first
     bucket = _parts(cuts)
     # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
-    rough = np.empty(n, keyed_dtype(dtype))
+    by_bucket = np.empty(n, keyed_dtype(dtype))
     for runs in threads.cut(n):
         shares = zip(runs, places, strict=True)
         threads.run(
             scatter,
-            [(*run, side.rows, opposite.rows, ratings, bucket, mine, mean, unit, rough) for run, mine in shares],
+            [(*run, side.rows, opposite.rows, ratings, bucket, mine, mean, unit, by_bucket) for run, mine in shares],
         )
 
     ends, block = np.zeros((n_blocks, n_rows), np.int64), _parts(opposite_bounds)
-    threads.run(count_pairs, [(*run, rough, block, ends) for run in buckets])
+    threads.run(count_pairs, [(*run, by_bucket, block, ends) for run in buckets])
     starts = first_places_of_blocks(ends, row_bounds)
     result = _empty(n, ratings_dtype(dtype))
-    threads.run(place, [(*run, rough, block, ends, result) for run in buckets])
+    threads.run(place, [(*run, by_bucket, block, ends, result) for run in buckets])
     return Blocks(starts, ends, result)
 
 

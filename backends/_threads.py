@@ -50,12 +50,17 @@ class Threads:
         self.n = n
         self._others = ThreadPoolExecutor(n - 1, "factorbench") if n > 1 else None
 
-    def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[tuple[Any, ...]],
+        give_up: Callable[[], object] = lambda: None,
+    ) -> list[Any]:
         """Call ``function`` once with each tuple of arguments and return the results in their order.
 
         A thread starts with the call of its own number, whose rows are still in its cache from the last time, and then
         takes the next. When a call raises, or a Ctrl-C strikes the caller, those under way end and no further one
-        starts.
+        starts; ``give_up`` is called before those are waited for.
         """
         if self._others is None or not arguments:
             return [function(*one) for one in arguments]
@@ -83,6 +88,7 @@ class Threads:
             waiting.clear()
             for future in futures:
                 future.cancel()
+            give_up()
             raise
         finally:
             wait(futures)
@@ -116,7 +122,8 @@ class Threads:
                 raise
             return results
 
-        return self.run(steps, [(thread,) for thread in range(self.n)])
+        # Threads that have started wait at the barrier for those that have not, even if these never will.
+        return self.run(steps, [(thread,) for thread in range(self.n)], barrier.abort)
 
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
         """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.

@@ -141,7 +141,8 @@ class NumbaGD(MomentumGD):
     """Momentum gradient descent in jitted per-rating kernels; see `MomentumGD` for the parameters.
 
     Beside the factors, which it holds five times and the items' once more per thread, it takes 20 bytes per rating in
-    float32 while it sorts, and 8 afterwards; 16 where the items are too many to be held per thread.
+    float32 while it sorts, and 8 afterwards; 16 where the items are too many to be held per thread. Per thread also 8
+    bytes for each user and item while it sorts.
     """
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:

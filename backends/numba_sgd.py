@@ -75,9 +75,9 @@ class BlockedState(State):
         first_user, last_user = self.user_bounds[users : users + 2]
         ends = self.blocks.ends[items]
         # Longer than needed: it is written to, and those of two threads may lie in one cache line otherwise.
-        held = np.empty(16, np.int64)
-        held[: self.group] = np.searchsorted(ends[first_user:last_user], np.add(starts, first), side="right")
-        return first, last, rest if call == n_calls - 1 else 0, starts, held + first_user, ends
+        held = np.full(16, first_user)
+        held[: self.group] += np.searchsorted(ends[first_user:last_user], np.add(starts, first), side="right")
+        return first, last, rest if call == n_calls - 1 else 0, starts, held, ends
 
 
 @dataclass(kw_only=True, eq=False)
@@ -85,8 +85,9 @@ class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
     Within a block of items, the ratings of a user are met in the order in which they were given, but those of a user
-    with so many that they are met at several places in turn. Beside the factors, which it holds four times, and 8 bytes
-    per user and thread, it takes 20 bytes per rating in float32 while it sorts, and 8 afterwards.
+    with so many that they are met at several places in turn. Beside the factors, which it holds four times, it takes
+    20 bytes per rating in float32 while it sorts, and 8 afterwards; per thread also 16 bytes for each user and 8 for
+    each item while it sorts, and 8 for each user afterwards.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def relative_differences(first: Parameters, second: Parameters) -> dict[str, flo
     return out
 
 
-def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT) -> str:
+def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT, timeout: float | None = None) -> str:
     """Run Python code in a new interpreter that imports this working tree; its standard output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],
@@ -69,6 +69,7 @@ def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT) -> str:
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=False,
+        timeout=timeout,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_fresh_process
 
 from backends import Ratings
 from backends._interrupt import checkpoint, delayed_interrupt
@@ -94,6 +95,25 @@ def test_an_index_error_of_a_call_is_not_taken_for_the_end() -> None:
 
 def out_of_range(n: int) -> None:
     raise IndexError("of the call")
+
+
+def test_threads_that_started_do_not_wait_for_one_that_cannot() -> None:
+    code = """
+from backends._threads import Threads
+threads, started = Threads(3), []
+submit = threads._others.submit
+def submit_one(*call):
+    if started:
+        raise RuntimeError("can't start new thread")
+    started.append(call)
+    return submit(*call)
+threads._others.submit = submit_one
+try:
+    threads.in_step(lambda thread, step: None, 5, lambda: None)
+except RuntimeError as error:
+    print(error)
+"""
+    assert in_fresh_process(code, timeout=60).strip() == "can't start new thread"
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])

@@ -125,6 +125,36 @@ def test_sgd_takes_the_steps_of_its_rule(
         np.testing.assert_allclose(after[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("users", "n_jobs"),
+    [
+        ([0] * 7, 3),
+        ([0, 12], 5),
+        ([0, 1, 2], 4),
+        ([0] * 200 + [1, 2, 3, 4, 5], 1),
+        ([0] * 90 + list(range(1, 40)) + [40] * 70, 2),
+        (list(range(60)), 2),
+    ],
+)
+def test_sgd_takes_the_steps_of_its_rule_for_users_of_any_size(
+    users: list[int], n_jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who fills several runs must not be met at two places at a time, and runs may end with tiny users."""
+    monkeypatch.setattr(numba_sgd, "_BLOCK", 1)
+    rng = np.random.default_rng(0)
+    items, n_items = np.concatenate([rng.permutation(n) for n in np.bincount(users)]), max(np.bincount(users))
+    if n_items == 1:
+        items, n_items = rng.integers(0, 9, len(users)), 9
+    train = Ratings(np.array(users), items, rng.normal(size=len(users)), n_items=int(n_items))
+    solver = get_backend("numba-sgd", rank=3, dtype="float64", n_jobs=n_jobs)
+    state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    expected, expected_error = sgd_by_hand(solver, state, 2, 1)
+    assert solver.step(state, 2) == pytest.approx(expected_error, rel=1e-10)
+    after = solver.parameters(state).arrays()
+    for name, values in expected.items():
+        np.testing.assert_allclose(after[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_sgd_bears_any_penalty() -> None:
     """Rows of few ratings are pulled hundreds of times as hard as a step of theirs is long."""
     rng = np.random.default_rng(0)

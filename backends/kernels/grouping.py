@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .ratings import LOOK_AHEAD, prefetch_rating
+from .ratings import LOOK_AHEAD, others_at, prefetch_rating
 
 _NEXT = 16  # ratings behind the last one of a bucket: a place to be asked for
 _AHEAD = 32  # ratings between the request for a place and its use
+_ONE = (0,)  # rating at a time
 
 
 @kernel
@@ -135,7 +136,8 @@ def transpose(
     """
     for row in range(first, last):
         for n in range(np.uint64(ends[row - 1] if row > 0 else 0), np.uint64(ends[row])):
-            prefetch_rating(result, np.uint64(places[np.uint32(ratings[n + np.uint64(LOOK_AHEAD)].other)]))
+            soon = others_at(ratings, _ONE, n + np.uint64(LOOK_AHEAD))[0]
+            prefetch_rating(result, np.uint64(places[np.uint32(soon)]))
             other = np.uint32(ratings[n].other)
             to = np.uint64(places[other])
             places[other] += 1

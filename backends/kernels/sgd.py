@@ -95,8 +95,8 @@ def _one(
 
 
 @kernel
-def _go_on(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int, ...], n: int, last: int) -> int:
-    """Set ``held`` to the users of the n-th ratings of the runs; return for how long they stay, or ``last``."""
+def _advance(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int, ...], n: int, last: int) -> int:
+    """Set ``held`` to the users of the n-th ratings of the runs; return up to which n they stay, at most ``last``."""
     until = last
     for run in range(len(starts)):
         user = held[run]
@@ -130,7 +130,7 @@ def block_pass(
     starts
         Where the runs start: as many as there are ratings to take at a time.
     held
-        Of each run, the user of its first rating here; kept up to date.
+        Of each run, the user of its first rating here, or one before that; overwritten.
     ends
         Where the block's ratings of each user end, which start where those of the user before end: shape (n_users,).
     ratings
@@ -151,7 +151,7 @@ def block_pass(
     # Unsigned: a signed index costs a look at whether it is negative.
     n, end = np.uint64(first), np.uint64(last)
     while n < end:
-        until = np.uint64(_go_on(ends, held, starts, np.int64(n), last))
+        until = np.uint64(_advance(ends, held, starts, np.int64(n), last))
         rows = first_of(held, starts)
         together = all_distinct(rows)
         if together:
