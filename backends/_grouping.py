@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +36,7 @@ class Counted:
     rows: NDArray[np.int32]
     shares: NDArray[np.int64]
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Number of ratings of each row."""
         total: NDArray[np.int64] = self.shares.sum(axis=0)
@@ -90,7 +91,7 @@ def blocked(
     n_blocks = len(opposite_bounds) - 1
 
     n_buckets = max(threads.n, min(_BUCKETS, n // _BUCKET), -(-n // RATINGS_PER_CALL))
-    cuts = balanced_bounds(side.counts, n_buckets)
+    cuts = balanced_bounds(np.cumsum(side.counts), n_buckets)
     first = np.stack([side.shares[:, a:b].sum(axis=1) for a, b in pairwise(cuts)], axis=1)
     buckets = list(pairwise(first_places(first).tolist()))
     # Each thread counts up a row of these for each rating: in one cache line, they would wait for each other.
@@ -118,7 +119,7 @@ def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
     """Group by opposite row the ratings of a single block: in less memory than another sort takes."""
     ends, ratings = by_row.ends[0], by_row.ratings
     n_pieces = 1 + len(ratings) // RATINGS_PER_CALL
-    bounds = balanced_bounds(np.diff(ends, prepend=0), threads.n * n_pieces).tolist()
+    bounds = balanced_bounds(ends, threads.n * n_pieces).tolist()
     rows = [list(pairwise(bounds))[piece::n_pieces] for piece in range(n_pieces)]
     places = np.zeros((threads.n, n_opposite), np.int64)
     others = ratings["other"]

@@ -114,7 +114,7 @@ class NumbaDescent(DescentState):
         """Add up one side's sums, or both; return the squared error."""
         n_threads, n_opposites = self.threads.n, len(opposites.bias)
         n_calls = math.ceil(len(ratings.ratings) * (self.rank + 16) / n_threads / WORK_PER_CALL)
-        cuts = balanced_bounds(np.diff(ratings.ends[0], prepend=0), n_threads * n_calls)
+        cuts = balanced_bounds(ratings.ends[0], n_threads * n_calls)
         runs = list(pairwise(cuts.tolist()))
         if opposite_sums:
             tables = [slice(n_opposites * thread, n_opposites * (thread + 1)) for thread in range(n_threads)]

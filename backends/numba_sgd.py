@@ -109,8 +109,8 @@ class NumbaSGD(Factorizer):
         unit = rating_unit(train, initial.mean)
         sides = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
         counts = sides[0].counts, sides[1].counts
-        user_bounds = balanced_bounds(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0), threads.n)
-        item_bounds = balanced_bounds(counts[1], threads.n)
+        user_bounds = balanced_bounds(np.cumsum(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0)), threads.n)
+        item_bounds = balanced_bounds(np.cumsum(counts[1]), threads.n)
         tables: list[Float] = []
         pulls: list[Float] = []
         for count, factors, bias in zip(

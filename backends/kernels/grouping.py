@@ -145,8 +145,11 @@ def transpose(
             result[to].target = ratings[n].target
 
 
-def balanced_bounds(counts: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:
-    """Cut ``range(len(counts))`` into ``n_parts`` runs with about the same sum of counts; shape (n_parts + 1,)."""
-    before = np.concatenate(([0], np.cumsum(counts)))
+def balanced_bounds(ends: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:
+    """Cut ``range(len(ends))`` into ``n_parts`` runs of about the same size; shape (n_parts + 1,).
+
+    ``ends`` is the size of all up to each, itself included.
+    """
+    before = np.append(0, ends)
     cuts = np.searchsorted(before, before[-1] * np.arange(1, n_parts) / n_parts)
-    return np.concatenate(([0], cuts, [len(counts)])).astype(np.int64)
+    return np.concatenate(([0], cuts, [len(ends)])).astype(np.int64)
