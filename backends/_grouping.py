@@ -58,12 +58,13 @@ class Blocks:
     ratings: NDArray[Any]
 
 
-def counted(threads: Threads, rows: NDArray[np.int32], n_rows: int) -> Counted:
-    """Count the ratings of each row."""
-    shares = np.zeros((threads.n, n_rows), np.int64)
-    for runs in threads.cut(len(rows)):
-        threads.run(count, [(rows, *run, shares[part]) for part, run in enumerate(runs)])
-    return Counted(rows, shares)
+def counted(threads: Threads, *sides: tuple[NDArray[np.int32], int]) -> list[Counted]:
+    """Count the ratings of each row, for sides of some ratings: the row of each, and how many rows there are."""
+    shares = [np.zeros((threads.n, n_rows), np.int64) for _, n_rows in sides]
+    tables = [(rows, table) for (rows, _), table in zip(sides, shares, strict=True)]
+    for runs in threads.cut(len(sides[0][0])):
+        threads.run(count, [(rows, *run, table[part]) for rows, table in tables for part, run in enumerate(runs)])
+    return [Counted(*table) for table in tables]
 
 
 def blocked(

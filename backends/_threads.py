@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 # A kernel returns to Python after about so many multiply-adds of a thread, or ratings that it sorts, so that a Ctrl-C
 # waits for less than half a second.
@@ -19,6 +20,12 @@ _limits: list[Any] = []  # the one that all fits under way share
 _fits = 0  # under way
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what controls the BLAS that NumPy uses, which is loaded with it: looking for it takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas")
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need.
@@ -28,7 +35,7 @@ def one_blas_thread() -> Iterator[None]:
     global _fits
     with _limit_lock:
         if not _fits:
-            _limits.append(threadpool_limits(1, user_api="blas"))
+            _limits.append(_blas().limit(limits=1))
         _fits += 1
     try:
         yield
@@ -43,7 +50,7 @@ class Threads:
     """Runs calls side by side on ``n`` threads, of which the caller's is one.
 
     They belong to one fit and end with it: fits in several threads or after a fork do not meet, which numba's own
-    thread pool, one for the process, does not bear. Nor do they spin while they wait.
+    thread pool, one for the process, does not bear. They wait for calls asleep.
     """
 
     def __init__(self, n: int) -> None:
@@ -96,34 +103,9 @@ class Threads:
             future.result()
         return results
 
-    def in_step(
-        self, function: Callable[[int, int], Any], n_steps: int, pause: Callable[[], object]
-    ) -> list[list[Any]]:
-        """Call ``function(thread, step)`` for each thread and step; return each thread's results.
-
-        No thread starts a step before all have ended the one before, for which they wait asleep, but not half as long
-        as for a `run` per step. The caller's thread calls ``pause`` before each of its steps; what that raises ends the
-        others after the step that they are at.
-        """
-        barrier = threading.Barrier(self.n)
-
-        def steps(thread: int) -> list[Any]:
-            results = []
-            try:
-                for step in range(n_steps):
-                    if thread == 0:
-                        pause()
-                    results.append(function(thread, step))
-                    barrier.wait()
-            except threading.BrokenBarrierError:
-                pass  # whoever broke it raises
-            except BaseException:
-                barrier.abort()
-                raise
-            return results
-
-        # Threads that have started wait at the barrier for those that have not, even if these never will.
-        return self.run(steps, [(thread,) for thread in range(self.n)], barrier.abort)
+    def share(self, n: int, thread: int) -> tuple[int, int]:
+        """Return where a thread's run of ``range(n)`` starts and ends, when each takes one."""
+        return n * thread // self.n, n * (thread + 1) // self.n
 
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
         """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.
@@ -133,7 +115,7 @@ class Threads:
         pieces
             The first piece of each thread, then the second of each, and so on: a Ctrl-C is heard between them.
         """
-        runs = [(n * part // self.n, n * (part + 1) // self.n) for part in range(self.n)]
+        runs = [self.share(n, thread) for thread in range(self.n)]
         n_pieces = max(1, -(-max(last - first for first, last in runs) // longest))
         return [
             [

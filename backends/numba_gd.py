@@ -151,7 +151,7 @@ class NumbaGD(MomentumGD):
         sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))
         now, trial = ((_table(*sides[0]), _table(*sides[1])) for _ in range(2))
         two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
-        users, items = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
+        users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
         by_user = blocked(threads, users, items, train.ratings, self.dtype, initial.mean)
         by_item = transposed(threads, by_user, train.n_items) if two_sweeps else None
         counts = users.counts, items.counts

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._checks import check_fits, check_number
 from ._grouping import Blocks, blocked, counted
 from ._interrupt import checkpoint
+from ._steps import in_step
 from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .factorizer import Factorizer, State
 from .kernels.grouping import balanced_bounds
@@ -66,6 +67,17 @@ class BlockedState(State):
     done: tuple[Float, ...]
     working: tuple[Float, ...]
 
+    def renew(self, thread: int) -> None:
+        """Copy a thread's share of the last whole epoch's tables to those being worked on.
+
+        However short the epoch: a second Ctrl-C acts at once, and so may other signals' handlers.
+        """
+        for done, working in zip(self.done, self.working, strict=True):
+            first, last = self.threads.share(len(done), thread)
+            working[first:last] = done[first:last]
+        items, columns = (table[first:last] for table in self.working[2:])
+        columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
+
     def part(self, users: int, items: int, call: int, n_calls: int) -> tuple[Any, ...]:
         """Return the first arguments of `block_pass` for the call-th part of a block of users and items."""
         start, end = self.blocks.starts[users, items : items + 2].tolist()
@@ -107,8 +119,8 @@ class NumbaSGD(Factorizer):
         """Sort the ratings into blocks."""
         threads = Threads(max(1, min(self.n_threads, math.isqrt(len(train) // _BLOCK))))
         unit = rating_unit(train, initial.mean)
-        sides = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
-        counts = sides[0].counts, sides[1].counts
+        users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
+        counts = users.counts, items.counts
         user_bounds = balanced_bounds(np.cumsum(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0)), threads.n)
         item_bounds = balanced_bounds(np.cumsum(counts[1]), threads.n)
         tables: list[Float] = []
@@ -133,7 +145,8 @@ class NumbaSGD(Factorizer):
             group=group_size(vector_parts(tables[0])),
             user_bounds=user_bounds,
             blocks=blocked(
-                *(threads, *sides, train.ratings, self.dtype, initial.mean, unit), bounds=(user_bounds, item_bounds)
+                *(threads, users, items, train.ratings, self.dtype, initial.mean, unit),
+                bounds=(user_bounds, item_bounds),
             ),
             pulls=(pulls[0], pulls[1]),
             done=tuple(tables),
@@ -143,10 +156,6 @@ class NumbaSGD(Factorizer):
     def step(self, state: BlockedState, n_epochs: int) -> float:
         """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
         for _ in range(n_epochs):
-            # A copy, however short the epoch: a second Ctrl-C acts at once, and so may other signals' handlers.
-            for done, working in zip(state.done, state.working, strict=True):
-                rows = state.threads.cut(len(done))[0]
-                state.threads.run(np.copyto, [(working[first:last], done[first:last]) for first, last in rows])
             squared_error = self._epoch(state)
             state.done, state.working = state.working, state.done
             state.epochs += 1
@@ -172,7 +181,6 @@ class NumbaSGD(Factorizer):
     def _epoch(self, state: BlockedState) -> float:
         """Pass once over the ratings, in the working tables; return the sum of squared errors."""
         users, user_columns, items, item_columns = state.working
-        item_columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
         n_blocks = len(state.blocks.starts)
         largest = int(np.diff(state.blocks.starts).max())
         n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
@@ -185,12 +193,15 @@ class NumbaSGD(Factorizer):
             tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
 
-        def part_of_block(thread: int, step: int) -> float:
-            call, turn = divmod(step, n_blocks)
+        def work(thread: int, step: int) -> float:
+            if step == 0:
+                state.renew(thread)
+                return 0.0
+            call, turn = divmod(step - 1, n_blocks)
             return float(block_pass(*state.part(thread, (thread + turn) % n_blocks, call, n_calls), *shared))
 
         # No two threads share a user or an item in a step: they need no locks, and there is one result.
-        return sum(map(sum, state.threads.in_step(part_of_block, n_calls * n_blocks, checkpoint)))
+        return sum(map(sum, in_step(state.threads, work, 1 + n_calls * n_blocks, checkpoint)))
 
 
 def _columns(bias: Float) -> Float:

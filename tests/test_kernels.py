@@ -258,7 +258,7 @@ def test_blocking_is_a_stable_sort(n_parts: int, n_blocks: tuple[int, int]) -> N
     keys, others = rng.integers(0, 7, 40, np.int32), rng.integers(0, 99, 40, np.int32)
     ratings = rng.normal(size=40).astype(np.float32)
     threads = Threads(n_parts)
-    sides = counted(threads, keys, 9), counted(threads, others, 99)
+    sides = counted(threads, (keys, 9), (others, 99))
     np.testing.assert_array_equal(sides[0].counts, np.bincount(keys, minlength=9))
     # The last block of keys holds no rating, and the last of others not even a row.
     bounds = {(1, 1): None, (2, 3): (np.array([0, 8, 9]), np.array([0, 30, 99, 99]))}[n_blocks]
@@ -287,7 +287,7 @@ def test_blocking_is_a_stable_sort(n_parts: int, n_blocks: tuple[int, int]) -> N
 def test_transposing_is_a_stable_sort(n_parts: int, per_call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", per_call)
     train, threads = random_ratings(), Threads(n_parts)
-    users, items = counted(threads, train.users, train.n_users), counted(threads, train.items, train.n_items)
+    users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
     got = transposed(threads, blocked(threads, users, items, train.ratings, "float32", 0.0), train.n_items)
     order = np.lexsort((train.users, train.items))
     np.testing.assert_array_equal(got.ratings["other"], train.users[order])
@@ -299,7 +299,7 @@ def test_transposing_is_a_stable_sort(n_parts: int, per_call: int, monkeypatch: 
 
 def test_kernels_may_read_behind_the_last_rating() -> None:
     threads, rows = Threads(1), np.zeros(3, np.int32)
-    side = counted(threads, rows, 1)
+    (side,) = counted(threads, (rows, 1))
     whole = blocked(threads, side, side, np.ones(3, np.float32), "float32", 0.0).ratings.base
     assert len(whole) == 3 + LOOK_AHEAD
     assert not whole[3:]["other"].any()
