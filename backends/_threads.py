@@ -50,7 +50,7 @@ class Threads:
     """Runs calls side by side on ``n`` threads, of which the caller's is one.
 
     They belong to one fit and end with it: fits in several threads or after a fork do not meet, which numba's own
-    thread pool, one for the process, does not bear. They wait for calls asleep.
+    thread pool, one for the process, does not bear. They wait for calls asleep; see `_steps` for calls in step.
     """
 
     def __init__(self, n: int) -> None:

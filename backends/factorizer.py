@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_choice, check_count, check_fits, check_number
+from ._cores import available_cores
 from ._interrupt import delayed_interrupt
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
@@ -134,7 +134,7 @@ class Factorizer(ABC):
         """Threads that ``n_jobs`` stands for."""
         if self.n_jobs is not None:
             return self.n_jobs
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_cores()
 
     def fit(
         self,

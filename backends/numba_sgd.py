@@ -70,12 +70,12 @@ class BlockedState(State):
     def renew(self, thread: int) -> None:
         """Copy a thread's share of the last whole epoch's tables to those being worked on.
 
-        However short the epoch: a second Ctrl-C acts at once, and so may other signals' handlers.
+        That is done however short an epoch is: a second Ctrl-C acts at once, and so may other signals' handlers.
         """
         for done, working in zip(self.done, self.working, strict=True):
-            first, last = self.threads.share(len(done), thread)
-            working[first:last] = done[first:last]
-        items, columns = (table[first:last] for table in self.working[2:])
+            rows = slice(*self.threads.share(len(done), thread))
+            working[rows] = done[rows]
+        items, columns = (table[rows] for table in self.working[2:])  # the loop ended with rows of the items
         columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
 
     def part(self, users: int, items: int, call: int, n_calls: int) -> tuple[Any, ...]:

@@ -3,22 +3,15 @@
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import in_fresh_process
 
 from backends import Ratings
 from backends._interrupt import checkpoint, delayed_interrupt
 from backends._threads import Threads
 from bench.reference import find_reference
-
-pytest.importorskip("numba")
-
-from backends import _steps  # they need numba
-from backends._steps import Meetings, in_step  # they need numba
 
 
 def test_a_held_interrupt_acts_at_a_checkpoint() -> None:
@@ -101,106 +94,6 @@ def test_an_index_error_of_a_call_is_not_taken_for_the_end() -> None:
 
 def out_of_range(n: int) -> None:
     raise IndexError("of the call")
-
-
-def test_threads_that_started_do_not_wait_for_one_that_cannot() -> None:
-    code = """
-from backends._steps import in_step
-from backends._threads import Threads
-threads, started = Threads(3), []
-submit = threads._others.submit
-def submit_one(*call):
-    if started:
-        raise RuntimeError("can't start new thread")
-    started.append(call)
-    return submit(*call)
-threads._others.submit = submit_one
-try:
-    in_step(threads, lambda thread, step: None, 5, lambda: None)
-except RuntimeError as error:
-    print(error)
-"""
-    assert in_fresh_process(code, timeout=60).strip() == "can't start new thread"
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 4])
-def test_threads_go_in_step(n_threads: int) -> None:
-    """None starts a step before all have ended the one before; the caller's thread pauses before each of its own."""
-    ended: list[int] = []
-    pauses: list[int] = []
-
-    def call(thread: int, step: int) -> tuple[int, int]:
-        assert len(ended) >= step * n_threads
-        time.sleep(0.001 * thread)
-        ended.append(step)
-        return thread, step
-
-    got = in_step(Threads(n_threads), call, 5, lambda: pauses.append(len(ended)))
-    assert got == [[(thread, step) for step in range(5)] for thread in range(n_threads)]
-    assert len(pauses) == 5
-    assert ended == sorted(ended)
-
-
-@pytest.mark.parametrize("asleep", [False, True])
-def test_threads_meet_once_all_have_come(asleep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether those who are there still look for the last one, or sleep."""
-    monkeypatch.setattr(_steps, "_LOOKS", 0 if asleep else 10**8)
-    meetings, met = Meetings(3), []
-
-    def come(thread: int) -> None:
-        for nth in range(1, 20):
-            assert meetings.meet(nth)
-            met.append(nth)
-
-    others = [threading.Thread(target=come, args=(thread,)) for thread in range(2)]
-    for other in others:
-        other.start()
-    for nth in range(1, 20):
-        time.sleep(0.001)
-        assert len(met) == 2 * (nth - 1)
-        assert meetings.meet(nth)
-        while len(met) < 2 * nth:
-            time.sleep(0.001)
-    for other in others:
-        other.join()
-
-
-@pytest.mark.parametrize("looks", [0, 10**8])
-def test_meetings_that_are_called_off_let_go_who_waits(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_LOOKS", looks)
-    meetings = Meetings(2)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(meetings.meet, 1)
-        time.sleep(0.01)
-        meetings.call_off()
-        assert waiting.result(timeout=60) is False
-    assert not meetings.meet(1)
-
-
-@pytest.mark.parametrize("who", [0, 1])
-def test_a_step_that_raises_is_the_last_of_all_threads(who: int) -> None:
-    steps: list[int] = []
-
-    def call(thread: int, step: int) -> None:
-        steps.append(step)
-        if (thread, step) == (who, 2):
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        in_step(Threads(3), call, 100, lambda: None)
-    assert max(steps) == 2
-
-
-def test_an_interrupt_in_a_pause_ends_all_threads() -> None:
-    steps: list[int] = []
-
-    def pause() -> None:
-        if len(steps) >= 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        in_step(Threads(3), lambda thread, step: steps.append(step), 100, pause)
-    assert max(steps) <= 3
 
 
 def test_an_interrupted_reference_is_none_and_is_not_remembered(

@@ -1,6 +1,6 @@
-"""Threads that wait for each other awake: to put one to sleep and wake it takes as long as many steps of a solver do.
+"""Counting threads that wait for each other awake: to fall asleep and be woken can take longer than a solver's step.
 
-They count themselves, by one instruction each. What a thread wrote before it arrived is seen by all that saw it arrive.
+Each counts itself by an atomic addition. What it wrote before that is seen by all that have seen it counted.
 """
 
 from typing import Any
@@ -23,17 +23,18 @@ def _place(context: Any, builder: Any, counter: Any, value: Any) -> Any:
 
 @operation
 def _count_one_more(typing: Any, counter: Any) -> Any:
-    """Add one to a counter; return what it was before."""
+    """Add one to a counter, at once for all threads."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", _place(context, builder, counter, arguments[0]), _LONG(1), "acq_rel")
+        builder.atomic_rmw("add", _place(context, builder, counter, arguments[0]), _LONG(1), "acq_rel")
+        return context.get_dummy_value()
 
-    return types.int64(counter), generate
+    return types.void(counter), generate
 
 
 @operation
 def _look_at(typing: Any, counter: Any) -> Any:
-    """Return a counter that other threads change."""
+    """Return what a counter is now that other threads change."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if "x86" in builder.module.triple:  # "pause" leaves a core's other thread its turn, and saves energy
@@ -45,20 +46,16 @@ def _look_at(typing: Any, counter: Any) -> Any:
 
 
 @kernel
-def arrive(arrived: NDArray[np.int64], wanted: int, n_looks: int) -> bool:
-    """Count oneself, then wait for the others; return whether all have come, or there was no more time.
+def arrive(arrived: NDArray[np.int64]) -> None:
+    """Count oneself among those who have come, shape (1,)."""
+    _count_one_more(arrived)
 
-    Parameters
-    ----------
-    arrived
-        How many have come so far, shape (1,).
-    wanted
-        How many that is when all have come.
-    n_looks
-        How often to look for the others: for so long the thread keeps its core.
-    """
-    here = _count_one_more(arrived) + 1
-    while here < wanted and n_looks > 0:
+
+@kernel
+def all_here(arrived: NDArray[np.int64], wanted: int, n_looks: int) -> bool:
+    """Return whether ``wanted`` threads have come; False once ``n_looks`` looks, of at least one, found too few."""
+    here = _look_at(arrived)
+    while here < wanted and n_looks > 1:
         here = _look_at(arrived)
         n_looks -= 1
     return bool(here >= wanted)
