@@ -20,7 +20,7 @@ from ._jit import inlined, kernel
 from .columns import load_columns, numbers_of, split, store_columns
 from .ratings import others_at, targets_at
 from .rows import dots, load_rows, mixed, store_rows, with_norms
-from .simd import exchanged, joined, square_root, total, zeros_like
+from .simd import align_stack, exchanged, joined, square_root, total, zeros_like
 from .tables import all_distinct, first_of, prefetch_to_write
 
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -39,9 +39,8 @@ def group_size(parts: tuple[int, ...]) -> int:
 def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], targets: Any, rule: Rule) -> Any:
     """Update by a group of ratings that share no row; return the users' rows and columns, and the squared errors.
 
-    All that the steps need to know of the factors are p.q, p.p and q.q: with the error e, a factor's step over its rate
-    is (e q - pull p) / (1 + rate pull), and the square of e q - pull p summed over the row is e^2 q.q - 2 e pull p.q +
-    pull^2 p.p. The norms p.p and q.q are carried along, as their steps follow from the same three.
+    All that the steps need to know of the factors are p.q, p.p and q.q. With the error e, the step of p over its rate
+    is d = (e q - pull p) / (1 + rate pull): p.d and d.d follow, and so does the new p.p. The norms are carried along.
     """
     factors, item_columns, item_pulls = items
     rate, bias_rate, accumulated, bias_pull, one = rule
@@ -54,16 +53,15 @@ def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], t
     bias_accumulator, norm = joined(columns[2], theirs[2]), joined(columns[3], theirs[3])
     pull = joined(pull, numbers_of(item_pulls, rows))
 
-    # With rate = learning rate / root: kept = 1 / (1 + rate pull), and a step is rate kept; in a single division.
+    # The rate is that of the rule over the root. p becomes kept p + taken q, which is p + rate (forth q - back p).
     root = square_root(accumulator)
     inverse = one / (root + rate * pull)
-    kept, taken = root * inverse, rate * inverse * error
-    p = mixed(p, factors, rows, kept, taken)
-    opposite, cross = exchanged(norm), error * dot
-    square = error * error * opposite - pull * (cross + cross - pull * norm)
-    accumulator = accumulator + accumulated * (kept * kept * square)
-    cross = taken * dot
-    norm = kept * (kept * norm + (cross + cross)) + taken * taken * opposite
+    kept, forth, back = root * inverse, inverse * error, inverse * pull
+    p = mixed(p, factors, rows, kept, rate * forth)
+    along = forth * dot - back * norm
+    square = forth * (forth * exchanged(norm) - back * dot) - back * along
+    norm = norm + rate * (along + along + rate * square)
+    accumulator = accumulator + accumulated * (accumulator * square)
 
     root, pull = square_root(bias_accumulator), bias_pull * pull
     inverse = one / (root + bias_rate * pull)
@@ -145,6 +143,7 @@ def block_pass(
         Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
         how many times as much as the factors a bias is pulled; and 1, all in the precision of the tables.
     """
+    align_stack()
     factors, columns, pulls = users
     last_user = np.int64(len(ends) - 1)
     squared_error: float = 0.0

@@ -19,6 +19,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from ._jit import FASTMATH
 
 FLAGS = tuple(sorted(FASTMATH))
+LINE = 64  # bytes of a cache line, and of the widest vectors there are
 WORD = ir.IntType(32)
 
 
@@ -68,20 +69,30 @@ def added(builder: Any, terms: Sequence[Any]) -> Any:
 
 def totals(builder: Any, vectors: Sequence[Any]) -> Any:
     """Return the sums of 1, 2 or 4 vectors as the lanes of one."""
-    vectors, n_lanes = list(vectors), vectors[0].type.count
-    n_sums, size = len(vectors), n_lanes  # size: lanes that belong to one sum
-    while size > 1:
-        size //= 2
-        # Halve every sum; while there are several vectors, put two of them into one.
-        pair = len(vectors) > 1
-        lower = [start + k for start in range(0, (1 + pair) * vectors[0].type.count, 2 * size) for k in range(size)]
-        upper = [lane + size for lane in lower]
-        vectors = [
-            added(builder, [shuffled(builder, one, other, lanes) for lanes in (lower, upper)])
-            for one, other in (zip(vectors[::2], vectors[1::2], strict=True) if pair else [(vectors[0], None)])
+    sums, n_lanes = list(vectors), vectors[0].type.count
+    n_cheap = 2 if isinstance(vectors[0].type.element, ir.DoubleType) else 4  # lanes of 128 bits: cheap to shuffle
+    run = 1  # lanes with parts of one sum each; a vector is such a run again and again
+    while len(sums) > 1:
+        # Two vectors become one, of their runs in turn: the first half of each block, and the second, are added up.
+        block = max(2 * run, n_cheap)
+        lower = [
+            start + vector + lane
+            for start in range(0, n_lanes, block)
+            for place in range(0, block // 2, run)
+            for vector in (0, n_lanes)
+            for lane in range(place, place + run)
         ]
-    assert vectors[0].type.count == n_sums
-    return vectors[0]
+        upper = [lane + block // 2 for lane in lower]
+        sums = [
+            added(builder, [shuffled(builder, one, other, lanes) for lanes in (lower, upper)])
+            for one, other in zip(sums[::2], sums[1::2], strict=True)
+        ]
+        run *= 2
+    (result,) = sums
+    while result.type.count > len(vectors):
+        half = result.type.count // 2
+        result = added(builder, [shuffled(builder, result, None, range(at, at + half)) for at in (0, half)])
+    return result
 
 
 def request(builder: Any, place: Any, *, to_write: bool) -> None:
@@ -177,3 +188,19 @@ def exchanged(typing: Any, vector: Any) -> Any:
         return shuffled(builder, arguments[0], None, [*range(half, 2 * half), *range(half)])
 
     return vector(vector), generate
+
+
+@operation
+def align_stack(typing: Any) -> Any:
+    """Have the kernel that calls this keep vectors that do not fit the registers where none straddles two cache lines.
+
+    Whether they did would otherwise hang on where the stack happens to lie: some fits would take a tenth longer.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        attributes = builder.function.attributes
+        attributes.add("nounwind")  # true of all kernels; llvmlite leaves the alignment out if there is nothing else
+        attributes.alignstack = LINE
+        return context.get_dummy_value()
+
+    return types.void(), generate

@@ -1,6 +1,6 @@
 """Tables of rows made of whole vectors, and what kernels do with rows of them.
 
-A table is a C-contiguous matrix whose rows are whole numbers of vectors of `_BYTES` bytes, zeros at their ends. Rows
+A table is a C-contiguous matrix whose rows are whole numbers of vectors of `simd.LINE` bytes, zeros at their ends. Rows
 may be taken several at a time: ids come as a tuple as long as there are rows, which is known when a kernel is compiled,
 and so is the tuple ``parts``, as long as a row has vectors. The numbers in ``parts`` are not used.
 
@@ -15,9 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from .simd import WORD, Vector, operation, request
+from .simd import LINE, WORD, Vector, operation, request
 
-_BYTES = 64  # of a vector: a cache line, and the widest register there is
 _RANK_STEPS = (1, 2, 3, 4, 6)  # vectors per row, and their doubles: bounds how often a kernel is compiled
 
 
@@ -26,7 +25,7 @@ _RANK_STEPS = (1, 2, 3, 4, 6)  # vectors per row, and their doubles: bounds how 
 
 def padded_rank(rank: int, dtype: np.dtype[Any]) -> int:
     """Return the number of columns of a table for ``rank`` factors: some whole vectors."""
-    lanes = _BYTES // dtype.itemsize
+    lanes = LINE // dtype.itemsize
     vectors = -(-rank // lanes)
     doubling = 1
     while doubling * _RANK_STEPS[-1] < vectors:
@@ -37,8 +36,8 @@ def padded_rank(rank: int, dtype: np.dtype[Any]) -> int:
 def aligned_zeros(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a matrix of zeros that starts at a vector's boundary, so that no load straddles two cache lines."""
     size = n_rows * n_columns * dtype.itemsize
-    buffer = np.zeros(size + _BYTES, np.uint8)
-    start = -buffer.ctypes.data % _BYTES
+    buffer = np.zeros(size + LINE, np.uint8)
+    start = -buffer.ctypes.data % LINE
     return buffer[start : start + size].view(dtype).reshape(n_rows, n_columns)
 
 
@@ -52,7 +51,7 @@ def padded_table(factors: NDArray[Any]) -> NDArray[Any]:
 
 def vector_parts(table: NDArray[Any]) -> tuple[int, ...]:
     """Return a tuple as long as a row of the table has vectors."""
-    return (0,) * int(table.shape[1] * table.dtype.itemsize // _BYTES)
+    return (0,) * int(table.shape[1] * table.dtype.itemsize // LINE)
 
 
 # ---- one vector of a row ---------------------------------------------------------------------------------------------
@@ -60,7 +59,7 @@ def vector_parts(table: NDArray[Any]) -> tuple[int, ...]:
 
 def lanes_of(number: Any) -> int:
     """Return how many numbers of numba's type make a vector."""
-    return _BYTES * 8 // int(number.bitwidth)
+    return LINE * 8 // int(number.bitwidth)
 
 
 def _place(context: Any, builder: Any, table: Any, array: Any, row: Any, part: Any, n_lanes: int) -> Any:
