@@ -1,11 +1,12 @@
 """Threads of one fit, for kernels that release the GIL, and BLAS kept out of their way."""
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -14,6 +15,8 @@ from threadpoolctl import ThreadpoolController
 # waits for less than half a second.
 WORK_PER_CALL = 5e8
 RATINGS_PER_CALL = 10_000_000
+
+_UNHEARD = 0.05  # seconds after which a thread that waits for others looks for itself
 
 _limit_lock = threading.Lock()
 _limits: list[Any] = []  # the one that all fits under way share
@@ -50,12 +53,15 @@ class Threads:
     """Runs calls side by side on ``n`` threads, of which the caller's is one.
 
     They belong to one fit and end with it: fits in several threads or after a fork do not meet, which numba's own
-    thread pool, one for the process, does not bear. They wait for calls asleep; see `_steps` for calls in step.
+    thread pool, one for the process, does not bear. They wait for calls asleep; see `_tasks` for what they share awake.
     """
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._others = ThreadPoolExecutor(n - 1, "factorbench") if n > 1 else None
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        weakref.finalize(self, _dismiss, self._calls, n - 1)
+        for _ in range(n - 1):
+            threading.Thread(target=_serve, args=(self._calls,), name="factorbench", daemon=True).start()
 
     def run(
         self,
@@ -69,10 +75,14 @@ class Threads:
         takes the next. When a call raises, or a Ctrl-C strikes the caller, those under way end and no further one
         starts; ``give_up`` is called before those are waited for.
         """
-        if self._others is None or not arguments:
+        if self.n == 1 or not arguments:
             return [function(*one) for one in arguments]
         waiting = deque(range(self.n, len(arguments)))
         results: list[Any] = [None] * len(arguments)
+        errors: list[BaseException] = []
+        sent: deque[None] = deque()
+        ended: deque[int] = deque()
+        bell: SimpleQueue[None] = SimpleQueue()
 
         def work(place: int) -> None:
             while True:
@@ -86,21 +96,33 @@ class Threads:
                 except IndexError:
                     return
 
-        futures: list[Future[None]] = []
+        def serve(place: int) -> None:
+            try:
+                work(place)
+            except BaseException as error:  # the caller raises it
+                errors.append(error)
+            finally:
+                ended.append(place)
+                bell.put(None)
+
+        # A Ctrl-C strikes between any two steps of Python, so nothing here hangs on two that belong together, as a lock
+        # and its release would: calls are counted in the step that sends them, and a bell that was heard and forgotten
+        # is only a wait longer.
         try:
-            for place in range(1, min(self.n, len(arguments))):
-                futures.append(self._others.submit(work, place))  # noqa: PERF401  # a Ctrl-C must know those before it
+            sent.extend(
+                map(self._calls.put, [partial(serve, place) for place in range(1, min(self.n, len(arguments)))])
+            )
             work(0)
         except BaseException:
             waiting.clear()
-            for future in futures:
-                future.cancel()
             give_up()
             raise
         finally:
-            wait(futures)
-        for future in futures:
-            future.result()
+            while len(ended) < len(sent):
+                with suppress(Empty):
+                    bell.get(timeout=_UNHEARD)
+        for error in errors:
+            raise error
         return results
 
     def share(self, n: int, thread: int) -> tuple[int, int]:
@@ -124,3 +146,16 @@ class Threads:
             ]
             for piece in range(n_pieces)
         ]
+
+
+def _serve(calls: SimpleQueue[Callable[[], object] | None]) -> None:
+    """Do calls until one is None."""
+    while (call := calls.get()) is not None:
+        call()
+        del call  # it holds what it was given until the next one comes
+
+
+def _dismiss(calls: SimpleQueue[Callable[[], object] | None], n: int) -> None:
+    """Send ``n`` threads home."""
+    for _ in range(n):
+        calls.put(None)

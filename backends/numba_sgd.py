@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from ._checks import check_fits, check_number
 from ._grouping import Blocks, blocked, counted
 from ._interrupt import checkpoint
-from ._steps import in_step
+from ._tasks import share_tasks
 from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .factorizer import Factorizer, State
+from .kernels.epoch import do_tasks, n_counters
 from .kernels.grouping import balanced_bounds
-from .kernels.sgd import block_pass, group_size
+from .kernels.sgd import group_size
 from .kernels.tables import aligned_zeros, padded_table, vector_parts
 from .objective import Float, Parameters, rating_unit
 from .ratings import Ratings
@@ -32,9 +33,11 @@ from .ratings import Ratings
 # and items that do not meet would settle on factors of their own, which costs an epoch or two.
 _ROUNDS = 8
 
-# Ratings that are worth the waiting for each other: of a thread's run, and of a block, which limits the threads used.
-_RUN = 50_000
+# Ratings that are worth a task, and a block, which limits the threads used.
+_RUN = 10_000
 _BLOCK = 5_000
+
+_COPIES = 2  # per thread: tasks in which the tables are copied
 
 # Ratings that take as long as going over to another user does, whose row must be loaded: counted for each block.
 _NEXT_USER = 2
@@ -67,30 +70,6 @@ class BlockedState(State):
     done: tuple[Float, ...]
     working: tuple[Float, ...]
 
-    def renew(self, thread: int) -> None:
-        """Copy a thread's share of the last whole epoch's tables to those being worked on.
-
-        That is done however short an epoch is: a second Ctrl-C acts at once, and so may other signals' handlers.
-        """
-        for done, working in zip(self.done, self.working, strict=True):
-            rows = slice(*self.threads.share(len(done), thread))
-            working[rows] = done[rows]
-        items, columns = (table[rows] for table in self.working[2:])  # the loop ended with rows of the items
-        columns[:, 3] = np.einsum("nk,nk->n", items, items)  # the kernel carries them along, with its rounding
-
-    def part(self, users: int, items: int, call: int, n_calls: int) -> tuple[Any, ...]:
-        """Return the first arguments of `block_pass` for the call-th part of a block of users and items."""
-        start, end = self.blocks.starts[users, items : items + 2].tolist()
-        run, rest = divmod(end - start, self.group)
-        first, last = run * call // n_calls, run * (call + 1) // n_calls
-        starts = tuple(start + run * k for k in range(self.group))
-        first_user, last_user = self.user_bounds[users : users + 2]
-        ends = self.blocks.ends[items]
-        # Longer than needed: it is written to, and those of two threads may lie in one cache line otherwise.
-        held = np.full(16, first_user)
-        held[: self.group] += np.searchsorted(ends[first_user:last_user], np.add(starts, first), side="right")
-        return first, last, rest if call == n_calls - 1 else 0, starts, held, ends
-
 
 @dataclass(kw_only=True, eq=False)
 class NumbaSGD(Factorizer):
@@ -121,8 +100,9 @@ class NumbaSGD(Factorizer):
         unit = rating_unit(train, initial.mean)
         users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
         counts = users.counts, items.counts
-        user_bounds = balanced_bounds(np.cumsum(counts[0] + _NEXT_USER * threads.n * (counts[0] > 0)), threads.n)
-        item_bounds = balanced_bounds(np.cumsum(counts[1]), threads.n)
+        n_blocks = threads.n + (threads.n > 1)
+        user_bounds = balanced_bounds(np.cumsum(counts[0] + _NEXT_USER * n_blocks * (counts[0] > 0)), n_blocks)
+        item_bounds = balanced_bounds(np.cumsum(counts[1]), n_blocks)
         tables: list[Float] = []
         pulls: list[Float] = []
         for count, factors, bias in zip(
@@ -180,28 +160,28 @@ class NumbaSGD(Factorizer):
 
     def _epoch(self, state: BlockedState) -> float:
         """Pass once over the ratings, in the working tables; return the sum of squared errors."""
-        users, user_columns, items, item_columns = state.working
-        n_blocks = len(state.blocks.starts)
+        n_blocks, users = len(state.blocks.starts), state.working[0]
         largest = int(np.diff(state.blocks.starts).max())
-        n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(largest * (self.rank + 16) / WORK_PER_CALL))
+        work = largest * (self.rank + 16)
+        n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(work / WORK_PER_CALL))
+        size = sum(table.size for table in state.done)
+        n_copies = max(_COPIES * state.threads.n, math.ceil(size / WORK_PER_CALL))
+        most = max(1, int(WORK_PER_CALL / max(work / n_calls, size / n_copies)))
+        errors = np.zeros(n_calls * n_blocks * n_blocks)
         rates = self.learning_rate, self.learning_rate if self.bias else 0
-        shared = (
-            state.blocks.ratings,
-            (users, user_columns, state.pulls[0]),
-            (items, item_columns, state.pulls[1]),
-            vector_parts(users),
+        arguments = (
+            *(n_copies, n_calls, errors, state.done, state.working, state.pulls),
+            *(state.blocks.starts, state.user_bounds, state.blocks.ends, state.blocks.ratings),
+            *((0,) * state.group, vector_parts(users)),
             tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, state.unit, 1)),
         )
-
-        def work(thread: int, step: int) -> float:
-            if step == 0:
-                state.renew(thread)
-                return 0.0
-            call, turn = divmod(step - 1, n_blocks)
-            return float(block_pass(*state.part(thread, (thread + turn) % n_blocks, call, n_calls), *shared))
-
-        # No two threads share a user or an item in a step: they need no locks, and there is one result.
-        return sum(map(sum, in_step(state.threads, work, 1 + n_calls * n_blocks, checkpoint)))
+        share_tasks(
+            state.threads,
+            n_counters(n_blocks),
+            lambda hand, counters, n_looks: do_tasks(most, hand, counters, n_looks, *arguments),
+            checkpoint,
+        )
+        return float(errors.sum())
 
 
 def _columns(bias: Float) -> Float:

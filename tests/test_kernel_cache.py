@@ -18,17 +18,17 @@ def test_small_and_large_data_share_their_kernels() -> None:
     code = """
 import numpy as np
 from backends import Ratings, get_backend
-from backends.kernels import gradient, grouping, sgd
+from backends.kernels import epoch, gradient, grouping
 users, items = np.divmod(np.random.default_rng(0).permutation(300**2), 300)
 for n in (5, 90_000):
     train = Ratings.from_arrays(users[:n], items[:n], np.arange(n) % 5 + 0.5)
     for name in ("numba-sgd", "numba-gd"):
         get_backend(name, n_jobs=2).fit(train, epochs=1, evaluate=False)
-kernels = {name: value for module in (gradient, grouping, sgd) for name, value in vars(module).items()}
+kernels = {name: value for module in (epoch, gradient, grouping) for name, value in vars(module).items()}
 print({name: len(kernel.signatures) for name, kernel in kernels.items() if getattr(kernel, "signatures", None)})
 """
     compiled = ast.literal_eval(in_fresh_process(code))
-    assert {"sweep", "descend", "block_pass", "scatter", "count_pairs", "place"} <= compiled.keys()
+    assert {"sweep", "descend", "do_tasks", "scatter", "count_pairs", "place"} <= compiled.keys()
     assert set(compiled.values()) == {1}, compiled
 
 

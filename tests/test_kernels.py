@@ -18,6 +18,7 @@ from backends import _grouping, numba_gd, numba_sgd  # noqa: E402  # they need n
 from backends._grouping import blocked, counted, transposed  # noqa: E402
 from backends._threads import Threads  # noqa: E402
 from backends.kernels import gradient, sgd  # noqa: E402
+from backends.kernels.epoch import do_tasks  # noqa: E402
 from backends.kernels.gradient import sweep  # noqa: E402
 from backends.kernels.grouping import count, count_pairs, place, scatter, transpose  # noqa: E402
 from backends.kernels.ratings import LOOK_AHEAD, keyed_dtype, ratings_dtype  # noqa: E402
@@ -113,7 +114,7 @@ def test_sgd_takes_the_steps_of_its_rule(
     train = Ratings(plain.users, plain.items, plain.ratings * scale)
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs, **options)
     state = solver.prepare(train, initial_model(solver.objective, train, 0))
-    assert len(state.blocks.starts) == n_jobs
+    assert len(state.blocks.starts) == n_jobs + (n_jobs > 1)
     assert scale == 1 or state.unit != 1
     expected, expected_error = sgd_by_hand(solver, state, 3, n_rounds)
     error = solver.step(state, 3)
@@ -226,13 +227,13 @@ def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
     state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"))
     solver.step(state, 2)
     whole = solver.parameters(state).arrays()
-    inner = block_pass
+    inner = do_tasks
 
-    def struck(*arguments: Any) -> float:
-        inner(*arguments)
+    def struck(most: int, *arguments: Any) -> int:
+        inner(n_jobs + 2, *arguments)  # more than the copies
         raise error
 
-    monkeypatch.setattr(numba_sgd, "block_pass", struck)
+    monkeypatch.setattr(numba_sgd, "do_tasks", struck)
     with pytest.raises(error):
         solver.step(state, 1)
     assert state.epochs == 2
@@ -320,7 +321,8 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(
     assert sorted(zip(users, items, blocks.ratings["target"] * state.unit, strict=True)) == sorted(
         zip(train.users, train.items, targets, strict=True)
     )
-    assert blocks.starts.shape == (n_jobs, n_jobs + 1)
+    n_blocks = n_jobs + (n_jobs > 1)
+    assert blocks.starts.shape == (n_blocks, n_blocks + 1)
     owners: dict[str, dict[int, int]] = {"user": {}, "item": {}}  # block of each row
     for a, starts in enumerate(blocks.starts):
         for b, (first, last) in enumerate(pairwise(starts)):

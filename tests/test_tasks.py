@@ -1,0 +1,233 @@
+"""Tasks that threads share: who takes which changes nothing, who waits is let go, nobody is left behind."""
+
+import gc
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import random_ratings
+
+from backends import get_backend, initial_model
+
+numba = pytest.importorskip("numba")
+
+from backends import _tasks, numba_sgd  # noqa: E402  # they need numba
+from backends._tasks import share_tasks  # noqa: E402
+from backends._threads import Threads  # noqa: E402
+from backends.kernels.counters import count, look_at, new_counters, reaches  # noqa: E402
+from backends.kernels.epoch import CALLED_OFF, DONE, MORE, NOTHING, WAITING  # noqa: E402
+
+
+def prepared(n_jobs: int, **options: Any) -> tuple[Any, Any]:
+    train = random_ratings()
+    solver = get_backend("numba-sgd", n_jobs=n_jobs, **options)
+    return solver, solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tasks, though there are few ratings."""
+    monkeypatch.setattr(numba_sgd, "_BLOCK", 5)
+    monkeypatch.setattr(numba_sgd, "_RUN", 1)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_whoever_takes_the_tasks_the_result_is_one() -> None:
+    """Of more threads than there are cores, blocks or tasks, too, which then take naps."""
+    results = []
+    for n_threads in [1, *[2, 3, 7] * 15]:
+        solver, state = prepared(5)
+        assert len(state.blocks.starts) == 6
+        state.threads = Threads(n_threads)
+        error = solver.step(state, 4)
+        results.append((error, *(table.tobytes() for table in state.done)))
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    solver, state = prepared(2)
+    solver.step(state, 3)
+    whole, inner, results = state.done, numba_sgd.do_tasks, []
+
+    def one_task(most: int, *arguments: Any) -> int:
+        assert most > 100
+        results.append(inner(1, *arguments))
+        return results[-1]
+
+    monkeypatch.setattr(numba_sgd, "do_tasks", one_task)
+    solver, state = prepared(2)
+    solver.step(state, 3)
+    assert results.count(MORE) == 3 * (8 * 9 + 4)  # eight rounds over nine blocks, and four tasks that copy
+    assert results.count(DONE) == 3 * 2
+    for got, expected in zip(state.done, whole, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def start_one(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Threads(3)
+    gc.collect()
+    started[0].join(60)
+    assert not started[0].is_alive()
+
+
+def test_threads_go_home_with_their_fit() -> None:
+    solver, state = prepared(3)
+    del solver, state
+    gc.collect()
+    threads = Threads(3)
+    assert threads.run(lambda n: threading.current_thread().name, [(0,), (1,), (2,)])[1:] == ["factorbench"] * 2
+    mine = [thread for thread in threading.enumerate() if thread.name == "factorbench"]
+    assert len(mine) == 2
+    del threads
+    for thread in mine:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(params=["awake", "napping"])
+def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait in one of the two ways."""
+    monkeypatch.setattr(_tasks, "available_cores", lambda: 8 if request.param == "awake" else 1)
+
+
+@pytest.mark.usefixtures("waiting", "small_blocks")
+def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has taken a task and dies: nobody ends that, so somebody must call off the rest."""
+    solver, state = prepared(2)
+    inner, taken, waited = numba_sgd.do_tasks, threading.Event(), []
+    whole = [table.copy() for table in state.done]
+
+    def die(most: int, hand: Any, counters: Any, *arguments: Any) -> int:
+        if threading.current_thread() is threading.main_thread():
+            hand[0] = counters[0, 0]
+            counters[0, 0] += 1
+            taken.set()
+            while WAITING not in waited:
+                time.sleep(1e-4)
+            raise ZeroDivisionError
+        assert taken.wait(60)
+        waited.append(inner(most, hand, counters, *arguments))
+        return waited[-1]
+
+    monkeypatch.setattr(numba_sgd, "do_tasks", die)
+    with pytest.raises(ZeroDivisionError):
+        solver.step(state, 1)
+    assert waited[-1] == DONE
+    assert state.epochs == 0
+    for got, expected in zip(state.done, whole, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
+@pytest.mark.usefixtures("waiting", "small_blocks")
+def test_an_interrupt_anywhere_leaves_nobody_behind() -> None:
+    """A second Ctrl-C strikes anywhere in an epoch, whose next try is the same as without."""
+    solver, state = prepared(2)
+    solver.step(state, 1)
+    _, calm = prepared(2)
+    solver.step(calm, 2)
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for trial in range(100):
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 + 7e-6 * trial)
+                for _ in range(10_000):
+                    solver._epoch(state)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    solver.step(state, 1)
+    for got, expected in zip(state.done, calm.done, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("n_cores", "looks"), [(1, 1), (2, 4_000), (3, 4_000)])
+def test_threads_stay_awake_only_where_each_has_a_core(
+    n_cores: int, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(_tasks, "available_cores", lambda: n_cores)
+    share_tasks(Threads(2), 2, lambda hand, counters, n_looks: asked.append(n_looks) or DONE, lambda: None)
+    assert asked == [looks, looks]
+
+
+def test_naps_grow_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    answers = [WAITING] * 3 + [MORE] + [WAITING] * 8 + [DONE]
+    share_tasks(Threads(1), 2, lambda *hand: answers.pop(0), lambda: None)
+    assert naps == pytest.approx([2e-5, 4e-5, 8e-5, 2e-5, 4e-5, 8e-5, 16e-5, 32e-5, 64e-5, 1e-3, 1e-3])
+
+
+def test_every_count_counts() -> None:
+    counters = new_counters(2)
+
+    @numba.njit(nogil=True)
+    def count_often(counters: Any, seen: Any) -> None:
+        for _ in range(500_000):
+            seen[count(counters, 1)] += 1
+
+    seen = np.zeros((2, 1_000_000), np.int8)
+    Threads(2).run(count_often, [(counters, mine) for mine in seen])
+    assert (seen.sum(axis=0) == 1).all()  # nobody else is told the same number
+    assert counters[:, 0].tolist() == [0, 1_000_000]
+
+
+def test_looks_are_numbered() -> None:
+    counters = new_counters(3)
+    counters[2, 0] = 5
+
+    @numba.njit
+    def ask(counters: Any, wanted: int, n_looks: int) -> tuple[int, bool]:
+        return look_at(counters, 2), reaches(counters, 2, wanted, n_looks)
+
+    assert ask(counters, 5, 1) == (5, True)
+    assert ask(counters, 6, 1) == (5, False)
+    assert ask(counters, 6, 100) == (5, False)
+
+
+@pytest.mark.parametrize("who", ["caller", "other"])
+def test_a_call_that_raises_is_the_last_of_all_threads(who: str) -> None:
+    calls: list[bool] = []
+
+    def do(hand: Any, counters: Any, n_looks: int) -> int:
+        assert hand.tolist() == [NOTHING]
+        if counters[0, 0] >= CALLED_OFF:
+            return DONE
+        calls.append(threading.current_thread() is threading.main_thread())
+        if len(set(calls)) == 2 and calls[-1] == (who == "caller"):
+            raise ZeroDivisionError
+        time.sleep(1e-3)
+        return MORE
+
+    with pytest.raises(ZeroDivisionError):
+        share_tasks(Threads(3), 2, do, lambda: None)
+
+
+def test_an_interrupt_in_a_pause_ends_all_threads() -> None:
+    calls: list[int] = []
+
+    def do(hand: Any, counters: Any, n_looks: int) -> int:
+        calls.append(1)
+        time.sleep(1e-3)
+        return DONE if counters[0, 0] >= CALLED_OFF else MORE
+
+    def pause() -> None:
+        if len(calls) >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        share_tasks(Threads(3), 2, do, pause)
