@@ -1,9 +1,9 @@
-"""Parallel per-rating SGD in numba: the schedule of blocks, epochs that take effect whole, and the tables' layout.
+"""Parallel per-rating SGD in numba: the blocks of ratings, epochs that take effect whole, and the tables' layout.
 
-Users and items are cut into as many blocks as there are threads, balanced by ratings. In each turn every thread takes
-another pair of blocks, none sharing a row with another (Gemulla et al. 2011, DSGD), so no locks are needed and the
-result depends on nothing but the ratings in their order, the seed and the number of threads. Within a block the ratings
-go user by user, which keeps the user's row in registers, but several users in turn; see `kernels.sgd`.
+Users and items are cut into as many blocks, balanced by ratings, and threads share the tasks of an epoch, a block of
+ratings or a part of one each; see `kernels.epoch`. The result depends on nothing but the ratings in their order, the
+seed and the number of threads. Within a block the ratings go user by user, which keeps the user's row in registers, but
+several users in turn; see `kernels.sgd`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ from .ratings import Ratings
 # and items that do not meet would settle on factors of their own, which costs an epoch or two.
 _ROUNDS = 8
 
-# Ratings that are worth a task, and a block, which limits the threads used.
-_RUN = 10_000
+# Ratings that are worth a task of their own.
+_TASK = 10_000
+
+# Blocks of users, and of items, beside one per thread: a thread that is done finds another task to take.
+_SPARE = 1
+
+# Ratings of a block, on average, below which fewer threads are used.
 _BLOCK = 5_000
 
 _COPIES = 2  # per thread: tasks in which the tables are copied
@@ -77,8 +82,8 @@ class NumbaSGD(Factorizer):
 
     Within a block of items, the ratings of a user are met in the order in which they were given, but those of a user
     with so many that they are met at several places in turn. Beside the factors, which it holds four times, it takes
-    20 bytes per rating in float32 while it sorts, and 8 afterwards; per thread also 16 bytes for each user and 8 for
-    each item while it sorts, and 8 for each user afterwards.
+    20 bytes per rating in float32 while it sorts, and 8 afterwards; per thread also 8 bytes for each user and each item
+    while it sorts; per block of items, of which there is one more than threads, 8 for each user.
 
     Parameters
     ----------
@@ -100,7 +105,7 @@ class NumbaSGD(Factorizer):
         unit = rating_unit(train, initial.mean)
         users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
         counts = users.counts, items.counts
-        n_blocks = threads.n + (threads.n > 1)
+        n_blocks = threads.n + _SPARE if threads.n > 1 else 1
         user_bounds = balanced_bounds(np.cumsum(counts[0] + _NEXT_USER * n_blocks * (counts[0] > 0)), n_blocks)
         item_bounds = balanced_bounds(np.cumsum(counts[1]), n_blocks)
         tables: list[Float] = []
@@ -163,7 +168,7 @@ class NumbaSGD(Factorizer):
         n_blocks, users = len(state.blocks.starts), state.working[0]
         largest = int(np.diff(state.blocks.starts).max())
         work = largest * (self.rank + 16)
-        n_calls = max(1, min(_ROUNDS, largest // _RUN), math.ceil(work / WORK_PER_CALL))
+        n_calls = max(1, min(_ROUNDS, largest // _TASK), math.ceil(work / WORK_PER_CALL))
         size = sum(table.size for table in state.done)
         n_copies = max(_COPIES * state.threads.n, math.ceil(size / WORK_PER_CALL))
         most = max(1, int(WORK_PER_CALL / max(work / n_calls, size / n_copies)))

@@ -109,7 +109,7 @@ def test_sgd_takes_the_steps_of_its_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
-    monkeypatch.setattr(numba_sgd, "_RUN", run)
+    monkeypatch.setattr(numba_sgd, "_TASK", run)
     plain = random_ratings()
     train = Ratings(plain.users, plain.items, plain.ratings * scale)
     solver = get_backend("numba-sgd", rank=rank, dtype="float64", n_jobs=n_jobs, **options)

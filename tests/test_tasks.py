@@ -31,7 +31,7 @@ def prepared(n_jobs: int, **options: Any) -> tuple[Any, Any]:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many tasks, though there are few ratings."""
     monkeypatch.setattr(numba_sgd, "_BLOCK", 5)
-    monkeypatch.setattr(numba_sgd, "_RUN", 1)
+    monkeypatch.setattr(numba_sgd, "_TASK", 1)
 
 
 @pytest.mark.usefixtures("small_blocks")
