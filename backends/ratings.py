@@ -169,15 +169,17 @@ class Ratings:
         near = float(values[:_PART].mean(dtype=np.float64))  # a mean to start from, so that little cancels
         if not math.isfinite(near):  # their sum overflowed
             near = float(values[0])
-        total = squares = 0.0
+        low, high, total, squares = values[0], values[0], 0.0, 0.0
+        room = np.empty(min(n, _PART))
         for start in range(0, n, _PART):
-            part = values[start : start + _PART].astype(np.float64)
-            part -= near
-            total += float(part.sum())
-            squares += float(np.einsum("n,n->", part, part))
+            part = values[start : start + _PART]  # all that is asked of it is found in the cache
+            low, high = min(low, part.min()), max(high, part.max())
+            off_near = np.subtract(part, near, out=room[: len(part)], dtype=np.float64)
+            total += float(off_near.sum())
+            squares += float(np.einsum("n,n->", off_near, off_near))
         off = total / n
         variance = max(squares / n - off * off, 0.0) if squares < math.inf else math.inf
-        return Summary(float(values.min()), float(values.max()), near + off, variance)
+        return Summary(float(low), float(high), near + off, variance)
 
     def user_counts(self) -> NDArray[np.int64]:
         """Return the number of ratings of each user row, shape (n_users,)."""
