@@ -58,10 +58,11 @@ class Threads:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        weakref.finalize(self, _dismiss, self._calls, n - 1)
-        for _ in range(n - 1):
-            threading.Thread(target=_serve, args=(self._calls,), name="factorbench", daemon=True).start()
+        self._calls: SimpleQueue[Any] = SimpleQueue()
+        self._others: list[threading.Thread] = []
+        # When this object is gone, its weak reference lies among the calls and sends the threads home. That is one call
+        # of C: a Ctrl-C cannot strike in it.
+        self._end = weakref.ref(self, self._calls.put)
 
     def run(
         self,
@@ -80,6 +81,11 @@ class Threads:
         waiting = deque(range(self.n, len(arguments)))
         results: list[Any] = [None] * len(arguments)
         errors: list[BaseException] = []
+        wanted = min(self.n, len(arguments))
+        while len(self._others) < wanted - 1:
+            thread = threading.Thread(target=_serve, args=(self._calls, self._end), name="factorbench", daemon=True)
+            thread.start()
+            self._others.append(thread)
         sent: deque[None] = deque()
         ended: deque[int] = deque()
         bell: SimpleQueue[None] = SimpleQueue()
@@ -108,21 +114,23 @@ class Threads:
         # A Ctrl-C strikes between any two steps of Python, so nothing here hangs on two that belong together, as a lock
         # and its release would: calls are counted in the step that sends them, and a bell that was heard and forgotten
         # is only a wait longer.
+        failed = True
         try:
-            sent.extend(
-                map(self._calls.put, [partial(serve, place) for place in range(1, min(self.n, len(arguments)))])
-            )
+            sent.extend(map(self._calls.put, [partial(serve, place) for place in range(1, wanted)]))
             work(0)
-        except BaseException:
-            waiting.clear()
-            give_up()
-            raise
+            failed = False
         finally:
             while len(ended) < len(sent):
+                if failed:
+                    waiting.clear()
+                    give_up()
                 with suppress(Empty):
                     bell.get(timeout=_UNHEARD)
-        for error in errors:
-            raise error
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # or else the error would hold this call, and this call the error
         return results
 
     def share(self, n: int, thread: int) -> tuple[int, int]:
@@ -148,14 +156,9 @@ class Threads:
         ]
 
 
-def _serve(calls: SimpleQueue[Callable[[], object] | None]) -> None:
-    """Do calls until one is None."""
-    while (call := calls.get()) is not None:
+def _serve(calls: SimpleQueue[Any], end: object) -> None:
+    """Do calls until the end lies among them, and leave it there for the next thread."""
+    while (call := calls.get()) is not end:
         call()
         del call  # it holds what it was given until the next one comes
-
-
-def _dismiss(calls: SimpleQueue[Callable[[], object] | None], n: int) -> None:
-    """Send ``n`` threads home."""
-    for _ in range(n):
-        calls.put(None)
+    calls.put(end)

@@ -169,7 +169,7 @@ class NumbaSGD(Factorizer):
         largest = int(np.diff(state.blocks.starts).max())
         work = largest * (self.rank + 16)
         n_calls = max(1, min(_ROUNDS, largest // _TASK), math.ceil(work / WORK_PER_CALL))
-        size = sum(table.size for table in state.done)
+        size = sum(table.nbytes for table in state.done)  # a byte may take as long as a multiply-add: memory is new
         n_copies = max(_COPIES * state.threads.n, math.ceil(size / WORK_PER_CALL))
         most = max(1, int(WORK_PER_CALL / max(work / n_calls, size / n_copies)))
         errors = np.zeros(n_calls * n_blocks * n_blocks)

@@ -172,12 +172,15 @@ def test_sgd_bears_any_penalty() -> None:
 @pytest.mark.parametrize(
     ("reg_scaling", "reg"), [("per_rating", 1e20), ("per_rating", 1e38), ("per_entity", 1e17), ("per_entity", 1e38)]
 )
-def test_no_penalty_is_too_strong_in_float32(reg_scaling: str, reg: float, bias: bool) -> None:
+@pytest.mark.parametrize(("learning_rate", "init_scale"), [(0.15, 0.1), (1e-5, 0.1), (1e-10, 0.1), (0.15, 1e3)])
+def test_no_penalty_is_too_strong_in_float32(
+    reg_scaling: str, reg: float, bias: bool, learning_rate: float, init_scale: float
+) -> None:
     plain = random_ratings()
     for scale in (1e-3, 1.0, 1e3):
         train = Ratings(plain.users, plain.items, plain.ratings * scale)
-        options = {"rank": 4, "reg": reg, "reg_scaling": reg_scaling, "bias": bias}
-        solver = get_backend("numba-sgd", n_jobs=1, **options).fit(train, epochs=3)
+        options = {"rank": 4, "reg": reg, "reg_scaling": reg_scaling, "bias": bias, "init_scale": init_scale}
+        solver = get_backend("numba-sgd", n_jobs=1, learning_rate=learning_rate, **options).fit(train, epochs=3)
         of_the_mean = np.mean(np.square(train.ratings - solver.model_.parameters.mean))
         assert solver.history_[-1].train_mse == pytest.approx(of_the_mean, rel=1e-6)
 
@@ -369,6 +372,29 @@ def test_tables_start_at_a_cache_line() -> None:
     tables = [aligned_zeros(3, 16, np.dtype("float32")) for _ in range(20)]
     assert all(table.ctypes.data % 64 == 0 for table in tables)
     np.testing.assert_array_equal(padded_table(np.ones((2, 3)))[:, 3:], 0)
+
+
+@pytest.mark.parametrize(("dtype", "budget"), [("float32", 1e4), ("float64", 1e4), ("float32", 1e9)])
+def test_no_call_of_a_kernel_does_more_than_its_share(
+    dtype: str, budget: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A multiply-add, and a byte that is copied, count as much; of users there may be more than ratings."""
+    monkeypatch.setattr(numba_sgd, "WORK_PER_CALL", budget)
+    train = Ratings(np.arange(600) % 30, np.arange(600) % 20, np.arange(600) % 5, n_users=4000, n_items=20)
+    solver = get_backend("numba-sgd", n_jobs=1, dtype=dtype)
+    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype=dtype))
+    inner, calls = do_tasks, []
+
+    def watched(most: int, hand: Any, counters: Any, n_looks: int, n_copies: int, n_calls: int, *rest: Any) -> int:
+        calls.append((most, n_copies, n_calls))
+        return inner(most, hand, counters, n_looks, n_copies, n_calls, *rest)
+
+    monkeypatch.setattr(numba_sgd, "do_tasks", watched)
+    solver.step(state, 1)
+    most, n_copies, n_calls = calls[0]
+    copied, passed = sum(table.nbytes for table in state.done), 600 * (16 + 16)
+    assert max(copied / n_copies, passed / n_calls) * most <= budget
+    assert len(calls) == (n_copies + n_calls + 1 if budget < 1e9 else 1)
 
 
 # ---- size ---

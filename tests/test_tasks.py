@@ -4,6 +4,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from backends import get_backend, initial_model
 
 numba = pytest.importorskip("numba")
 
-from backends import _tasks, numba_sgd  # noqa: E402  # they need numba
+from backends import _tasks, _threads, numba_sgd  # noqa: E402  # they need numba
 from backends._tasks import share_tasks  # noqa: E402
 from backends._threads import Threads  # noqa: E402
 from backends.kernels.counters import count, look_at, new_counters, reaches  # noqa: E402
 from backends.kernels.epoch import CALLED_OFF, DONE, MORE, NOTHING, WAITING  # noqa: E402
+from backends.kernels.simd import align_stack  # noqa: E402
 
 
 def prepared(n_jobs: int, **options: Any) -> tuple[Any, Any]:
@@ -67,6 +69,12 @@ def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.Monk
         np.testing.assert_array_equal(got, expected)
 
 
+def gone(thread: threading.Thread) -> bool:
+    gc.collect()
+    thread.join(60)
+    return not thread.is_alive()
+
+
 def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     start, started = threading.Thread.start, []
 
@@ -78,24 +86,67 @@ def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(threading.Thread, "start", start_one)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        Threads(3)
-    gc.collect()
-    started[0].join(60)
-    assert not started[0].is_alive()
+        Threads(3).run(lambda n: n, [(0,), (1,), (2,)])
+    assert gone(started[0])
 
 
-def test_threads_go_home_with_their_fit() -> None:
-    solver, state = prepared(3)
-    del solver, state
-    gc.collect()
+def test_threads_go_home_with_their_owner() -> None:
     threads = Threads(3)
-    assert threads.run(lambda n: threading.current_thread().name, [(0,), (1,), (2,)])[1:] == ["factorbench"] * 2
-    mine = [thread for thread in threading.enumerate() if thread.name == "factorbench"]
-    assert len(mine) == 2
+    owned = threads.run(lambda n: (time.sleep(0.01), threading.current_thread())[1], [(0,), (1,), (2,)])[1:]
+    assert len(set(owned)) == 2
+    threads.cycle = threads  # type: ignore[attr-defined]  # so that the garbage collector finds it
     del threads
-    for thread in mine:
-        thread.join(60)
-        assert not thread.is_alive()
+    assert all(map(gone, owned))
+
+
+def test_no_more_threads_start_than_there_are_calls() -> None:
+    before = threading.active_count()
+    threads = Threads(100_000)
+    assert threads.run(lambda n: n, [(7,)]) == [7]
+    assert threading.active_count() == before
+    assert threads.run(lambda n: n, [(7,), (8,)]) == [7, 8]
+    assert threading.active_count() == before + 1
+
+
+def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "_UNHEARD", 3600)
+    assert Threads(2).run(lambda seconds: time.sleep(seconds), [(0,), (0.05,)]) == [None, None]
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_when_a_call_raises_the_others_are_told_to_give_up(who: int) -> None:
+    """The caller's error at once, another's when the caller is done."""
+    told = threading.Event()
+
+    def call(place: int) -> None:
+        if place == who:
+            raise ZeroDivisionError
+        assert who == 1 or told.wait(60)
+
+    with pytest.raises(ZeroDivisionError):
+        Threads(2).run(call, [(0,), (1,)], told.set)
+    assert told.is_set() == (who == 0)
+
+
+def test_an_error_keeps_nothing_alive() -> None:
+    class Tables:
+        pass
+
+    tables = Tables()
+    watched = weakref.ref(tables)
+
+    def call(place: int, tables: Tables) -> None:
+        if place:
+            raise ZeroDivisionError
+
+    gc.disable()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            Threads(2).run(call, [(0, tables), (1, tables)])
+        del tables
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(params=["awake", "napping"])
@@ -108,17 +159,20 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that has taken a task and dies: nobody ends that, so somebody must call off the rest."""
     solver, state = prepared(2)
-    inner, taken, waited = numba_sgd.do_tasks, threading.Event(), []
+    inner, taken, waited, shared = numba_sgd.do_tasks, threading.Event(), [], []
     whole = [table.copy() for table in state.done]
 
     def die(most: int, hand: Any, counters: Any, *arguments: Any) -> int:
         if threading.current_thread() is threading.main_thread():
             hand[0] = counters[0, 0]
             counters[0, 0] += 1
+            shared.append(counters)
             taken.set()
-            while WAITING not in waited:
+            for _ in range(600_000):
+                if WAITING in waited:
+                    raise ZeroDivisionError
                 time.sleep(1e-4)
-            raise ZeroDivisionError
+            pytest.fail("nobody waits for a task that nobody ends")
         assert taken.wait(60)
         waited.append(inner(most, hand, counters, *arguments))
         return waited[-1]
@@ -127,6 +181,7 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(monkeypatch: pyte
     with pytest.raises(ZeroDivisionError):
         solver.step(state, 1)
     assert waited[-1] == DONE
+    assert (shared[0][1:, 0] == CALLED_OFF).all()  # who was let go has not done its task
     assert state.epochs == 0
     for got, expected in zip(state.done, whole, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -184,6 +239,17 @@ def test_every_count_counts() -> None:
     Threads(2).run(count_often, [(counters, mine) for mine in seen])
     assert (seen.sum(axis=0) == 1).all()  # nobody else is told the same number
     assert counters[:, 0].tolist() == [0, 1_000_000]
+
+
+def test_the_stack_of_a_kernel_lies_on_whole_lines() -> None:
+    @numba.njit
+    def kernel(x: float) -> float:
+        align_stack()
+        return x + 1
+
+    assert kernel(1.0) == 2
+    (code,) = kernel.inspect_llvm().values()
+    assert "alignstack(64)" in code or "alignstack=64" in code
 
 
 def test_looks_are_numbered() -> None:

@@ -40,7 +40,7 @@ def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], t
     """Update by a group of ratings that share no row; return the users' rows and columns, and the squared errors.
 
     All that the steps need to know of the factors are p.q, p.p and q.q. With the error e, the step of p over its rate
-    is d = (e q - pull p) / (1 + rate pull): p.d and d.d follow, and so does the new p.p. The norms are carried along.
+    is d = (e q - pull p) / (1 + rate pull): d.d follows, and so does the new p.p. The norms are carried along.
     """
     factors, item_columns, item_pulls = items
     rate, bias_rate, accumulated, bias_pull, one = rule
@@ -57,11 +57,13 @@ def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], t
     root = square_root(accumulator)
     inverse = one / (root + rate * pull)
     kept, forth, back = root * inverse, inverse * error, inverse * pull
-    p = mixed(p, factors, rows, kept, rate * forth)
-    along = forth * dot - back * norm
-    square = forth * (forth * exchanged(norm) - back * dot) - back * along
-    norm = norm + rate * (along + along + rate * square)
+    taken, opposite = rate * forth, exchanged(norm)
+    p = mixed(p, factors, rows, kept, taken)
+    square = forth * (forth * opposite - back * dot) - back * (forth * dot - back * norm)
     accumulator = accumulator + accumulated * (accumulator * square)
+    # Not norm + rate (2 p.d + rate d.d): where little of p is left, nothing but rounding would be.
+    cross = taken * dot
+    norm = kept * (kept * norm + (cross + cross)) + taken * taken * opposite
 
     root, pull = square_root(bias_accumulator), bias_pull * pull
     inverse = one / (root + bias_rate * pull)
