@@ -408,6 +408,11 @@ def sparse_file(folder: Path, name: str, dtype: Any, at: int = 0, values: Any = 
     return array
 
 
+@numba.njit
+def one_pass(*arguments: Any) -> float:
+    return block_pass(*arguments)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
 def test_sgd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
     at = BEYOND + 10
@@ -425,7 +430,7 @@ def test_sgd_addresses_ratings_beyond_32_bits(tmp_path: Path) -> None:
             columns[:, 3] = np.einsum("nk,nk->n", factors, factors)
             sides.append((factors, columns, np.full(4, 0.1)))
         starts, held, rule = tuple(first + 2 * k for k in range(4)), np.arange(4), (0.1, 0.1, 1 / 16, 1.0, 1.0)
-        block_pass(0, 2, 1, starts, held, ends + first, some, *sides, vector_parts(sides[0][0]), rule)
+        one_pass(0, 2, 1, starts, held, ends + first, some, *sides, vector_parts(sides[0][0]), rule)
         results.append([table for side in sides for table in side])
     for near, there in zip(*results, strict=True):
         np.testing.assert_array_equal(near, there)

@@ -20,7 +20,15 @@ from numba import njit
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 # nogil: long loops must not stop the caller's other threads. error_model "numpy": no branch before each division.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+# no_cfunc_wrapper: nobody calls a kernel by its address, and a way in for that takes a tenth of the time to compile.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": FASTMATH,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
+# What only kernels call has no way in from Python, which takes time to compile too: called from there, it crashes.
+_PART = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 def _source_hash(folder: Path) -> str:
@@ -49,9 +57,14 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(**_OPTIONS)(function)
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a part of kernels that stays a function of its own; only kernels can call it."""
+    return njit(**_PART)(function)
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a part of kernels, which LLVM must not leave a function of its own: vectors would go through memory."""
-    return njit(forceinline=True, **_OPTIONS)(function)
+    return njit(forceinline=True, **_PART)(function)
 
 
-__all__ = ["FASTMATH", "inlined", "kernel"]
+__all__ = ["FASTMATH", "inlined", "kernel", "part"]

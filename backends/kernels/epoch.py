@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import kernel, part
 from .counters import count, look_at, reaches
 from .sgd import Rule, block_pass
 from .tables import first_of
@@ -84,7 +84,9 @@ def do_tasks(
         if task >= len(errors):
             return DONE
         if task < 0:
-            _copy(hand[0], n_copies, done, working)
+            for table in range(len(done)):
+                _copy(hand[0], n_copies, done[table], working[table])
+            _renew_norms(hand[0], n_copies, working[2], working[3])
             count(counters, _COPIED)
         else:
             step, mine = divmod(task, n_blocks)
@@ -111,23 +113,25 @@ def do_tasks(
     return MORE
 
 
-@kernel
-def _copy(part: int, n_parts: int, done: Tables, working: Tables) -> None:
-    """Copy a share of the rows of each table; the items' norms are computed anew, since rounding adds up in them."""
-    for table in range(4):
-        n_rows = len(done[table])
-        for row in range(n_rows * part // n_parts, n_rows * (part + 1) // n_parts):
-            for column in range(done[table].shape[1]):
-                working[table][row, column] = done[table][row, column]
-    items, columns = working[2], working[3]
-    for row in range(len(items) * part // n_parts, len(items) * (part + 1) // n_parts):
-        norm = columns[row, 0] * 0
-        for column in range(items.shape[1]):
-            norm += items[row, column] * items[row, column]
+@part
+def _copy(nth: int, n: int, table: NDArray[Any], to: NDArray[Any]) -> None:
+    """Copy the nth of ``n`` shares of a table's rows."""
+    for row in range(len(table) * nth // n, len(table) * (nth + 1) // n):
+        for column in range(table.shape[1]):
+            to[row, column] = table[row, column]
+
+
+@part
+def _renew_norms(nth: int, n: int, factors: NDArray[Any], columns: NDArray[Any]) -> None:
+    """Compute the norms of a share of the rows anew: those carried along have their steps' rounding in them."""
+    for row in range(len(factors) * nth // n, len(factors) * (nth + 1) // n):
+        norm = factors.dtype.type(0)
+        for column in range(factors.shape[1]):
+            norm += factors[row, column] * factors[row, column]
         columns[row, 3] = norm
 
 
-@kernel
+@part
 def _user_at(ends: NDArray[np.int64], place: int, first: int, last: int) -> int:
     """Return the first of the users ``first:last`` whose ratings end behind a place; ``last`` where there is none."""
     while first < last:

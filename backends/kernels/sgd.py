@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import inlined, kernel
+from ._jit import inlined, part
 from .columns import load_columns, numbers_of, split, store_columns
 from .ratings import others_at, targets_at
 from .rows import dots, load_rows, mixed, store_rows, with_norms
@@ -76,7 +76,7 @@ def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], t
     return p, mine, squared_error
 
 
-@kernel
+@part
 def _one(
     user: int, place: int, ratings: NDArray[Any], users: Side, items: Side, parts: tuple[int, ...], rule: Rule
 ) -> float:
@@ -94,7 +94,7 @@ def _one(
     return squared_error
 
 
-@kernel
+@part
 def _advance(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int, ...], n: int, last: int) -> int:
     """Set ``held`` to the users of the n-th ratings of the runs; return up to which n they stay, at most ``last``."""
     until = last
@@ -107,7 +107,7 @@ def _advance(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int
     return until
 
 
-@kernel
+@part
 def block_pass(
     first: int,
     last: int,
