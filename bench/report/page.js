@@ -107,6 +107,7 @@ function startReloading() {
   for (const kind of ["pointermove", "keydown", "focusin"]) window.addEventListener(kind, () => (moved = Date.now()));
   const busy = () =>
     pause.getAttribute("aria-pressed") === "true" ||
+    document.documentElement.dataset.drawn !== "all" || // where drawing takes longer than the pages last, none would be seen
     Date.now() - moved < 2000 || // someone is pointing at something
     document.activeElement?.matches("input[type=search], :focus-visible") || // the place of whoever uses the keyboard
     !document.getSelection().isCollapsed;
