@@ -39,7 +39,7 @@ _TASK = 10_000
 # Blocks of users, and of items, beside one per thread: a thread that is done finds another task to take.
 _SPARE = 1
 
-# Ratings of a block, on average, below which fewer threads are used.
+# Ratings that are worth a thread more: of n threads, n^2 times as many.
 _BLOCK = 5_000
 
 _COPIES = 2  # per thread: tasks in which the tables are copied
