@@ -1,10 +1,8 @@
 """Tasks that threads share: who takes which changes nothing, who waits is let go, nobody is left behind."""
 
-import gc
 import signal
 import threading
 import time
-import weakref
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from backends import get_backend, initial_model
 
 numba = pytest.importorskip("numba")
 
-from backends import _tasks, _threads, numba_sgd  # noqa: E402  # they need numba
+from backends import _tasks, numba_sgd  # noqa: E402  # they need numba
 from backends._tasks import share_tasks  # noqa: E402
 from backends._threads import Threads  # noqa: E402
 from backends.kernels.counters import count, look_at, new_counters, reaches  # noqa: E402
@@ -67,86 +65,6 @@ def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.Monk
     assert results.count(DONE) == 3 * 2
     for got, expected in zip(state.done, whole, strict=True):
         np.testing.assert_array_equal(got, expected)
-
-
-def gone(thread: threading.Thread) -> bool:
-    gc.collect()
-    thread.join(60)
-    return not thread.is_alive()
-
-
-def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, started = threading.Thread.start, []
-
-    def start_one(thread: threading.Thread) -> None:
-        if started:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_one)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        Threads(3).run(lambda n: n, [(0,), (1,), (2,)])
-    assert gone(started[0])
-
-
-def test_threads_go_home_with_their_owner() -> None:
-    threads = Threads(3)
-    owned = threads.run(lambda n: (time.sleep(0.01), threading.current_thread())[1], [(0,), (1,), (2,)])[1:]
-    assert len(set(owned)) == 2
-    threads.cycle = threads  # type: ignore[attr-defined]  # so that the garbage collector finds it
-    del threads
-    assert all(map(gone, owned))
-
-
-def test_no_more_threads_start_than_there_are_calls() -> None:
-    before = threading.active_count()
-    threads = Threads(100_000)
-    assert threads.run(lambda n: n, [(7,)]) == [7]
-    assert threading.active_count() == before
-    assert threads.run(lambda n: n, [(7,), (8,)]) == [7, 8]
-    assert threading.active_count() == before + 1
-
-
-def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_UNHEARD", 3600)
-    assert Threads(2).run(lambda seconds: time.sleep(seconds), [(0,), (0.05,)]) == [None, None]
-
-
-@pytest.mark.parametrize("who", [0, 1])
-def test_when_a_call_raises_the_others_are_told_to_give_up(who: int) -> None:
-    """The caller's error at once, another's when the caller is done."""
-    told = threading.Event()
-
-    def call(place: int) -> None:
-        if place == who:
-            raise ZeroDivisionError
-        assert who == 1 or told.wait(60)
-
-    with pytest.raises(ZeroDivisionError):
-        Threads(2).run(call, [(0,), (1,)], told.set)
-    assert told.is_set() == (who == 0)
-
-
-def test_an_error_keeps_nothing_alive() -> None:
-    class Tables:
-        pass
-
-    tables = Tables()
-    watched = weakref.ref(tables)
-
-    def call(place: int, tables: Tables) -> None:
-        if place:
-            raise ZeroDivisionError
-
-    gc.disable()
-    try:
-        with pytest.raises(ZeroDivisionError):
-            Threads(2).run(call, [(0, tables), (1, tables)])
-        del tables
-        assert watched() is None
-    finally:
-        gc.enable()
 
 
 @pytest.fixture(params=["awake", "napping"])
