@@ -11,6 +11,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from ._interrupt import delayed_interrupt
+
 # A kernel returns to Python after about so many multiply-adds of a thread, or ratings that it sorts, so that a Ctrl-C
 # waits for less than half a second.
 WORK_PER_CALL = 5e8
@@ -82,10 +84,14 @@ class Threads:
         results: list[Any] = [None] * len(arguments)
         errors: list[BaseException] = []
         wanted = min(self.n, len(arguments))
-        while len(self._others) < wanted - 1:
-            thread = threading.Thread(target=_serve, args=(self._calls, self._end), name="factorbench", daemon=True)
-            thread.start()
-            self._others.append(thread)
+        if len(self._others) < wanted - 1:
+            with delayed_interrupt():  # Python's own way to start a thread has locks that a Ctrl-C can leave shut
+                while len(self._others) < wanted - 1:
+                    thread = threading.Thread(
+                        target=_serve, args=(self._calls, self._end), name="factorbench", daemon=True
+                    )
+                    thread.start()
+                    self._others.append(thread)
         sent: deque[None] = deque()
         ended: deque[int] = deque()
         bell: SimpleQueue[None] = SimpleQueue()

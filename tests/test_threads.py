@@ -1,6 +1,7 @@
 """A fit's own threads: who calls what, and that nobody is left behind or kept alive."""
 
 import gc
+import signal
 import threading
 import time
 import weakref
@@ -83,13 +84,28 @@ def test_threads_go_home_with_their_owner() -> None:
     assert all(map(gone, owned))
 
 
+def test_a_ctrl_c_waits_until_threads_have_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def struck(thread: threading.Thread) -> None:
+        if len(threads._others) == 0:
+            signal.raise_signal(signal.SIGINT)
+        start(thread)
+
+    threads = Threads(3)
+    monkeypatch.setattr(threading.Thread, "start", struck)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(lambda n: n, [(0,), (1,), (2,)])
+    assert len(threads._others) == 2
+    assert threads.run(lambda n: n, [(0,), (1,), (2,)]) == [0, 1, 2]
+
+
 def test_no_more_threads_start_than_there_are_calls() -> None:
-    before = threading.active_count()
     threads = Threads(100_000)
     assert threads.run(lambda n: n, [(7,)]) == [7]
-    assert threading.active_count() == before
+    assert len(threads._others) == 0
     assert threads.run(lambda n: n, [(7,), (8,)]) == [7, 8]
-    assert threading.active_count() == before + 1
+    assert len(threads._others) == 1
 
 
 def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
