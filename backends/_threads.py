@@ -1,11 +1,12 @@
 """Threads of one fit, for kernels that release the GIL, and BLAS kept out of their way."""
 
+import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,9 +26,9 @@ _limits: list[Any] = []  # the one that all fits under way share
 _fits = 0  # under way
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """Return what controls the BLAS that NumPy uses, which is loaded with it: looking for it takes a millisecond."""
+@lru_cache(maxsize=1)
+def _blas(n_modules: int) -> ThreadpoolController:
+    """Return what controls the BLAS that are loaded; looked for, which takes a millisecond, only after an import."""
     return ThreadpoolController().select(user_api="blas")
 
 
@@ -40,7 +41,7 @@ def one_blas_thread() -> Iterator[None]:
     global _fits
     with _limit_lock:
         if not _fits:
-            _limits.append(_blas().limit(limits=1))
+            _limits.append(_blas(len(sys.modules)).limit(limits=1))
         _fits += 1
     try:
         yield
