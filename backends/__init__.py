@@ -8,6 +8,7 @@
 """
 
 from ._interrupt import checkpoint
+from .biases import damped_biases
 from .errors import (
     BackendUnavailable,
     DivergenceWarning,
@@ -19,7 +20,7 @@ from .errors import (
 )
 from .factorizer import Factorizer, State
 from .model import FactorModel, Recommendation
-from .objective import Objective, Parameters, initial_model
+from .objective import Objective, Parameters, Penalties, initial_model
 from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import get_backend, list_backends
 from .stopping import EpochRecord, Progress
@@ -35,6 +36,7 @@ __all__ = [
     "NotFittedError",
     "Objective",
     "Parameters",
+    "Penalties",
     "Progress",
     "RatingEncoder",
     "Ratings",
@@ -44,6 +46,7 @@ __all__ = [
     "UnknownBackend",
     "UnknownIdError",
     "checkpoint",
+    "damped_biases",
     "get_backend",
     "initial_model",
     "list_backends",

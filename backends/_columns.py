@@ -12,6 +12,7 @@ from .errors import RatingsError
 
 Duplicates = Literal["error", "last", "mean"]
 
+_WEIGHTS = 1e-9, 1e9  # so that sums of them, and of their squares, are good numbers in float32 too
 _MAX_ROWS = np.iinfo(np.int32).max
 
 
@@ -38,6 +39,27 @@ def checked_values(values: ArrayLike) -> NDArray[Any]:
         raise RatingsError(
             f"ratings must be finite: {int((~finite).sum())} of {len(array)} are not, the first is "
             f"{array[first]} at position {first}"
+        )
+    return array
+
+
+def checked_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Weights of ``n`` ratings as a new float64 array, positive and in a sane range."""
+    array = np.asarray(weights)
+    if array.shape != (n,) or (n and array.dtype.kind not in "biufO"):
+        raise RatingsError(
+            f"weights must be numbers, one for each of the {n} ratings, got {array.dtype} of shape {array.shape}"
+        )
+    try:
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise RatingsError(f"weights must be numbers, got {array.dtype}: {error}") from None
+    wrong = ~((array >= _WEIGHTS[0]) & (array <= _WEIGHTS[1]))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise RatingsError(
+            f"weights must be positive numbers from {_WEIGHTS[0]:g} to {_WEIGHTS[1]:g}: {int(wrong.sum())} of {n} are "
+            f"not, the first is {array[first]} at position {first}; leave out ratings that are to weigh nothing"
         )
     return array
 
@@ -118,8 +140,12 @@ def fixed_width(ids: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def without_duplicates(
-    users: NDArray[Any], items: NDArray[Any], values: NDArray[Any], policy: Duplicates
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    users: NDArray[Any],
+    items: NDArray[Any],
+    values: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+    policy: Duplicates,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
     """Apply the policy for (user, item) pairs that occur more than once."""
     import pandas as pd
 
@@ -129,7 +155,7 @@ def without_duplicates(
     pairs = pd.Series(user_codes * (int(item_codes.max()) + 1) + item_codes)
     repeated = pairs.duplicated(keep="last" if policy == "last" else "first").to_numpy()
     if not repeated.any():
-        return users, items, values
+        return users, items, values, weights
     if policy == "error":
         first = int(np.argmax(repeated))
         raise RatingsError(
@@ -137,5 +163,10 @@ def without_duplicates(
             f"{users[first]!s}, item {items[first]!s}. Choose which rating counts by duplicates='last' or 'mean'"
         )
     if policy == "mean":
-        values = pd.Series(values).groupby(pairs).transform("mean").to_numpy().astype(values.dtype)
-    return users[~repeated], items[~repeated], values[~repeated]
+        mean = pd.Series(values if weights is None else values * weights).groupby(pairs).transform("mean").to_numpy()
+        if weights is not None:
+            weights = pd.Series(weights).groupby(pairs).transform("mean").to_numpy()
+            mean = mean / weights
+        values = mean.astype(values.dtype)
+    kept = ~repeated
+    return users[kept], items[kept], values[kept], None if weights is None else weights[kept]

@@ -22,7 +22,7 @@ from .kernels.grouping import (
     transpose,
 )
 from .kernels.ratings import LOOK_AHEAD, keyed_dtype, ratings_dtype
-from .objective import Float
+from .ratings import Ratings
 
 # Ratings go to their rows by way of so many buckets, whose places a cache holds; fewer are not worth one.
 _BUCKETS = 64
@@ -67,27 +67,39 @@ def counted(threads: Threads, *sides: tuple[NDArray[np.int32], int]) -> list[Cou
     return [Counted(*table) for table in tables]
 
 
+def row_weights(train: Ratings, users: Counted, items: Counted) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of the weights of users' and of items' ratings, which are counted where all weigh 1."""
+    if train.weights is None:
+        return users.counts.astype(np.float64), items.counts.astype(np.float64)
+    return train.user_weights(), train.item_weights()
+
+
 def blocked(
     threads: Threads,
     side: Counted,
     opposite: Counted,
-    ratings: Float,
+    train: Ratings,
     dtype: DTypeLike,
     mean: float,
+    *,
     unit: float = 1.0,
+    weight_unit: float = 1.0,
     bounds: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Blocks:
     """Sort ratings by row, in blocks.
 
     Parameters
     ----------
-    dtype, mean, unit
-        Targets are (rating - mean) / unit, of this type.
+    train
+        The ratings that were counted.
+    dtype, mean, unit, weight_unit
+        Targets are (rating - mean) / unit, and weights, where there are any, weight / weight_unit, of this type (by
+        reciprocals, so that the last bit may be another).
     bounds
         Where the blocks of rows start and the last ends, and the same for the opposite rows; by default there is one of
         each.
     """
-    n, n_rows, n_opposite = len(ratings), side.shares.shape[1], opposite.shares.shape[1]
+    n, n_rows, n_opposite = len(train), side.shares.shape[1], opposite.shares.shape[1]
     row_bounds, opposite_bounds = bounds or (np.array([0, n_rows]), np.array([0, n_opposite]))
     n_blocks = len(opposite_bounds) - 1
 
@@ -100,18 +112,24 @@ def blocked(
     places[:] = first
     bucket = _parts(cuts)
     # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
-    by_bucket = np.empty(n, keyed_dtype(dtype))
+    weighted = train.weights is not None
+    weights = np.empty(0) if train.weights is None else train.weights
+    by_bucket = np.empty(n, keyed_dtype(dtype, weighted=weighted))
+    scales = mean, 1 / unit, 1 / weight_unit
     for runs in threads.cut(n):
         shares = zip(runs, places, strict=True)
         threads.run(
             scatter,
-            [(*run, side.rows, opposite.rows, ratings, bucket, mine, mean, unit, by_bucket) for run, mine in shares],
+            [
+                (*run, side.rows, opposite.rows, train.ratings, weights, bucket, mine, *scales, by_bucket)
+                for run, mine in shares
+            ],
         )
 
     ends, block = np.zeros((n_blocks, n_rows), np.int64), _parts(opposite_bounds)
     threads.run(count_pairs, [(*run, by_bucket, block, ends) for run in buckets])
     starts = first_places_of_blocks(ends, row_bounds)
-    result = _empty(n, ratings_dtype(dtype))
+    result = _empty(n, ratings_dtype(dtype, weighted=weighted))
     threads.run(place, [(*run, by_bucket, block, ends, result) for run in buckets])
     return Blocks(starts, ends, result)
 
@@ -138,7 +156,7 @@ def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
 def _empty(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return room for ratings, and for what kernels may read behind the last."""
     ratings = np.empty(n + LOOK_AHEAD, dtype)
-    ratings[n:] = 0, 0
+    ratings[n:] = np.zeros(1, dtype)
     return ratings[:n]
 
 

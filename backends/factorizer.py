@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
@@ -24,11 +25,31 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import check_choice, check_count, check_fits, check_number
 from ._cores import available_cores
 from ._interrupt import delayed_interrupt
+from .biases import damped_biases
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
-from .objective import Float, Init, Objective, Parameters, RegScaling, initial_model, mean_squared_error
+from .objective import (
+    Float,
+    Init,
+    Objective,
+    Parameters,
+    RegScaling,
+    RegUnit,
+    initial_model,
+    mean_squared_error,
+)
 from .ratings import RatingEncoder, Ratings
-from .stopping import EpochRecord, Progress, Status, Stopping, exploded, explosion_limit
+from .stopping import (
+    Best,
+    EpochRecord,
+    Keep,
+    Patience,
+    Progress,
+    Status,
+    Stopping,
+    exploded,
+    explosion_limit,
+)
 
 
 @dataclass(kw_only=True)
@@ -36,9 +57,23 @@ class State:
     """What a solver keeps during a fit; backends add their arrays.
 
     ``epochs`` counts the whole epochs done; a backend raises it as an epoch takes effect.
+    ``row_weights`` are the sums of the weights of each user's and each item's ratings, shapes
+    (n_users,) and (n_items,), where ``prepare`` has them anyway; None leaves that to ``fit``.
     """
 
     epochs: int = 0
+    row_weights: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+
+@dataclass
+class Outcome:
+    """What a fit leaves behind besides its model: put on the solver at its end, all at once."""
+
+    history_: list[EpochRecord] = dataclasses.field(default_factory=list)
+    n_epochs_: int = 0
+    best_epoch_: int = 0
+    prepare_seconds_: float = 0.0
+    status_: Status = "epochs"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -47,7 +82,7 @@ class Factorizer(ABC):
 
     Parameters
     ----------
-    rank, reg, reg_scaling, bias
+    rank, reg, reg_scaling, bias, reg_unit, damping, bias_reg, user_bias_damping, item_bias_damping
         The objective; see `Objective`.
     epochs
         How many passes ``fit`` makes over the ratings unless told otherwise.
@@ -65,7 +100,10 @@ class Factorizer(ABC):
     history_ : list of EpochRecord
         One record per epoch; ``pandas.DataFrame(history_)`` makes a table of it.
     n_epochs_ : int
-        Whole epochs behind the model.
+        Whole epochs that were trained.
+    best_epoch_ : int
+        The epoch that ``model_`` is of: that with the lowest validation MSE, or the last one. 0 is the damped biases
+        alone: no epoch did better.
     prepare_seconds_ : float
         What sorting and copying to the device took; part of the seconds in ``history_``.
     status_ : str
@@ -75,12 +113,18 @@ class Factorizer(ABC):
     """
 
     steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
+    patience: ClassVar[int] = 5  # epochs without a better validation MSE after which a fit ends unless told otherwise
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    rank: int = 16
-    reg: float = 0.1
-    reg_scaling: RegScaling = "per_rating"
-    bias: bool = True
+    rank: int = Objective.rank
+    reg: float = Objective.reg
+    reg_scaling: RegScaling = Objective.reg_scaling
+    bias: bool = Objective.bias
+    reg_unit: RegUnit = Objective.reg_unit
+    damping: float = Objective.damping
+    bias_reg: float = Objective.bias_reg
+    user_bias_damping: float = Objective.user_bias_damping
+    item_bias_damping: float = Objective.item_bias_damping
     epochs: int = 20
     dtype: Literal["float32", "float64"] = "float32"
     n_jobs: int | None = None
@@ -127,7 +171,7 @@ class Factorizer(ABC):
     @property
     def objective(self) -> Objective:
         """The objective that ``fit`` minimises."""
-        return Objective(self.rank, self.reg, self.reg_scaling, self.bias)
+        return Objective(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Objective)})
 
     @property
     def n_threads(self) -> int:
@@ -139,29 +183,38 @@ class Factorizer(ABC):
     def fit(
         self,
         train: Ratings,
-        validation: Ratings | None = None,
+        validation: Ratings | float | None = None,
         *,
         epochs: int | None = None,
         callback: Callable[[Progress], object] | None = None,
         seed: int = 0,
         initial: Parameters | FactorModel | None = None,
         target_mse: float | None = None,
-        patience: int | None = None,
+        patience: Patience = "auto",
         max_seconds: float | None = None,
-        evaluate: bool = True,
+        keep: Keep = "best",
+        evaluate: bool = False,
     ) -> Self:
         """Fit ``model_`` to ``train``.
+
+        With validation ratings the model is the best that was met: after each epoch its mean squared error on them is
+        computed, and the model with the lowest is kept. The damped biases alone, the minimum of the objective without
+        factors, are epoch 0 and compete. Without validation ratings the model is that of the last epoch.
+
+        An old ``model_`` serves until the new one takes its place, at the end of the fit. What a callback raises leaves
+        everything as it was before the fit.
 
         Parameters
         ----------
         train
             The ratings to factorise, at least one.
         validation
-            Ratings over the same rows, encoded by ``train.encoder.encode_new``; only looked at, never trained on.
+            Ratings over the same rows, encoded by ``train.encoder.encode_new``; only looked at, never trained on. A
+            number between 0 and 1 splits this share off the training ratings; see `Ratings.split`.
         epochs
-            Passes over the ratings; ``self.epochs`` when None.
+            Passes over the ratings, at most; ``self.epochs`` when None.
         callback
-            Called with a `Progress` after each epoch, outside the clock; a true result stops the fit.
+            Called with a `Progress` after each epoch, outside the clock of ``history_``; a true result stops the fit.
         seed
             Seed of the initial model, and of whatever else the solver draws.
         initial
@@ -169,12 +222,16 @@ class Factorizer(ABC):
         target_mse
             Stop once the validation MSE is at or under this.
         patience
-            Stop once the validation MSE has not improved for this many epochs (the model is the last, not the best).
+            Stop once the validation MSE has not improved for this many epochs; None for never. "auto" is the solver's
+            own ``patience`` where the best model is kept on validation ratings, and None otherwise.
         max_seconds
-            Stop after the epoch in which this much training time has passed.
+            Stop after the epoch in which this much time has passed since ``fit`` was called, evaluation and callbacks
+            included.
+        keep
+            "best", as above, or "last": the model of the last epoch, also with validation ratings.
         evaluate
-            Whether ``history_`` gets the objective and both MSE after each epoch, which costs about as much as an epoch
-            of a slow solver; without it they are NaN (but the validation MSE, where a stopping rule needs it).
+            Whether ``history_`` gets the objective and the training MSE after each epoch, which costs about as much as
+            an epoch of a slow solver; without it they are NaN.
 
         Returns
         -------
@@ -191,59 +248,85 @@ class Factorizer(ABC):
             When the loss became non-finite or exploded; ``status_`` is then "diverged" and there is no ``model_``.
         """
         epochs = self.epochs if epochs is None else epochs
-        stopping = Stopping(callback, target_mse, patience, max_seconds)
-        self._check(train, validation, epochs, seed, stopping)
+        stopping = Stopping(callback, target_mse, None, max_seconds)
+        self._check(train, validation, epochs, seed, keep)
+        rated = train  # what counts as seen by a user, also where some of it is split off
+        held_out = validation if isinstance(validation, Ratings) else None
+        if validation is not None and not isinstance(validation, Ratings):
+            train, held_out = train.split(float(validation), int(seed))
+        keeps_best = keep == "best" and held_out is not None and len(held_out) > 0
+        if patience == "auto":
+            patience = self.patience if keeps_best and self.steppable else None
+        stopping.patience = patience
+        stopping.check(held_out)
         start = self._start(train, seed, initial)
         self.seed_ = int(seed)
-        self.__dict__.pop("model_", None)
-        self.history_: list[EpochRecord] = []
-        self.n_epochs_ = 0
-        self.status_: Status = "epochs"
         limit = explosion_limit(train, start)
         stride = 1 if self.steppable or evaluate or stopping.watches else epochs
+        best = Best()
+        outcome = Outcome()
         seconds, state = 0.0, cast("State | None", None)
+
+        def model_of(x: Parameters | None, epoch: int) -> FactorModel:
+            assert state is not None
+            x = x or self._parameters(state, train)
+            return self._model(x, train, rated, {"seed": int(seed), "epochs": epoch})
+
         with self.threads():
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start)
-                self.prepare_seconds_ = time.perf_counter() - clock
+                seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
+                if keeps_best and self.bias:
+                    biases = self._biases_alone(train, start)
+                    record = self._record(0, biases, train, held_out, 0.0, evaluate)
+                    best.offer(record, biases)
+                    outcome.history_.append(record)
                 while state.epochs < epochs:
+                    clock = time.perf_counter()
                     with delayed_interrupt():  # an epoch happens and is counted, or neither; see `checkpoint`
                         loss = self.step(state, stride)
                         self.synchronize(state)
                     seconds += time.perf_counter() - clock
-                    if state.epochs <= self.n_epochs_:
+                    if state.epochs <= outcome.n_epochs_:
                         raise RuntimeError(
                             f"{type(self).__name__}.step must raise state.epochs by the epochs it trained"
                         )
-                    self.n_epochs_ = state.epochs
+                    outcome.n_epochs_ = state.epochs
                     if not loss <= limit:
-                        return self._diverged(loss)
-                    record = self._record(state, train, validation, seconds, evaluate, stopping.scores)
-                    self.history_.append(record)
-                    reason = stopping.reason(Progress(record, partial(self._model, state, train)))
+                        return self._diverged(outcome, loss)
+                    x = self._parameters(state, train) if evaluate or held_out is not None else None
+                    record = self._record(state.epochs, x, train, held_out, seconds, evaluate)
+                    if x is not None and keeps_best:
+                        best.offer(record, x)
+                    outcome.history_.append(record)
+                    reason = stopping.reason(Progress(record, partial(model_of, x, state.epochs)))
                     if reason:
-                        self.status_ = reason
+                        outcome.status_ = reason
                         break
-                    clock = time.perf_counter()
             except KeyboardInterrupt:
                 if state is None:  # nothing was trained yet: there is no model to leave behind
                     raise
-                self.status_, self.n_epochs_ = "interrupted", state.epochs
+                outcome.status_, outcome.n_epochs_ = "interrupted", state.epochs
             with delayed_interrupt():
-                model = self._model(state, train)
-                worthless = exploded(model.parameters, train, limit)
-                if not worthless:
-                    self.model_ = model
-        return self._diverged(worthless) if worthless else self
+                last = self._parameters(state, train)
+                worthless = exploded(last, train, limit)
+                if worthless:
+                    return self._diverged(outcome, worthless)
+                outcome.best_epoch_ = state.epochs if best.parameters is None else best.epoch
+                model = model_of(best.parameters or last, outcome.best_epoch_)
+                vars(self).update(vars(outcome), model_=model)  # one step: who predicts meanwhile has one or the other
+        return self
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
-        return self.model_.predict(users, items, **options)
+        model: FactorModel = self.model_
+        return model.predict(users, items, **options)
 
     def recommend(self, user: Any, n: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
         """Return the ``n`` best items for one user; see `FactorModel.recommend`."""
-        return self.model_.recommend(user, n, exclude_seen=exclude_seen)
+        model: FactorModel = self.model_
+        return model.recommend(user, n, exclude_seen=exclude_seen)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the hyper-parameters by name (``deep`` is there for scikit-learn)."""
@@ -265,7 +348,7 @@ class Factorizer(ABC):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("model_", "history_", "n_epochs_", "prepare_seconds_", "status_"):
+        if name == "model_" or name in Outcome.__dataclass_fields__:
             diverged = self.__dict__.get("status_") == "diverged"
             raise NotFittedError(
                 f"no {name}: the fit diverged; lower the learning rate or raise reg, and fit again"
@@ -278,7 +361,7 @@ class Factorizer(ABC):
 
     def check_params(self) -> None:
         """Raise ValueError naming the hyper-parameter that is wrong; backends extend it."""
-        _ = self.objective  # checks its own four
+        _ = self.objective  # checks its own
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("init", self.init, get_args(Init))
         check_count("epochs", self.epochs)
@@ -286,17 +369,22 @@ class Factorizer(ABC):
         check_fits("reg", self.reg, self.dtype)
         check_count("n_jobs", self.n_jobs, optional=True)
 
-    def _check(self, train: Ratings, validation: Ratings | None, epochs: int, seed: int, stopping: Stopping) -> None:
+    def _check(self, train: Ratings, validation: object, epochs: int, seed: int, keep: str) -> None:
         self.check_params()
-        for name, value in (("train", train), ("validation", validation)):
-            if not isinstance(value, Ratings) and not (name == "validation" and value is None):
-                raise TypeError(
-                    f"{name} must be Ratings, got {type(value).__name__}; make them by Ratings.from_frame or "
-                    f"{'Ratings.from_arrays' if name == 'train' else 'train.encoder.encode_new'}"
-                )
+        if not isinstance(train, Ratings):
+            raise TypeError(
+                f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or "
+                "Ratings.from_arrays"
+            )
+        share = isinstance(validation, Real) and not isinstance(validation, bool)
+        if not (validation is None or share or isinstance(validation, Ratings)):
+            raise TypeError(
+                f"validation must be Ratings, got {type(validation).__name__}; make them by train.encoder.encode_new, "
+                "or give the share of the training ratings to split off"
+            )
         if not len(train):
             raise ValueError("train has no ratings; at least one is needed")
-        if validation is not None:
+        if isinstance(validation, Ratings):
             shapes = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
             if shapes[0] != shapes[1] or not _same_rows(validation.encoder, train.encoder):
                 raise ValueError(
@@ -307,7 +395,7 @@ class Factorizer(ABC):
         check_count("epochs", epochs)
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
-        stopping.check(validation)
+        check_choice("keep", keep, get_args(Keep))
 
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
@@ -335,24 +423,55 @@ class Factorizer(ABC):
             raise ValueError("initial has a mean or biases, which a model with bias=False does not; set them to zero")
         return given.astype(self.dtype)
 
+    def _parameters(self, state: State, train: Ratings) -> Parameters:
+        """Return a copy of the parameters, in which rows without training ratings are zero."""
+        x = self.parameters(state)
+        if state.row_weights is None:
+            state.row_weights = train.user_weights(), train.item_weights()
+        sides = (x.user_factors, x.user_bias), (x.item_factors, x.item_bias)
+        for weights, arrays in zip(state.row_weights, sides, strict=True):
+            unrated = weights == 0
+            if unrated.any():
+                for array in arrays:
+                    array[unrated] = 0
+        return x
+
+    def _biases_alone(self, train: Ratings, like: Parameters) -> Parameters:
+        """Return the minimum of the objective without factors, in the form of other parameters."""
+        at = self.objective
+        if at.reg_scaling == "per_rating":
+            reg, dampings = at.bias_reg, (at.user_bias_damping, at.item_bias_damping)
+        else:
+            reg, dampings = 0.0, (at.bias_reg * train.summary.weight,) * 2
+        b, c = damped_biases(train, user_damping=dampings[0], item_damping=dampings[1], reg=reg)
+        p, q = (np.zeros_like(factors) for factors in (like.user_factors, like.item_factors))
+        return Parameters(at.mean(train), b.astype(p.dtype), c.astype(p.dtype), p, q)
+
     def _record(
-        self, state: State, train: Ratings, validation: Ratings | None, seconds: float, evaluate: bool, score: bool
+        self,
+        epoch: int,
+        x: Parameters | None,
+        train: Ratings,
+        validation: Ratings | None,
+        seconds: float,
+        evaluate: bool,
     ) -> EpochRecord:
         objective = train_mse = validation_mse = math.nan
-        if evaluate or score:
-            parameters = self.parameters(state)
-            if evaluate:
-                objective, train_mse = self.objective.value_and_mse(parameters, train)
-            if validation is not None:
-                validation_mse = mean_squared_error(parameters, validation)
-        return EpochRecord(state.epochs, seconds, objective, train_mse, validation_mse)
+        if x is not None and evaluate:
+            objective, train_mse = self.objective.value_and_mse(x, train)
+        if x is not None and validation is not None:
+            validation_mse = mean_squared_error(x, validation)
+        return EpochRecord(epoch, seconds, objective, train_mse, validation_mse)
 
-    def _model(self, state: Any, train: Ratings) -> FactorModel:
+    def _model(self, x: Parameters, train: Ratings, rated: Ratings, facts: dict[str, Any]) -> FactorModel:
         ratings = train.summary
-        return FactorModel(self.parameters(state), train.encoder, (ratings.low, ratings.high), ratings.mean, train)
+        fit = {"solver": type(self).__name__, **self.get_params(), **facts}
+        return FactorModel(x, train.encoder, (ratings.low, ratings.high), ratings.mean, rated, fit)
 
-    def _diverged(self, loss: float) -> Self:
-        self.status_ = "diverged"
+    def _diverged(self, outcome: Outcome, loss: float) -> Self:
+        outcome.status_ = "diverged"
+        self.__dict__.pop("model_", None)
+        vars(self).update(vars(outcome))
         warnings.warn(
             f"{type(self).__name__} diverged in epoch {self.n_epochs_} (training MSE {loss:.3g}); it has no model. "
             "Lower the learning rate or raise reg",

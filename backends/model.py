@@ -67,6 +67,9 @@ class FactorModel:
         Mean training rating: the prediction where nothing is known.
     training
         The ratings it was fitted on (or, in a loaded model, which items each user rated), for ``exclude_seen``.
+    fit
+        How it was fitted: the solver's class and hyper-parameters, the seed, and the epoch that this is the model of.
+        With the same ratings in the same order, it is what it takes to fit it again. Saved with the model.
     """
 
     parameters: Parameters
@@ -74,6 +77,7 @@ class FactorModel:
     rating_range: tuple[float, float]
     rating_mean: float
     training: Ratings | SeenItems = field(repr=False)
+    fit: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def n_users(self) -> int:
@@ -161,6 +165,7 @@ class FactorModel:
         seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
         header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
         header |= {"ids": self.encoder is not None, "rating_range": self.rating_range, "rating_mean": self.rating_mean}
+        header["fit"] = self.fit
         arrays: dict[str, Any] = {
             **self.parameters.arrays(),
             "seen_offsets": seen.offsets,
@@ -171,7 +176,7 @@ class FactorModel:
         partial = Path(f"{os.fspath(path)}.part")
         try:
             with partial.open("wb") as file:
-                np.savez(file, header=np.array(json.dumps(header)), **arrays)
+                np.savez(file, header=np.array(json.dumps(header, default=str)), **arrays)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -220,7 +225,8 @@ class FactorModel:
         if encoder is not None and encoder.shape != (n_users, n_items):
             raise ValueError("its ids do not fit its factors")
         low, high = (float(bound) for bound in header["rating_range"])
-        return cls(parameters, encoder, (low, high), float(header["rating_mean"]), seen)
+        fit = dict(header.get("fit", {}))  # releases before 0.2 wrote none
+        return cls(parameters, encoder, (low, high), float(header["rating_mean"]), seen, fit)
 
     def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
         return self.encoder.user_rows(users) if self.encoder else _rows_in_range(users, self.n_users)

@@ -5,9 +5,10 @@ all engines follow the same trajectory.
 
 The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr
 s v, with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with
-``row_scaling`` N / (2 max(n_row, 1)) divided, for factors, by the mean squared norm of the opposite rows: a Jacobi
-preconditioner, in which a row moves by its mean residual gradient over its mean curvature. Where the penalty curves J
-more than the ratings do, its curvature stands in: reg w_row / n_row, of the row where that is least.
+``row_scaling`` N over twice the row's own curvature: n_row c + penalty, where c is the mean squared norm of the
+opposite rows (1 for a bias) and the penalty is the row's in the objective. That is a Jacobi preconditioner: a row moves
+by about its mean residual gradient over its mean curvature, and the dampings, which curve J more for rare rows, cost no
+epochs.
 
 The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): a step after which J is higher
 is not taken; the momentum is forgotten and the step shrunk. While J falls, the step grows slowly. An iteration is one
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from ._checks import check_fits, check_number
 from ._interrupt import checkpoint
 from .factorizer import Factorizer, State
-from .objective import Float, rating_unit
+from .objective import rating_unit
 from .ratings import Ratings
 
 _GROWTH = 1.03  # of the step after each iteration in which J fell
@@ -39,20 +40,13 @@ _RISE = 1e-6  # relative rise of J that counts; above the rounding of float32 su
 
 @dataclass(kw_only=True)
 class DescentState(State):
-    """A point, the velocity, and where the safeguard stands. An engine adds its arrays and the methods below.
+    """A point, the velocity, and where the safeguard stands. An engine adds its arrays and the methods below."""
 
-    Weights are the w of the objective, scales the s of the module's docstring before curvature; a shape (n_rows,) each.
-    """
-
-    reg: float
     bias: bool
-    user_weight: Float
-    item_weight: Float
-    user_scale: Float
-    item_scale: Float
-    n_ratings: int
+    users: DescentRows
+    items: DescentRows
+    n: float  # N, the sum of the weights of all ratings
     unit: float  # of the ratings, see `rating_unit`
-    pull: float  # the least curvature that the penalty gives a row, in terms of its mean over the row's ratings
     learning_rate: float
     objective: float = math.nan  # J at the current point, NaN until it is measured
     train_mse: float = math.nan
@@ -66,12 +60,12 @@ class DescentState(State):
         Returns
         -------
         squared_error, penalty
-            The sum of squared residuals, and the sum over rows of w |row|^2.
+            The weighted sum of squared residuals, and the sum over rows of their penalties times their squares.
         """
 
     @abstractmethod
     def curvature(self) -> tuple[float, float]:
-        """Return the mean over the ratings of |q_i|^2, and of |p_u|^2, at the current point."""
+        """Return the weighted mean over the ratings of |q_i|^2, and of |p_u|^2, at the current point."""
 
     @abstractmethod
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
@@ -83,12 +77,38 @@ class DescentState(State):
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Learning rates of the four arrays, before the row scales."""
+class DescentRows:
+    """What the descent knows of the rows of one side: float64, shape (n_rows,) each."""
 
-    user_factors: float
-    item_factors: float
-    bias: float
+    weight: NDArray[np.float64]  # n_row, the sum of the weights of a row's ratings
+    penalty: NDArray[np.float64]  # of the factors in N J, and of the bias
+    bias_penalty: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of the rows: the plain rate, or N / 2 times it over each row's curvature.
+
+    The methods take arrays, or tensors, of whatever an engine computes with.
+    """
+
+    plain: float
+    half_n: float
+    curvature: dict[str, float] | None  # per rating of a "user" or an "item" row of factors; None for plain rates
+
+    def of_factors(self, side: str, weight: Any, penalty: Any) -> Any:
+        """Return the rates of the factor rows of one side, shape (n_rows,); anything for rows without ratings."""
+        return self._over(None if self.curvature is None else self.curvature[side], weight, penalty)
+
+    def of_biases(self, weight: Any, penalty: Any) -> Any:
+        """Return the rates of the biases of one side, shape (n_rows,); anything for rows without ratings."""
+        return self._over(None if self.curvature is None else 1.0, weight, penalty)
+
+    def _over(self, curvature: float | None, weight: Any, penalty: Any) -> Any:
+        empty = weight == 0  # 1 in place of their curvature, which is 0 as their gradient is
+        if curvature is None:
+            return self.plain * (weight / (weight + empty))
+        return self.plain * self.half_n / (weight * curvature + penalty + empty)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -103,7 +123,7 @@ class MomentumGD(Factorizer):
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
-        Whether each row's step is scaled by its number of ratings and its curvature.
+        Whether each row's step is scaled by its curvature.
     safeguard
         Whether to undo, restart and shorten steps after which J rose.
     """
@@ -114,6 +134,10 @@ class MomentumGD(Factorizer):
             "rank": 3,
             "reg": 2e-4,
             "reg_scaling": "per_entity",
+            "reg_unit": "rating",
+            "damping": 0,
+            "user_bias_damping": 0,
+            "item_bias_damping": 0,
             "bias": False,
             "epochs": 800,
             "init": "uniform",
@@ -126,8 +150,10 @@ class MomentumGD(Factorizer):
         }
     }
 
+    patience: ClassVar[int] = 30  # it may rise for as long as that while the factors grow from a small start
+
     epochs: int = 100
-    learning_rate: float = 0.2
+    learning_rate: float = 0.8
     momentum: float = 0.9
     dampening: float = 0.0
     row_scaling: bool = True
@@ -150,26 +176,25 @@ class MomentumGD(Factorizer):
         return state.train_mse
 
     def descent_options(
-        self, train: Ratings, counts: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        self,
+        train: Ratings,
+        row_weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> dict[str, Any]:
         """Return the constructor arguments of a `DescentState` that do not depend on the engine.
 
-        ``counts`` are the numbers of ratings of users and items, where the engine has counted them already.
+        ``row_weights`` are the sums of the weights of users' and items' ratings, where the engine has them already.
         """
-        n, objective = len(train), self.objective
-        counts = counts or (train.user_counts(), train.item_counts())
-        user_weight, item_weight = (objective.weights(count) for count in counts)
-        scales = [n / (2.0 * np.maximum(c, 1)) if self.row_scaling else np.ones(len(c)) for c in counts]
+        objective = self.objective
+        weights = row_weights or (train.user_weights(), train.item_weights())
+        sides = zip(weights, objective.penalties_of(train, *weights), strict=True)
+        users, items = (DescentRows(weight, *penalties) for weight, penalties in sides)
         return {
-            "reg": self.reg,
+            "row_weights": weights,
             "bias": self.bias,
-            "user_weight": user_weight,
-            "item_weight": item_weight,
-            "user_scale": scales[0],
-            "item_scale": scales[1],
-            "n_ratings": n,
+            "users": users,
+            "items": items,
+            "n": train.summary.weight,
             "unit": rating_unit(train, objective.mean(train)),
-            "pull": self.reg * min(_least(w, c) for w, c in zip((user_weight, item_weight), counts, strict=True)),
             "learning_rate": self.learning_rate,
         }
 
@@ -197,20 +222,13 @@ class MomentumGD(Factorizer):
         """Return J and the training MSE at a point; its gradient is kept in the state."""
         checkpoint()
         squared_error, penalty = state.sweep(at_trial)
-        train_mse = squared_error / state.n_ratings
-        return train_mse + self.reg * penalty / state.n_ratings, train_mse
+        train_mse = squared_error / state.n
+        return train_mse + penalty / state.n, train_mse
 
     def _rates(self, state: DescentState) -> Rates:
-        rate = state.learning_rate
         if not self.row_scaling:
-            return Rates(rate, rate, rate)
+            return Rates(state.learning_rate, state.n / 2, None)
         user_curvature, item_curvature = state.curvature()
         # No less than the ratings' unit: at a small random start the curvature of the factors says nothing yet.
-        least = max(state.unit, state.pull)
-        return Rates(rate / max(least, user_curvature), rate / max(least, item_curvature), rate / max(1.0, state.pull))
-
-
-def _least(weight: Float, count: NDArray[np.int64]) -> float:
-    """Return the least weight per rating of the rows that have ratings."""
-    rated = count > 0
-    return float(np.min(weight[rated] / count[rated]))
+        least = {"user": max(state.unit, user_curvature), "item": max(state.unit, item_curvature)}
+        return Rates(state.learning_rate, state.n / 2, least)

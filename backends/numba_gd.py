@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._grouping import Blocks, blocked, counted, transposed
+from ._grouping import Blocks, blocked, counted, row_weights, transposed
 from ._interrupt import checkpoint
 from ._threads import WORK_PER_CALL, Threads, one_blas_thread
 from .kernels.gradient import descend, sweep
@@ -57,8 +57,6 @@ class NumbaDescent(DescentState):
     sums: tuple[Sums, Sums]
     by_user: Blocks
     by_item: Blocks | None
-    user_count: Float
-    item_count: Float
 
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute the sums that make the gradient, squared error and penalty at a point."""
@@ -70,41 +68,39 @@ class NumbaDescent(DescentState):
         else:
             item_sums.factors[:] = item_sums.bias[:] = 0
             squared_error = self._sweep(self.by_user, users, items, user_sums, item_sums)
-        penalty = _dot(self.user_weight, users.norms + np.square(users.bias, dtype=np.float64))
-        penalty += _dot(self.item_weight, items.norms + np.square(items.bias, dtype=np.float64))
+        penalty = 0.0
+        for rows, side in ((self.users, users), (self.items, items)):
+            penalty += _dot(rows.penalty, side.norms)
+            penalty += _dot(rows.bias_penalty, np.square(side.bias, dtype=np.float64))
         return squared_error, penalty
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
         users, items = self.now
-        return (
-            _dot(self.item_count, items.norms) / self.n_ratings,
-            _dot(self.user_count, users.norms) / self.n_ratings,
-        )
+        return _dot(self.items.weight, items.norms) / self.n, _dot(self.users.weight, users.norms) / self.n
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
         """Step to the trial point; see the base class."""
-        sides = (
-            (self.user_weight, self.user_scale, rates.user_factors),
-            (self.item_weight, self.item_scale, rates.item_factors),
-        )
         number = self.now[0].factors.dtype.type
-        scale, keep = number(gain * 2.0 / self.n_ratings), number(momentum)
-        for now, trial, velocity, sums, (weight, row_scale, rate) in zip(
+        scale, keep = number(gain * 2.0 / self.n), number(momentum)
+        sides = ("user", self.users), ("item", self.items)
+        for now, trial, velocity, sums, (side, rows) in zip(
             self.now, self.trial, self.velocity, self.sums, sides, strict=True
         ):
-            pull = (self.reg * weight).astype(number)
             shared = (
                 *(now.factors, trial.factors, velocity.factors, sums.factors),
-                *(scale, pull, keep, (rate * row_scale).astype(number)),
+                *(scale, rows.penalty.astype(number), keep),
+                rates.of_factors(side, rows.weight, rows.penalty).astype(number),
                 *(trial.norms, vector_parts(now.factors)),
             )
-            for runs in self.threads.cut(len(pull)):
+            for runs in self.threads.cut(len(now.bias)):
                 self.threads.run(descend, [(*run, *shared) for run in runs])
             if self.bias:
-                gradient = scale * (sums.bias.reshape(-1, len(pull)).sum(axis=0) + pull * now.bias)
+                pulled = rows.bias_penalty.astype(number) * now.bias
+                gradient = scale * (sums.bias.reshape(-1, len(now.bias)).sum(axis=0) + pulled)
                 velocity.bias = keep * velocity.bias + gradient if momentum else gradient
-                trial.bias = now.bias - (rates.bias * row_scale).astype(number) * velocity.bias
+                rate = rates.of_biases(rows.weight, rows.bias_penalty).astype(number)
+                trial.bias = now.bias - rate * velocity.bias
 
     def accept(self) -> None:
         """Swap the two points' buffers."""
@@ -141,8 +137,8 @@ class NumbaGD(MomentumGD):
     """Momentum gradient descent in jitted per-rating kernels; see `MomentumGD` for the parameters.
 
     Beside the factors, which it holds five times and the items' once more per thread, it takes 20 bytes per rating in
-    float32 while it sorts, and 8 afterwards; 16 where the items are too many to be held per thread. Per thread also 8
-    bytes for each user and item while it sorts.
+    float32 while it sorts, and 8 afterwards; 16 where the items are too many to be held per thread. Weights are 8 bytes
+    more while it sorts, and 4 (or 8) afterwards. Per thread also 8 bytes for each user and item while it sorts.
     """
 
     def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
@@ -152,9 +148,9 @@ class NumbaGD(MomentumGD):
         now, trial = ((_table(*sides[0]), _table(*sides[1])) for _ in range(2))
         two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
         users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
-        by_user = blocked(threads, users, items, train.ratings, self.dtype, initial.mean)
+        weights = row_weights(train, users, items)  # before the sorted ratings take their memory
+        by_user = blocked(threads, users, items, train, self.dtype, initial.mean)
         by_item = transposed(threads, by_user, train.n_items) if two_sweeps else None
-        counts = users.counts, items.counts
         return NumbaDescent(
             threads=threads,
             rank=self.rank,
@@ -165,9 +161,7 @@ class NumbaGD(MomentumGD):
             sums=(_sums(now[0], 1), _sums(now[1], 1 if two_sweeps else threads.n)),
             by_user=by_user,
             by_item=by_item,
-            user_count=counts[0].astype(np.float64),
-            item_count=counts[1].astype(np.float64),
-            **self.descent_options(train, counts),
+            **self.descent_options(train, weights),
         )
 
     def parameters(self, state: NumbaDescent) -> Parameters:

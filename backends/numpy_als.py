@@ -1,8 +1,8 @@
 """Alternating least squares: exact minimisation of J in one side's rows at a time; the reference solver.
 
-With the items fixed, J separates over the users, and each user's (p_u, b_u) solves a ridge regression on the rows
-(q_i, 1) of the items it rated (Zhou et al. 2008, with biases; the penalty is reg w_u). Users and items alternate, so J
-never rises. One half-epoch serves both sides.
+With the items fixed, J separates over the users, and each user's (p_u, b_u) solves a weighted ridge regression on the
+rows (q_i, 1) of the items it rated (Zhou et al. 2008, with biases), with the penalties of its factors and of its bias.
+Users and items alternate, so J never rises. One half-epoch serves both sides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ._interrupt import checkpoint
 from .factorizer import Factorizer, State
-from .objective import Float, Parameters
+from .objective import Float, Parameters, Penalties
 from .ratings import Ratings
 
 _BATCH_ELEMENTS = 1 << 20  # numbers in a batch of design or Gram matrices: bounds memory, stays near the cache
@@ -29,7 +29,8 @@ class Side:
     offsets: NDArray[np.int64]  # ratings of row r: [offsets[r], offsets[r + 1])
     others: NDArray[np.int32]  # row of the other side, shape (n,)
     targets: Float  # r - m, shape (n,)
-    pull: Float  # reg w_row, shape (n_rows,)
+    weights: Float | None  # of the ratings, shape (n,); None where all weigh 1
+    penalty: Float  # what the diagonals of the rows' normal equations are given, shape (n_rows, rank + bias)
     batches: list[NDArray[np.int64]]
 
 
@@ -40,6 +41,7 @@ class AlternatingState(State):
     now: Parameters
     users: Side
     items: Side
+    n: float  # sum of the weights of all ratings
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,13 +53,13 @@ class NumpyALS(Factorizer):
     def prepare(self, train: Ratings, initial: Parameters) -> AlternatingState:
         """Group the ratings by user and by item."""
         targets = self.targets(train, initial)
-        user_weight, item_weight = self.objective.row_weights(train)
-        width = self.rank + self.bias
-        user_pull, item_pull = ((self.reg * weight).astype(self.dtype) for weight in (user_weight, item_weight))
+        weights = None if train.weights is None else train.weights.astype(self.dtype)
+        users, items = (self._diagonals(penalties) for penalties in self.objective.penalties(train))
         return AlternatingState(
             now=initial,
-            users=_side(train.users, train.items, targets, user_pull, width),
-            items=_side(train.items, train.users, targets, item_pull, width),
+            users=_side(train.users, train.items, targets, weights, users),
+            items=_side(train.items, train.users, targets, weights, items),
+            n=train.summary.weight,
         )
 
     def step(self, state: AlternatingState, n_epochs: int) -> float:
@@ -68,11 +70,15 @@ class NumpyALS(Factorizer):
             q, c, squared_error = self._half_epoch(state.items, p, b, x.item_factors, x.item_bias)
             state.now = Parameters(x.mean, b, c, p, q)
             state.epochs += 1
-        return squared_error / len(state.users.others)
+        return squared_error / state.n
 
     def parameters(self, state: AlternatingState) -> Parameters:
         """Return a copy of the current point."""
         return state.now.astype(self.dtype)
+
+    def _diagonals(self, penalties: Penalties) -> Float:
+        columns = [penalties.factors] * self.rank + [penalties.biases] * self.bias
+        return np.stack(columns, axis=1).astype(self.dtype)
 
     def _half_epoch(
         self, side: Side, other_factors: Float, other_bias: Float, factors: Float, bias: Float
@@ -87,22 +93,32 @@ class NumpyALS(Factorizer):
             others = np.where(held, side.others[positions], len(design) - 1)
             a = design[others]  # (rows, longest, width)
             y = np.where(held, side.targets[positions] - np.append(other_bias, 0)[others], 0)
-            gram = a.transpose(0, 2, 1) @ a
+            weighted, weights = a, None
+            if side.weights is not None:
+                weights = np.where(held, side.weights[positions], 0)
+                weighted = a * weights[..., None]
+            gram = weighted.transpose(0, 2, 1) @ a
             diagonal = np.arange(gram.shape[1])
-            gram[:, diagonal, diagonal] += side.pull[rows, None]
-            solved = _solve(gram, np.einsum("rnk,rn->rk", a, y))
-            squared_error += float(np.square(y - np.einsum("rnk,rk->rn", a, solved), dtype=np.float64).sum())
+            gram[:, diagonal, diagonal] += side.penalty[rows]
+            solved = _solve(gram, np.einsum("rnk,rn->rk", weighted, y))
+            squares = np.square(y - np.einsum("rnk,rk->rn", a, solved), dtype=np.float64)
+            squared_error += float((squares if weights is None else squares * weights).sum())
             factors[rows] = solved[:, : self.rank]
             if self.bias:
                 bias[rows] = solved[:, self.rank]
         return factors, bias, squared_error
 
 
-def _side(rows: NDArray[np.int32], others: NDArray[np.int32], targets: Float, pull: Float, width: int) -> Side:
+def _side(
+    rows: NDArray[np.int32], others: NDArray[np.int32], targets: Float, weights: Float | None, penalty: Float
+) -> Side:
     order = np.argsort(rows, kind="stable")
-    counts = np.bincount(rows, minlength=len(pull))
+    n_rows, width = penalty.shape
+    counts = np.bincount(rows, minlength=n_rows)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    return Side(offsets, others[order], targets[order], pull, list(_batches(counts, width)))
+    ordered = None if weights is None else weights[order]
+    batches = list(_batches(counts, width))
+    return Side(offsets, others[order], targets[order], ordered, penalty, batches)
 
 
 def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:

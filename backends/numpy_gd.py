@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ class NumpyDescent(DescentState):
     errors: csr_array  # rhat - r of each training rating, rows are users
     rows: NDArray[np.int32]  # user row of each stored entry, shape (n,)
     targets: Float  # r - m of each stored entry, shape (n,)
+    weights: Float | None  # of each stored entry, shape (n,); None where all weigh 1. With them, errors are weighted
     trial: Parameters
     gradient: dict[str, Float] = field(default_factory=dict)
     velocity: dict[str, Float] = field(default_factory=dict)
@@ -34,38 +36,52 @@ class NumpyDescent(DescentState):
             u, i = self.rows[part], self.errors.indices[part]
             dots = np.einsum("nk,nk->n", x.user_factors[u], x.item_factors[i])
             errors[part] = dots + x.user_bias[u] + x.item_bias[i] - self.targets[part]
-        user_pull, item_pull = self.reg * self.user_weight, self.reg * self.item_weight
-        scale = errors.dtype.type(2.0 / self.n_ratings)
-        self.gradient = {
-            "user_factors": scale * (self.errors @ x.item_factors + user_pull[:, None] * x.user_factors),
-            "item_factors": scale * (self.errors.T @ x.user_factors + item_pull[:, None] * x.item_factors),
+        squared_error = self._squared_error(errors)
+        users, items, number = self.users, self.items, errors.dtype.type
+        penalties: dict[str, Any] = {
+            "user_factors": users.penalty[:, None],
+            "item_factors": items.penalty[:, None],
+            "user_bias": users.bias_penalty,
+            "item_bias": items.bias_penalty,
+        }
+        sums: dict[str, Any] = {
+            "user_factors": self.errors @ x.item_factors,
+            "item_factors": self.errors.T @ x.user_factors,
         }
         if self.bias:
-            self.gradient["user_bias"] = scale * (self.errors.sum(axis=1) + user_pull * x.user_bias)
-            self.gradient["item_bias"] = scale * (self.errors.sum(axis=0) + item_pull * x.item_bias)
-        penalty = self.user_weight @ _squares(x.user_factors, x.user_bias)
-        penalty += self.item_weight @ _squares(x.item_factors, x.item_bias)
-        return float(np.square(errors, dtype=np.float64).sum()), float(penalty)
+            sums |= {"user_bias": self.errors.sum(axis=1), "item_bias": self.errors.sum(axis=0)}
+        scale, at = number(2.0 / self.n), x.arrays()
+        self.gradient = {
+            name: scale * (total + penalties[name].astype(number) * at[name]) for name, total in sums.items()
+        }
+        penalty = users.penalty @ _squares(x.user_factors) + items.penalty @ _squares(x.item_factors)
+        for rows, bias in ((users, x.user_bias), (items, x.item_bias)):
+            penalty += rows.bias_penalty @ np.square(bias, dtype=np.float64)
+        return squared_error, float(penalty)
+
+    def _squared_error(self, errors: Float) -> float:
+        """Return the weighted sum of squares, and weigh the errors."""
+        if self.weights is None:
+            return float(np.square(errors, dtype=np.float64).sum())
+        squares = np.square(errors, dtype=np.float64)
+        errors *= self.weights
+        return float(squares @ self.weights)
 
     def curvature(self) -> tuple[float, float]:
         """Mean over the ratings of |q_i|^2 and of |p_u|^2."""
-        user_count, item_count = (
-            np.diff(self.errors.indptr),
-            np.bincount(self.errors.indices, minlength=len(self.item_scale)),
-        )
-        zero = np.float64(0)
         return (
-            float(item_count @ _squares(self.now.item_factors, zero)) / self.n_ratings,
-            float(user_count @ _squares(self.now.user_factors, zero)) / self.n_ratings,
+            float(self.items.weight @ _squares(self.now.item_factors)) / self.n,
+            float(self.users.weight @ _squares(self.now.user_factors)) / self.n,
         )
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
         """Take one step; see the base class."""
+        users, items = self.users, self.items
         steps = {
-            "user_factors": rates.user_factors * self.user_scale[:, None],
-            "item_factors": rates.item_factors * self.item_scale[:, None],
-            "user_bias": rates.bias * self.user_scale,
-            "item_bias": rates.bias * self.item_scale,
+            "user_factors": rates.of_factors("user", users.weight, users.penalty)[:, None],
+            "item_factors": rates.of_factors("item", items.weight, items.penalty)[:, None],
+            "user_bias": rates.of_biases(users.weight, users.bias_penalty),
+            "item_bias": rates.of_biases(items.weight, items.bias_penalty),
         }
         velocity = {name: gain * g for name, g in self.gradient.items()}
         if momentum:
@@ -90,11 +106,15 @@ class NumpyGD(MomentumGD):
         targets = self.targets(train, initial)[order]
         # Built from its three arrays, for from coordinates scipy would add up the ratings of a pair rated twice.
         matrix = csr_array((targets.copy(), train.items[order], offsets), shape=(train.n_users, train.n_items))
-        options = self.descent_options(train)
-        for name in ("user_weight", "item_weight", "user_scale", "item_scale"):
-            options[name] = options[name].astype(self.dtype)
+        weights = None if train.weights is None else train.weights[order].astype(self.dtype)
         return NumpyDescent(
-            now=initial, trial=initial, errors=matrix, rows=train.users[order], targets=targets, **options
+            now=initial,
+            trial=initial,
+            errors=matrix,
+            rows=train.users[order],
+            targets=targets,
+            weights=weights,
+            **self.descent_options(train),
         )
 
     def parameters(self, state: NumpyDescent) -> Parameters:
@@ -102,7 +122,7 @@ class NumpyGD(MomentumGD):
         return state.now.astype(self.dtype)
 
 
-def _squares(factors: Float, bias: Float | np.float64) -> Float:
+def _squares(factors: Float) -> Float:
     """|row|^2 of each row in float64, shape (n_rows,)."""
-    squares: Float = np.einsum("nk,nk->n", factors, factors, dtype=np.float64) + np.square(bias, dtype=np.float64)
+    squares: Float = np.einsum("nk,nk->n", factors, factors, dtype=np.float64)
     return squares

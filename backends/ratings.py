@@ -7,17 +7,19 @@ files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import check_number
 from ._columns import (
     Duplicates,
     checked_rows,
     checked_values,
+    checked_weights,
     factorize,
     fixed_width,
     raw_ids,
@@ -47,11 +49,15 @@ class Ratings:
         Number of rows of the factor tables; 1 + the largest index when omitted (-1).
     encoder
         The raw ids of the rows; None when raw ids are the rows themselves.
+    weights
+        Shape (n,), from 1e-9 to 1e9; kept as float64. None when every rating weighs 1. A rating of weight 2 counts
+        like two ratings of weight 1: in the mean, in the rows' numbers of ratings, in the objective.
 
     Raises
     ------
     RatingsError
-        For mismatched lengths, indices that are not integers in range, or ratings that are not finite numbers.
+        For mismatched lengths, indices that are not integers in range, ratings that are not finite numbers, or
+        weights that are not positive.
 
     Notes
     -----
@@ -65,10 +71,13 @@ class Ratings:
     n_users: int = -1
     n_items: int = -1
     encoder: RatingEncoder | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         ratings = checked_values(self.ratings)
         columns: dict[str, Any] = {"ratings": ratings}
+        if self.weights is not None:
+            columns["weights"] = checked_weights(self.weights, len(ratings))
         for name, size in (("users", "n_users"), ("items", "n_items")):
             rows, n_rows = checked_rows(getattr(self, name), getattr(self, size), name, size)
             if len(rows) != len(ratings):
@@ -91,14 +100,20 @@ class Ratings:
 
     def __reduce__(self) -> tuple[type[Ratings], tuple[Any, ...]]:
         # Copies go through the constructor, so that they are read-only too.
-        return Ratings, (self.users, self.items, self.ratings, self.n_users, self.n_items, self.encoder)
+        return Ratings, tuple(getattr(self, column.name) for column in fields(self))
 
     def __repr__(self) -> str:
         return f"Ratings({len(self):,} ratings, {self.n_users:,} users x {self.n_items:,} items)"
 
     @classmethod
     def from_arrays(
-        cls, users: ArrayLike, items: ArrayLike, ratings: ArrayLike, *, duplicates: Duplicates = "error"
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        ratings: ArrayLike,
+        *,
+        weights: ArrayLike | None = None,
+        duplicates: Duplicates = "error",
     ) -> Ratings:
         """Ratings from raw ids, encoded by order of first appearance.
 
@@ -108,15 +123,18 @@ class Ratings:
             Shape (n,), raw ids: integers of any size and sign, or strings.
         ratings
             Shape (n,), finite numbers.
+        weights
+            Shape (n,), positive numbers; None when every rating weighs 1.
         duplicates
             What to do with a (user, item) pair that occurs more than once: ``"error"``, keep the ``"last"`` rating,
-            or the ``"mean"`` of its ratings (at the place of its first).
+            or the ``"mean"`` of its ratings (at the place of its first), weighted by their weights, with the mean of
+            these as its weight.
 
         Raises
         ------
         RatingsError
-            For empty or mismatched input, ids that are missing, floats or of mixed types, non-finite ratings, and
-            duplicates under the policy ``"error"``.
+            For empty or mismatched input, ids that are missing, floats or of mixed types, non-finite ratings, weights
+            that are not positive, and duplicates under the policy ``"error"``.
         """
         user_ids, item_ids, values = (
             raw_ids(users, "users"),
@@ -130,10 +148,12 @@ class Ratings:
             )
         if not len(values):
             raise RatingsError("no ratings: users, items and ratings are empty; at least one rating is needed")
-        user_ids, item_ids, values = without_duplicates(user_ids, item_ids, values, duplicates)
+        checked = None if weights is None else checked_weights(weights, len(values))
+        user_ids, item_ids, values, checked = without_duplicates(user_ids, item_ids, values, checked, duplicates)
         user_rows, user_keys = factorize(user_ids)
         item_rows, item_keys = factorize(item_ids)
-        return cls(user_rows, item_rows, values, len(user_keys), len(item_keys), RatingEncoder(user_keys, item_keys))
+        encoder = RatingEncoder(user_keys, item_keys)
+        return cls(user_rows, item_rows, values, *encoder.shape, encoder, checked)
 
     @classmethod
     def from_frame(
@@ -143,6 +163,7 @@ class Ratings:
         user: str = "user",
         item: str = "item",
         rating: str = "rating",
+        weight: str | None = None,
         duplicates: Duplicates = "error",
     ) -> Ratings:
         """Ratings from the columns of a data frame, which is left as it is; see `from_arrays`.
@@ -152,13 +173,79 @@ class Ratings:
         RatingsError
             For a column that the frame lacks, and as `from_arrays`.
         """
-        missing = [name for name in (user, item, rating) if name not in frame.columns]
+        wanted = (user, item, rating) if weight is None else (user, item, rating, weight)
+        missing = [name for name in wanted if name not in frame.columns]
         if missing:
             raise RatingsError(
                 f"the frame has no column {missing[0]!r}; it has {', '.join(map(repr, frame.columns))}. "
-                "Name the columns by user=, item= and rating="
+                f"Name the columns by user=, item={' and rating=' if weight is None else ', rating= and weight='}"
             )
-        return cls.from_arrays(frame[user], frame[item], frame[rating], duplicates=duplicates)
+        weights = None if weight is None else frame[weight]
+        return cls.from_arrays(frame[user], frame[item], frame[rating], weights=weights, duplicates=duplicates)
+
+    def take(self, rows: NDArray[Any]) -> Ratings:
+        """Return the ratings at these positions (or where this mask is True), over the same user and item rows."""
+        columns = (self.users[rows], self.items[rows], self.ratings[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return Ratings(*columns, self.n_users, self.n_items, self.encoder, weights)
+
+    def split(self, share: float = 0.1, seed: int = 0) -> tuple[Ratings, Ratings]:
+        """Split off validation ratings at random; every user and every item keeps a rating to be trained on.
+
+        Parameters
+        ----------
+        share
+            Share of the ratings to split off, between 0 and 1, rounded to whole ratings. Fewer come where the rest is
+            what users and items must keep.
+        seed
+            Of the draws, which are raw integers: one seed gives one split, whatever the version of NumPy.
+
+        Returns
+        -------
+        train, validation
+            Both over the rows of these ratings, in their order.
+
+        Raises
+        ------
+        ValueError
+            For a share that does not lie between 0 and 1, or that leaves nothing to validate on.
+        """
+        check_number("share", share, positive=True)
+        if share >= 1:
+            raise ValueError(f"share must be less than 1, got {share!r}")
+        order = np.argsort(np.random.PCG64(seed).random_raw(len(self)), kind="stable")
+        kept = np.zeros(len(self), bool)
+        for rows in (self.users, self.items):
+            kept[order[np.unique(rows[order], return_index=True)[1]]] = True
+        free = order[~kept[order]]
+        wanted = round(share * len(self))
+        if not min(wanted, len(free)):
+            raise ValueError(
+                f"{len(self)} ratings leave none to validate on: a share of {share:g} is {wanted}, and {len(free)} "
+                "are not the only one of a user or an item; give more ratings or a validation set of your own"
+            )
+        held_out = np.zeros(len(self), bool)
+        held_out[free[:wanted]] = True
+        return self.take(~held_out), self.take(held_out)
+
+    def canonical(self) -> Ratings:
+        """Return the same ratings in an order that does not depend on the order in which they came.
+
+        Rows are numbered by ascending raw id, and the ratings sorted by user, item, rating and weight. Solvers that
+        take the ratings as they come (`numba-sgd`), and starts, which are drawn row by row, then give one result for
+        one set of ratings and one seed. Takes about a second for five million ratings.
+        """
+        users, items, encoder = self.users, self.items, self.encoder
+        if encoder is not None:
+            by_id = [np.argsort(ids, kind="stable") for ids in (encoder.users, encoder.items)]
+            places = [np.empty(len(order), np.int32) for order in by_id]
+            for place, order in zip(places, by_id, strict=True):
+                place[order] = np.arange(len(order), dtype=np.int32)
+            users, items = places[0][users], places[1][items]
+            encoder = RatingEncoder(encoder.users[by_id[0]], encoder.items[by_id[1]])
+        weights = [] if self.weights is None else [self.weights]
+        order = np.lexsort([*weights, self.ratings, items, users])
+        return Ratings(users, items, self.ratings, self.n_users, self.n_items, encoder, self.weights).take(order)
 
     @cached_property
     def summary(self) -> Summary:
@@ -169,17 +256,24 @@ class Ratings:
         near = float(values[:_PART].mean(dtype=np.float64))  # a mean to start from, so that little cancels
         if not math.isfinite(near):  # their sum overflowed
             near = float(values[0])
-        low, high, total, squares = values[0], values[0], 0.0, 0.0
+        low, high, total, squares, weight = values[0], values[0], 0.0, 0.0, 0.0
         room = np.empty(min(n, _PART))
         for start in range(0, n, _PART):
             part = values[start : start + _PART]  # all that is asked of it is found in the cache
             low, high = min(low, part.min()), max(high, part.max())
             off_near = np.subtract(part, near, out=room[: len(part)], dtype=np.float64)
-            total += float(off_near.sum())
-            squares += float(np.einsum("n,n->", off_near, off_near))
-        off = total / n
-        variance = max(squares / n - off * off, 0.0) if squares < math.inf else math.inf
-        return Summary(float(low), float(high), near + off, variance)
+            if self.weights is None:
+                total += float(off_near.sum())
+                squares += float(np.einsum("n,n->", off_near, off_near))
+                weight += len(part)
+            else:
+                weights = self.weights[start : start + _PART]
+                total += float(np.einsum("n,n->", weights, off_near))
+                squares += float(np.einsum("n,n,n->", weights, off_near, off_near))
+                weight += float(weights.sum())
+        off = total / weight
+        variance = max(squares / weight - off * off, 0.0) if squares < math.inf else math.inf
+        return Summary(float(low), float(high), near + off, variance, weight)
 
     def user_counts(self) -> NDArray[np.int64]:
         """Return the number of ratings of each user row, shape (n_users,)."""
@@ -189,14 +283,23 @@ class Ratings:
         """Return the number of ratings of each item row, shape (n_items,)."""
         return np.bincount(self.items, minlength=self.n_items)
 
+    def user_weights(self) -> NDArray[np.float64]:
+        """Return the sum of the weights of each user's ratings, shape (n_users,): their number where each weighs 1."""
+        return np.bincount(self.users, self.weights, self.n_users).astype(np.float64, copy=False)
+
+    def item_weights(self) -> NDArray[np.float64]:
+        """Return the sum of the weights of each item's ratings, shape (n_items,): their number where each weighs 1."""
+        return np.bincount(self.items, self.weights, self.n_items).astype(np.float64, copy=False)
+
 
 class Summary(NamedTuple):
-    """Range, mean and variance of ratings."""
+    """Range of ratings; their mean and variance, weighted; and N, the sum of their weights (else their number)."""
 
     low: float
     high: float
     mean: float
     variance: float
+    weight: float
 
 
 class EncodedRatings(NamedTuple):
@@ -250,13 +353,15 @@ class RatingEncoder:
         """Return the row of each raw item id, shape (n,); -1 for ids not seen."""
         return self._lookup("items", items)
 
-    def encode_new(self, users: ArrayLike, items: ArrayLike, ratings: ArrayLike) -> EncodedRatings:
+    def encode_new(
+        self, users: ArrayLike, items: ArrayLike, ratings: ArrayLike, weights: ArrayLike | None = None
+    ) -> EncodedRatings:
         """Encode further ratings (validation, test); rows with an unseen user or item are dropped and counted.
 
         Raises
         ------
         RatingsError
-            For mismatched lengths and for ids or ratings that `Ratings.from_arrays` would refuse.
+            For mismatched lengths and for ids, ratings or weights that `Ratings.from_arrays` would refuse.
         """
         user_rows, item_rows = self.user_rows(users), self.item_rows(items)
         values = checked_values(ratings)
@@ -267,7 +372,8 @@ class RatingEncoder:
             )
         seen = (user_rows >= 0) & (item_rows >= 0)
         users, items = user_rows[seen].astype(np.int32), item_rows[seen].astype(np.int32)
-        kept = Ratings(users, items, values[seen], *self.shape, self)
+        checked = None if weights is None else checked_weights(weights, len(values))[seen]
+        kept = Ratings(users, items, values[seen], *self.shape, self, checked)
         return EncodedRatings(kept, int((~seen).sum()), int((user_rows < 0).sum()), int((item_rows < 0).sum()))
 
     def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:

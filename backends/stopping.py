@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -22,10 +23,14 @@ Status = Literal["epochs", "target", "patience", "time", "callback", "interrupte
 _EXPLODED = 1e4
 
 
+Patience = int | Literal["auto"] | None
+Keep = Literal["best", "last"]
+
+
 class EpochRecord(NamedTuple):
     """One row of ``history_``."""
 
-    epoch: int  # epochs done, from 1
+    epoch: int  # epochs done; 0 is the damped biases alone, which a fit that keeps its best model begins with
     seconds: float  # of training since the start of prepare, evaluation excluded
     objective: float  # J on the training ratings; NaN where not evaluated, as the next two
     train_mse: float
@@ -65,6 +70,7 @@ class Stopping:
     max_seconds: float | None
     best: float = math.inf
     best_epoch: int = 0
+    started: float = field(default_factory=lambda: time.perf_counter())
 
     @property
     def scores(self) -> bool:
@@ -99,9 +105,23 @@ class Stopping:
             return "target"
         if self.patience is not None and record.epoch - self.best_epoch >= self.patience:
             return "patience"
-        if self.max_seconds is not None and record.seconds >= self.max_seconds:
+        if self.max_seconds is not None and time.perf_counter() - self.started >= self.max_seconds:
             return "time"
         return None
+
+
+@dataclass
+class Best:
+    """The epoch with the lowest validation MSE, and what its model consists of."""
+
+    mse: float = math.inf
+    epoch: int = 0
+    parameters: Parameters | None = None
+
+    def offer(self, record: EpochRecord, parameters: Parameters) -> None:
+        """Keep an epoch's parameters if it is the best so far; the earlier one, where two are as good."""
+        if record.validation_mse < self.mse:
+            self.mse, self.epoch, self.parameters = record.validation_mse, record.epoch, parameters
 
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:

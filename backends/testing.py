@@ -18,10 +18,12 @@ all. The data are small: the suite tests correctness and nothing else. ``import 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,13 +35,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from .biases import damped_biases
 from .errors import DivergenceWarning, NotFittedError
 from .factorizer import Factorizer
 from .model import FactorModel
 from .objective import Objective, Parameters, initial_model
 from .ratings import Ratings
 from .registry import get_backend
-from .stopping import Progress
+from .stopping import Keep, Patience, Progress
 
 __all__ = ["FactorizerConformance", "example_ratings"]
 
@@ -50,6 +53,18 @@ SAME_COURSE = 1e-2  # relative, between the objectives of two runs of a backend 
 INTERRUPT_POINTS = 24  # places inside a step at which a Ctrl-C is tried, besides the last ones
 LAST_POINTS = 12  # the end of a step, where an epoch takes effect, is tried place by place
 
+SAME_BY_WEIGHT = 0.02  # relative, between J of a weighted fit and of repeated rows, for solvers that go row by row
+
+# Few ratings take little damping: under the defaults, which are for data of a usual size, factors would vanish.
+_OBJECTIVE: dict[str, Any] = {
+    "rank": 3,
+    "reg": 0.05,
+    "damping": 2,
+    "bias_reg": 0.02,
+    "user_bias_damping": 1,
+    "item_bias_damping": 0.5,
+}
+_UNDAMPED: dict[str, Any] = {"damping": 0, "user_bias_damping": 0, "item_bias_damping": 0}
 _REFERENCE_EPOCHS = 500
 _EPOCHS = 6
 
@@ -102,6 +117,12 @@ class FactorizerConformance:
         Whether it can do ``bias=False``, and ``reg_scaling="per_entity"``.
     takes_initial
         Whether it starts from the given initial parameters (a library may insist on its own).
+    takes_weights
+        Whether it can weigh ratings; one that cannot must refuse `Ratings` with weights by a ValueError.
+    any_scale
+        Whether its defaults serve ratings on any scale; a fixed learning rate in rating units does not.
+    epochs_to_weigh
+        After how many epochs a weighted fit and one of repeated rows are compared.
     """
 
     divergent: ClassVar[dict[str, Any] | None] = None
@@ -113,6 +134,9 @@ class FactorizerConformance:
     without_bias: ClassVar[bool] = True
     per_entity: ClassVar[bool] = True
     takes_initial: ClassVar[bool] = True
+    takes_weights: ClassVar[bool] = True
+    any_scale: ClassVar[bool] = True
+    epochs_to_weigh: ClassVar[int] = 12
 
     def make(self, **params: Any) -> Factorizer:
         """Return a new backend with these hyper-parameters: fields of `Factorizer`, and those in ``divergent``."""
@@ -135,8 +159,7 @@ class FactorizerConformance:
             pytest.skip("stops early instead of minimising the objective")
         train, _ = example_ratings()
         solver = self._fit(train, epochs=self.epochs_to_minimum, evaluate=False)
-        reference = get_backend("numpy-als", rank=3, n_jobs=1)
-        reference.fit(train, epochs=_REFERENCE_EPOCHS, evaluate=False)
+        reference = get_backend("numpy-als", n_jobs=1, **_OBJECTIVE).fit(train, epochs=_REFERENCE_EPOCHS)
         objective = solver.objective
         lowest = objective.value(reference.model_.parameters, train)
         assert objective.value(solver.model_.parameters, train) <= lowest * (1 + MINIMUM_GAP)
@@ -145,13 +168,13 @@ class FactorizerConformance:
         """Every number in ``history_`` is what a plain loop over the ratings finds for that epoch's model."""
         train, validation = example_ratings()
         models: list[FactorModel] = []
-        solver = self._fit(train, validation, epochs=3, callback=lambda at: models.append(at.model))
+        solver = self._fit(train, validation, epochs=3, keep="last", callback=lambda at: models.append(at.model))
         assert [record.epoch for record in solver.history_] == [1, 2, 3]
         assert solver.n_epochs_ == 3
         for record, model in zip(solver.history_, models, strict=True):
             train_mse = _mse_by_hand(model, train)
             assert record.train_mse == pytest.approx(train_mse, rel=EVALUATION)
-            assert record.objective == pytest.approx(train_mse + _penalty_by_hand(model, train, 0.1), rel=EVALUATION)
+            assert record.objective == pytest.approx(_objective_by_hand(solver, model, train), rel=EVALUATION)
             assert record.validation_mse == pytest.approx(_mse_by_hand(model, validation), rel=EVALUATION)
         _assert_equal(models[-1].parameters, solver.model_.parameters)
         seconds = [record.seconds for record in solver.history_]
@@ -168,12 +191,13 @@ class FactorizerConformance:
         assert parameters.mean == 0
         assert not parameters.user_bias.any()
         assert not parameters.item_bias.any()
-        assert solver.history_[-1].objective < np.mean(np.square(train.ratings))
+        start = solver.objective.value(initial_model(solver.objective, train, 0), train)
+        assert solver.history_[-1].objective < start
 
     def test_no_regularisation(self) -> None:
-        """``reg=0`` is allowed, and J is then the training MSE."""
+        """No penalty at all is allowed, and J is then the training MSE."""
         train, _ = example_ratings()
-        solver = self._fit(train, epochs=12, reg=0)
+        solver = self._fit(train, epochs=12, reg=0, bias_reg=0, user_bias_damping=0, item_bias_damping=0)
         assert solver.history_[-1].objective == solver.history_[-1].train_mse
         assert solver.history_[-1].train_mse < np.var(train.ratings)
 
@@ -182,12 +206,54 @@ class FactorizerConformance:
         if not self.per_entity:
             pytest.skip("has no penalty per entity")
         train, _ = example_ratings()
-        solver = self._fit(train, epochs=12, reg=2e-3, reg_scaling="per_entity")
-        start = Objective(3, 2e-3, "per_entity").value(initial_model(solver.objective, train, 0), train)
-        model = solver.model_
-        flat = 2e-3 * sum(float(np.square(a, dtype=np.float64).sum()) for a in model.parameters.arrays().values())
-        assert solver.history_[-1].objective == pytest.approx(_mse_by_hand(model, train) + flat, rel=EVALUATION)
+        flat: dict[str, Any] = {"reg": 2e-3, "reg_scaling": "per_entity", "bias_reg": 1e-3} | _UNDAMPED
+        solver = self._fit(train, epochs=12, **flat)
+        start = Objective(3, **flat).value(initial_model(solver.objective, train, 0), train)
+        assert solver.history_[-1].objective == pytest.approx(
+            _objective_by_hand(solver, solver.model_, train), rel=EVALUATION
+        )
         assert solver.history_[-1].objective < start
+
+    def test_penalties_in_ratings(self) -> None:
+        """``reg_unit="rating"`` and no damping: the same penalty per rating, whatever the ratings' scale."""
+        train, _ = example_ratings()
+        solver = self._fit(train, epochs=12, reg_unit="rating", reg=0.08, bias_reg=0.08, **_UNDAMPED)
+        objective = _objective_by_hand(solver, solver.model_, train)
+        assert solver.history_[-1].objective == pytest.approx(objective, rel=EVALUATION)
+
+    def test_weights(self) -> None:
+        """A rating of weight 2 counts like the same row twice, or weights are refused."""
+        train, _ = example_ratings()
+        weights = np.random.default_rng(0).integers(1, 4, len(train))
+        rows = np.repeat(np.arange(len(train)), weights)
+        weighted = dataclasses.replace(train, weights=weights.astype(np.float64))
+        if not self.takes_weights:
+            with pytest.raises(ValueError, match="weights"):
+                self._fit(weighted)
+            return
+        one, other = (self._fit(x, epochs=self.epochs_to_weigh) for x in (weighted, train.take(rows)))
+        tolerance = ROUNDING[self._dtype()] if self.minimises else SAME_BY_WEIGHT
+        assert one.history_[-1].objective == pytest.approx(other.history_[-1].objective, rel=tolerance)
+        objective = _objective_by_hand(one, one.model_, weighted)
+        assert one.history_[-1].objective == pytest.approx(objective, rel=EVALUATION)
+        if self.minimises and self.deterministic:
+            _assert_close(one.model_.parameters, other.model_.parameters, tolerance)
+
+    @pytest.mark.parametrize(("scale", "shift"), [(4.0**-10, 0.0), (4.0**10, 0.0), (1.0, 100.0), (37.0, -500.0)])
+    def test_no_units(self, scale: float, shift: float) -> None:
+        """Ratings on another scale give predictions on that scale: no default is in rating units."""
+        if not self.any_scale:
+            pytest.skip("its defaults are in rating units")
+        train, validation = example_ratings()
+        one, other = (
+            self._fit(dataclasses.replace(x, ratings=x.ratings * a + b), epochs=12).model_
+            for x, a, b in ((train, 1.0, 0.0), (train, scale, shift))
+        )
+        users, items = _raw_ids(one, validation)
+        expected = one.predict(users, items) * scale + shift
+        std = scale * float(np.std(train.ratings))
+        rounding = ROUNDING["float32"] if self._dtype() == "float32" else 1e-6
+        assert np.abs(other.predict(users, items) - expected).max() <= rounding * std
 
     # ---- seeds, inputs, order ---------------------------------------------------------------------------------------
 
@@ -272,18 +338,19 @@ class FactorizerConformance:
 
     @pytest.mark.parametrize("reg_scaling", ["per_rating", "per_entity"])
     def test_rows_with_one_rating_or_none(self, reg_scaling: str) -> None:
-        """Rows with one rating are fitted; rows with none stay at their start."""
+        """Rows with one rating are fitted; rows with none are zero, and so predict the mean and the other's bias."""
         if reg_scaling == "per_entity" and not self.per_entity:
             pytest.skip("has no penalty per entity")
         # user 3 and item 4 have no rating; user 2 and item 3 have one
         users, items = [0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 2, 3]
         train = Ratings(np.array(users), np.array(items), np.array([4.0, 3, 5, 1, 2, 2, 4.5]), n_users=4, n_items=5)
         start = initial_model(self._make().objective, train, 0).astype(self._dtype())
-        parameters = self._fit(train, initial=start, reg=0.02, reg_scaling=reg_scaling).model_.parameters
+        undamped = _UNDAMPED if reg_scaling == "per_entity" else {}
+        parameters = self._fit(train, initial=start, reg=0.02, reg_scaling=reg_scaling, **undamped).model_.parameters
         assert parameters.is_finite()
+        assert not parameters.user_factors[3].any()
+        assert not parameters.item_factors[4].any()
         if self.takes_initial:
-            assert np.array_equal(parameters.user_factors[3], start.user_factors[3])
-            assert np.array_equal(parameters.item_factors[4], start.item_factors[4])
             assert not np.array_equal(parameters.user_factors[2], start.user_factors[2])
             assert not np.array_equal(parameters.item_factors[3], start.item_factors[3])
         assert parameters.user_bias[3] == 0
@@ -315,14 +382,14 @@ class FactorizerConformance:
         constant = Ratings(train.users, train.items, np.full(len(train), value), train.n_users, train.n_items)
         solver = self._fit(constant, epochs=12)
         assert solver.status_ == "epochs"
-        # a row that was never pulled far from its start (0.1 a factor) predicts the mean but for rank * 0.1^2
-        assert np.abs(solver.predict(constant.users, constant.items) - value).max() < 0.2
+        assert np.abs(solver.predict(constant.users, constant.items) - value).max() <= 1e-6 * abs(value)
 
     def test_a_pair_rated_twice(self) -> None:
         """Ratings made by the constructor may repeat a pair: each rating counts, none is added to another."""
         users, items = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 0, 1])
         train = Ratings(users, items, np.array([4.0, 2.0, 3.0, 5.0, 5.0, 4.0]))
-        solver = self._fit(train, epochs=200, reg=1e-3, evaluate=False)
+        light: dict[str, Any] = {"reg": 1e-3, "bias_reg": 1e-3} | _UNDAMPED
+        solver = self._fit(train, epochs=200, evaluate=False, **light)
         # the rating nearest to several is their mean; their sum would be far off
         assert solver.predict([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx([4.5, 2.0, 3.0, 4.5], abs=0.25)
 
@@ -372,16 +439,16 @@ class FactorizerConformance:
         """``epochs`` of the call, else of the solver."""
         train, _ = example_ratings()
         assert self._fit(train, epochs=2).n_epochs_ == 2
-        solver = self._make(epochs=3).fit(train)
+        solver = self._make(epochs=3).fit(train, evaluate=True)
         assert (solver.n_epochs_, solver.status_, len(solver.history_)) == (3, "epochs", 3)
 
     def test_stops_at_target(self) -> None:
         """``target_mse`` stops at the first epoch at or under it."""
         train, validation = example_ratings()
-        course = [record.validation_mse for record in self._fit(train, validation, epochs=8).history_]
+        course = [record.validation_mse for record in self._fit(train, validation, epochs=8, keep="last").history_]
         target = course[2] if self.deterministic else course[2] * (1 + SAME_COURSE)
         first = next(epoch for epoch, mse in enumerate(course, 1) if mse <= target)
-        solver = self._fit(train, validation, epochs=8, target_mse=target, evaluate=False)
+        solver = self._fit(train, validation, epochs=8, target_mse=target, keep="last", evaluate=False)
         assert solver.status_ == "target"
         assert solver.history_[-1].validation_mse <= target
         if self.deterministic:
@@ -395,15 +462,67 @@ class FactorizerConformance:
         wrong = 6.0 - train.ratings[:40]
         against = Ratings(train.users[:40], train.items[:40], wrong, train.n_users, train.n_items, train.encoder)
         solver = self._fit(train, against, epochs=60, patience=3)
-        course = [record.validation_mse for record in solver.history_]
+        course = [record.validation_mse for record in solver.history_ if record.epoch]
         assert solver.status_ == "patience"
         assert len(course) - 1 - int(np.argmin(course)) == 3
+
+    def test_keeps_the_best_epoch(self) -> None:
+        """With validation ratings the model is that of the epoch with the lowest MSE on them, of 0 to the last."""
+        train, validation = example_ratings()
+        assert train.encoder is not None
+        models: list[FactorModel] = []
+        solver = self._fit(train, validation, epochs=8, callback=lambda at: models.append(at.model))
+        course = [record.validation_mse for record in solver.history_]
+        assert [record.epoch for record in solver.history_] == list(range(solver.n_epochs_ + 1))
+        assert solver.best_epoch_ == int(np.argmin(course))
+        assert _mse_by_hand(solver.model_, validation) == pytest.approx(min(course), rel=EVALUATION)
+        if solver.best_epoch_:
+            _assert_equal(solver.model_.parameters, models[solver.best_epoch_ - 1].parameters)
+        assert solver.model_.fit["epochs"] == solver.best_epoch_
+        last = self._fit(train, validation, epochs=2, keep="last")
+        assert (last.best_epoch_, last.n_epochs_, len(last.history_)) == (2, 2, 2)
+
+    def test_biases_alone_compete(self) -> None:
+        """Where no epoch does better, the model is the damped biases alone, and ``best_epoch_`` is 0."""
+        train, _ = example_ratings()
+        objective = self._make().objective
+        b, c = damped_biases(
+            train,
+            user_damping=objective.user_bias_damping,
+            item_damping=objective.item_bias_damping,
+            reg=objective.bias_reg,
+        )
+        exact = train.summary.mean + b[train.users] + c[train.items]
+        solver = self._fit(train, dataclasses.replace(train, ratings=exact), epochs=3)
+        assert solver.best_epoch_ == 0
+        assert solver.history_[0].validation_mse == pytest.approx(0, abs=ROUNDING["float32"] ** 2)
+        assert not solver.model_.parameters.user_factors.any()
+        assert np.abs(solver.predict(*_raw_ids(solver.model_, train)) - exact).max() < ROUNDING["float32"]
+
+    def test_share_for_validation(self) -> None:
+        """A number splits that share off the training ratings; what is split off counts as seen."""
+        train, _ = example_ratings()
+        rest, held_out = train.split(0.2, seed=3)
+        solver = self._fit(train, 0.2, seed=3, epochs=4)
+        if self.deterministic:
+            _assert_equal(solver.model_.parameters, self._fit(rest, held_out, seed=3, epochs=4).model_.parameters)
+        user = _raw_ids(solver.model_, held_out)[0][0]
+        seen = {str(item) for u, item in zip(*_raw_ids(solver.model_, train), strict=True) if u == user}
+        assert len(solver.recommend(user, train.n_items)) == train.n_items - len(seen)
+        assert not seen.intersection(str(one.item) for one in solver.recommend(user, train.n_items))
 
     def test_stops_when_time_is_up(self) -> None:
         """``max_seconds`` stops after the epoch in which they passed."""
         train, _ = example_ratings()
         solver = self._fit(train, epochs=50, max_seconds=1e-9, evaluate=False)
         assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("time", 1, 1)
+
+    def test_evaluation_counts_for_the_time(self) -> None:
+        """``max_seconds`` are seconds by the clock: what a callback takes counts, and ``history_`` leaves it out."""
+        train, _ = example_ratings()
+        solver = self._fit(train, epochs=50, max_seconds=0.3, evaluate=False, callback=lambda at: time.sleep(0.2))
+        assert solver.status_ == "time"
+        assert solver.n_epochs_ <= 2
 
     def test_stops_at_callback(self) -> None:
         """A true result of the callback stops the fit; the model is that epoch's."""
@@ -427,7 +546,7 @@ class FactorizerConformance:
             pytest.skip("not deterministic")
         train, validation = example_ratings()
         plain = self._fit(train, evaluate=False)
-        watched = self._fit(train, validation, callback=lambda at: at.model and None)
+        watched = self._fit(train, validation, keep="last", callback=lambda at: at.model and None)
         _assert_equal(plain.model_.parameters, watched.model_.parameters)
 
     def test_divergence_is_reported(self) -> None:
@@ -438,7 +557,7 @@ class FactorizerConformance:
         solver = self._fit(train)
         solver.set_params(**self.divergent)
         with pytest.warns(DivergenceWarning, match="diverged in epoch"):
-            solver.fit(train, epochs=100)
+            solver.fit(train, epochs=100, evaluate=True)
         assert solver.status_ == "diverged"
         assert not hasattr(solver, "model_")
         with pytest.raises(NotFittedError, match="the fit diverged; lower the learning rate or raise reg"):
@@ -500,12 +619,32 @@ class FactorizerConformance:
         assert train.encoder is not None
         solver = self._fit(train, epochs=4)
         other = Ratings.from_arrays(["a", "a", "b"], ["x", "y", "x"], [1.0, 2.0, 4.0])
-        solver.fit(other, epochs=2)
+        solver.fit(other, epochs=2, evaluate=True)
         assert (solver.n_epochs_, len(solver.history_), solver.status_) == (2, 2, "epochs")
         assert solver.model_.parameters.user_factors.shape == (2, 3)
         if self.deterministic:
             solver.fit(train, epochs=4)
             _assert_equal(solver.model_.parameters, self._fit(train, epochs=4).model_.parameters)
+
+    def test_a_refit_serves_the_old_model_until_its_end(self) -> None:
+        """While a fit runs, and when a callback raises, the model of the fit before is there, with what tells of it."""
+        train, _ = example_ratings()
+        solver = self._fit(train, epochs=2)
+        model, history = solver.model_, solver.history_
+        during: list[bool] = []
+
+        def stumble(progress: Progress) -> None:
+            during.append(solver.model_ is model)
+            if progress.record.epoch == 2:
+                raise LookupError("of the caller")
+
+        with pytest.raises(LookupError, match="of the caller"):
+            solver.fit(train, epochs=4, callback=stumble)
+        assert during == [True, True]
+        assert solver.model_ is model
+        assert (solver.history_, solver.n_epochs_, solver.status_) == (history, 2, "epochs")
+        solver.fit(train, epochs=1)
+        assert solver.model_ is not model
 
     def test_not_fitted(self) -> None:
         """Before ``fit`` there is no model, and the error says what to do."""
@@ -551,6 +690,11 @@ class FactorizerConformance:
             ("reg", -0.1, "a finite number of at least 0"),
             ("reg", math.nan, "a finite number of at least 0"),
             ("reg", "0.1", "a finite number of at least 0"),
+            ("damping", -1, "a finite number of at least 0"),
+            ("bias_reg", math.inf, "a finite number of at least 0"),
+            ("user_bias_damping", None, "a finite number of at least 0"),
+            ("item_bias_damping", -0.5, "a finite number of at least 0"),
+            ("reg_unit", "std", '"rms" or "rating"'),
             ("reg_scaling", "per_row", '"per_rating" or "per_entity"'),
             ("dtype", "float16", '"float32" or "float64"'),
             ("n_jobs", 0, "None or an integer of at least 1"),
@@ -575,20 +719,21 @@ class FactorizerConformance:
         return "float64" if "float64" in self.dtypes else "float32"
 
     def _make(self, **params: Any) -> Factorizer:
-        return self.make(**{"rank": 3, "reg": 0.1, "n_jobs": 1, "epochs": _EPOCHS, "dtype": self._dtype()} | params)
+        return self.make(**_OBJECTIVE | {"n_jobs": 1, "epochs": _EPOCHS, "dtype": self._dtype()} | params)
 
     def _fit(
         self,
         train: Ratings,
-        validation: Ratings | None = None,
+        validation: Ratings | float | None = None,
         *,
         seed: int = 0,
         initial: Parameters | FactorModel | None = None,
         evaluate: bool = True,
         callback: Any = None,
         target_mse: float | None = None,
-        patience: int | None = None,
+        patience: Patience = "auto",
         max_seconds: float | None = None,
+        keep: Keep = "best",
         **params: Any,
     ) -> Factorizer:
         """Make a solver with ``params`` and fit it."""
@@ -602,6 +747,7 @@ class FactorizerConformance:
             target_mse=target_mse,
             patience=patience,
             max_seconds=max_seconds,
+            keep=keep,
         )
 
 
@@ -669,20 +815,36 @@ def _raw_ids(model: FactorModel, ratings: Ratings) -> tuple[NDArray[Any], NDArra
     return model.encoder.users[ratings.users], model.encoder.items[ratings.items]
 
 
+def _weights(ratings: Ratings) -> list[float]:
+    return [1.0] * len(ratings) if ratings.weights is None else ratings.weights.tolist()
+
+
 def _mse_by_hand(model: FactorModel, ratings: Ratings) -> float:
-    """Mean squared error, from nothing but ``predict``."""
-    predicted = model.predict(*_raw_ids(model, ratings))
-    pairs = zip(predicted.tolist(), ratings.ratings.tolist(), strict=True)
-    return math.fsum((guess - rating) ** 2 for guess, rating in pairs) / len(ratings)
+    """Weighted mean squared error, from nothing but ``predict``."""
+    predicted, weights = model.predict(*_raw_ids(model, ratings)), _weights(ratings)
+    rows = zip(weights, predicted.tolist(), ratings.ratings.tolist(), strict=True)
+    return math.fsum(w * (guess - rating) ** 2 for w, guess, rating in rows) / math.fsum(weights)
 
 
-def _penalty_by_hand(model: FactorModel, ratings: Ratings, reg: float) -> float:
-    """Return the penalty per rating, "per_rating": each rating pays for the two rows it touches."""
-    x = model.parameters
-    user = np.square(x.user_factors, dtype=np.float64).sum(axis=1) + np.square(x.user_bias, dtype=np.float64)
-    item = np.square(x.item_factors, dtype=np.float64).sum(axis=1) + np.square(x.item_bias, dtype=np.float64)
-    pairs = zip(ratings.users.tolist(), ratings.items.tolist(), strict=True)
-    return reg * math.fsum(float(user[u]) + float(item[i]) for u, i in pairs) / len(ratings)
+def _objective_by_hand(solver: Factorizer, model: FactorModel, ratings: Ratings) -> float:
+    """J, row by row, from the solver's hyper-parameters."""
+    x, weights = model.parameters, _weights(ratings)
+    n, unit = math.fsum(weights), 1.0
+    if solver.reg_unit == "rms":
+        squares = ((r - x.mean) ** 2 for r in ratings.ratings.tolist())
+        unit = math.sqrt(math.fsum(w * square for w, square in zip(weights, squares, strict=True)) / n)
+    penalty = 0.0
+    for rows, factors, bias, bias_damping in (
+        (ratings.users, x.user_factors, x.user_bias, solver.user_bias_damping),
+        (ratings.items, x.item_factors, x.item_bias, solver.item_bias_damping),
+    ):
+        for row in set(rows.tolist()):
+            mine = math.fsum(w for w, other in zip(weights, rows.tolist(), strict=True) if other == row)
+            size = mine if solver.reg_scaling == "per_rating" else n
+            of_factors = math.fsum(float(number) ** 2 for number in factors[row])
+            penalty += solver.reg * unit * (size + solver.damping) * of_factors
+            penalty += (solver.bias_reg * size + bias_damping) * float(bias[row]) ** 2
+    return _mse_by_hand(model, ratings) + penalty / n
 
 
 def _is_equal(first: Parameters, second: Parameters) -> bool:

@@ -1,16 +1,16 @@
-"""The PyTorch embedding model on any device: full-batch momentum gradient descent, or mini-batch Adam.
+"""The PyTorch embedding model on any device: full-batch momentum descent, or mini-batch Adam.
 
-One `torch.nn.Module` of two embedding tables and one code path; the device is an argument. Both optimizers have the
-gradient of J from `_torch_products`, which on a device with sparse products never makes a row per rating.
+One `torch.nn.Module` of two embedding tables and one code path; the device is an argument. Both
+optimizers have the gradient of J from `_torch_products`, which on a device with sparse products
+never makes a row per rating.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ from ._torch_products import (
     SparseProducts,
     gather_batches,
     sparse_batches,
-    squared_norm,
+    widest,
 )
 from .factorizer import State
 from .momentum_gd import DescentState, MomentumGD, Rates
@@ -47,7 +47,8 @@ class EmbeddingModel(nn.Module):
     device
         Where the tables live.
     unit
-        Of the ratings in the tables, a power of 4; see `rating_unit`.
+        What the tables measure ratings in, biases in it and factors in its root. Changing to a unit
+        and back rounds, unless it is 1.
     """
 
     def __init__(self, initial: Parameters, device: torch.device, unit: float = 1.0) -> None:
@@ -63,14 +64,15 @@ class EmbeddingModel(nn.Module):
             table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
             return table
 
-        self.bias_column = {"user": self.rank, "item": self.rank + 1}  # the other of the two holds ones
+        # the other of the two holds ones
+        self.bias_column = {"user": self.rank, "item": self.rank + 1}
         self.user = embedding(initial.user_factors, initial.user_bias, self.bias_column["user"])
         self.item = embedding(initial.item_factors, initial.item_bias, self.bias_column["item"])
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs of rows, shape (n,)."""
-        predictions: Tensor = self.mean + self.unit * (self.user(users) * self.item(items)).sum(dim=1)
-        return predictions
+        dots: Tensor = (self.user(users) * self.item(items)).sum(dim=1)
+        return self.mean + self.unit * dots
 
     def tables(self) -> dict[str, Tensor]:
         """Return the tables of the two sides outside autograd, shapes (n_rows, rank + 2)."""
@@ -79,49 +81,52 @@ class EmbeddingModel(nn.Module):
 
 @dataclass(kw_only=True)
 class TorchDescent(DescentState):
-    """The point is the model's tables; what belongs to rows is a column on the device, shape (n_rows, 1)."""
+    """The point is the model's tables; what belongs to rows is a column, shape (n_rows, 1)."""
 
     model: EmbeddingModel
     products: Products
     gradient: Gradient
-    wide: torch.dtype  # for sums over ratings
-    step: dict[str, Tensor]  # the row scale s
-    share: dict[str, Tensor]  # number of ratings of a row, over N
+    weight: dict[str, Tensor]  # n_row
     trial: dict[str, Tensor]
     velocity: dict[str, Tensor]
-    squares: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # |p_u|^2, |q_i|^2 where last measured
+    squares: dict[str, Tensor] = field(default_factory=dict)  # |p_u|^2, |q_i|^2 where last measured
 
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute residuals, gradient, squared error and penalty at a point."""
         x = self.trial if at_trial else self.model.tables()
-        errors = self.gradient.measure(x, self.products)
-        penalty = []
+        squared_error = self.gradient.measure(x, self.products)
+        penalty = torch.zeros_like(squared_error)
         for side in SIDES:
             norms = torch.linalg.vector_norm(x[side][:, : self.model.rank], dim=1, keepdim=True)
             self.squares[side] = norms.square_()
             bias = x[side][:, self.model.bias_column[side], None]
-            penalty.append(self._dot(self.gradient.weight[side], self.squares[side] + bias.square()))
-        return self._read(squared_norm(errors, self.wide), penalty[0] + penalty[1])
+            factor_penalty, bias_penalty = self.gradient.penalties[side]
+            penalty += _dot(factor_penalty, self.squares[side]) + _dot(bias_penalty, bias.square())
+        return self._read(squared_error, penalty)
 
     def curvature(self) -> tuple[float, float]:
-        """Mean over the ratings of |q_i|^2 and of |p_u|^2; only asked for where the gradient was measured last."""
-        return self._read(*(self._dot(self.share[side], self.squares[side]) for side in ("item", "user")))
+        """Return the weighted means of |q_i|^2 and |p_u|^2 where the gradient was measured last."""
+        of_items, of_users = (_dot(self.weight[side], self.squares[side]) for side in SIDES[::-1])
+        return self._read(of_items / self.n, of_users / self.n)
 
     def move(self, rates: Rates, momentum: float, gain: float) -> None:
         """Step to the trial point; see the base class."""
         x, rank = self.model.tables(), self.model.rank
         for side in SIDES:
-            v = self.velocity[side]
+            v, weight = self.velocity[side], self.weight[side]
             if momentum:
                 v.mul_(momentum).add_(self.gradient.of[side], alpha=gain)
             else:
                 torch.mul(self.gradient.of[side], gain, out=v)
-            moves = [(slice(rank), getattr(rates, f"{side}_factors"))]
-            column = self.model.bias_column[side]
-            moves += [(slice(column, column + 1), rates.bias)] * self.bias
+            penalty, bias_penalty = self.gradient.penalties[side]
+            moves = [(slice(rank), rates.of_factors(side, weight, penalty))]
+            if self.bias:
+                column = self.model.bias_column[side]
+                rate = rates.of_biases(weight, bias_penalty)
+                moves.append((slice(column, column + 1), rate))
             for columns, rate in moves:
                 trial = self.trial[side][:, columns]
-                torch.addcmul(x[side][:, columns], self.step[side], v[:, columns], value=-rate, out=trial)
+                torch.addcmul(x[side][:, columns], rate, v[:, columns], value=-1.0, out=trial)
 
     def accept(self) -> None:
         """Hand the trial point to the model, and take its buffers for the next one."""
@@ -129,9 +134,6 @@ class TorchDescent(DescentState):
         for side in SIDES:
             getattr(self.model, side).weight.data = self.trial[side]
         self.trial = now
-
-    def _dot(self, weight: Tensor, values: Tensor) -> Tensor:
-        return (weight * values).sum(dtype=self.wide)
 
     @staticmethod
     def _read(first: Tensor, second: Tensor) -> tuple[float, float]:
@@ -150,7 +152,6 @@ class AdamState(State):
     batches: list[Products]
     gradient: Gradient
     fixed: dict[str, slice]  # columns of a table that stay as they are
-    wide: torch.dtype
     rng: np.random.Generator
     done: dict[str, Tensor]
 
@@ -159,30 +160,33 @@ class AdamState(State):
 class TorchEmbedding(MomentumGD):
     """The embedding model; see `MomentumGD` for the parameters of the full-batch optimizer.
 
-    With ``optimizer="adam"`` it takes `torch.optim.Adam`'s steps (Kingma and Ba 2015) on J. ``fit(seed=)`` deals the
-    ratings into batches once, and draws the order of the batches anew in each epoch. The gradient of a batch is that of
-    J with the mean squared error taken over the batch and the whole penalty, so its mean over the batches is the
-    gradient of J. Every row takes part in every step, by its penalty and its running means, whether the batch has
-    ratings of it or not; a row without training ratings stays at its start. The rate falls with the root of the epoch,
-    as in the paper's analysis: a constant one ends in noise around a minimum of J.
+    With ``optimizer="adam"`` it takes `torch.optim.Adam`'s steps (Kingma and Ba 2015) on J.
+    ``fit(seed=)`` deals the ratings into batches once, and draws the order of the batches anew in
+    each epoch. The gradient of a batch is that of J in which the batch stands for all ratings: what
+    it sums up over its ratings counts as many times as there are batches, and the penalty in full.
+    So its mean over the batches is the gradient of J, also where they differ in weight. Every row
+    takes part in every step, by its penalty and its running means, whether the batch has ratings of
+    it or not. The rate falls with the root of the epoch, as in the paper's analysis: a constant one
+    ends in noise around a minimum of J.
 
     Parameters
     ----------
     device
         Any torch device on which the model shall live, such as "cpu".
     optimizer
-        "gd" is full-batch momentum gradient descent; "adam" takes mini-batches, and ``learning_rate`` and
-        ``batch_size`` are its only parameters.
+        "gd" is full-batch momentum gradient descent; "adam" takes mini-batches, and
+        ``learning_rate`` and ``batch_size`` are its only parameters.
     learning_rate
-        None for 0.2 in "gd", and 0.06 in "adam". Adam's is in the ratings' unit, which makes it independent of their
-        scale: in a step of the first epoch biases move by up to about unit times it, factors by root unit times it (see
-        `rating_unit`; for ratings from 1 to 5 or to 10 the unit is 1).
+        None for 0.8 in "gd", and 0.06 in "adam". Adam's is in the ratings' unit, the root mean
+        square of r - m, which makes it independent of their scale: in a step of the first epoch
+        biases move by up to about unit times it, factors by root unit times it.
     batch_size
-        Ratings in a mini-batch, at most. None for four times the number of rows, so that the step of all rows costs
-        less than the products of the batch; but for at least 16 batches. Each batch keeps 4 bytes per row beside its
-        ratings, so many small ones take much memory.
+        Ratings in a mini-batch, at most. None for four times the number of rows, so that the step
+        of all rows costs less than the products of the batch; but for at least 16 batches. Each
+        batch keeps 4 bytes per row beside its ratings, so many small ones take much memory.
     products
-        How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse products.
+        How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse
+        products and no pair is rated twice.
     """
 
     learning_rate: float | None = None  # type: ignore[assignment]  # None: the optimizer's own
@@ -195,7 +199,7 @@ class TorchEmbedding(MomentumGD):
         """Check the hyper-parameters; see the base class."""
         check_choice("optimizer", self.optimizer, ("gd", "adam"))
         if self.learning_rate is None:  # the base class wants a number
-            dataclasses.replace(self, learning_rate=self._rate).check_params()
+            replace(self, learning_rate=self._rate).check_params()
             return
         super().check_params()
         check_choice("products", self.products, ("auto", "sparse", "gather"))
@@ -204,10 +208,11 @@ class TorchEmbedding(MomentumGD):
     def prepare(self, train: Ratings, initial: Parameters) -> TorchDescent | AdamState:
         """Copy the ratings and the model to the device, laid out for the products."""
         with torch.no_grad():
-            return self._adam(train, initial) if self.optimizer == "adam" else self._descent(train, initial)
+            prepare = self._adam if self.optimizer == "adam" else self._descent
+            return prepare(train, initial)
 
     def step(self, state: DescentState | AdamState, n_epochs: int) -> float:
-        """Make ``n_epochs`` full-batch iterations, or passes of Adam; return a training MSE met on the way."""
+        """Make iterations, or passes of Adam; return a training MSE met on the way."""
         with torch.no_grad():
             if isinstance(state, DescentState):
                 return super().step(state, n_epochs)
@@ -222,15 +227,20 @@ class TorchEmbedding(MomentumGD):
     def parameters(self, state: TorchDescent | AdamState) -> Parameters:
         """Return a copy of the last whole epoch's parameters on the host."""
         model, host = state.model, {}
-        for side, table in (state.done if isinstance(state, AdamState) else model.tables()).items():
+        tables = state.done if isinstance(state, AdamState) else model.tables()
+        for side, table in tables.items():
             rows: Float = table.cpu().numpy()
-            host[f"{side}_factors"] = rows[:, : model.rank] * rows.dtype.type(math.sqrt(model.unit))
-            host[f"{side}_bias"] = rows[:, model.bias_column[side]] * rows.dtype.type(model.unit)
+            number, column = rows.dtype.type, model.bias_column[side]
+            host[f"{side}_factors"] = rows[:, : model.rank] * number(math.sqrt(model.unit))
+            host[f"{side}_bias"] = rows[:, column] * number(model.unit)
         return Parameters(model.mean, **host)
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found, wherever a Ctrl-C falls."""
+        """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found.
+
+        The latter holds wherever a Ctrl-C falls.
+        """
         threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
         torch.set_num_threads(1)
         try:
@@ -250,63 +260,85 @@ class TorchEmbedding(MomentumGD):
 
     def _descent(self, train: Ratings, initial: Parameters) -> TorchDescent:
         model = EmbeddingModel(initial, torch.device(self.device))
-        counts, n = (train.user_counts(), train.item_counts()), len(train)
-        options = self.descent_options(train, counts) | {"learning_rate": self._rate}
+        options = self.descent_options(train) | {"learning_rate": self._rate}
+        sides = options["users"], options["items"]
+        penalties = [(rows.penalty, rows.bias_penalty) for rows in sides]
+        weights = [self._column(rows.weight) for rows in sides]
         return TorchDescent(
             model=model,
             products=self._products(train, self.targets(train, initial), 1, self._rng())[0],
-            gradient=self._gradient(model, n, options["user_weight"], options["item_weight"]),
-            wide=_widest(torch.device(self.device)),
-            step=self._columns(options["user_scale"], options["item_scale"]),
-            share=self._columns(*(count / n for count in counts)),
+            gradient=self._gradient(model, options["n"], 1, penalties),
+            weight=dict(zip(SIDES, weights, strict=True)),
             trial={side: table.clone() for side, table in model.tables().items()},
             velocity={side: torch.zeros_like(table) for side, table in model.tables().items()},
             **options,
         )
 
     def _adam(self, train: Ratings, initial: Parameters) -> AdamState:
-        targets, unit = self.targets(train, initial), rating_unit(train, initial.mean)
+        n, unit = len(train), rating_unit(train, initial.mean)
+        targets = self.targets(train, initial)
         targets /= targets.dtype.type(unit)
-        model, n = EmbeddingModel(initial, torch.device(self.device), unit), len(train)
+        model, rng = EmbeddingModel(initial, torch.device(self.device), unit), self._rng()
         size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
-        gradient, rng = self._gradient(model, n, *self.objective.row_weights(train)), self._rng()
+        batches = self._products(train, targets, -(-n // size), rng)
+        row_weights = train.user_weights(), train.item_weights()
+        sides = self.objective.penalties_of(train, *row_weights)
+        penalties = [(rows.factors / unit, rows.biases) for rows in sides]
+        gradient = self._gradient(model, train.summary.weight, len(batches), penalties)
+        fixed = {}
         for side in SIDES:
             getattr(model, side).weight.grad = gradient.of[side]
-        ones = {side: 2 * model.rank + 1 - model.bias_column[side] for side in SIDES}
+            ones = 2 * model.rank + 1 - model.bias_column[side]
+            fixed[side] = slice(ones, ones + 1) if self.bias else slice(model.rank, None)
         return AdamState(
+            row_weights=row_weights,
             model=model,
             optimizer=_optimizer(model, self._rate),
             learning_rate=self._rate,
-            batches=self._products(train, targets, -(-n // size), rng),
+            batches=batches,
             gradient=gradient,
-            fixed={side: slice(one, one + 1) if self.bias else slice(model.rank, None) for side, one in ones.items()},
-            wide=_widest(torch.device(self.device)),
+            fixed=fixed,
             rng=rng,
             done={side: table.clone() for side, table in model.tables().items()},
         )
 
-    def _gradient(self, model: EmbeddingModel, n_ratings: int, user_weight: Float, item_weight: Float) -> Gradient:
+    def _gradient(
+        self,
+        model: EmbeddingModel,
+        n: float,
+        n_batches: int,
+        penalties: Iterable[tuple[Float, Float]],
+    ) -> Gradient:
+        """Return a gradient for penalties of users' and items' factors and biases, in the unit."""
+        columns = [(self._column(factors), self._column(biases)) for factors, biases in penalties]
         return Gradient(
             columns=model.bias_column,
             rank=self.rank,
-            unit=model.unit,
-            reg=self.reg,
-            n_ratings=n_ratings,
-            weight=self._columns(user_weight, item_weight),
+            n=n,
+            n_batches=n_batches,
+            penalties=dict(zip(SIDES, columns, strict=True)),
             of={side: torch.zeros_like(table) for side, table in model.tables().items()},
         )
 
-    def _columns(self, user_values: Float, item_values: Float) -> dict[str, Tensor]:
-        pairs = zip(SIDES, (user_values, item_values), strict=True)
-        return {side: torch.tensor(v.astype(self.dtype), device=self.device)[:, None] for side, v in pairs}
+    def _column(self, values: Float) -> Tensor:
+        """Return a number per row as a column on the device, shape (n_rows, 1)."""
+        fitting = np.minimum(values, np.finfo(self.dtype).max)
+        return torch.tensor(fitting, dtype=getattr(torch, self.dtype), device=self.device)[:, None]
 
-    def _products(self, train: Ratings, targets: Float, n_batches: int, rng: np.random.Generator) -> list[Products]:
-        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        if self.products == "sparse" or (self.products == "auto" and SparseProducts.work_on(device, dtype)):
+    def _products(
+        self,
+        train: Ratings,
+        targets: Float,
+        n_batches: int,
+        rng: np.random.Generator,
+    ) -> list[Products]:
+        device, dtype, wanted = torch.device(self.device), getattr(torch, self.dtype), self.products
+        if wanted == "sparse" or (wanted == "auto" and SparseProducts.work_on(device, dtype)):
             try:
-                return sparse_batches(train, targets, device, n_batches, rng, Threads(self.n_threads))
+                threads = Threads(self.n_threads)
+                return sparse_batches(train, targets, device, n_batches, rng, threads)
             except RepeatedPairs:
-                if self.products == "sparse":
+                if wanted == "sparse":
                     raise
         return gather_batches(train, targets, device, n_batches, rng)
 
@@ -325,22 +357,18 @@ def _adam_epoch(state: AdamState) -> float:
     x = state.model.tables()
     for group in state.optimizer.param_groups:
         group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)
-    squared_error = torch.zeros((), dtype=state.wide, device=x["user"].device)
+    squared_error = torch.zeros((), dtype=widest(x["user"].device), device=x["user"].device)
     for batch in state.rng.permutation(len(state.batches)):
-        errors = state.gradient.measure(x, state.batches[batch])
+        squared_error += state.gradient.measure(x, state.batches[batch])
         for side, columns in state.fixed.items():
             state.gradient.of[side][:, columns].zero_()
-        squared_error += squared_norm(errors, state.wide)
         state.optimizer.step()
     for side, table in x.items():
         state.done[side].copy_(table)
     state.epochs += 1
-    return float(squared_error) * state.model.unit * state.model.unit / state.gradient.n_ratings
+    return float(squared_error) * state.model.unit * state.model.unit / state.gradient.n
 
 
-def _widest(device: torch.device) -> torch.dtype:
-    """Float64, or float32 on a device that lacks it."""
-    try:
-        return torch.zeros(1, dtype=torch.float64, device=device).dtype
-    except TypeError:
-        return torch.float32
+def _dot(weight: Tensor, values: Tensor) -> Tensor:
+    """Return the sum over rows of weight times value in the `widest` type; shapes (n_rows, 1)."""
+    return (weight * values.to(widest(values.device))).sum()

@@ -11,7 +11,7 @@ import datetime
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -157,7 +157,7 @@ def measure_epochs(
         with WorkerProcess(max(threads), folder / "stderr.txt", memory_mb=limits.memory_mb) as worker:
             ask = partial(_ask, worker, limits.timeout, say)
             say("starting")
-            params = {"reg": case.objective.reg, "dtype": facts["dtype"]}
+            params = asdict(case.objective) | {"dtype": facts["dtype"]}
             opened = ask("open", path=str(path), backend=facts["name"], params=params)
             warmed = ask("warm", seed=case.facts["seed"])
             record["environment"] |= {**warmed.pop("environment"), **opened, **warmed}

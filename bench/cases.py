@@ -70,7 +70,13 @@ def encode(dataset: Dataset) -> EncodedData:
 
 
 def build_case(
-    dataset: Dataset, *, rank: int, seed: int, reg: float | None = None, say: Say = lambda text: None
+    dataset: Dataset,
+    *,
+    rank: int,
+    seed: int,
+    reg: float | None = None,
+    damping: float | None = None,
+    say: Say = lambda text: None,
 ) -> Case:
     """Encode a data set and find its baselines, reference and targets (which can take minutes the first time).
 
@@ -84,8 +90,9 @@ def build_case(
         raise ValueError(f"{dataset.name} leaves no validation ratings ({data.dropped}); it is too small to measure on")
     say("fitting the baselines")
     scores = baselines(data.train, data.validation, data.test)
-    reg, reference = find_reference(data.train, data.validation, data.test, rank=rank, reg=reg, key=data.hash, say=say)
-    objective = Objective(rank, reg)
+    objective, reference = find_reference(
+        *(data.train, data.validation, data.test), rank=rank, reg=reg, damping=damping, key=data.hash, say=say
+    )
     rungs = ladder(reference, scores)
     facts = CaseFacts(
         name=f"{dataset.name}, rank {rank}, seed {seed}",
@@ -93,9 +100,14 @@ def build_case(
         split=dataset.split.name,
         seed=seed,
         rank=rank,
-        reg=reg,
+        reg=objective.reg,
         reg_scaling=objective.reg_scaling,
         bias=objective.bias,
+        reg_unit=objective.reg_unit,
+        damping=objective.damping,
+        bias_reg=objective.bias_reg,
+        user_bias_damping=objective.user_bias_damping,
+        item_bias_damping=objective.item_bias_damping,
         n_users=data.train.n_users,
         n_items=data.train.n_items,
         n_train=len(data.train),

@@ -15,14 +15,17 @@ from typing import Any
 from .environment import machine_key
 from .records import AnyRecord
 
+_ANOTHER_OBJECTIVE = (
+    "objective: {} was measured with a release before 0.2, which penalised factors and biases by "
+    "one reg, in the ratings' own unit and without damping; measure it again with this release"
+)
 _UNKNOWN_MACHINE = ("cpu", "cores", "memory_gb")  # facts that stand for the machine where its hash is not recorded
 
 
 def find_differences(old: AnyRecord, new: AnyRecord) -> tuple[str, ...]:
     """Return what makes two records not comparable, a phrase each."""
-    before, now = _facts(old), _facts(new)
-    changed = [name for name in before | now if not _same(before.get(name), now.get(name))]
-    return (*(_difference(name, before, now) for name in changed), *_machines(old, new))
+    differences = _differences(_facts(old), _facts(new))
+    return (*_objectives(old, new), *differences, *_machines(old, new))
 
 
 def with_places(found: list[tuple[str, tuple[str, ...]]]) -> list[str]:
@@ -50,11 +53,39 @@ def _facts(record: AnyRecord) -> dict[str, Any]:
     case, backend = record["case"], record["backend"]
     facts: dict[str, Any] = {"data hash": case["data_hash"]}
     if record["kind"] == "time to MSE":
-        facts |= {"rank": case["rank"], "reg": case["reg"], "seeds": record["seeds"]}
+        facts |= {"rank": case["rank"], "seeds": record["seeds"]}
         facts["target MSE"] = record["target"]["mse"] if record["target"] else None
     facts |= {"reg scaling": case["reg_scaling"], "bias": case["bias"]}
     facts |= {"dtype": backend["dtype"], "device": backend["device"]}
     return facts | {f"parameter {name}": value for name, value in backend["params"].items()}
+
+
+def _objectives(old: AnyRecord, new: AnyRecord) -> list[str]:
+    """Say which penalties differ, or that all do where one record is older than release 0.2."""
+    before, now = _penalties(old), _penalties(new)
+    if before.get("reg unit") != now.get("reg unit"):
+        return [_ANOTHER_OBJECTIVE.format("OLD" if before["reg unit"] == "rating" else "NEW")]
+    return _differences(before, now)
+
+
+def _penalties(record: AnyRecord) -> dict[str, Any]:
+    """Return what the penalties depend on, as `_facts`; an epoch costs the same whatever it is."""
+    if record["kind"] == "roofline":
+        return {}
+    case = record["case"]
+    return {
+        "reg": case["reg"],
+        "reg unit": case["reg_unit"],
+        "damping": case["damping"],
+        "bias reg": case["bias_reg"],
+        "user bias damping": case["user_bias_damping"],
+        "item bias damping": case["item_bias_damping"],
+    }
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changed = [name for name in before | now if not _same(before.get(name), now.get(name))]
+    return [_difference(name, before, now) for name in changed]
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -24,7 +24,7 @@ from backends import BackendUnavailable, UnknownBackend, get_backend, list_backe
 from .cases import Case
 from .datasets.splits import METHODS
 from .environment import available_cores
-from .options import Selection
+from .options import DAMPING_HELP, REG_HELP, Selection
 from .records import RUNS, Record, write_record
 from .reference import Say
 from .report.verdict import number, plural
@@ -215,7 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help=f"an official split of the data set (u1), or: {METHODS}")
     parser.add_argument("--ratings", type=Path, metavar="FILE", help="your own ratings: CSV, TSV or Parquet")
     parser.add_argument("--rank", type=int, help="number of factors (default: 16)")
-    parser.add_argument("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
+    parser.add_argument("--reg", type=float, help=REG_HELP)
+    parser.add_argument("--damping", type=float, help=DAMPING_HELP)
     parser.add_argument("--seed", type=int, default=0, help="seed of data and split, and the first of the fits")
     parser.add_argument("--seeds", type=int, help=f"seeds per contender, each in its own worker (default: {SEEDS})")
     parser.add_argument("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")

@@ -14,6 +14,14 @@ from .reference import Say
 from .runner import Limits
 
 RANK = 16
+REG_HELP = (
+    "regularisation of the factors: a pure number, in units of the root mean square of the ratings "
+    "about their mean (default: the one that serves ALS best)"
+)
+DAMPING_HELP = (
+    "number of ratings by which each row's factors are regularised more than by its own (default: "
+    "the one that serves ALS best)"
+)
 SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 
@@ -27,6 +35,7 @@ class Selection:
     ratings: Path | None = None
     rank: int | None = None
     reg: float | None = None
+    damping: float | None = None
     seed: int = 0
     seeds: int | None = None
     scale: float | None = None
@@ -43,8 +52,10 @@ class Selection:
                 raise ValueError(f"--{name} must be at least {lowest}, got {value}")
         if self.threads is not None and self.threads > available_cores():
             raise ValueError(f"--threads must be at most {available_cores()}, the cores here; got {self.threads}")
-        if self.reg is not None and not (math.isfinite(self.reg) and self.reg >= 0):
-            raise ValueError(f"--reg must be a finite number of at least 0, got {self.reg}")
+        for name in ("reg", "damping"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"--{name} must be a finite number of at least 0, got {value}")
         if self.scale is not None and not SCALE_RANGE[0] <= self.scale <= SCALE_RANGE[1]:
             raise ValueError(f"--scale must lie between 1/1000 and 100, got {self.scale}")
         if self.ratings and self.dataset is not None:
@@ -67,7 +78,8 @@ class Selection:
         else:
             scale = self.scale or (QUICK_SCALE if self.quick else SCALE)
             dataset = load_dataset(name, scale=scale, seed=self.seed, split=self.split)
-        return build_case(dataset, rank=self.rank or RANK, reg=self.reg, seed=self.seed, say=say)
+        rank, reg, damping = self.rank or RANK, self.reg, self.damping
+        return build_case(dataset, rank=rank, reg=reg, damping=damping, seed=self.seed, say=say)
 
     @property
     def fit_seeds(self) -> list[int]:

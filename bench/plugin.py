@@ -19,7 +19,7 @@ from backends import UnknownBackend, list_backends
 
 from .cases import Case
 from .datasets.splits import METHODS
-from .options import RANK, Selection
+from .options import DAMPING_HELP, RANK, REG_HELP, Selection
 from .records import RUNS
 from .resume import RunFolder, open_run
 from .roofline import WORK_MODELS
@@ -37,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend", action="append", default=[], metavar="NAME", help="repeatable; default: all that can run here"
     )
     group.addoption("--rank", type=int, help="number of factors (default: 16; of the roofline: 16, 64 and 128)")
-    group.addoption("--reg", type=float, help="regularisation (default: the one that serves ALS best)")
+    group.addoption("--reg", type=float, help=REG_HELP)
+    group.addoption("--damping", type=float, help=DAMPING_HELP)
     group.addoption(
         "--seed", type=int, default=0, help="seed of data and split, and the first of the fits (default: 0)"
     )

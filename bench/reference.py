@@ -13,26 +13,27 @@ import os
 import statistics
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from backends import Factorizer, FactorModel, Objective, Progress, Ratings, get_backend
 
 from .datasets.download import cache_folder
-from .gate import mse
+from .gate import mse, walk_downhill
 from .records import Reference
 
-# Values of reg that are tried, in standard deviations of the ratings: its best value grows with their scale.
+# Values of reg that are tried: pure numbers, whatever the scale of the ratings.
 REGS = (
     *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
     *(0.12, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4),
 )
+DAMPINGS = (0.0, 10.0, 30.0, 100.0, 280.0, 800.0)
 SEEDS = (0, 1, 2)
 
 _KEPT = Path(__file__).with_name("references.json")
-_METHOD = 4  # raised whenever references come out otherwise: stored ones are then computed anew
+_METHOD = 5  # raised whenever references come out otherwise: stored ones are then computed anew
 _TOLERANCE = 1e-5  # relative fall of J in an epoch at which ALS counts as converged
 _COARSE = 2e-4  # enough to compare values of reg
 _MAX_EPOCHS = 300
@@ -63,61 +64,69 @@ def find_reference(
     *,
     rank: int,
     reg: float | None,
+    damping: float | None = None,
     key: str,
     say: Say = lambda text: None,
-) -> tuple[float, Reference]:
-    """Return reg and the reference: kept with the project, remembered from before, or computed now.
+) -> tuple[Objective, Reference]:
+    """Return the objective and its reference: kept with the project, remembered, or computed now.
 
     Parameters
     ----------
-    reg
-        None for the one that minimises the validation MSE of ALS on the grid `REGS`.
+    reg, damping
+        None for the one on the grids `REGS` and `DAMPINGS` that minimises the validation MSE of ALS.
     key
         Hash of the data and its split.
     say
         Is told about the progress, a line at a time.
     """
-    entry = _entry(key, rank, reg)
+    entry = _entry(key, rank, reg, damping)
     for stored in (_KEPT, _remembered(entry)):
         if known := _stored(stored, entry):
-            return known["reg"], cast("Reference", known["reference"])
-    best = reg if reg is not None else best_reg(train, validation, rank, say)
-    reference = compute_reference(train, validation, test, Objective(rank, best), say)
+            objective = Objective(rank, known["reg"], damping=known["damping"])
+            return objective, cast("Reference", known["reference"])
+    best = best_objective(train, validation, rank, say, reg=reg, damping=damping)
+    reference = compute_reference(train, validation, test, best, say)
     try:
-        _write(_remembered(entry), {entry: {"reg": best, "reference": reference}})
+        _write(_remembered(entry), _content(entry, best, reference))
     except OSError as error:
         warnings.warn(f"the reference cannot be remembered ({error}); set FACTORBENCH_CACHE", stacklevel=2)
     return best, reference
 
 
-def best_reg(train: Ratings, validation: Ratings, rank: int, say: Say) -> float:
-    """Walk downhill on the grid `REGS` from its middle; the validation MSE of ALS is what counts.
+def best_objective(
+    train: Ratings,
+    validation: Ratings,
+    rank: int,
+    say: Say,
+    *,
+    reg: float | None = None,
+    damping: float | None = None,
+) -> Objective:
+    """Return the objective whose ALS validates best, on the grids of what is not given.
+
+    The damping is tried first, all of `DAMPINGS`: where it is too strong the factors vanish, and nothing near it is any
+    better. From the best one on, it walks downhill on both grids.
 
     Raises
     ------
     ValueError
-        When the ratings are all equal, so that no scale is known.
+        When the ratings are all equal.
     """
-    scale = float(np.std(train.ratings, dtype=np.float64))
-    if not scale > 0:
+    if train.summary.low == train.summary.high:
         raise ValueError("all training ratings are equal: there is nothing to factorise")
-    regs = [float(f"{scale * reg:.3g}") for reg in REGS]
-    scores: dict[int, float] = {}
+    regs = REGS if reg is None else (reg,)
+    dampings = DAMPINGS if damping is None else (damping,)
 
-    def score(at: int) -> float:
-        if at not in scores:
-            callback = Converged(_COARSE, say, f"choosing reg, {regs[at]:g}")
-            als = _fitted(Objective(rank, regs[at]), train, callback)
-            scores[at] = _score(als.model_, validation)
-        return scores[at]
+    @cache
+    def score(at: tuple[int, ...]) -> float:
+        tried = Objective(rank, regs[at[0]], damping=dampings[at[1]])
+        callback = Converged(_COARSE, say, f"choosing reg {tried.reg:g}, damping {tried.damping:g}")
+        return _score(_fitted(tried, train, callback).model_, validation)
 
-    at = REGS.index(0.07)
-    while True:
-        neighbours = [n for n in (at - 1, at + 1) if 0 <= n < len(regs)]
-        best = min(neighbours, key=score)
-        if score(best) >= score(at):
-            return regs[at]
-        at = best
+    first = min(range(len(regs)), key=lambda at: abs(regs[at] - Objective.reg))
+    start = first, min(range(len(dampings)), key=lambda at: score((first, at)))
+    best = walk_downhill(score, start, [len(regs), len(dampings)])
+    return Objective(rank, regs[best[0]], damping=dampings[best[1]])
 
 
 def compute_reference(
@@ -139,23 +148,38 @@ def compute_reference(
 
 
 def _fitted(objective: Objective, train: Ratings, callback: Converged, seed: int = 0) -> Factorizer:
-    als = get_backend("numpy-als", rank=objective.rank, reg=objective.reg)
-    als.fit(train, epochs=_MAX_EPOCHS, seed=seed, callback=callback)
+    als = get_backend("numpy-als", **asdict(objective))
+    als.fit(
+        train,
+        epochs=_MAX_EPOCHS,
+        seed=seed,
+        callback=callback,
+        keep="last",
+        patience=None,
+        evaluate=True,
+    )
     if als.status_ == "interrupted":  # by Ctrl-C: there is a model, but it is no reference
         raise KeyboardInterrupt
     return als
 
 
-def _entry(key: str, rank: int, reg: float | None) -> str:
+def _entry(key: str, rank: int, reg: float | None, damping: float | None) -> str:
     """Name what a reference depends on: the data, the objective, and how references are computed."""
-    return f"{key} rank={rank} reg={'best' if reg is None else repr(reg)} method={_METHOD}"
+    facts = asdict(Objective(rank)) | {"method": _METHOD}
+    facts |= {name: "best" if given is None else given for name, given in (("reg", reg), ("damping", damping))}
+    return " ".join([key, *(f"{name}={value}" for name, value in facts.items())])
+
+
+def _content(entry: str, objective: Objective, reference: Reference) -> dict[str, Any]:
+    return {entry: {"reg": objective.reg, "damping": objective.damping, "reference": reference}}
 
 
 def _stored(path: Path, entry: str) -> dict[str, Any] | None:
     """Return what a file holds of an entry; None also for a damaged file, which is as good as none."""
     try:
         known = json.loads(path.read_text("utf-8"))[entry]
-        return {"reg": float(known["reg"]), "reference": dict(known["reference"])}
+        numbers = {name: float(known[name]) for name in ("reg", "damping")}
+        return {**numbers, "reference": dict(known["reference"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -193,9 +217,9 @@ def main() -> None:
 
     data = encode(load_dataset(options.dataset, seed=options.seed, scale=options.scale))
     say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
-    reg = best_reg(data.train, data.validation, options.rank, say)
-    reference = compute_reference(data.train, data.validation, data.test, Objective(options.rank, reg), say)
-    entry = {_entry(data.hash, options.rank, None): {"reg": reg, "reference": reference}}
+    best = best_objective(data.train, data.validation, options.rank, say)
+    reference = compute_reference(data.train, data.validation, data.test, best, say)
+    entry = _content(_entry(data.hash, options.rank, None, None), best, reference)
     print("\r" + json.dumps(entry, indent=1))
     if options.keep:
         kept = json.loads(_KEPT.read_text("utf-8")) if _KEPT.is_file() else {}

@@ -68,15 +68,15 @@ def sgd_work(rank: int, facts: CaseFacts, cache: float) -> Work:
     Per factor: dot product 2, decay and step 3 for either row, 8 in all. The mean squared step follows from the dot
     product and the rows' norms, which the pass carries along.
     """
-    n_users, n_items, n = facts["n_users"], facts["n_items"], facts["n_train"]
+    fewer, more = sorted((facts["n_users"], facts["n_items"]))
     row = _FLOAT * rank
-    traffic = 2 * row * _uncached(row * n_items, cache)  # the item's row, there and back
-    traffic += 2 * row * n_users / n * _uncached(row * (n_users + n_items), cache)
+    traffic = 2 * row * _uncached(row * more, cache)  # the row of the side that has more of them, there and back
+    traffic += 2 * row * fewer / facts["n_train"] * _uncached(row * (fewer + more), cache)
     return Work(8.0 * rank, 2 * _FLOAT + traffic)
 
 
 def sgd_chains(rank: int) -> int:
-    """Return how many users this project's kernel takes in turn."""
+    """Return how many rows of one side this project's kernel takes in turn."""
     return 4 if rank <= 64 else 2
 
 
@@ -111,8 +111,8 @@ _SGD = WorkModel(
     chains=sgd_chains,
     assumptions=(
         "Per-rating SGD with row-wise AdaGrad steps: 8 operations per factor and rating (dot product 2, decay and step "
-        "3 for either row). A user's row stays in registers while its ratings are handled. Four users up to "
-        "rank 64, two beyond, are taken in turn: as many chains of updates are under way in each thread.",
+        "3 for either row). A row of the side that has fewer stays in registers while its ratings are handled. Four "
+        "of them up to rank 64, two beyond, are taken in turn: as many chains of updates are under way in each thread.",
         *_COMMON,
     ),
 )

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -316,8 +317,7 @@ class Measurement:
     def _open(self, process: WorkerProcess, seed: int) -> dict[str, Any]:
         """Let a worker load the case, import the backend and compile it."""
         params = {
-            "rank": self.case.objective.rank,
-            "reg": self.case.objective.reg,
+            **asdict(self.case.objective),
             "dtype": self.backend["dtype"],
             "n_jobs": self.backend["threads"],
             **self.backend["params"],

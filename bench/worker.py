@@ -70,7 +70,7 @@ class Worker:
         took = []
         for _ in range(2):
             start = perf_counter()
-            self.solver().fit(small, epochs=2, seed=seed, evaluate=False)
+            self.solver().fit(small, epochs=2, seed=seed)
             took.append(perf_counter() - start)
         return {"compile_seconds": max(took[0] - took[1], 0.0), "environment": process_facts()}
 
@@ -79,17 +79,13 @@ class Worker:
     ) -> dict[str, Any]:
         """Fit with evaluation after each epoch until twice the epochs that the target took, or the tightest rung.
 
-        ``rungs`` are the MSE targets by name; ``patience`` is how many epochs without a new best end the attempt.
+        ``rungs`` are the MSE targets by name. The attempt is given up after ``max_seconds`` of
+        training, scoring not counted, or after ``patience`` epochs without a new best.
         """
-        watch = _Watch(self, target, min(rungs.values()), patience)
-        status = self._fit(
-            self.fresh_train(),
-            epochs=max_epochs,
-            seed=seed,
-            evaluate=False,
-            callback=watch,
-            max_seconds=max_seconds,
-        ).status_
+        watch = _Watch(self, target, min(rungs.values()), patience, max_seconds)
+        solver = self._fit(self.fresh_train(), epochs=max_epochs, seed=seed, callback=watch)
+        out_of_time = watch.timed_out and solver.status_ == "callback"  # and did not diverge
+        status = "time" if out_of_time else solver.status_
         reached = {
             name: next((p["epoch"] for p in watch.trace if p["validation_mse"] <= goal), None)
             for name, goal in rungs.items()
@@ -127,7 +123,7 @@ class Worker:
         energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
         start = perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
-        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed, evaluate=False)
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
         seconds = perf_counter() - start
         cpu, after, joules = cpu_seconds() - cpu, cpu_times(), spent_between(energy, read_energy(device))
         if solver.status_ == "diverged":
@@ -170,7 +166,7 @@ class Worker:
         if on_device:
             on_device.reset_peak_memory_stats(device)
         before = sample(os.getpid()) if _forget_peak() else None
-        self._fit(train, solver, epochs=epochs, seed=seed, evaluate=False)
+        self._fit(train, solver, epochs=epochs, seed=seed)
         return {
             "before_mb": before.resident_mb if before else None,
             "peak_mb": peak_memory_mb(),
@@ -189,11 +185,9 @@ class Worker:
             marks.append((progress.record.seconds, time.process_time()))
             return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > max_seconds
 
-        status = self._fit(
-            self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=seed, evaluate=False, callback=mark
-        ).status_
-        if status == "diverged":
-            return {"status": status}
+        solver = self._fit(self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=seed, callback=mark)
+        if solver.status_ == "diverged":
+            return {"status": "diverged"}
         seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
         cost = {"epochs": len(marks) - 1, "seconds": seconds, "cpu_seconds": cpu_seconds}
         return {"status": "done", "cost": cost}
@@ -227,19 +221,29 @@ class Worker:
         self.channel.flush()
 
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
+        """Fit all epochs unless a callback ends it; the model is that of the last epoch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivergenceWarning)  # it is read off the status
-            return (solver or self.solver()).fit(train, **options)
+            return (solver or self.solver()).fit(train, keep="last", patience=None, **options)
 
 
 class _Watch:
     """The callback of a calibration: keeps the trace, reports progress, decides when enough has been seen."""
 
-    def __init__(self, worker: Worker, target: float, tightest: float, patience: int) -> None:
-        self.worker, self.target, self.tightest, self.patience = worker, target, tightest, patience
+    def __init__(
+        self,
+        worker: Worker,
+        target: float,
+        tightest: float,
+        patience: int,
+        max_seconds: float,
+    ) -> None:
+        self.worker, self.target, self.tightest = worker, target, tightest
+        self.patience, self.max_seconds = patience, max_seconds
         self.trace: list[TracePoint] = []
         self.scoring: list[float] = []  # seconds
         self.reached: int | None = None
+        self.timed_out = False  # training took too long before enough was seen
         self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
 
     def __call__(self, progress: Progress) -> bool:
@@ -257,9 +261,12 @@ class _Watch:
             self.told = time.monotonic()
             told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
             self.worker.send({"progress": told, "seconds": progress.record.seconds})
-        if self.reached is not None:
-            return score <= self.tightest or epoch >= 2 * self.reached + 2
-        return epoch - self.best_epoch >= self.patience
+        if self.reached is None:
+            enough = epoch - self.best_epoch >= self.patience
+        else:
+            enough = score <= self.tightest or epoch >= 2 * self.reached + 2
+        self.timed_out = not enough and progress.record.seconds >= self.max_seconds
+        return enough or self.timed_out
 
 
 def _forget_peak() -> bool:

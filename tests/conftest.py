@@ -51,7 +51,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     patch = pytest.MonkeyPatch()
     patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     raw = anime_twin(0.01, seed=0).without_duplicates()
-    yield build_case(Dataset("small twin", raw, random_split(len(raw.ratings), 0), None), rank=4, seed=0, reg=0.14)
+    yield build_case(
+        Dataset("small twin", raw, random_split(len(raw.ratings), 0), None), rank=4, seed=0, reg=0.03, damping=100.0
+    )
     patch.undo()
 
 

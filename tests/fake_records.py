@@ -6,7 +6,7 @@ import copy
 import zlib
 from typing import Any, cast
 
-from bench.records import SCHEMA, Record, RooflineRecord, Status
+from bench.records import SCHEMA, Record, RooflineRecord, Score, Status
 
 REFERENCE, TARGET = 0.8432, 0.8516
 _ALGORITHMS = {
@@ -65,6 +65,11 @@ def fake_record(
             "reg": 0.1,
             "reg_scaling": "per_rating",
             "bias": True,
+            "reg_unit": "rms",
+            "damping": 10.0,
+            "bias_reg": 0.01,
+            "user_bias_damping": 5.0,
+            "item_bias_damping": 2.0,
             "n_users": 943,
             "n_items": 1682,
             "n_train": 80000,
@@ -81,8 +86,8 @@ def fake_record(
             "seeds": 3,
         },
         "baselines": {
-            "global mean": {"validation_mse": 1.2663, "test_mse": 1.2701, "reg": None},
-            "biases": {"validation_mse": 0.8893, "test_mse": 0.8964, "reg": 0.02},
+            "global mean": fake_score(1.2663, 1.2701),
+            "biases": fake_score(0.8893, 0.8964, user_damping=5.0, item_damping=2.0),
         },
         "ladder": [
             {"factor": 1.05, "mse": 0.8854, "dropped": ""},
@@ -134,6 +139,12 @@ def fake_record(
     for name, value in overrides.items():
         record[name] = {**record[name], **value} if name in ("backend", "case", "reference") else value
     return cast(Record, copy.deepcopy(record))
+
+
+def fake_score(validation_mse: float, test_mse: float | None = None, **tuned: Any) -> Score:
+    """Return the errors of a baseline for which nothing was tuned but what is given."""
+    plain: dict[str, Any] = {"reg": None, "user_damping": None, "item_damping": None, "note": ""}
+    return cast(Score, {"validation_mse": validation_mse, "test_mse": test_mse, **plain, **tuned})
 
 
 def fake_roofline(

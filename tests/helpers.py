@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends import Factorizer, Parameters, Ratings, initial_model
+from backends import Factorizer, Objective, Parameters, Ratings, initial_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +22,18 @@ def random_ratings(n_users: int = 40, n_items: int = 30, n: int = 600, seed: int
     users, items = np.divmod(rng.permutation(n_users * n_items)[:n], n_items)
     ratings = np.clip(exact[users, items] + 0.3 * rng.normal(size=n), 1, 10)
     return Ratings.from_arrays(1000 + users, 5 * items, ratings)
+
+
+def penalty_of(tables: Mapping[str, Any], objective: Objective, train: Ratings) -> Any:
+    """N times the penalty of J at tensors by the names of `Parameters`; rows and penalties of the objective."""
+    import torch
+
+    total = 0
+    for side, penalties in zip(("user", "item"), objective.penalties(train), strict=True):
+        factors, biases = (torch.tensor(penalty) for penalty in penalties)
+        total = total + (factors[:, None] * tables[f"{side}_factors"] ** 2).sum()
+        total = total + (biases * tables[f"{side}_bias"] ** 2).sum()
+    return total
 
 
 class Trajectory(NamedTuple):

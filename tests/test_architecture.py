@@ -20,6 +20,7 @@ SOURCES = sorted(
     if "__pycache__" not in path.parts
 )
 SHARED = {  # modules of backends/ that any backend may use, besides those whose names start with an underscore
+    "backends.biases",
     "backends.errors",
     "backends.factorizer",
     "backends.model",

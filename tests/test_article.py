@@ -48,7 +48,7 @@ def test_worked_example(title: str) -> None:
         dtype="float64",
         n_jobs=1,
         **ENGINES[title],
-    ).fit(train, epochs=200, initial=start())
+    ).fit(train, epochs=200, initial=start(), evaluate=True)
     found = {epoch: solver.history_[epoch - 1].train_mse for epoch in TRAIN_MSE}
     assert found == pytest.approx(TRAIN_MSE, abs=EXACT, rel=0)
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from fake_records import fake_score
 from test_article import EXACT, ITEMS, RATINGS, TRAIN_MSE, USERS, start
 
 from backends import BackendUnavailable, Objective, Parameters, Ratings, get_backend
@@ -26,6 +27,7 @@ from bench.article.results import PUBLISHED
 from bench.article.run import follow
 from bench.article.tables import comparison, summary
 from bench.datasets import DatasetError, RawRatings, anime_twin, permutation, read_ratings
+from bench.gate import DAMPINGS
 
 NASTY = "<script>alert(1)<&{{ 7 * 7 }}$x$.csv"  # a file may be named so
 RAW = RawRatings(np.array(USERS), np.array(ITEMS), np.array(RATINGS, dtype=np.float64))
@@ -101,7 +103,7 @@ def test_the_article_s_gradient_is_that_of_the_objective() -> None:
         0.0, np.zeros(train.n_users), np.zeros(train.n_items), rng.random((train.n_users, 3)), rng.random((15, 3))
     )
     frame = pd.DataFrame({"user_id": train.users, "anime_id": train.items, "rating": train.ratings})
-    ours = Objective(3, 2e-4, "per_entity", bias=False).gradient(at, train)
+    ours = get_backend("numpy", preset="article").objective.gradient(at, train)
     user_gradient, item_gradient = literal_gradient(frame, at.user_factors, at.item_factors, 2e-4)
     np.testing.assert_allclose(user_gradient, ours.user_factors, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(item_gradient, ours.item_factors, rtol=1e-12, atol=1e-15)
@@ -235,6 +237,9 @@ def test_the_results_hold_what_the_page_claims(results: Any) -> None:
     assert results["minimum"]["objective"] < results["minimum"]["objective_of_descent"]
     assert results["ours"]["validation_mse"] < results["constant"]["validation_mse"]
     assert results["biases"]["validation_mse"] < results["constant"]["validation_mse"]
+    assert {results["biases"]["user_damping"], results["biases"]["item_damping"]} < set(DAMPINGS)
+    assert results["ours"]["solver"]["reg"] == Objective().reg  # the solver's default
+    assert results["descent"]["reg"] == 2e-4
     assert results["curve"][-1]["twice_mse"] > 2 * results["curve"][-1]["validation_mse"]
     assert results["minimum"]["pull"] == pytest.approx(2e-4 * results["data"]["n_train"])
     assert results["environment"]["packages"]["numpy"] == np.__version__
@@ -392,7 +397,7 @@ def test_only_a_curve_that_comes_close_is_called_reproduced(drift: float, result
 
 
 def test_ratings_without_variance_can_be_drawn(results: Any, tmp_path: Path) -> None:
-    told = results | {"constant": {"validation_mse": 0.0, "reg": 0.0}}
+    told = results | {"constant": fake_score(0.0)}
     assert write_page(told, tmp_path, "command", 1.0).is_file()
 
 
@@ -408,6 +413,7 @@ def test_the_code_on_the_page_runs(
     exec(source, {})
     scores, achieved, recommended = capsys.readouterr().out.splitlines()
     assert float(achieved.split()[0]) < ast.literal_eval(scores)["global mean"]["validation_mse"]
+    assert float(achieved.split()[0]) == pytest.approx(results["ours"]["validation_mse"], rel=0.1)  # of another split
     assert recommended.count("Recommendation(") == 5
 
 

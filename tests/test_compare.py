@@ -299,6 +299,10 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
         ("case.data_hash", "00ff", "data hash: 5d2e9c0b before, 00ff now"),
         ("case.rank", 64, "rank: 16 before, 64 now"),
         ("case.reg", 0.2, "reg: 0.1 before, 0.2 now"),
+        ("case.damping", 0.0, "damping: 10.0 before, 0.0 now"),
+        ("case.bias_reg", 0.02, "bias reg: 0.01 before, 0.02 now"),
+        ("case.user_bias_damping", 7.0, "user bias damping: 5.0 before, 7.0 now"),
+        ("case.item_bias_damping", 7.0, "item bias damping: 2.0 before, 7.0 now"),
         ("case.reg_scaling", "uniform", "reg scaling: per_rating before, uniform now"),
         ("case.bias", False, "bias: true before, false now"),
         ("target.mse", 0.86, "target MSE: 0.8516 before, 0.86 now"),
@@ -315,6 +319,41 @@ def test_what_is_not_comparable_is_refused(said: Any, path: str, value: object, 
     assert got.err.startswith("error: ")
     assert got.err.splitlines()[0].endswith("are not comparable (--anyway compares them all the same):")
     assert got.err.splitlines()[1:] == [f"  {difference} ({PLACE})"]
+
+
+OF_VERSION_4 = {
+    "case.reg": 0.11,
+    "case.reg_unit": "rating",
+    "case.damping": 0.0,
+    "case.bias_reg": 0.11,
+    "case.user_bias_damping": 0.0,
+    "case.item_bias_damping": 0.0,
+}
+
+
+@pytest.mark.parametrize("older", ["OLD", "NEW"])
+def test_across_the_change_of_the_objective_one_sentence_says_why(said: Any, older: str) -> None:
+    records = [record(changes={**OF_VERSION_4, "target.mse": 0.86}), record()]
+    got = said(*([one] for one in (records if older == "OLD" else records[::-1])))
+    assert (got.status, got.out) == (2, "")
+    before, now = ("0.86", "0.8516") if older == "OLD" else ("0.8516", "0.86")
+    assert got.err.splitlines()[1:] == [
+        f"  objective: {older} was measured with a release before 0.2, which penalised factors and biases by one reg, "
+        f"in the ratings' own unit and without damping; measure it again with this release ({PLACE})",
+        f"  target MSE: {before} before, {now} now ({PLACE})",
+    ]
+
+
+def test_records_of_before_the_change_of_the_objective_are_compared_with_each_other(said: Any) -> None:
+    assert said([record(changes=OF_VERSION_4)], [record(changes=OF_VERSION_4)]).status == 0
+    got = said([record(changes=OF_VERSION_4)], [record(changes={**OF_VERSION_4, "case.reg": 0.14})])
+    assert got.err.splitlines()[1:] == [f"  reg: 0.11 before, 0.14 now ({PLACE})"]
+
+
+def test_an_epoch_costs_the_same_whatever_the_penalties(said: Any) -> None:
+    got = said([roofline(30.0, OF_VERSION_4)], [roofline(60.0)])
+    assert "+100.0 %" in got.out
+    assert got.err.startswith("error: no case, backend and number of threads of a time to the MSE")
 
 
 def test_another_machine_is_refused(said: Any) -> None:

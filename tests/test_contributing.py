@@ -22,6 +22,7 @@ exec(code("class PlainDescent"), NAMES)
 
 class TestPlainDescent(FactorizerConformance):
     minimises = False
+    any_scale = False
     divergent = {"learning_rate": 1e6}  # noqa: RUF012  # as on the page
 
     def make(self, **params: Any) -> Factorizer:

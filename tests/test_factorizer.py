@@ -19,7 +19,18 @@ import pandas as pd
 import pytest
 from helpers import random_ratings
 
-from backends import DivergenceWarning, Factorizer, NotFittedError, Parameters, Progress, Ratings, State, get_backend
+from backends import (
+    DivergenceWarning,
+    Factorizer,
+    NotFittedError,
+    Parameters,
+    Progress,
+    Ratings,
+    State,
+    damped_biases,
+    get_backend,
+)
+from backends.objective import mean_squared_error
 
 
 @dataclass(kw_only=True)
@@ -61,9 +72,9 @@ def validation(train: Ratings) -> Ratings:
 
 
 def test_history_makes_a_table(train: Ratings, validation: Ratings) -> None:
-    table = pd.DataFrame(Counting().fit(train, validation, epochs=3).history_)
+    table = pd.DataFrame(Counting().fit(train, validation, epochs=3, evaluate=True).history_)
     assert list(table.columns) == ["epoch", "seconds", "objective", "train_mse", "validation_mse"]
-    assert table["epoch"].tolist() == [1, 2, 3]
+    assert table["epoch"].tolist() == [0, 1, 2, 3]
     assert table.notna().all(axis=None)
 
 
@@ -106,21 +117,98 @@ def test_the_clock_counts_prepare_step_and_synchronize_only(train: Ratings, monk
     assert [record.seconds for record in solver.history_] == [7, 10, 13]
 
 
-def test_the_time_limit_counts_training_only(train: Ratings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "epochs"), [(6, 1), (7, 1), (9, 2), (1013, 3), (1014, 4)])
+def test_the_time_limit_is_by_the_clock(
+    train: Ratings, validation: Ratings, monkeypatch: pytest.MonkeyPatch, limit: float, epochs: int
+) -> None:
+    """Prepare 4; each epoch 3, then 16 for its evaluation where there are validation ratings; 1000 in a callback."""
     clock = Clock(monkeypatch)
-    solver = Ticking(clock=clock).fit(train, epochs=50, max_seconds=12, callback=lambda at: clock.tick(1000))
-    assert (solver.status_, solver.n_epochs_) == ("time", 3)
+
+    def dawdle(progress: Progress) -> None:
+        clock.tick(1000 if progress.record.epoch == 2 else 0)
+
+    solver = Ticking(clock=clock).fit(train, epochs=50, max_seconds=limit, callback=dawdle)
+    assert (solver.status_, solver.n_epochs_) == ("time", epochs)
+    evaluated = Ticking(clock=clock).fit(train, validation, epochs=50, max_seconds=24, patience=None)
+    assert (evaluated.status_, evaluated.n_epochs_) == ("time", 2)  # 4 + 3 + 16 are 23
 
 
-def test_without_evaluation_nothing_is_evaluated(train: Ratings, validation: Ratings) -> None:
-    solver = Counting().fit(train, validation, epochs=2, evaluate=False)
+def test_without_validation_or_evaluation_nothing_is_evaluated(train: Ratings) -> None:
+    solver = Counting().fit(train, epochs=2)
     assert all(math.isnan(value) for record in solver.history_ for value in record[2:])
 
 
-def test_a_target_evaluates_only_the_validation_ratings(train: Ratings, validation: Ratings) -> None:
-    record = Counting().fit(train, validation, epochs=1, evaluate=False, target_mse=0.0).history_[0]
-    assert math.isnan(record.train_mse)
-    assert not math.isnan(record.validation_mse)
+def test_the_objective_is_computed_only_when_asked_for(train: Ratings, validation: Ratings) -> None:
+    for options in ({}, {"target_mse": 0.0}, {"keep": "last"}):
+        record = Counting().fit(train, validation, epochs=1, **options).history_[-1]
+        assert math.isnan(record.train_mse)
+        assert math.isnan(record.objective)
+        assert not math.isnan(record.validation_mse)
+
+
+# ---- the best model -------------------------------------------------------------------------------------------------
+
+
+def test_patience_is_on_where_the_best_model_is_kept(train: Ratings, validation: Ratings) -> None:
+    # shrinking factors move every prediction towards the mean, so the validation MSE settles and then ties
+    frozen = Counting(init_scale=1e-300)
+    frozen.fit(train, validation, epochs=50)
+    assert (frozen.status_, frozen.n_epochs_) == ("patience", 1 + Counting.patience)
+    for options in ({"keep": "last"}, {"patience": None}):
+        frozen.fit(train, validation, epochs=50, **options)
+        assert (frozen.status_, frozen.n_epochs_) == ("epochs", 50)
+
+
+def test_the_biases_alone_start_the_history(train: Ratings, validation: Ratings) -> None:
+    solver = Counting(user_bias_damping=3, item_bias_damping=1, bias_reg=0.1)
+    solver.fit(train, validation, epochs=2, evaluate=True)
+    b, c = damped_biases(train, user_damping=3, item_damping=1, reg=0.1)
+    errors = train.summary.mean + b[validation.users] + c[validation.items] - validation.ratings
+    first = solver.history_[0]
+    assert (first.epoch, first.seconds) == (0, 0)
+    assert first.validation_mse == pytest.approx(float(np.mean(errors**2)), rel=1e-6)
+    assert first.train_mse < np.var(train.ratings)
+    for options in ({"keep": "last"}, {}):
+        without = Counting(bias="keep" in options).fit(train, validation, epochs=2, **options)
+        assert without.history_[0].epoch == 1
+
+
+def test_what_a_diverged_fit_leaves(train: Ratings, validation: Ratings) -> None:
+    """Not even the best model before it: who lowers the rate and fits again is told so."""
+    solver = Counting(losses=(1.0, 1.0, math.nan)).fit(train, epochs=2)
+    with pytest.warns(DivergenceWarning):
+        solver.fit(train, validation, epochs=5)
+    assert (solver.status_, solver.n_epochs_) == ("diverged", 3)
+    assert [record.epoch for record in solver.history_] == [0, 1, 2]
+    assert not hasattr(solver, "model_")
+
+
+def test_an_interrupted_fit_keeps_its_best(train: Ratings, validation: Ratings) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.record.epoch == 4:
+            raise KeyboardInterrupt
+
+    solver = Counting(init_scale=1.0).fit(train, validation, epochs=50, patience=None, callback=interrupt)
+    assert (solver.status_, solver.n_epochs_) == ("interrupted", 4)
+    scores = [record.validation_mse for record in solver.history_]
+    assert solver.best_epoch_ == int(np.argmin(scores))
+    assert mean_squared_error(solver.model_.parameters, validation) == min(scores)
+
+
+def test_the_share_to_split_off_is_checked(train: Ratings) -> None:
+    for share, message in (
+        (1.0, "share must be less than 1, got 1.0"),
+        (0.0, "share must be a positive number, got 0.0"),
+        (math.nan, "share must be a positive number, got nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Counting().fit(train, share)
+
+
+def test_the_fit_is_told_in_the_model(train: Ratings, validation: Ratings) -> None:
+    model = Counting(rank=2, damping=7).fit(train, validation, seed=5, epochs=3).model_
+    assert model.fit["solver"] == "Counting"
+    assert (model.fit["rank"], model.fit["damping"], model.fit["seed"]) == (2, 7, 5)
 
 
 # ---- stopping -------------------------------------------------------------------------------------------------------
@@ -176,7 +264,8 @@ def test_all_epochs_at_once_where_nobody_looks(train: Ratings) -> None:
 
 
 def test_one_by_one_where_somebody_looks(train: Ratings, validation: Ratings) -> None:
-    assert Restarting().fit(train, epochs=3).asked == [1, 1, 1]
+    assert Restarting().fit(train, validation, epochs=3).asked == [3]
+    assert Restarting().fit(train, epochs=3, evaluate=True).asked == [1, 1, 1]
     for watching in ({"callback": lambda at: None}, {"max_seconds": 0.0}, {"target_mse": 0.0}, {"patience": 9}):
         solver = Restarting().fit(train, validation, epochs=3, evaluate=False, **watching)
         assert set(solver.asked) == {1}, watching
@@ -321,7 +410,10 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_model(train: Ratings) -> None:
     slow.__dict__.update(solver.__dict__)
     with pytest.raises(KeyboardInterrupt):
         slow.fit(train)
-    assert not hasattr(slow, "model_")
+    assert slow.model_ is solver.model_  # of the fit before
+    with pytest.raises(KeyboardInterrupt):
+        (fresh := Slow()).fit(train)
+    assert not hasattr(fresh, "model_")
 
 
 def test_the_handler_of_the_caller_is_back_after_a_fit(train: Ratings) -> None:
@@ -355,7 +447,8 @@ def test_train_must_be_ratings(train: Ratings) -> None:
         "train must be Ratings, got ndarray; make them by Ratings.from_frame or Ratings.from_arrays"
     )
     assert refusal(TypeError, Counting(), train, [(1, 2, 3)]) == (
-        "validation must be Ratings, got list; make them by Ratings.from_frame or train.encoder.encode_new"
+        "validation must be Ratings, got list; make them by train.encoder.encode_new, or give the share of the "
+        "training ratings to split off"
     )
 
 
@@ -464,7 +557,7 @@ def test_copies_predict_the_same(train: Ratings, remake: Any) -> None:
 
 
 def test_repr_names_the_parameters() -> None:
-    assert repr(Counting(rank=7)).startswith("Counting(rank=7, reg=0.1, ")
+    assert repr(Counting(rank=7)).startswith("Counting(rank=7, reg=")
 
 
 def test_n_jobs_none_means_all_cores_of_this_process() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Trajectory, random_ratings, relative_differences, trajectory
+from helpers import Trajectory, penalty_of, random_ratings, relative_differences, trajectory
 
 from backends import Factorizer, Objective, Parameters, Ratings, RatingsError, get_backend, initial_model
 
@@ -23,8 +23,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "article": {"preset": "article"},
     "rewinds": {"learning_rate": 3.0},
     "unscaled": {"row_scaling": False, "learning_rate": 2.0},
-    "per_entity": {"reg": 1e-3, "reg_scaling": "per_entity"},
+    "per_entity": {
+        "reg": 1e-3,
+        "reg_scaling": "per_entity",
+        "damping": 0,
+        "user_bias_damping": 0,
+        "item_bias_damping": 0,
+    },
     "bias-free": {"bias": False},
+    "damped": {"damping": 40, "bias_reg": 0.1, "user_bias_damping": 20, "item_bias_damping": 0.5},
+    "weighted": {},
 }
 
 
@@ -40,11 +48,17 @@ def small() -> Ratings:
     return random_ratings()
 
 
+def ratings_for(settings: str, train: Ratings) -> Ratings:
+    if settings != "weighted":
+        return train
+    return dataclasses.replace(train, weights=np.random.default_rng(1).uniform(0.1, 4, len(train)))
+
+
 @pytest.fixture(scope="module")
 def reference(small: Ratings) -> dict[tuple[str, str], Trajectory]:
     """NumPy's trajectories, by settings and precision."""
     return {
-        (name, dtype): trajectory(engine("numpy", dtype=dtype, **SETTINGS[name]), small, AT)
+        (name, dtype): trajectory(engine("numpy", dtype=dtype, **SETTINGS[name]), ratings_for(name, small), AT)
         for name in SETTINGS
         for dtype in PARITY
     }
@@ -63,7 +77,8 @@ def assert_same(mine: Trajectory, numpys: Trajectory, tolerance: float) -> None:
 def test_engines_follow_one_trajectory(
     small: Ratings, reference: dict[tuple[str, str], Trajectory], title: str, settings: str, dtype: str
 ) -> None:
-    mine = trajectory(engine(title, dtype=dtype, **SETTINGS[settings]), small, AT)
+    train = ratings_for(settings, small)
+    mine = trajectory(engine(title, dtype=dtype, **SETTINGS[settings]), train, AT)
     assert_same(mine, reference[settings, dtype], PARITY[dtype])
 
 
@@ -102,17 +117,13 @@ def test_the_rule_is_that_of_torch_sgd(small: Ratings, title: str, momentum: flo
 
     tables = {name: torch.tensor(a, requires_grad=True) for name, a in start.arrays().items()}
     users, items, ratings = (torch.tensor(a.copy()) for a in (small.users, small.items, small.ratings))
-    weights = [torch.tensor(w) for w in solver.objective.row_weights(small)]
     sgd = torch.optim.SGD(list(tables.values()), lr=0.5, **rule)
     for iteration in range(1, 11):
         sgd.zero_grad()
         dots = (tables["user_factors"][users] * tables["item_factors"][items]).sum(dim=1)
         errors = ratings - (start.mean + tables["user_bias"][users] + tables["item_bias"][items] + dots)
-        penalty = sum(
-            (w * (tables[f"{side}_factors"].square().sum(dim=1) + tables[f"{side}_bias"].square())).sum()
-            for side, w in zip(("user", "item"), weights, strict=True)
-        )
-        (errors.square().mean() + 0.05 * penalty / len(small)).backward()
+        penalty = penalty_of(tables, solver.objective, small)
+        (errors.square().mean() + penalty / len(small)).backward()
         sgd.step()
         if iteration in (1, 2, 3, 10):
             theirs = Parameters(start.mean, **{name: t.detach().numpy() for name, t in tables.items()})
@@ -132,14 +143,29 @@ def test_the_first_step_is_a_plain_gradient_step(small: Ratings) -> None:
 def test_row_scaling_moves_a_row_by_its_mean_residual_gradient() -> None:
     # biases of a user with 1 and of one with 3 ratings move equally far when their residuals are alike
     train = Ratings.from_arrays(["a", "b", "b", "b"], [0, 1, 2, 3], [4.0, 4.0, 4.0, 4.0])
-    solver = engine("numpy", rank=1, reg=0, dtype="float64", learning_rate=0.5)
+    free = {"reg": 0, "bias_reg": 0, "user_bias_damping": 0, "item_bias_damping": 0}
+    solver = engine("numpy", rank=1, dtype="float64", learning_rate=0.5, **free)
     start = Parameters(3.0, np.zeros(2), np.zeros(4), np.zeros((2, 1)), np.zeros((4, 1)))
     (after,) = trajectory(solver, train, (1,), start).points
     assert after.user_bias == pytest.approx([0.5, 0.5])
+    damped = engine("numpy", rank=1, dtype="float64", learning_rate=0.5, **free | {"user_bias_damping": 2})
+    (after,) = trajectory(damped, train, (1,), start).points
+    assert after.user_bias == pytest.approx([0.5 / 3, 0.5 * 3 / 5])  # n / (n + damping) of it
+
+
+def test_damping_costs_no_epochs() -> None:
+    """Each row's step is over its own curvature, penalty included: the minimum is as near, however strong that is."""
+    train, needed = random_ratings(150, 100, 4000), []
+    for damping in (0, 3, 10, 30, 100):
+        dampings = {"damping": damping, "user_bias_damping": damping / 3, "item_bias_damping": damping / 3}
+        solver = engine("numba-gd", rank=3, dtype="float64", **dampings).fit(train, epochs=300, evaluate=True)
+        course = [record.objective for record in solver.history_]
+        needed.append(next(epoch for epoch, at in enumerate(course, 1) if at <= 1.01 * min(course)))
+    assert max(needed) <= 1.1 * needed[0], needed
 
 
 def test_the_safeguard_brings_a_wild_rate_down(small: Ratings) -> None:
-    solver = engine("numpy", rank=3, dtype="float64", learning_rate=1e4).fit(small, epochs=150)
+    solver = engine("numpy", rank=3, dtype="float64", learning_rate=1e4).fit(small, epochs=150, evaluate=True)
     start = initial_model(solver.objective, small, 0)
     assert solver.status_ == "epochs"
     assert solver.history_[-1].objective < 0.5 * solver.objective.value(start, small)
@@ -151,7 +177,7 @@ def test_the_last_step_is_guarded_too(small: Ratings, title: str) -> None:
     solver = engine(title, rank=3, dtype="float64", learning_rate=1e4)
     start = solver.objective.value(initial_model(solver.objective, small, 0), small)
     for epochs in (1, 2, 3):
-        solver.fit(small, epochs=epochs)
+        solver.fit(small, epochs=epochs, evaluate=True)
         assert solver.history_[-1].objective <= start
 
 
@@ -232,7 +258,16 @@ def test_adam_gradient_is_that_of_the_objective(small: Ratings) -> None:
 
 def test_the_article_preset_is_the_article() -> None:
     solver = get_backend("numpy", preset="article")
-    assert solver.objective == Objective(rank=3, reg=2e-4, reg_scaling="per_entity", bias=False)
+    assert solver.objective == Objective(
+        rank=3,
+        reg=2e-4,
+        reg_scaling="per_entity",
+        bias=False,
+        reg_unit="rating",
+        damping=0,
+        user_bias_damping=0,
+        item_bias_damping=0,
+    )
     assert (solver.epochs, solver.learning_rate, solver.momentum, solver.dampening) == (800, 1.0, 0.9, 0.9)
     assert (solver.init, solver.init_scale) == ("uniform", 11 / 3)
     assert not solver.row_scaling

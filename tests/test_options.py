@@ -27,6 +27,7 @@ def _cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"reg": -0.5}, "--reg must be a finite number of at least 0, got -0.5"),
         ({"reg": float("nan")}, "--reg must be a finite number of at least 0, got nan"),
         ({"reg": float("inf")}, "--reg must be a finite number of at least 0, got inf"),
+        ({"damping": -1.0}, "--damping must be a finite number of at least 0, got -1.0"),
         ({"scale": 0.0}, "--scale must lie between 1/1000 and 100, got 0.0"),
         ({"scale": 0.0009}, "--scale must lie between 1/1000 and 100, got 0.0009"),
         ({"scale": 101.0}, "--scale must lie between 1/1000 and 100, got 101.0"),
@@ -122,9 +123,10 @@ def test_which_data_is_loaded(
 
     monkeypatch.setattr(options, "load_file" if "ratings" in given else "load_dataset", load)
     monkeypatch.setattr(options, "build_case", build)
-    assert Selection(**given, rank=5, reg=0.0).build_case(told.append) is case
+    assert Selection(**given, rank=5, reg=0.0, damping=7.0).build_case(told.append) is case
     assert Selection(**given).build_case(told.append) is case
     seed = given.get("seed", 0)
-    first, second = {"rank": 5, "reg": 0.0, "seed": seed}, {"rank": 16, "reg": None, "seed": seed}
+    first = {"rank": 5, "reg": 0.0, "damping": 7.0, "seed": seed}
+    second = {"rank": 16, "reg": None, "damping": None, "seed": seed}
     assert calls == [(name, how), first, (name, how), second]
     assert told == [f"loading {name}"] * 2

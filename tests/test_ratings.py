@@ -72,9 +72,9 @@ def test_ratings_may_all_be_equal() -> None:
 def test_the_summary_is_exact(dtype: str) -> None:
     values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(dtype)  # more than one part
     rows = np.arange(len(values))
-    low, high, mean, variance = Ratings(rows, rows, values).summary
+    low, high, mean, variance, weight = Ratings(rows, rows, values).summary
     exact = values.astype(np.float64)
-    assert (low, high) == (exact.min(), exact.max())
+    assert (low, high, weight) == (exact.min(), exact.max(), len(exact))
     assert mean == pytest.approx(exact.mean(), rel=1e-14)
     assert variance == pytest.approx(exact.var(), rel=1e-9)
 
@@ -83,7 +83,7 @@ def test_the_summary_of_nothing_is_refused_and_of_huge_ratings_right() -> None:
     with pytest.raises(RatingsError, match="at least one"):
         _ = Ratings([], [], [], n_users=1, n_items=1).summary
     with np.errstate(over="ignore"):
-        assert Ratings([0, 1], [0, 1], [1e308, 1e308]).summary == (1e308, 1e308, 1e308, 0.0)
+        assert Ratings([0, 1], [0, 1], [1e308, 1e308]).summary == (1e308, 1e308, 1e308, 0.0, 2.0)
 
 
 def test_counts_include_rows_without_ratings() -> None:

@@ -34,13 +34,39 @@ CLOCK_NEW_IN_3 = (
     *("cpu_seconds", "others_seconds", "stolen_seconds"),
 )
 NEW_IN_4 = ("energy_joules",)
+NEW_IN_5 = ("reg_unit", "damping", "bias_reg", "user_bias_damping", "item_bias_damping")
+OLD_OBJECTIVE = {"reg": 0.1, "reg_unit": "rating", "bias_reg": 0.1} | dict.fromkeys(
+    ("damping", "user_bias_damping", "item_bias_damping"), 0.0
+)
+
+
+def before_5(record: Any) -> dict[str, Any]:
+    """Return a record as version 4 had it: one reg in ratings, and a baseline's too."""
+    old: dict[str, Any] = copy.deepcopy(record) | {"schema": 4}
+    for name in NEW_IN_5:
+        del old["case"][name]
+    for score in old.get("baselines", {}).values():
+        score["reg"] = None if score["user_damping"] is None else 0.02
+        for name in ("user_damping", "item_damping", "note"):
+            del score[name]
+    return old
+
+
+def brought_up_to_date(record: Any) -> Any:
+    """Return what is read of `before_5`."""
+    new = copy.deepcopy(record)
+    new["case"] |= OLD_OBJECTIVE
+    for score in new.get("baselines", {}).values():
+        reg = None if score["user_damping"] is None else 0.02
+        score |= {"reg": reg, "user_damping": None, "item_damping": None, "note": ""}
+    return new
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("status", ["matched", "unavailable"])
 def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, version: int, status: Any) -> None:
     record = fake_record(backend="numpy", status=status)
-    old: dict[str, Any] = {name: value for name, value in record.items() if name not in NEW_IN_3}
+    old = {name: value for name, value in before_5(record).items() if name not in NEW_IN_3}
     old |= {"schema": version, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
     rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
     old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds]
@@ -52,12 +78,14 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, ve
         del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     (read,) = read_records([tmp_path])
-    assert SCHEMA == 4
+    assert SCHEMA == 5
     assert read["kind"] == "time to MSE"
     assert (read["schema"], read["key"], read["seeds"], read["order"]) == (SCHEMA, {}, [0], "sequential")
     assert [one["seconds"] for one in read["rounds"]] == [one["seconds"] for one in record["rounds"]]
     assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
     assert [one["trace"] for one in read["calibrations"]] == [one["trace"] for one in record["calibrations"]]
+    updated = brought_up_to_date(record)
+    assert (read["case"], read["baselines"]) == (updated["case"], updated["baselines"])
     if record["memory"]:
         assert read["memory"] == {**dict.fromkeys(record["memory"]), "peak_mb": record["memory"]["peak_mb"]}
     assert len(cases_table([read])) == 1
@@ -65,19 +93,31 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, ve
 
 def test_a_roofline_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
     record = fake_roofline("numba-sgd")
-    old: dict[str, Any] = {name: value for name, value in record.items() if name != "key"}
+    old = {name: value for name, value in before_5(record).items() if name != "key"}
     old |= {"schema": 2, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
-    assert read_records([tmp_path]) == [{**record, "key": {}}]
+    assert read_records([tmp_path]) == [{**brought_up_to_date(record), "key": {}}]
 
 
 def test_a_record_of_version_3_knows_no_joules(tmp_path: Path) -> None:
     record = fake_record("numba-sgd")
-    old = copy.deepcopy(dict(record)) | {"schema": 3}
+    old = before_5(record) | {"schema": 3}
     for one in old["rounds"]:
         del one["energy_joules"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
-    assert read_records([tmp_path]) == [record]
+    assert read_records([tmp_path]) == [brought_up_to_date(record)]
+
+
+def test_a_record_of_version_4_has_one_reg_in_ratings_and_no_damping(tmp_path: Path) -> None:
+    record = fake_record("numba-sgd")
+    (tmp_path / "x.json").write_text(json.dumps(before_5(record)), "utf-8")
+    (read,) = read_records([tmp_path])
+    assert read == brought_up_to_date(record)
+    assert read["baselines"]["biases"]["reg"] == 0.02  # what was tuned then
+    (row,) = cases_table([read]).to_dict("records")
+    assert {name: row[name] for name in OLD_OBJECTIVE} == OLD_OBJECTIVE
+    (row,) = cases_table([record]).to_dict("records")
+    assert {name: row[name] for name in NEW_IN_5} == {name: dict(record["case"])[name] for name in NEW_IN_5}
 
 
 def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
@@ -96,18 +136,21 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("{", "is not a record of factorbench"),
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
-        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 4; measure again"),
+        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 5; measure again"),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
         ('{"schema": 2, "backend": {}, "kind": "roofline"}', "the record lacks assumptions, cache_mb, case"),
         ('{"schema": 3}', "the record lacks backend, baselines"),
+        ('{"schema": 4}', "the record lacks backend, baselines"),
+        ('{"schema": 4, "case": 3}', "(version 4: AttributeError("),
+        ('{"schema": 4, "case": {}, "baselines": {"x": 3}}', "(version 4: TypeError("),
         ('{"schema": 3, "kind": "roofline"}', "the record lacks assumptions, backend"),
         ('{"schema": true}', "has schema version True"),
         ('{"schema": 3, "run": "\\ud800"}', "is not a record of factorbench ('utf-8' codec can't encode"),
         ('{"schema": 3, "created": NaN}', "is not a record of factorbench (NaN is not a finite number)"),
         ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (-Infinity is not a finite number)"),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (1e999 is not a finite number)"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 4"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 5"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -144,7 +187,13 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         (("calibrations", 0, "rungs"), 3, "calibrations[0].rungs must be list, got 3"),
         (("memory",), 3, "memory has a wrong value"),
         (("kind",), "ranking", "kind must be one of 'time to MSE', got 'ranking'"),
-        (("baselines", "global mean"), {}, "baselines.global mean lacks reg, test_mse, validation_mse"),
+        (("case", "reg_unit"), 1, "case.reg_unit must be str, got 1"),
+        (("case", "damping"), None, "case.damping must be float, got None"),
+        (
+            ("baselines", "global mean"),
+            {},
+            "baselines.global mean lacks item_damping, note, reg, test_mse, user_damping, validation_mse",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from fake_records import fake_record
+from fake_records import fake_record, fake_score
 
-from bench.records import Record, write_record
+from bench.records import Record, Score, write_record
 from bench.report.__main__ import main
+from bench.report.facts import case_facts
 from bench.report.figures import profile_table
 from bench.report.figures.palette import style
 from bench.report.files import write_report
@@ -206,7 +207,7 @@ def test_verdict_of_none_and_of_one_matched() -> None:
         [fake_record(rounds=[])],
         [fake_record(baselines={}), fake_record("b", calibrations=[])],
         [fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])],
-        [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None, "reg": None}})],
+        [fake_record(baselines={"biases": fake_score(0.7)})],
     ],
     ids=[
         "none matched",
@@ -240,7 +241,7 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
     entries = [all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))]
     entries += [all_words(fake_record("lost", "crashed"))]
     for entry in entries:
-        entry["environment"][NASTY] = entry["baselines"][NASTY] = {"validation_mse": 0.9, "test_mse": None, "reg": None}
+        entry["environment"][NASTY] = entry["baselines"][NASTY] = fake_score(0.9, note=NASTY)
     page = write_report(entries, tmp_path).read_text("utf-8")
     parsed = Links()
     parsed.feed(page)
@@ -279,6 +280,64 @@ def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
     expected |= {*DATA, "index.html", "report.md", "seconds-mine.svg"}
     expected |= {"profile.svg", "profile.png", "profile.csv"}
     assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+OF_VERSION_4 = {"reg": 0.11, "reg_unit": "rating", "damping": 0.0, "bias_reg": 0.11}
+OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective"),
+    [
+        (
+            {},
+            "rank 16, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; with biases, "
+            "bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
+        ),
+        (
+            OF_VERSION_4,
+            "rank 16, reg 0.11 (per_rating, in units of ratings), damping 0; with biases, bias_reg 0.11, "
+            "user_bias_damping 0, item_bias_damping 0",
+        ),
+        (
+            {**OF_VERSION_4, "reg_scaling": "per_entity", "bias": False},
+            "rank 16, reg 0.11 (per_entity, in units of ratings), damping 0; without biases",
+        ),
+    ],
+)
+def test_the_whole_objective_is_told(changes: dict[str, Any], objective: str, tmp_path: Path) -> None:
+    (case,) = group_cases([fake_record(case=changes)])
+    assert dict(case_facts(case))["Objective"] == objective
+    page = write_report([fake_record(case=changes)], tmp_path, pictures=0).read_text("utf-8")
+    assert html.escape(objective) in page
+    for part in (
+        "reg unit (n + damping) |row|^2",
+        "(bias_reg n + user_bias_damping) b_u^2",
+        "reg is in units of ratings",
+    ):
+        assert part in page
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (fake_score(0.7, 0.8), "validation MSE 0.7000, test MSE 0.8000"),
+        (
+            fake_score(0.7, 0.8, user_damping=5.0, item_damping=0.5, note="item damping is the smallest tried"),
+            "validation MSE 0.7000, test MSE 0.8000, user damping 5, item damping 0.5 "
+            "(item damping is the smallest tried)",
+        ),
+        (fake_score(0.7, 0.8, reg=0.0), "validation MSE 0.7000, test MSE 0.8000, reg 0"),  # of version 4
+    ],
+)
+def test_what_was_tuned_for_a_baseline_is_told(score: Score, text: str) -> None:
+    (case,) = group_cases([fake_record(baselines={"biases alone": score})])
+    assert dict(case_facts(case))["Baseline biases alone"] == text
+
+
+def test_records_of_before_the_change_of_the_objective_are_another_case() -> None:
+    records = [fake_record(), fake_record("b"), fake_record(case=OF_VERSION_4)]
+    assert sorted(len(case.records) for case in group_cases(records)) == [1, 2]
 
 
 def test_newest_record_of_a_backend_is_shown_and_the_rest_counted() -> None:

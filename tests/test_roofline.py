@@ -43,9 +43,9 @@ MACHINE: MachineLimits = {
         # In the cache: item id and rating, 8 bytes.
         ("numba-sgd", 16, ROOMY, 8 * 16, 8),
         ("numba-gd", 16, ROOMY, 6 * 16 + 7 * 16 * 1500 / 100_000, 8),
-        # Half of the item table (500 rows of 256 bytes) is not in the cache; nor are 5/6 of all rows. Per rating the
-        # item's row there and back, 512 bytes; the same for 1000 user rows once.
-        ("numba-sgd", 64, 64_000, 8 * 64, 8 + 512 / 2 + 512 * 1000 / 100_000 * 5 / 6),
+        # Of the larger table (1000 rows of 256 bytes) 3/4 are not in the cache; nor are 5/6 of all rows. Per rating the
+        # row of that side there and back, 512 bytes; the same for the 500 rows of the other once.
+        ("numba-sgd", 64, 64_000, 8 * 64, 8 + 512 * 3 / 4 + 512 * 500 / 100_000 * 5 / 6),
         # Half of the items' rows and gradients (256,000 bytes) is not in the cache; nor are 11/12 of the four tables.
         # Per rating the item's row, and its gradient there and back, 768 bytes; 512 per user and 1280 per row.
         (

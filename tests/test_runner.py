@@ -1,17 +1,23 @@
 """The runner against backends that misbehave: each becomes a record with the right verdict, and the run goes on."""
 
+import io
 import os
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import random_ratings
 from measured import LIMITS, measure
 
-from backends import list_backends
+from backends import Objective, Ratings, get_backend, list_backends
+from bench import reference, worker
 from bench.bench_roofline import Machine, measure_epochs, measure_machine
 from bench.cases import Case
 from bench.process import Ended
@@ -55,6 +61,52 @@ def test_the_objective_is_within_half_a_percent_of_the_reference_at_the_end(case
     objective = record["rounds"][0]["objective"]
     assert objective is not None
     assert objective >= case.reference["objective"] * 0.995
+
+
+def test_what_is_fitted_minimises_the_whole_objective_of_the_case(case: Case) -> None:
+    objective = Objective(4, 0.05, reg_unit="rating", damping=90, bias_reg=0.05, user_bias_damping=1, item_bias_damping=4)
+    assert all(getattr(objective, one.name) != one.default for one in fields(Objective)[4:])
+    record = measure(replace(case, objective=objective), "numpy-als", rounds=1)
+    epochs, (timed,) = record["calibrations"][0]["epochs"], record["rounds"]
+    solver = get_backend("numpy-als", **asdict(objective)).fit(case.data.train, epochs=epochs)
+    assert timed["objective"] == pytest.approx(objective.value(solver.model_.parameters, case.data.train), rel=1e-9)
+
+
+def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
+    facts = dict(case.facts)
+    assert {one.name: facts[one.name] for one in fields(Objective)} == asdict(case.objective)
+    assert case.objective == Objective(rank=4, reg=0.03, damping=100)
+
+
+def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 0.0) -> tuple[str, list[float]]:
+    """How a calibration ends in this process, and the seconds of its trace."""
+    here = worker.Worker(io.StringIO())
+    here.parts = {"train": case.data.train, "validation": case.data.validation}
+    here.make = {"name": "numpy", **asdict(case.objective), "n_jobs": 1}
+    limits = {"max_epochs": max_epochs, "max_seconds": max_seconds, "patience": 1000}
+    answer = here.calibrate(rungs={"1.01": target}, target=target, seed=0, **limits)
+    return answer["status"], [point["seconds"] for point in answer["calibration"]["trace"]]
+
+
+def test_a_calibration_is_limited_in_seconds_of_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = worker.mse
+
+    def slowly(*arguments: Any) -> float | None:
+        time.sleep(0.2)
+        return scored(*arguments)
+
+    monkeypatch.setattr(worker, "mse", slowly)
+    began = time.perf_counter()
+    status, seconds = calibrated(case, max_epochs=5, max_seconds=0.9)
+    assert (status, len(seconds)) == ("epochs", 5)
+    assert seconds[-1] < 0.9 < 1.0 < time.perf_counter() - began  # it was scored for longer
+    limit = seconds[1]
+    status, seconds = calibrated(case, max_epochs=1000, max_seconds=limit)
+    assert status == "time"
+    assert seconds[-1] >= limit
+    assert all(one < limit for one in seconds[:-1])
+    # What has been seen to the end is no attempt that was given up, however long it took.
+    assert calibrated(case, max_epochs=5, max_seconds=0.0, target=1e9)[0] == "callback"
 
 
 @pytest.mark.usefixtures("planted")
@@ -197,32 +249,98 @@ def test_the_machines_limits_come_from_a_worker() -> None:
 
 
 def test_references_are_remembered_by_content(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import reference
-
     monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
     calls: list[str] = []
-    options = {"rank": 2, "reg": 0.2, "key": case.data.hash}
+    options = {"rank": 2, "reg": 0.2, "damping": 5.0, "key": case.data.hash}
     first = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
     assert calls
     calls.clear()
     again = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
     assert again == first
+    assert first[0] == Objective(2, 0.2, damping=5.0)
     assert not calls
+
+
+def test_a_reference_depends_on_the_whole_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = reference._entry("abc", 2, None, None)
+    assert entry.split()[0] == "abc"
+    named = dict(part.split("=") for part in entry.split()[1:])
+    facts = {name: str(value) for name, value in asdict(Objective(rank=2)).items()}
+    assert named == facts | {"reg": "best", "damping": "best", "method": str(reference._METHOD)}
+    assert "reg=0.2 " in reference._entry("abc", 2, 0.2, None)
+    assert " damping=5.0 " in reference._entry("abc", 2, None, 5.0)
+    for name, value in (("reg_unit", "rating"), ("user_bias_damping", 1.0), ("bias_reg", 0.5)):
+        with monkeypatch.context() as patch:  # another default
+            patch.setattr(reference, "Objective", partial(Objective, **{name: value}))
+            assert reference._entry("abc", 2, None, None) != entry
+            assert reference._entry("abc", 2, 0.2, None) != entry
+
+
+def test_a_reference_is_where_als_converges(case: Case) -> None:
+    data = case.data
+    found = reference.compute_reference(data.train, data.validation, data.test, case.objective, lambda text: None)
+    als = get_backend("numpy-als", **asdict(case.objective)).fit(data.train, epochs=80, evaluate=True)
+    assert found["objective"] == pytest.approx(als.history_[-1].objective, rel=1e-3)
+
+
+def test_the_best_objective_is_the_same_on_any_rating_scale() -> None:
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.permutation(200 * 60)[:4000], 60)
+    taste, kind = rng.normal(size=(200, 2)), rng.normal(size=(60, 2))
+    values = 5 + np.einsum("nk,nk->n", taste[users], kind[items]) + 0.5 * rng.normal(size=4000)
+    held_out = rng.random(4000) < 0.2
+
+    def parts(scale: float) -> tuple[Ratings, Ratings]:
+        ratings = Ratings(users, items, scale * values, 200, 60)
+        return ratings.take(~held_out), ratings.take(held_out)
+
+    def score(reg: float, damping: float) -> float:
+        train, validation = parts(1.0)
+        als = get_backend("numpy-als", rank=2, reg=reg, damping=damping).fit(train, epochs=60)
+        return float(np.mean((als.predict(validation.users, validation.items) - validation.ratings) ** 2))
+
+    (best,) = {reference.best_objective(*parts(scale), 2, lambda text: None) for scale in (1.0, 0.01, 100.0)}
+    # 25 ratings a user: under the default damping the factors vanish, and the search must not stay there
+    assert best.damping < Objective.damping
+    found, grids = score(best.reg, best.damping), (reference.REGS, reference.DAMPINGS)
+    assert found < 0.5 * score(Objective.reg, Objective.damping)
+    at = [grid.index(value) for grid, value in zip(grids, (best.reg, best.damping), strict=True)]
+    for axis, step in ((0, -1), (0, 1), (1, -1), (1, 1)):
+        there = [at[0] + step * (axis == 0), at[1] + step * (axis == 1)]
+        if 0 <= there[axis] < len(grids[axis]):
+            assert found < 1.001 * score(grids[0][there[0]], grids[1][there[1]])
+
+
+def test_what_is_given_is_not_searched_for() -> None:
+    train, validation = replace(random_ratings(), encoder=None).split(0.2)
+    tried: list[str] = []
+    best = reference.best_objective(train, validation, 2, tried.append, reg=0.123)
+    assert best.reg == 0.123
+    assert all("reg 0.123," in text for text in tried)
+    best = reference.best_objective(train, validation, 2, tried.append, reg=0.123, damping=7.0)
+    assert best == Objective(2, 0.123, damping=7.0)
+
+
+@pytest.mark.parametrize("value", [0.1, 3.0])
+def test_equal_ratings_have_no_reference(value: float) -> None:
+    ratings = Ratings([0, 0, 1], [0, 1, 0], np.full(3, value))
+    with pytest.raises(ValueError, match="all training ratings are equal: there is nothing to factorise"):
+        reference.best_objective(ratings, ratings, 2, lambda text: None)
 
 
 def test_the_kept_reference_of_the_quick_data_can_be_computed_again() -> None:
     import json
 
-    from backends import Objective
     from bench.cases import encode
     from bench.datasets import load_dataset
     from bench.reference import _KEPT, _entry, compute_reference
 
     data = encode(load_dataset("twin", scale=0.02))
-    kept = json.loads(_KEPT.read_text("utf-8")).get(_entry(data.hash, 16, None))
+    kept = json.loads(_KEPT.read_text("utf-8")).get(_entry(data.hash, 16, None, None))
     if kept is None:
         pytest.skip(f"numpy {np.__version__} draws another twin than the kept references belong to")
-    again = compute_reference(data.train, data.validation, data.test, Objective(16, kept["reg"]), lambda text: None)
+    objective = Objective(16, kept["reg"], damping=kept["damping"])
+    again = compute_reference(data.train, data.validation, data.test, objective, lambda text: None)
     for name in ("validation_mse", "test_mse", "objective"):
         assert again[name] == pytest.approx(kept["reference"][name], rel=1e-3), name  # type: ignore[literal-required]
 

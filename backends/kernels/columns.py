@@ -1,15 +1,14 @@
-"""What a row has beside its factors: four numbers in a table of four columns, and single numbers in arrays.
+"""What a row has beside its factors: four numbers in a table of four columns, and two in a table of two.
 
 Several rows are handled at a time, as `tables` says, and turned into columns: one vector per number, a lane per row.
 """
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .simd import WORD, Vector, operation, shuffled
+from .simd import Vector, operation, shuffled
 from .tables import load_vector, store_vector
 
 _UNPACK = (0, 4, 1, 5), (2, 6, 3, 7)  # lanes of two vectors of four, as the simplest shuffles pick them
@@ -79,15 +78,20 @@ def split(typing: Any, columns: Any) -> Any:
 
 
 @operation
-def numbers_of(typing: Any, numbers: Any, rows: Any) -> Any:
-    """Return the numbers of some rows, out of an array with one per row, as a vector."""
-    result = Vector(numbers.dtype, len(rows))
+def pairs_of(typing: Any, table: Any, rows: Any) -> Any:
+    """Return the two numbers of some rows of a table with two columns, as a pair of vectors, one per column."""
+    result = types.UniTuple(Vector(table.dtype, len(rows)), 2)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(numbers)(context, builder, arguments[0]).data
-        value = ir.Constant(context.get_value_type(result), ir.Undefined)
-        for k, row in enumerate(cgutils.unpack_tuple(builder, arguments[1])):
-            value = builder.insert_element(value, builder.load(builder.gep(data, [row])), WORD(k))
-        return value
+        pairs = [
+            load_vector(context, builder, table, arguments[0], row, row.type(0), 2)
+            for row in cgutils.unpack_tuple(builder, arguments[1])
+        ]
+        while len(pairs) > 1:  # two by two, into one vector of all pairs
+            n_lanes = 2 * pairs[0].type.count
+            neighbours = zip(pairs[::2], pairs[1::2], strict=True)
+            pairs = [shuffled(builder, one, other, range(n_lanes)) for one, other in neighbours]
+        columns = [shuffled(builder, pairs[0], None, range(at, 2 * len(rows), 2)) for at in (0, 1)]
+        return context.make_tuple(builder, result, columns)
 
-    return result(numbers, rows), generate
+    return result(table, rows), generate

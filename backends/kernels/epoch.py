@@ -42,7 +42,7 @@ def do_tasks(
     errors: NDArray[np.float64],
     done: Tables,
     working: Tables,
-    pulls: tuple[NDArray[Any], NDArray[Any]],
+    shares: tuple[NDArray[Any], NDArray[Any]],
     starts: NDArray[np.int64],
     user_bounds: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -74,7 +74,7 @@ def do_tasks(
         As many as ratings are taken at a time.
     """
     n_blocks = len(starts)
-    users, items = (working[0], working[1], pulls[0]), (working[2], working[3], pulls[1])
+    users, items = (working[0], working[1], shares[0]), (working[2], working[3], shares[1])
     # Longer than needed: those of two threads may lie in one cache line otherwise.
     held, runs = np.empty(32, np.int64), np.empty(32, np.int64)
     for _ in range(most):

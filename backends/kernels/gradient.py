@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .ratings import others_at
+from .ratings import others_at, times_weights
 from .rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
 from .simd import total, zeros_like
 from .tables import load, prefetch, prefetch_to_write, store
@@ -35,7 +35,7 @@ def sweep(
     parts: tuple[int, ...],
     zero: float,
 ) -> float:
-    """Sum (rhat - r) times the opposite row over the ratings of the rows ``first:last``; return the squared error.
+    """Sum w (rhat - r) times the opposite row over the ratings of the rows ``first:last``; return sum w (rhat - r)^2.
 
     Parameters
     ----------
@@ -62,13 +62,14 @@ def sweep(
             prefetch(opposites, soon, parts)
             dot = total(dots(mine, opposites, other))
             error = dot + row_bias[row] + opposite_bias[np.uint64(other[0])] - ratings[n].target
-            errors += error
-            squared_error += error * error
-            sums = plus_opposite(sums, error, opposites, other)
+            weighted = times_weights(error, ratings, _ONE, n)
+            errors += weighted
+            squared_error += weighted * error
+            sums = plus_opposite(sums, weighted, opposites, other)
             if opposite_sums is not None:
                 prefetch_to_write(opposite_sums, soon, parts)
-                add_to_opposite(opposite_sums, other, error, mine)
-                opposite_bias_sums[np.uint64(other[0])] += error
+                add_to_opposite(opposite_sums, other, weighted, mine)
+                opposite_bias_sums[np.uint64(other[0])] += weighted
         store_rows(row_sums, (row,), sums)
         row_bias_sums[row] = errors
     return squared_error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .ratings import LOOK_AHEAD, others_at, prefetch_rating
+from .ratings import LOOK_AHEAD, copy_weight, others_at, prefetch_rating
 
 _NEXT = 16  # ratings behind the last one of a bucket: a place to be asked for
 _AHEAD = 32  # ratings between the request for a place and its use
@@ -53,13 +53,20 @@ def scatter(
     keys: NDArray[np.int32],
     others: NDArray[np.int32],
     ratings: NDArray[Any],
+    weights: NDArray[Any],
     bucket: NDArray[np.uint16],
     places: NDArray[np.int64],
     mean: float,
-    unit: float,
+    per_unit: float,
+    per_weight: float,
     result: NDArray[Any],
 ) -> None:
-    """Put the ratings ``first:last`` at the next places of their keys' buckets; targets are (rating - mean) / unit."""
+    """Put the ratings ``first:last`` at the next places of their keys' buckets.
+
+    Targets are (rating - mean) ``per_unit``. ``weights`` has one number per rating where ``result`` has weights, which
+    are then weight ``per_weight``; otherwise it is not looked at. Factors, since LLVM may turn a division into one for
+    some of the ratings, and which these are would depend on where a thread's share begins.
+    """
     for n in range(np.uint64(first), np.uint64(last)):
         key = np.uint32(keys[n])
         to = np.uint64(places[bucket[key]])
@@ -67,7 +74,8 @@ def scatter(
         prefetch_rating(result, to + np.uint64(_NEXT))
         result[to].key = key
         result[to].other = others[n]
-        result[to].target = (np.float64(ratings[n]) - mean) / unit
+        result[to].target = (np.float64(ratings[n]) - mean) * per_unit
+        copy_weight(result, to, weights, n, per_weight)
 
 
 @kernel
@@ -119,6 +127,7 @@ def place(
         places[b, key] += 1
         result[to].other = ratings[n].other
         result[to].target = ratings[n].target
+        copy_weight(result, to, ratings, n, 1.0)
 
 
 @kernel
@@ -143,6 +152,7 @@ def transpose(
             places[other] += 1
             result[to].other = row
             result[to].target = ratings[n].target
+            copy_weight(result, to, ratings, n, 1.0)
 
 
 def balanced_bounds(ends: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:

@@ -12,19 +12,26 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
-from .simd import WORD, Vector, operation, request
+from .simd import FLAGS, WORD, Vector, filled, operation, request
 
 LOOK_AHEAD = 16  # ratings of row 0 that must lie behind the last, since kernels read ahead what they will need soon
 
 
-def ratings_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return the type of ratings grouped by row."""
-    return np.dtype([("other", np.int32), ("target", dtype)])
+def ratings_dtype(dtype: DTypeLike, *, weighted: bool = False) -> np.dtype[Any]:
+    """Return the type of ratings grouped by row; those that do not all weigh 1 have a weight each."""
+    weight: list[Any] = [("weight", dtype)] if weighted else []
+    return np.dtype([("other", np.int32), ("target", dtype), *weight])
 
 
-def keyed_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+def keyed_dtype(dtype: DTypeLike, *, weighted: bool = False) -> np.dtype[Any]:
     """Return the type of ratings that still say whose they are."""
-    return np.dtype([("key", np.int32), ("other", np.int32), ("target", dtype)])
+    weight: list[Any] = [("weight", dtype)] if weighted else []
+    return np.dtype([("key", np.int32), ("other", np.int32), ("target", dtype), *weight])
+
+
+def is_weighted(ratings: Any) -> bool:
+    """Whether ratings of this numba type, arrays of records, have weights."""
+    return "weight" in ratings.dtype.fields
 
 
 def _byte(context: Any, builder: Any, ratings: Any, value: Any, n: Any, field: str) -> Any:
@@ -66,6 +73,79 @@ def targets_at(typing: Any, ratings: Any, starts: Any, n: Any) -> Any:
         return value
 
     return result(ratings, types.UniTuple(types.int64, len(starts)), types.uint64), generate
+
+
+@operation
+def times_weights(typing: Any, vector: Any, ratings: Any, starts: Any, n: Any) -> Any:
+    """Return a vector with one number per rating, times the ratings' weights; as it is where all weigh 1.
+
+    Of a single rating it may be a number. Whether ratings have weights is known when a kernel is compiled: those that
+    have none cost nothing here.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, *where = arguments
+        if not is_weighted(ratings):
+            return value
+        each = _fields(context, builder, ratings, where, "weight")
+        if not isinstance(vector, Vector):
+            return builder.fmul(value, each[0], flags=FLAGS)
+        weights = ir.Constant(value.type, ir.Undefined)
+        for k, weight in enumerate(each):
+            weights = builder.insert_element(weights, weight, WORD(k))
+        return builder.fmul(value, weights, flags=FLAGS)
+
+    return vector(vector, ratings, types.UniTuple(types.int64, len(starts)), types.uint64), generate
+
+
+@operation
+def by_importance(typing: Any, vector: Any, effect: Any, ratings: Any, starts: Any, n: Any) -> Any:
+    """Return ``vector`` times w / (1 + max(w - 1, 0) effect), w the weight of each rating; as it is without weights.
+
+    The vectors hold two numbers per rating: first of all ratings one, then of all the other.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, effects, *where = arguments
+        if not is_weighted(ratings):
+            return value
+        weights = ir.Constant(value.type, ir.Undefined)
+        each = _fields(context, builder, ratings, where, "weight")
+        for k, weight in enumerate(each * 2):
+            weights = builder.insert_element(weights, weight, WORD(k))
+        one, zero = (filled(builder, ir.Constant(value.type.element, x), vector.lanes) for x in (1.0, 0.0))
+        excess = builder.fsub(weights, one, flags=FLAGS)
+        excess = builder.select(builder.fcmp_ordered(">", excess, zero), excess, zero)
+        divisor = builder.fadd(one, builder.fmul(excess, effects, flags=FLAGS), flags=FLAGS)
+        return builder.fmul(value, builder.fdiv(weights, divisor, flags=FLAGS), flags=FLAGS)
+
+    return vector(vector, effect, ratings, types.UniTuple(types.int64, len(starts)), types.uint64), generate
+
+
+@operation
+def copy_weight(typing: Any, ratings: Any, to: Any, source: Any, at: Any, scale: Any) -> Any:
+    """Give the rating at ``to`` the weight of another one times ``scale``, where ratings have weights.
+
+    ``source`` is an array of weights, in float64, or of ratings.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if is_weighted(ratings):
+            value, place, others, other, factor = arguments
+            number = ratings.dtype.typeof("weight")
+            kind = context.get_value_type(number).as_pointer()
+            if isinstance(source.dtype, types.Record):
+                byte = _byte(context, builder, source, others, other, "weight")
+                weight = builder.load(builder.bitcast(byte, kind), align=4)
+            else:
+                place_of = builder.gep(context.make_array(source)(context, builder, others).data, [other])
+                scaled = builder.fmul(builder.load(place_of), factor)
+                weight = context.cast(builder, scaled, types.float64, number)
+            byte = _byte(context, builder, ratings, value, place, "weight")
+            builder.store(weight, builder.bitcast(byte, kind), align=4)
+        return context.get_dummy_value()
+
+    return types.void(ratings, types.uint64, source, types.uint64, types.float64), generate
 
 
 @operation

@@ -1,9 +1,20 @@
 """Per-rating stochastic gradient descent with one AdaGrad accumulator per row, over conflict-free blocks of ratings.
 
-The rate of a row is learning_rate / sqrt(its accumulator). Its step is implicit in the penalty, p <- (p + rate e q) /
-(1 + rate pull), so that no penalty is too strong for the rate. The accumulator adds up the squares of step over rate,
-over a constant (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization":
-LIBMF's rule, which divides by the rank instead; with the constant, one learning rate serves all ranks).
+The rule, for a rating of user p and item q with weight w, is
+
+    e = clip(target - p . q - b - c)            larger errors count as the largest that a step is made for
+    v = w / (1 + max(w - 1, 0) effect)          how often the step is made; effect is the share of e that one takes away
+    rate = learning_rate / sqrt(a)              of each row, a its accumulator
+    p <- (p + rate v e q) / (1 + rate v share)  and q likewise, both from the values before
+    a <- a + s (v e)^2 |q|^2                    and the item's likewise, with |p|^2
+
+and for the biases with accumulators of their own, 1 in place of |q|^2 and of s. The accumulators are AdaGrad's, one
+per row (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization": the rule
+of LIBMF, where s is 1 / rank; with a constant, one learning rate serves all ranks). The step is implicit in the penalty
+(composite mirror descent, Duchi et al. 2011), so that none is too strong for the rate; a row's share is its penalty
+over the sum of the weights of its ratings, which so make up the penalty together. A weight of 100 is not a step of 100
+times the length, which would overshoot, but about as much as 100 steps (importance-aware updates, Karampatziakis and
+Langford 2011, here by a quotient); the weights are in units of their mean.
 
 A step on a row waits for the one before it, and most of a step is arithmetic on single numbers. So ratings are taken in
 groups that share no user and no item: their steps are one vector. The ratings of a block, which go user by user, are
@@ -17,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import inlined, part
-from .columns import load_columns, numbers_of, split, store_columns
-from .ratings import others_at, targets_at
+from .columns import load_columns, pairs_of, split, store_columns
+from .ratings import by_importance, others_at, targets_at, times_weights
 from .rows import dots, load_rows, mixed, store_rows, with_norms
-from .simd import align_stack, exchanged, joined, square_root, total, zeros_like
+from .simd import align_stack, clipped, exchanged, joined, square_root, total, zeros_like
 from .tables import all_distinct, first_of, prefetch_to_write
 
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -36,40 +47,47 @@ def group_size(parts: tuple[int, ...]) -> int:
 
 
 @inlined
-def _step(p: Any, columns: Any, pull: Any, items: Side, rows: tuple[int, ...], targets: Any, rule: Rule) -> Any:
+def _step(
+    p: Any, columns: Any, shares: Any, items: Side, rows: tuple[int, ...], ratings: Any, starts: Any, n: Any, rule: Rule
+) -> Any:
     """Update by a group of ratings that share no row; return the users' rows and columns, and the squared errors.
 
-    All that the steps need to know of the factors are p.q, p.p and q.q. With the error e, the step of p over its rate
-    is d = (e q - pull p) / (1 + rate pull): d.d follows, and so does the new p.p. The norms are carried along.
+    All that the steps need to know of the factors are p.q, p.p and q.q. The new p.p follows from them, so the norms are
+    carried along.
     """
-    factors, item_columns, item_pulls = items
-    rate, bias_rate, accumulated, bias_pull, one = rule
+    factors, item_columns, item_shares = items
+    rate, bias_rate, accumulated, longest, one = rule
     dot, theirs = dots(p, factors, rows), load_columns(item_columns, rows)
-    error = targets - dot - (columns[0] + theirs[0])
-    squared_error = error * error
+    error = targets_at(ratings, starts, n) - dot - (columns[0] + theirs[0])
+    squared_error = times_weights(error * error, ratings, starts, n)
+    error = clipped(error, longest)
     # From here on, users are the first half of a vector, and items the second.
     error, dot = joined(error, error), joined(dot, dot)
     bias, accumulator = joined(columns[0], theirs[0]), joined(columns[1], theirs[1])
     bias_accumulator, norm = joined(columns[2], theirs[2]), joined(columns[3], theirs[3])
-    pull = joined(pull, numbers_of(item_pulls, rows))
+    their_shares = pairs_of(item_shares, rows)
+    share, bias_share = joined(shares[0], their_shares[0]), joined(shares[1], their_shares[1])
+    root, bias_root, opposite = square_root(accumulator), square_root(bias_accumulator), exchanged(norm)
 
-    # The rate is that of the rule over the root. p becomes kept p + taken q, which is p + rate (forth q - back p).
-    root = square_root(accumulator)
-    inverse = one / (root + rate * pull)
-    kept, forth, back = root * inverse, inverse * error, inverse * pull
-    taken, opposite = rate * forth, exchanged(norm)
+    # How much of the error a step of weight 1 takes away. Without weights nobody asks, and LLVM leaves it out.
+    effect = rate * opposite / root + bias_rate / bias_root
+    effect = effect + exchanged(effect)
+    error = by_importance(error, effect, ratings, starts, n)
+    share = by_importance(share, effect, ratings, starts, n)
+    bias_share = by_importance(bias_share, effect, ratings, starts, n)
+
+    # The rate is that of the rule over the root: p becomes kept p + taken q.
+    square = error * error
+    inverse = one / (root + rate * share)
+    kept, taken = root * inverse, (rate * inverse) * error
     p = mixed(p, factors, rows, kept, taken)
-    square = forth * (forth * opposite - back * dot) - back * (forth * dot - back * norm)
-    accumulator = accumulator + accumulated * (accumulator * square)
-    # Not norm + rate (2 p.d + rate d.d): where little of p is left, nothing but rounding would be.
+    accumulator = accumulator + accumulated * (square * opposite)
     cross = taken * dot
     norm = kept * (kept * norm + (cross + cross)) + taken * taken * opposite
 
-    root, pull = square_root(bias_accumulator), bias_pull * pull
-    inverse = one / (root + bias_rate * pull)
-    step = inverse * (error - pull * bias)
-    bias, step = bias + bias_rate * step, root * step
-    bias_accumulator = bias_accumulator + step * step
+    inverse = one / (bias_root + bias_rate * bias_share)
+    bias = inverse * (bias_root * bias + bias_rate * error)
+    bias_accumulator = bias_accumulator + square
 
     mine, theirs = split((bias, accumulator, bias_accumulator, norm))
     store_columns(item_columns, rows, theirs)
@@ -81,12 +99,12 @@ def _one(
     user: int, place: int, ratings: NDArray[Any], users: Side, items: Side, parts: tuple[int, ...], rule: Rule
 ) -> float:
     """Update by one rating of a user; return its squared error."""
-    factors, columns, pulls = users
-    mine, start = (user,), (place,)
+    factors, columns, shares = users
+    mine, start, first = (user,), (place,), np.uint64(0)
     p = load_rows(factors, mine, parts)
     p, after, square = _step(
-        *(p, with_norms(load_columns(columns, mine), p), numbers_of(pulls, mine)),
-        *(items, others_at(ratings, start, 0), targets_at(ratings, start, 0), rule),
+        *(p, with_norms(load_columns(columns, mine), p), pairs_of(shares, mine)),
+        *(items, others_at(ratings, start, first), ratings, start, first, rule),
     )
     store_rows(factors, mine, p)
     store_columns(columns, mine, after)
@@ -137,16 +155,17 @@ def block_pass(
         Of item and target; see `kernels.ratings`. Shape (n_ratings,).
     users, items
         Of each side the factors, a table; the rest of a row, shape (n_rows, 4): bias, accumulator of the factors,
-        accumulator of the bias, and squared norm of the factors, which for a user need not be right; and what
-        regularises the factors of a row, shape (n_rows,).
+        accumulator of the bias, and squared norm of the factors, which for a user need not be right; and the shares of
+        the row's penalties that each of its ratings brings, of the factors and of the bias, shape (n_rows, 2).
     parts
         As many as a row has vectors; see `tables`.
     rule
         Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
-        how many times as much as the factors a bias is pulled; and 1, all in the precision of the tables.
+        the largest error that a step is made for, larger ones count as this one; and 1, all in the precision of the
+        tables.
     """
     align_stack()
-    factors, columns, pulls = users
+    factors, columns, shares = users
     last_user = np.int64(len(ends) - 1)
     squared_error: float = 0.0
     # Unsigned: a signed index costs a look at whether it is negative.
@@ -156,9 +175,9 @@ def block_pass(
         rows = first_of(held, starts)
         together = all_distinct(rows)
         if together:
-            p, pull = load_rows(factors, rows, parts), numbers_of(pulls, rows)
+            p, share = load_rows(factors, rows, parts), pairs_of(shares, rows)
             mine = with_norms(load_columns(columns, rows), p)
-            squares = zeros_like(pull)
+            squares = zeros_like(share[0])
             for run in range(len(starts)):
                 prefetch_to_write(factors, (min(held[run] + 1, last_user),), parts)
             while n < until:
@@ -169,7 +188,7 @@ def block_pass(
                 together = all_distinct(others)
                 if not together:
                     break
-                p, mine, each = _step(p, mine, pull, items, others, targets_at(ratings, starts, n), rule)
+                p, mine, each = _step(p, mine, share, items, others, ratings, starts, n, rule)
                 squares = squares + each
                 n += np.uint64(1)
             store_rows(factors, rows, p)

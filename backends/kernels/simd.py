@@ -160,6 +160,20 @@ def square_root(typing: Any, vector: Any) -> Any:
 
 
 @operation
+def clipped(typing: Any, vector: Any, limit: Any) -> Any:
+    """Return each number, but none over the limit, and none under its negative."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, number = arguments
+        for bound, beyond in ((number, ">"), (builder.fneg(number), "<")):
+            bounds = filled(builder, bound, vector.lanes)
+            value = builder.select(builder.fcmp_ordered(beyond, value, bounds), bounds, value)
+        return value
+
+    return vector(vector, vector.number), generate
+
+
+@operation
 def total(typing: Any, vector: Any) -> Any:
     """Add up the numbers of a vector."""
 

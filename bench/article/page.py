@@ -34,8 +34,8 @@ new = rated[cut:]
 validation = train.encoder.encode_new(new["user_id"], new["anime_id"], new["rating"])
 
 print(baselines(train, validation.ratings, None))  # first what a model must beat
-solver = get_backend("{backend}", rank={rank}, reg={reg}, epochs={epochs})
-solver.fit(train, validation.ratings)
+solver = get_backend("{backend}", rank={rank}, epochs={epochs})
+solver.fit(train, validation.ratings, keep="last")
 print(solver.history_[-1].validation_mse, "with", validation.n_dropped, "rows dropped")
 print(solver.recommend(rated["user_id"].iloc[0], n=5))
 """

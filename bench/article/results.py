@@ -6,6 +6,8 @@ import json
 from importlib.resources import files
 from typing import Any, TypedDict
 
+from bench.records import Score
+
 PUBLISHED: dict[str, Any] = json.loads(files(__package__).joinpath("published.json").read_text("utf-8"))
 
 
@@ -62,13 +64,6 @@ class Fit(TypedDict):
     validation_mse: float
 
 
-class Baseline(TypedDict):
-    """Errors of a baseline; ``reg`` is tuned on the validation ratings, 0 where there is none."""
-
-    validation_mse: float
-    reg: float
-
-
 class Minimum(TypedDict):
     """The stated objective J: its value where the descent stopped and where exact minimisation ends."""
 
@@ -99,8 +94,8 @@ class Results(TypedDict):
     data: DataFacts
     descent: Solver
     curve: list[Point]
-    constant: Baseline
-    biases: Baseline
+    constant: Score
+    biases: Score
     ours: Fit
     minimum: Minimum
     kept: Kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.report.measured import Table
-from bench.report.verdict import DASH, mse, number
+from bench.report.verdict import DASH, mse, number, tuned
 
 from .results import PUBLISHED, Results, Solver
 
@@ -40,7 +40,7 @@ def scores(results: Results) -> list[tuple[str, float | None, str]]:
         ),
         ("Its objective, minimised exactly", minimum["validation_mse"], f"{minimum['solver']['epochs']} epochs of ALS"),
         ("The mean rating for every pair", results["constant"]["validation_mse"], "nothing fitted but one number"),
-        ("Biases of users and items alone", biases["validation_mse"], f"reg {biases['reg']:g}"),
+        ("Biases of users and items alone", biases["validation_mse"], tuned(biases)),
         ("Biases and factors, our default", ours["validation_mse"], _settings(ours["solver"])),
     ]
 

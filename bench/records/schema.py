@@ -7,8 +7,10 @@ from typing import Any, Literal, TypedDict
 # 2: records have a kind; those of version 1 are all of the first kind.
 # 3: several seeds, every rung timed, the clock split, cold starts, the fit's memory, the key that says what a record
 #    depends on.
-# 4: joules of a round. Older records are read: `store` brings them up to date.
-SCHEMA = 4
+# 4: joules of a round.
+# 5: the unit of reg, dampings, the biases' own reg; a baseline's dampings.
+# Older records are read: `store` brings them up to date.
+SCHEMA = 5
 
 # Over budget: more threads than allowed. Inconsistent: what its fits take contradicts itself.
 Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "inconsistent", "unavailable"]
@@ -30,7 +32,7 @@ class Backend(TypedDict):
 
 
 class CaseFacts(TypedDict):
-    """What was run: data, split, objective."""
+    """What was run: data, split, and the objective by the names of `backends.Objective`."""
 
     name: str
     dataset: str
@@ -40,6 +42,11 @@ class CaseFacts(TypedDict):
     reg: float
     reg_scaling: str
     bias: bool
+    reg_unit: str  # "rating" in records before version 5
+    damping: float  # 0 in these, as the other two
+    bias_reg: float  # reg in these
+    user_bias_damping: float
+    item_bias_damping: float
     n_users: int
     n_items: int
     n_train: int
@@ -50,11 +57,15 @@ class CaseFacts(TypedDict):
 
 
 class Score(TypedDict):
-    """Mean squared errors of a baseline."""
+    """Mean squared errors of a baseline, and what was tuned for it on the validation ratings."""
 
     validation_mse: float
     test_mse: float | None
-    reg: float | None  # None where there is nothing to regularise
+    # None for what was not tuned: reg of all biases was before version 5, the dampings are since.
+    reg: float | None
+    user_damping: float | None
+    item_damping: float | None
+    note: str  # what to know of the tuning, in words; "" for nothing
 
 
 class Reference(TypedDict):

@@ -160,6 +160,12 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
             }
     for one in (*record.get("rounds", []), *record.get("rungs", [])):
         one.setdefault("energy_joules", None)  # new in 4
+    if record["schema"] < 5:
+        case = record.get("case", {})
+        undamped = dict.fromkeys(("damping", "user_bias_damping", "item_bias_damping"), 0.0)
+        case |= {"reg_unit": "rating", "bias_reg": case.get("reg"), **undamped}
+        for score in record.get("baselines", {}).values():
+            score |= {"user_damping": None, "item_damping": None, "note": ""}
     record["schema"] = SCHEMA
     return record
 

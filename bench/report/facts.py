@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.records import AnyRecord, Reference
+from bench.records import AnyRecord, CaseFacts, Reference
 
 from .measured import Table
 from .ranking import Case
-from .verdict import DASH, TIMES, mse, number, words
+from .verdict import DASH, TIMES, mse, number, tuned, words
 
 
 def case_facts(case: Case) -> list[tuple[str, str]]:
     """Return what a case is about, as names and texts: machine, data, objective, reference, target, baselines."""
     facts, reference = case.facts["case"], case.facts["reference"]
     total = sum(facts[part] for part in ("n_train", "n_validation", "n_test"))
-    bias = "with biases" if facts["bias"] else "without biases"
     rows = [
         ("Data", f"{facts['dataset']}: {facts['n_users']:,} users, {facts['n_items']:,} items, {total:,} ratings"),
         (
@@ -25,7 +24,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
             f"{facts['n_test']:,} test; seed {facts['seed']}",
         ),
         ("Left out", facts["dropped"]),
-        ("Objective", f"rank {facts['rank']}, {bias}, reg {facts['reg']:g} ({facts['reg_scaling']})"),
+        ("Objective", _objective(facts)),
         ("Precision", _precision(case)),
         ("Measured apart", _apart(case)),
         (
@@ -41,12 +40,24 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
     factor = f" (reference {TIMES} {target['factor']:g})" if target else "none: the matching rung was dropped"
     rows.append(("Target", f"validation MSE {mse(target['mse'])}{factor}" if target else factor))
     for name, score in case.facts["baselines"].items():
-        tuned = f", reg {score['reg']:g}" if score["reg"] is not None else ""
-        text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}{tuned}"
-        rows.append((f"Baseline {name}", text))
+        text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}"
+        rows.append((f"Baseline {name}", ", ".join(filter(None, [text, tuned(score)]))))
     if case.superseded:
         rows.append(("Not shown", f"{case.superseded} older records of backends that have a newer one here"))
     return [row for row in rows if row[1]]
+
+
+def _objective(facts: CaseFacts) -> str:
+    """Return what J weighs its penalties by; its formula is in `method`."""
+    unit = "ratings" if facts["reg_unit"] == "rating" else "the root mean square of r - m"
+    scaling = f"{facts['reg_scaling']}, in units of {unit}"
+    text = f"rank {facts['rank']}, reg {facts['reg']:g} ({scaling}), damping {facts['damping']:g}"
+    if not facts["bias"]:
+        return f"{text}; without biases"
+    return (
+        f"{text}; with biases, bias_reg {facts['bias_reg']:g}, user_bias_damping "
+        f"{facts['user_bias_damping']:g}, item_bias_damping {facts['item_bias_damping']:g}"
+    )
 
 
 def _precision(case: Case) -> str:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+_OBJECTIVE = (
+    "The objective is J = (1/N) [sum over the ratings of (r - m - b_u - c_i - p_u . q_i)^2 "
+    "+ sum over the rows of p and q of reg unit (n + damping) |row|^2 "
+    "+ sum over the users of (bias_reg n + user_bias_damping) b_u^2 + the same over the items]. "
+    "N is the number of training ratings, n that of a row's, and m their mean. The unit is the "
+    "root mean square of r - m, so that reg means the same on any rating scale; where a case says "
+    "that reg is in units of ratings it is 1: releases before 0.2 had bias_reg = reg, and no damping."
+)
 _CALIBRATION = (
     "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
     "or under the target fixes the number of epochs."
@@ -40,7 +48,10 @@ _CHOICE = (
     "The target is chosen, and the number of epochs fixed, on the validation set; the test set is reported beside it."
 )
 
-METHOD = (_CALIBRATION, _TIMING, _GATE, _SEEDS, _INTERVALS, _THREADS, _COLD, _MEMORY, _CENSORED, _CHOICE)
+METHOD = (
+    *(_OBJECTIVE, _CALIBRATION, _TIMING, _GATE, _SEEDS, _INTERVALS, _THREADS, _COLD, _MEMORY),
+    *(_CENSORED, _CHOICE),
+)
 
 _RUNGS = (
     "The ladder of targets lies 5 %, 1 % and 0.1 % above the reference. Each rung that is in use is timed in fits of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from bench.records import Score
 from bench.stats import Ratio
 
 from .ranking import Case, Entry, ratio
@@ -42,6 +43,14 @@ def with_interval(one: Ratio, intro: str = "95 % interval ") -> str:
     if one.interval is None:
         return number(one.value)
     return f"{number(one.value)} ({intro}{number(one.interval[0])} to {number(one.interval[1])})"
+
+
+def tuned(score: Score) -> str:
+    """Say what was tuned for a baseline, and what to know of it; "" where nothing was."""
+    dampings = {"user damping": score["user_damping"], "item damping": score["item_damping"]}
+    found = {"reg": score["reg"], **dampings}
+    values = [f"{name} {value:g}" for name, value in found.items() if value is not None]
+    return ", ".join(values) + (f" ({score['note']})" if score["note"] else "")
 
 
 class Answer(NamedTuple):

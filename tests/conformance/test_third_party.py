@@ -67,6 +67,7 @@ class Restarting(Plain):
 class TestPlain(FactorizerConformance):
     divergent: ClassVar = {"learning_rate": 1e6}
     minimises = False
+    any_scale = False
 
     def make(self, **params: Any) -> Factorizer:
         return Plain(**params)
@@ -75,6 +76,7 @@ class TestPlain(FactorizerConformance):
 class TestRestarting(FactorizerConformance):
     divergent: ClassVar = {"learning_rate": 1e6}
     minimises = False
+    any_scale = False
 
     def make(self, **params: Any) -> Factorizer:
         return Restarting(**params)
@@ -185,6 +187,22 @@ class SumsRepeatedPairs(Plain):
         return super().prepare(Ratings(users, items, matrix[users, items], train.n_users, train.n_items), initial)
 
 
+class IgnoresWeights(Plain):
+    """Counts every rating alike."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+        return super().prepare(replace(train, weights=None), initial)
+
+
+class RefusesWeights(Plain):
+    """Says that it cannot weigh ratings."""
+
+    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+        if train.weights is not None:
+            raise ValueError("RefusesWeights takes no weights: leave them out")
+        return super().prepare(train, initial)
+
+
 CAUGHT: dict[type[Plain], Callable[[FactorizerConformance], None]] = {
     MutatesItsInput: FactorizerConformance.test_inputs_are_left_alone,
     MutatesItsStart: FactorizerConformance.test_prepare_and_step_leave_their_arguments_alone,
@@ -197,6 +215,7 @@ CAUGHT: dict[type[Plain], Callable[[FactorizerConformance], None]] = {
     HalfAnEpoch: FactorizerConformance.test_ctrl_c_in_a_step,
     MinimisesTooLittle: FactorizerConformance.test_reaches_the_minimum,
     SumsRepeatedPairs: FactorizerConformance.test_a_pair_rated_twice,
+    IgnoresWeights: FactorizerConformance.test_weights,
 }
 
 
@@ -211,6 +230,21 @@ def test_a_broken_backend_is_caught(broken: type[Plain]) -> None:
 
     with pytest.raises((AssertionError, AttributeError, pytest.fail.Exception)):
         CAUGHT[broken](Suite())
+
+
+@pytest.mark.parametrize(("backend", "passes"), [(RefusesWeights, True), (IgnoresWeights, False)])
+def test_a_backend_without_weights_must_refuse_them(backend: type[Plain], passes: bool) -> None:
+    class Suite(FactorizerConformance):
+        takes_weights = False
+
+        def make(self, **params: Any) -> Factorizer:
+            return backend(**params)
+
+    if passes:
+        Suite().test_weights()
+        return
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        Suite().test_weights()
 
 
 def test_a_suite_without_a_backend_says_what_to_define() -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import vl_convert
-from fake_records import fake_record
+from fake_records import fake_record, fake_score
 from matplotlib import image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -71,7 +71,7 @@ EXPLODED: Any = {
         [fake_record(rounds=[])],
         [fake_record(baselines={}), fake_record("b", calibrations=[])],
         [fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])],
-        [fake_record(baselines={"biases": {"validation_mse": 0.7, "test_mse": None, "reg": None}})],
+        [fake_record(baselines={"biases": fake_score(0.7)})],
         [fake_record(target=None, ladder=[]), fake_record("b", target=None, ladder=[])],
         [fake_record(seconds=0.5), fake_record("b", seconds=0.5)],
         [fake_record("numpy", "timed out"), fake_record("b", "timed out")],

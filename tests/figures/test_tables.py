@@ -48,6 +48,24 @@ def test_cases_that_differ_in_more_than_size_have_no_figure_of_sizes() -> None:
     assert [figure.stem for figure in overall_figures(cases)] == ["profile"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "joined"),
+    [
+        ([{"reg": 0.1}, {"reg": 0.2}], True),  # which is chosen for the data
+        ([{}, {"damping": 5.0}], False),
+        ([{}, {"bias_reg": 0.02}], False),
+        ([{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)], True),  # as of version 4
+        ([{}, {"reg_unit": "rating"}], False),
+    ],
+)
+def test_sizes_are_joined_where_the_objective_is_the_same_but_for_reg(
+    changes: list[dict[str, Any]], joined: bool
+) -> None:
+    cases = group_cases([fake_record(case={"n_train": 1000 + n, **one}) for n, one in enumerate(changes)])
+    assert len(cases) == 2
+    assert ("size" in [figure.stem for figure in overall_figures(cases)]) == joined
+
+
 @pytest.mark.parametrize("status", ["unavailable", "crashed"])
 def test_nothing_to_show_is_left_out(status: Any) -> None:
     (case,) = group_cases([fake_record("numpy", status), fake_record("b", status)])

@@ -238,7 +238,8 @@ class RemembersOnDisk(Steady):
         state = super().prepare(train, parameters)
         state.now, state.epochs = parameters, epochs
         self.prepare_seconds_, self.history_ = time.perf_counter() - before, []
-        self.status_, self.n_epochs_, self.model_ = "epochs", epochs, self._model(state, train)
+        model = self._model(self._parameters(state, train), train, train, {})
+        self.status_, self.n_epochs_, self.model_ = "epochs", epochs, model
         return self
 
 

@@ -14,7 +14,18 @@ from bench.stats import seed_range
 
 from .figure import SECONDS, Axis, Figure, medians_over, tidy, words_of
 
-_SAME = ("split", "seed", "rank", "reg_scaling", "bias")  # reg is chosen for the data
+# Of the objective too, but for reg, which is chosen for the data.
+_SAME = (
+    "split",
+    "seed",
+    "rank",
+    "reg_scaling",
+    "bias",
+    "reg_unit",
+    "damping",
+    "user_bias_damping",
+    "item_bias_damping",
+)
 
 
 def size_figures(cases: Sequence[Case]) -> list[Figure]:
@@ -60,5 +71,7 @@ def _but_for_size(case: Case) -> str:
     facts, target = case.facts["case"], case.facts["target"]
     dataset = re.sub(r" x[0-9.]+$", "", facts["dataset"])
     same = [dict(facts)[name] for name in _SAME]
+    if facts["reg_unit"] != "rating":  # in records before version 5 it is reg
+        same.append(facts["bias_reg"])
     machine = case.facts["key"].get("machine", "")
     return json.dumps([dataset, *same, target["factor"] if target else None, machine])
