@@ -22,12 +22,17 @@ def check_fits(name: str, value: float, dtype: str) -> None:
         raise ValueError(f"{name} must be at most {largest:.2g} in {dtype}, got {value!r}")
 
 
-def check_count(name: str, value: Any, *, optional: bool = False) -> None:
-    """Raise ValueError unless ``value`` is an integer of at least 1, or None if ``optional``."""
+def check_count(name: str, value: Any, *, optional: bool = False, or_else: str = "") -> None:
+    """Raise ValueError unless ``value`` is an integer of at least 1, or None if ``optional``.
+
+    ``or_else`` names what else the caller would have taken.
+    """
     if optional and value is None:
         return
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be {'None or ' * optional}an integer of at least 1, got {value!r}")
+        others = "None" if optional else or_else
+        wanted = f"{others} or an integer of at least 1" if others else "an integer of at least 1"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -33,8 +33,11 @@ def delayed_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        _holding = False
-        signal.signal(signal.SIGINT, previous)
+        try:
+            _holding = False
+            signal.signal(signal.SIGINT, previous)
+        finally:  # a second Ctrl-C may have struck before that was done
+            signal.signal(signal.SIGINT, previous)
         checkpoint()
 
 

@@ -103,13 +103,13 @@ class Factorizer(ABC):
         Whole epochs that were trained.
     best_epoch_ : int
         The epoch that ``model_`` is of: that with the lowest validation MSE, or the last one. 0 is the damped biases
-        alone: no epoch did better.
+        alone, or the initial model that was given: no epoch did better. It means nothing after a fit that diverged.
     prepare_seconds_ : float
         What sorting and copying to the device took; part of the seconds in ``history_``.
     status_ : str
         Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
     seed_ : int
-        The seed that ``fit`` was given, for solvers that draw more than the initial model; 0 before the first fit.
+        The seed of the latest fit, for solvers that draw more than the initial model; 0 before the first.
     """
 
     steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
@@ -177,7 +177,7 @@ class Factorizer(ABC):
     def n_threads(self) -> int:
         """Threads that ``n_jobs`` stands for."""
         if self.n_jobs is not None:
-            return self.n_jobs
+            return int(self.n_jobs)  # of NumPy's integers threadpoolctl takes none
         return available_cores()
 
     def fit(
@@ -198,11 +198,13 @@ class Factorizer(ABC):
         """Fit ``model_`` to ``train``.
 
         With validation ratings the model is the best that was met: after each epoch its mean squared error on them is
-        computed, and the model with the lowest is kept. The damped biases alone, the minimum of the objective without
-        factors, are epoch 0 and compete. Without validation ratings the model is that of the last epoch.
+        computed, and the model with the lowest is kept. Epoch 0 competes: the damped biases alone (the objective
+        without factors, see `damped_biases`) or the ``initial`` that was given, whichever does better. Scoring counts
+        for ``max_seconds``, not for the clock of ``history_``; beside a fast solver it takes longer than training.
+        Without validation ratings the model is that of the last epoch.
 
-        An old ``model_`` serves until the new one takes its place, at the end of the fit. What a callback raises leaves
-        everything as it was before the fit.
+        An old ``model_`` serves until the new one takes its place, at the end of the fit. What a callback raises, or a
+        Ctrl-C before the first epoch is over, leaves everything as it was before the fit.
 
         Parameters
         ----------
@@ -216,11 +218,12 @@ class Factorizer(ABC):
         callback
             Called with a `Progress` after each epoch, outside the clock of ``history_``; a true result stops the fit.
         seed
-            Seed of the initial model, and of whatever else the solver draws.
+            Seed of the initial model, of whatever else the solver draws, and of the split where ``validation`` is a
+            share.
         initial
-            Parameters to start from in place of random ones; copied.
+            Parameters to start from in place of random ones; copied. Their mean becomes that of ``train``.
         target_mse
-            Stop once the validation MSE is at or under this.
+            Stop once the validation MSE is at or under this; that of epoch 0 may be.
         patience
             Stop once the validation MSE has not improved for this many epochs; None for never. "auto" is the solver's
             own ``patience`` where the best model is kept on validation ratings, and None otherwise.
@@ -260,28 +263,39 @@ class Factorizer(ABC):
         stopping.patience = patience
         stopping.check(held_out)
         start = self._start(train, seed, initial)
-        self.seed_ = int(seed)
+        seed_before, self.seed_ = self.seed_, int(seed)
         limit = explosion_limit(train, start)
         stride = 1 if self.steppable or evaluate or stopping.watches else epochs
         best = Best()
         outcome = Outcome()
         seconds, state = 0.0, cast("State | None", None)
 
+        facts = {
+            "seed": int(seed),
+            "validation": float(validation) if isinstance(validation, Real) else validation is not None,
+            "warm_start": initial is not None,
+        }
+
         def model_of(x: Parameters | None, epoch: int) -> FactorModel:
+            """Return a model of its own arrays."""
             assert state is not None
-            x = x or self._parameters(state, train)
-            return self._model(x, train, rated, {"seed": int(seed), "epochs": epoch})
+            x = x.astype(self.dtype) if x else self._parameters(state, train)
+            return self._model(x, train, rated, facts | {"epoch": epoch})
 
         with self.threads():
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start)
                 seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
-                if keeps_best and self.bias:
-                    biases = self._biases_alone(train, start)
-                    record = self._record(0, biases, train, held_out, 0.0, evaluate)
-                    best.offer(record, biases)
-                    outcome.history_.append(record)
+                if keeps_best:
+                    firsts = [self._biases_alone(train, start)] if self.bias else []
+                    firsts += [self._without_unrated(start.astype(self.dtype), state, train)] * (initial is not None)
+                    for first in firsts:
+                        record = self._record(0, first, train, held_out, 0.0, evaluate)
+                        if best.offer(record, first):
+                            outcome.history_ = [record]
+                if target_mse is not None and best.mse <= target_mse:
+                    epochs, outcome.status_ = 0, "target"
                 while state.epochs < epochs:
                     clock = time.perf_counter()
                     with delayed_interrupt():  # an epoch happens and is counted, or neither; see `checkpoint`
@@ -305,9 +319,13 @@ class Factorizer(ABC):
                         outcome.status_ = reason
                         break
             except KeyboardInterrupt:
-                if state is None:  # nothing was trained yet: there is no model to leave behind
+                if state is None or not state.epochs:  # nothing was trained yet: there is no model to leave behind
+                    self.seed_ = seed_before
                     raise
                 outcome.status_, outcome.n_epochs_ = "interrupted", state.epochs
+            except BaseException:
+                self.seed_ = seed_before
+                raise
             with delayed_interrupt():
                 last = self._parameters(state, train)
                 worthless = exploded(last, train, limit)
@@ -377,6 +395,10 @@ class Factorizer(ABC):
                 "Ratings.from_arrays"
             )
         share = isinstance(validation, Real) and not isinstance(validation, bool)
+        if share:
+            check_number("validation", validation, positive=True)
+            if validation >= 1:  # type: ignore[operator]  # a number
+                raise ValueError(f"validation must be ratings, or a share of less than 1, got {validation!r}")
         if not (validation is None or share or isinstance(validation, Ratings)):
             raise TypeError(
                 f"validation must be Ratings, got {type(validation).__name__}; make them by train.encoder.encode_new, "
@@ -421,19 +443,23 @@ class Factorizer(ABC):
             raise ValueError("initial holds numbers that are not finite")
         if not self.bias and (given.mean or given.user_bias.any() or given.item_bias.any()):
             raise ValueError("initial has a mean or biases, which a model with bias=False does not; set them to zero")
-        return given.astype(self.dtype)
+        start = given.astype(self.dtype)
+        start.mean = self.objective.mean(train)  # of other ratings it may have been another
+        return start
 
     def _parameters(self, state: State, train: Ratings) -> Parameters:
         """Return a copy of the parameters, in which rows without training ratings are zero."""
-        x = self.parameters(state)
+        return self._without_unrated(self.parameters(state), state, train)
+
+    def _without_unrated(self, x: Parameters, state: State, train: Ratings) -> Parameters:
         if state.row_weights is None:
             state.row_weights = train.user_weights(), train.item_weights()
-        sides = (x.user_factors, x.user_bias), (x.item_factors, x.item_bias)
-        for weights, arrays in zip(state.row_weights, sides, strict=True):
+        for side, weights in zip(("user", "item"), state.row_weights, strict=True):
             unrated = weights == 0
-            if unrated.any():
-                for array in arrays:
-                    array[unrated] = 0
+            for name in (f"{side}_factors", f"{side}_bias") if unrated.any() else ():
+                array = np.array(getattr(x, name))
+                array[unrated] = 0
+                setattr(x, name, array)
         return x
 
     def _biases_alone(self, train: Ratings, like: Parameters) -> Parameters:

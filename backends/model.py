@@ -68,8 +68,9 @@ class FactorModel:
     training
         The ratings it was fitted on (or, in a loaded model, which items each user rated), for ``exclude_seen``.
     fit
-        How it was fitted: the solver's class and hyper-parameters, the seed, and the epoch that this is the model of.
-        With the same ratings in the same order, it is what it takes to fit it again. Saved with the model.
+        How it was fitted: the solver's class and hyper-parameters; ``seed``; ``validation``, the share that was split
+        off, or whether there were validation ratings; ``warm_start``, whether it was given an initial model; and
+        ``epoch``, which one this is the model of. Saved with the model.
     """
 
     parameters: Parameters
@@ -176,7 +177,7 @@ class FactorModel:
         partial = Path(f"{os.fspath(path)}.part")
         try:
             with partial.open("wb") as file:
-                np.savez(file, header=np.array(json.dumps(header, default=str)), **arrays)
+                np.savez(file, header=np.array(json.dumps(header, default=_plain)), **arrays)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -242,6 +243,11 @@ class FactorModel:
             out[one_side] += bias[rows[one_side]]
         out[known] = self.parameters.predict(user_rows[known], item_rows[known])
         return out
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: NumPy's numbers as Python's, and anything else by its text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _rows_in_range(ids: NDArray[Any], n_rows: int) -> NDArray[np.int64]:

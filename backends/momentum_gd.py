@@ -118,8 +118,9 @@ class MomentumGD(Factorizer):
     Parameters
     ----------
     learning_rate
-        First step length; the safeguard adapts it. With ``row_scaling`` it fits ratings on any scale; without, it is
-        the plain step's, in the ratings' own numbers.
+        First step length; the safeguard adapts it. With ``row_scaling`` it fits ratings on any scale (in float32 from
+        about 1e-15 to 1e15, where their squares are good numbers); without, it is the plain step's, in the ratings' own
+        numbers.
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
@@ -184,10 +185,13 @@ class MomentumGD(Factorizer):
 
         ``row_weights`` are the sums of the weights of users' and items' ratings, where the engine has them already.
         """
-        objective = self.objective
+        objective, most = self.objective, 1e-4 * float(np.finfo(self.dtype).max)
         weights = row_weights or (train.user_weights(), train.item_weights())
-        sides = zip(weights, objective.penalties_of(train, *weights), strict=True)
-        users, items = (DescentRows(weight, *penalties) for weight, penalties in sides)
+        # A penalty beyond the precision of the computation is as good as one at its edge: the row vanishes.
+        users, items = (
+            DescentRows(weight, *(np.minimum(penalty, most) for penalty in penalties))
+            for weight, penalties in zip(weights, objective.penalties_of(train, *weights), strict=True)
+        )
         return {
             "row_weights": weights,
             "bias": self.bias,

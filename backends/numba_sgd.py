@@ -218,7 +218,7 @@ class NumbaSGD(Factorizer):
 
 
 def _columns(bias: Float) -> Float:
-    """Bias, the two accumulators, which start at 1, and the squared norm, which is computed later, side by side."""
+    """Bias, the two accumulators, and the squared norm, which is computed later, side by side."""
     table = aligned_zeros(len(bias), 4, bias.dtype)
     table[:, 0], table[:, 1:3] = bias, _FIRST
     return table

@@ -37,6 +37,7 @@ RegUnit = Literal["rms", "rating"]
 Init = Literal["normal", "uniform"]
 Float = NDArray[np.floating[Any]]
 
+_ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of a mean; float32 ratings that are equal are so in float64 too
 _CHUNK = 1 << 12  # ratings at a time: the gathered rows stay in cache, and memory is bounded
 
 
@@ -312,7 +313,7 @@ def chunks(n: int, size: int = _CHUNK) -> Iterator[slice]:
 def root_mean_square(ratings: Ratings, mean: float) -> float:
     """Return the root mean square of r - mean, weighted; 0 where it is no more than rounding, or is not finite."""
     off = ratings.summary.mean - mean
-    size, rounding = math.hypot(math.sqrt(ratings.summary.variance), off), 1e-6 * abs(mean)
+    size, rounding = math.hypot(math.sqrt(ratings.summary.variance), off), _ROUNDING * abs(mean)
     return size if rounding < size < math.inf else 0.0
 
 

@@ -215,8 +215,11 @@ class Ratings:
             raise ValueError(f"share must be less than 1, got {share!r}")
         order = np.argsort(np.random.PCG64(seed).random_raw(len(self)), kind="stable")
         kept = np.zeros(len(self), bool)
-        for rows in (self.users, self.items):
-            kept[order[np.unique(rows[order], return_index=True)[1]]] = True
+        backwards = order[::-1]
+        for rows, n_rows in ((self.users, self.n_users), (self.items, self.n_items)):
+            first = np.full(n_rows, -1, np.intp)
+            first[rows[backwards]] = backwards  # of several, the last assignment counts
+            kept[first[first >= 0]] = True
         free = order[~kept[order]]
         wanted = round(share * len(self))
         if not min(wanted, len(free)):

@@ -28,7 +28,7 @@ class BackendInfo(NamedTuple):
     algorithm: str
     requires: tuple[str, ...] = ()  # packages beyond numpy, scipy and pandas
     device: str = "cpu"
-    deterministic: bool = True  # one seed and thread count, one result
+    deterministic: bool = True  # one seed, one result on one machine, if need be up to the rounding of sums
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for

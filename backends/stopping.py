@@ -30,7 +30,7 @@ Keep = Literal["best", "last"]
 class EpochRecord(NamedTuple):
     """One row of ``history_``."""
 
-    epoch: int  # epochs done; 0 is the damped biases alone, which a fit that keeps its best model begins with
+    epoch: int  # epochs done; 0 is what a fit that keeps its best model begins with, see `Factorizer.fit`
     seconds: float  # of training since the start of prepare, evaluation excluded
     objective: float  # J on the training ratings; NaN where not evaluated, as the next two
     train_mse: float
@@ -85,10 +85,12 @@ class Stopping:
     def check(self, validation: Ratings | None) -> None:
         """Raise ValueError naming what is wrong."""
         if self.patience is not None:
-            check_count("patience", self.patience)
+            check_count("patience", self.patience, or_else='"auto", None')
         for name in ("target_mse", "max_seconds"):
             if getattr(self, name) not in (None, math.inf):
                 check_number(name, getattr(self, name))
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable or None, got {type(self.callback).__name__}")
         if self.scores and not validation:
             raise ValueError("target_mse and patience need validation ratings, got none")
 
@@ -118,10 +120,12 @@ class Best:
     epoch: int = 0
     parameters: Parameters | None = None
 
-    def offer(self, record: EpochRecord, parameters: Parameters) -> None:
-        """Keep an epoch's parameters if it is the best so far; the earlier one, where two are as good."""
-        if record.validation_mse < self.mse:
+    def offer(self, record: EpochRecord, parameters: Parameters) -> bool:
+        """Keep an epoch's parameters if it is the best so far, and return whether it is."""
+        better = record.validation_mse < self.mse
+        if better:
             self.mse, self.epoch, self.parameters = record.validation_mse, record.epoch, parameters
+        return better
 
 
 def explosion_limit(train: Ratings, start: Parameters) -> float:

@@ -478,7 +478,7 @@ class FactorizerConformance:
         assert _mse_by_hand(solver.model_, validation) == pytest.approx(min(course), rel=EVALUATION)
         if solver.best_epoch_:
             _assert_equal(solver.model_.parameters, models[solver.best_epoch_ - 1].parameters)
-        assert solver.model_.fit["epochs"] == solver.best_epoch_
+        assert solver.model_.fit["epoch"] == solver.best_epoch_
         last = self._fit(train, validation, epochs=2, keep="last")
         assert (last.best_epoch_, last.n_epochs_, len(last.history_)) == (2, 2, 2)
 

@@ -7,7 +7,7 @@ sets" has not seen the set that it is shown on. Test rows only show what was cho
 
 Then every solver is fitted with its defaults on as many splits as asked for, without and with validation rows.
 
-It writes every trial (``trials.csv``) and the tables (``README.md``) into ``reports/defaults``.
+It writes every trial (``trials.csv``) and the tables (``README.md``) into ``reports/defaults``, or another folder.
 """
 
 from __future__ import annotations
@@ -203,8 +203,12 @@ def page(command: str, seeds: int, defaults: list[str], searches: list[list[str]
         "over all sets, compared on validation rows with a handful of neighbours; reg was lowered and damping raised "
         "until no solver fell more than half a percent behind the damped biases on any set; it cost the others little.",
         "",
-        f"`{command}`, on {facts['cores']} cores ({facts['cpu']}). The rule and the ranges are in `bench/defaults.py`. "
-        "Every figure is an MSE on test rows; choices were made on validation rows of the first split.",
+        "These defaults were chosen on all of the sets below; what a choice reaches on a set that it has not seen is "
+        'the column "best over the other sets" of the searches.',
+        "",
+        f"`{command}` (files of ratings are named by their folders), on {facts['cores']} cores ({facts['cpu']}). The "
+        "rule and the ranges are in `bench/defaults.py`. Every figure is an MSE on test rows; choices were made on "
+        "validation rows of the first split.",
         "",
         *("## The defaults", ""),
         f'Medians over {seeds} random splits (80/10/10), rank 16. "Validated" fits were given the validation rows and '
@@ -226,17 +230,29 @@ def load(given: str, seed: int) -> EncodedData:
 def main(arguments: list[str] | None = None) -> None:
     """Search, and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.defaults", description=main.__doc__)
-    parser.add_argument("data", nargs="+", help="names of data sets, or files of ratings")
+    parser.add_argument("data", nargs="+", help="names of data sets, or files of ratings, named by their folders")
     parser.add_argument("--trials", type=int, default=100, help="random trials of each backend")
     parser.add_argument("--seeds", type=int, default=5, help="splits that the defaults are shown on")
     parser.add_argument("--rank", type=int, default=16, help="number of factors in the search")
+    parser.add_argument("--output", type=Path, default=FOLDER, help=f"folder to write to (default: {FOLDER})")
     options = parser.parse_args(arguments)
+    for name in ("trials", "seeds", "rank"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
+    given: dict[str, str] = {}
+    for one in options.data:
+        name = Path(one).resolve().parent.name if Path(one).is_file() else one
+        if name in given:
+            parser.error(f"{given[name]} and {one} are both named {name!r} in the tables: put them into folders apart")
+        given[name] = one
+    try:
+        sets = {name: load(one, 0) for name, one in given.items()}
+    except ValueError as error:
+        parser.error(str(error))
 
     def say(text: str) -> None:
         print(f"\r{text:<76}", end="", file=sys.stderr, flush=True)
 
-    given = {Path(one).parent.name if Path(one).is_file() else one: one for one in options.data}
-    sets = {name: load(one, 0) for name, one in given.items()}
     simple = {name: without_factors(data) for name, data in sets.items()}
     trials = {backend: make_trials(backend, options.trials) for backend in RATES}
     for backend, tried in trials.items():
@@ -256,9 +272,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments_given = f"{' '.join(given)} --trials {options.trials} --seeds {options.seeds} --rank {options.rank}"
     tables = markdown(["data", *found[0]], rows), [search_table(tried, simple) for tried in trials.values()]
     text = page(f"python -m bench.defaults {arguments_given}", options.seeds, *tables)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    write_trials(FOLDER / "trials.csv", trials)
-    (FOLDER / "README.md").write_text(text, "utf-8")
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_trials(options.output / "trials.csv", trials)
+    (options.output / "README.md").write_text(text, "utf-8")
     print(text)
 
 

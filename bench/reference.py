@@ -215,7 +215,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="store it in references.json beside this module")
     options = parser.parse_args()
 
-    data = encode(load_dataset(options.dataset, seed=options.seed, scale=options.scale))
+    try:
+        data = encode(load_dataset(options.dataset, seed=options.seed, scale=options.scale))
+        Objective(options.rank)
+    except ValueError as error:
+        parser.error(str(error))
     say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
     best = best_objective(data.train, data.validation, options.rank, say)
     reference = compute_reference(data.train, data.validation, data.test, best, say)

@@ -90,6 +90,6 @@ def test_a_model_of_biases_alone_can_be_started_from_saved_and_recommended_by(tm
     solver.model_.save(tmp_path / "model.npz")
     again = type(solver.model_).load(tmp_path / "model.npz")
     assert again.fit == {**solver.model_.fit}
-    assert again.fit["epochs"] == 0
+    assert again.fit["epoch"] == 0
     assert len(again.recommend(train.encoder.users[0], 3)) == 3
     get_backend("numpy", rank=3, n_jobs=1).fit(train, epochs=2, initial=solver.model_)

@@ -29,6 +29,7 @@ from backends import (
     State,
     damped_biases,
     get_backend,
+    initial_model,
 )
 from backends.objective import mean_squared_error
 
@@ -195,11 +196,107 @@ def test_an_interrupted_fit_keeps_its_best(train: Ratings, validation: Ratings) 
     assert mean_squared_error(solver.model_.parameters, validation) == min(scores)
 
 
+def test_ctrl_c_in_the_first_epoch_leaves_the_model_of_the_fit_before(train: Ratings, validation: Ratings) -> None:
+    class Slow(Counting):
+        def step(self, state: CountingState, n_epochs: int) -> float:
+            raise KeyboardInterrupt
+
+    solver = Slow()
+    solver.__dict__.update(Counting().fit(train, seed=3).__dict__)
+    before = dict(solver.__dict__)
+    for given in (None, validation):
+        with pytest.raises(KeyboardInterrupt):
+            solver.fit(train, given, seed=4)
+        assert solver.__dict__ == before
+
+
+def test_a_callback_has_a_model_of_its_own(train: Ratings, validation: Ratings) -> None:
+    kept = []
+
+    def spoil(progress: Progress) -> None:
+        kept.append(progress.model)
+        progress.model.parameters.user_factors[:] = np.nan
+
+    for options in ({}, {"keep": "last"}):
+        solver = Counting().fit(train, validation, epochs=3, callback=spoil, **options)
+        assert solver.model_.parameters.is_finite()
+        assert not any(model.parameters is solver.model_.parameters for model in kept)
+
+
+def test_a_warm_start_competes(train: Ratings, validation: Ratings) -> None:
+    """What was given is epoch 0 where it validates better than the damped biases, and the model where nothing does."""
+    best = initial_model(Counting(rank=2).objective, train, 0)
+    rng = np.random.default_rng(0)
+    best.user_bias, best.item_bias = rng.normal(size=train.n_users), rng.normal(size=train.n_items)
+    ratings = best.predict(validation.users, validation.items)
+    exact = dataclasses.replace(validation, ratings=ratings)
+    for bias in (True, False):
+        given = (
+            best
+            if bias
+            else dataclasses.replace(best, mean=0.0, user_bias=0 * best.user_bias, item_bias=0 * best.item_bias)
+        )
+        target = exact if bias else dataclasses.replace(exact, ratings=given.predict(exact.users, exact.items))
+        solver = Counting(rank=2, bias=bias, dtype="float64").fit(train, target, epochs=3, initial=given)
+        assert (solver.best_epoch_, [record.epoch for record in solver.history_]) == (0, [0, 1, 2, 3])
+        assert solver.history_[0].validation_mse == pytest.approx(0, abs=1e-20)
+        assert solver.model_.fit["warm_start"]
+    poor = dataclasses.replace(best, user_bias=100 + best.user_bias)
+    first = Counting(rank=2).fit(train, validation, epochs=1, initial=poor).history_[0]
+    assert first.validation_mse == Counting(rank=2).fit(train, validation, epochs=1).history_[0].validation_mse
+
+
+def test_a_warm_start_takes_the_mean_of_the_new_ratings(train: Ratings) -> None:
+    model = get_backend("numpy", rank=2).fit(train, epochs=5).model_
+    shifted = dataclasses.replace(train, ratings=train.ratings + 10)
+    again = get_backend("numpy", rank=2).fit(shifted, epochs=5, initial=model).model_
+    assert again.parameters.mean == pytest.approx(model.parameters.mean + 10)
+
+
+def test_a_target_may_be_met_before_the_first_epoch(train: Ratings, validation: Ratings) -> None:
+    reached = Counting().fit(train, validation, epochs=1).history_[0].validation_mse
+    solver = Counting().fit(train, validation, epochs=5, target_mse=reached)
+    assert (solver.status_, solver.n_epochs_, solver.best_epoch_) == ("target", 0, 0)
+
+
+def test_a_failed_fit_leaves_the_seed(train: Ratings) -> None:
+    solver = Counting().fit(train, seed=3)
+
+    def stumble(progress: Progress) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        solver.fit(train, seed=4, callback=stumble)
+    assert solver.seed_ == 3
+
+
+def test_a_callback_must_be_callable(train: Ratings) -> None:
+    with pytest.raises(TypeError, match="callback must be callable or None, got int"):
+        Counting().fit(train, callback=3)
+
+
+def test_numpys_integers_are_threads_too(train: Ratings) -> None:
+    for name in ("numpy", "numpy-als"):
+        assert get_backend(name, n_jobs=np.int32(1)).fit(train, epochs=1).status_ == "epochs"
+
+
+def test_parameters_may_come_read_only(train: Ratings) -> None:
+    class Frozen(Counting):
+        def parameters(self, state: CountingState) -> Parameters:
+            x = super().parameters(state)
+            for array in x.arrays().values():
+                array.flags.writeable = False
+            return x
+
+    sparse = dataclasses.replace(train, n_users=train.n_users + 1, encoder=None)
+    assert not Frozen().fit(sparse, epochs=1).model_.parameters.user_factors[-1].any()
+
+
 def test_the_share_to_split_off_is_checked(train: Ratings) -> None:
     for share, message in (
-        (1.0, "share must be less than 1, got 1.0"),
-        (0.0, "share must be a positive number, got 0.0"),
-        (math.nan, "share must be a positive number, got nan"),
+        (1.0, "validation must be ratings, or a share of less than 1, got 1.0"),
+        (0.0, "validation must be a positive number, got 0.0"),
+        (math.nan, "validation must be a positive number, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             Counting().fit(train, share)
@@ -208,6 +305,7 @@ def test_the_share_to_split_off_is_checked(train: Ratings) -> None:
 def test_the_fit_is_told_in_the_model(train: Ratings, validation: Ratings) -> None:
     model = Counting(rank=2, damping=7).fit(train, validation, seed=5, epochs=3).model_
     assert model.fit["solver"] == "Counting"
+    assert (model.fit["validation"], model.fit["warm_start"]) == (True, False)
     assert (model.fit["rank"], model.fit["damping"], model.fit["seed"]) == (2, 7, 5)
 
 
@@ -471,8 +569,8 @@ def test_validation_must_be_encoded_as_train_is(train: Ratings) -> None:
         ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
         ({"epochs": 2.5}, "epochs must be an integer of at least 1, got 2.5"),
         ({"epochs": True}, "epochs must be an integer of at least 1, got True"),
-        ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
-        ({"patience": "2"}, "patience must be an integer of at least 1, got '2'"),
+        ({"patience": 0}, 'patience must be "auto", None or an integer of at least 1, got 0'),
+        ({"patience": "2"}, "patience must be \"auto\", None or an integer of at least 1, got '2'"),
         ({"max_seconds": -1.0}, "max_seconds must be a finite number of at least 0, got -1.0"),
         ({"max_seconds": math.nan}, "max_seconds must be a finite number of at least 0, got nan"),
         ({"target_mse": math.nan}, "target_mse must be a finite number of at least 0, got nan"),

@@ -1,5 +1,6 @@
 """The fitted model: predictions for raw ids, recommendations, and a file format that fails in plain words."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -204,6 +205,24 @@ def test_a_model_without_encoder_is_saved_too(tmp_path: Path) -> None:
     loaded = FactorModel.load(tmp_path / "model.npz")
     assert loaded.encoder is None
     assert loaded.predict([0, 2], [2, 0]).tolist() == without_encoder().predict([0, 2], [2, 0]).tolist()
+
+
+def test_how_it_was_fitted_is_saved_as_it_was(tmp_path: Path) -> None:
+    facts = {"rank": np.int64(4), "reg": np.float32(0.5), "n_jobs": None, "bias": True, "odd": Path("here")}
+    dataclasses.replace(model(), fit=facts).save(tmp_path / "model.npz")
+    loaded = FactorModel.load(tmp_path / "model.npz").fit
+    assert loaded == {"rank": 4, "reg": 0.5, "n_jobs": None, "bias": True, "odd": "here"}
+    assert [type(loaded[name]) for name in ("rank", "reg")] == [int, float]
+
+
+def test_a_model_saved_before_there_were_facts_is_read(tmp_path: Path) -> None:
+    model().save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as file:
+        stored = dict(file)
+    header = json.loads(str(stored.pop("header")))
+    del header["fit"]
+    np.savez(tmp_path / "older.npz", header=np.array(json.dumps(header)), **stored)
+    assert FactorModel.load(tmp_path / "older.npz").fit == {}
 
 
 def test_a_loaded_model_can_be_saved_again(saved: Path) -> None:

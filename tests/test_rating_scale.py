@@ -80,6 +80,14 @@ def test_solvers_that_draw_predict_as_well_on_any_scale(title: str, scale: float
     assert scaled == pytest.approx(plain, rel=0.01)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shift", [1e5, 1e7, 1e9])
+def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
+    """In float64 ratings; float32 ones are rounded themselves from there on."""
+    apart = np.abs(predictions("numpy-als", 1.0, shift, dtype) - predictions("numpy-als", 1.0, 0.0, dtype))
+    assert apart.max() <= max(1e-4, 1e-14 * shift) * films()[0].ratings.std()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("wrong", [1e6, -1e6, 1e4])
 @pytest.mark.parametrize("title", SOLVERS)

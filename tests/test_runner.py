@@ -64,7 +64,9 @@ def test_the_objective_is_within_half_a_percent_of_the_reference_at_the_end(case
 
 
 def test_what_is_fitted_minimises_the_whole_objective_of_the_case(case: Case) -> None:
-    objective = Objective(4, 0.05, reg_unit="rating", damping=90, bias_reg=0.05, user_bias_damping=1, item_bias_damping=4)
+    objective = Objective(
+        4, 0.05, reg_unit="rating", damping=90, bias_reg=0.05, user_bias_damping=1, item_bias_damping=4
+    )
     assert all(getattr(objective, one.name) != one.default for one in fields(Objective)[4:])
     record = measure(replace(case, objective=objective), "numpy-als", rounds=1)
     epochs, (timed,) = record["calibrations"][0]["epochs"], record["rounds"]
