@@ -35,7 +35,7 @@ from .ratings import Ratings
 _ROUNDS = 8
 
 # Ratings that are worth a task of their own.
-_TASK = 3_000
+_TASK = 6_000
 
 # Ratings that are worth a block of users, and of items, more: n blocks of each take n^2 times as many.
 _BLOCK = 5_000
