@@ -289,7 +289,8 @@ class Factorizer(ABC):
                 seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
                 if keeps_best:
                     firsts = [self._biases_alone(train, start)] if self.bias else []
-                    firsts += [self._without_unrated(start.astype(self.dtype), state, train)] * (initial is not None)
+                    if initial is not None:
+                        firsts.append(self._without_unrated(start.astype(self.dtype), state, train))
                     for first in firsts:
                         record = self._record(0, first, train, held_out, 0.0, evaluate)
                         if best.offer(record, first):
