@@ -12,8 +12,8 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -221,7 +221,9 @@ class Factorizer(ABC):
             Seed of the initial model, of whatever else the solver draws, and of the split where ``validation`` is a
             share.
         initial
-            Parameters to start from in place of random ones; copied. Their mean becomes that of ``train``.
+            Parameters to start from in place of random ones; copied. Their mean becomes that of ``train``. A model that
+            was trained on what are now validation ratings is at an unfair advantage as epoch 0: where ``validation`` is
+            a share, keep the seed.
         target_mse
             Stop once the validation MSE is at or under this; that of epoch 0 may be.
         patience
@@ -263,7 +265,6 @@ class Factorizer(ABC):
         stopping.patience = patience
         stopping.check(held_out)
         start = self._start(train, seed, initial)
-        seed_before, self.seed_ = self.seed_, int(seed)
         limit = explosion_limit(train, start)
         stride = 1 if self.steppable or evaluate or stopping.watches else epochs
         best = Best()
@@ -282,7 +283,7 @@ class Factorizer(ABC):
             x = x.astype(self.dtype) if x else self._parameters(state, train)
             return self._model(x, train, rated, facts | {"epoch": epoch})
 
-        with self.threads():
+        with self._seeded(int(seed)), self.threads():
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start)
@@ -295,7 +296,7 @@ class Factorizer(ABC):
                         record = self._record(0, first, train, held_out, 0.0, evaluate)
                         if best.offer(record, first):
                             outcome.history_ = [record]
-                if target_mse is not None and best.mse <= target_mse:
+                if target_mse is not None and best.parameters is not None and best.mse <= target_mse:
                     epochs, outcome.status_ = 0, "target"
                 while state.epochs < epochs:
                     clock = time.perf_counter()
@@ -321,12 +322,8 @@ class Factorizer(ABC):
                         break
             except KeyboardInterrupt:
                 if state is None or not state.epochs:  # nothing was trained yet: there is no model to leave behind
-                    self.seed_ = seed_before
                     raise
                 outcome.status_, outcome.n_epochs_ = "interrupted", state.epochs
-            except BaseException:
-                self.seed_ = seed_before
-                raise
             with delayed_interrupt():
                 last = self._parameters(state, train)
                 worthless = exploded(last, train, limit)
@@ -445,8 +442,22 @@ class Factorizer(ABC):
         if not self.bias and (given.mean or given.user_bias.any() or given.item_bias.any()):
             raise ValueError("initial has a mean or biases, which a model with bias=False does not; set them to zero")
         start = given.astype(self.dtype)
+        if not start.is_finite():
+            raise ValueError(f"initial holds numbers beyond {self.dtype}")
         start.mean = self.objective.mean(train)  # of other ratings it may have been another
         return start
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Set ``seed_`` for a fit; what ends it without a result takes that back."""
+        before, self.seed_ = self.seed_, seed
+        try:
+            yield
+        except DivergenceWarning:  # turned into an error by the caller, who is told of this fit all the same
+            raise
+        except BaseException:
+            self.seed_ = before
+            raise
 
     def _parameters(self, state: State, train: Ratings) -> Parameters:
         """Return a copy of the parameters, in which rows without training ratings are zero."""

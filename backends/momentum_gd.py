@@ -185,11 +185,16 @@ class MomentumGD(Factorizer):
 
         ``row_weights`` are the sums of the weights of users' and items' ratings, where the engine has them already.
         """
-        objective, most = self.objective, 1e-4 * float(np.finfo(self.dtype).max)
+        objective, most = self.objective, float(np.finfo(self.dtype).max ** 0.4)
+        unit = rating_unit(train, objective.mean(train))
         weights = row_weights or (train.user_weights(), train.item_weights())
-        # A penalty beyond the precision of the computation is as good as one at its edge: the row vanishes.
+        # No penalty per rating, in units, is so large that it overflows: the row vanishes under a smaller one too.
         users, items = (
-            DescentRows(weight, *(np.minimum(penalty, most) for penalty in penalties))
+            DescentRows(
+                weight,
+                np.minimum(penalties.factors, most * unit * weight),
+                np.minimum(penalties.biases, most * weight),
+            )
             for weight, penalties in zip(weights, objective.penalties_of(train, *weights), strict=True)
         )
         return {
@@ -198,7 +203,7 @@ class MomentumGD(Factorizer):
             "users": users,
             "items": items,
             "n": train.summary.weight,
-            "unit": rating_unit(train, objective.mean(train)),
+            "unit": unit,
             "learning_rate": self.learning_rate,
         }
 

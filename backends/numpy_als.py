@@ -78,7 +78,9 @@ class NumpyALS(Factorizer):
 
     def _diagonals(self, penalties: Penalties) -> Float:
         columns = [penalties.factors] * self.rank + [penalties.biases] * self.bias
-        return np.stack(columns, axis=1).astype(self.dtype)
+        # A penalty at the edge of the precision is as good as one beyond it: what it is on vanishes.
+        largest = 1e-4 * np.finfo(self.dtype).max
+        return np.minimum(np.stack(columns, axis=1), largest).astype(self.dtype)
 
     def _half_epoch(
         self, side: Side, other_factors: Float, other_bias: Float, factors: Float, bias: Float

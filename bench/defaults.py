@@ -199,16 +199,17 @@ def page(command: str, seeds: int, defaults: list[str], searches: list[list[str]
     rates = ", ".join(f"{get_backend(name).learning_rate:g} ({name})" for name in RATES)
     lines = [
         *("# How the defaults were chosen", ""),
-        f"The defaults are {chosen}; learning rates {rates}. They are round numbers near what such searches found best "
-        "over all sets, compared on validation rows with a handful of neighbours; reg was lowered and damping raised "
-        "until no solver fell more than half a percent behind the damped biases on any set; it cost the others little.",
+        f"The defaults are {chosen}; learning rates {rates}. They are round numbers near what searches like those "
+        "below found best over all sets. Then, on validation rows, reg was lowered and damping raised until no solver "
+        "fell more than half a percent behind the biases of the default damping on any set, which cost the other sets "
+        "little.",
         "",
         "These defaults were chosen on all of the sets below; what a choice reaches on a set that it has not seen is "
         'the column "best over the other sets" of the searches.',
         "",
         f"`{command}` (files of ratings are named by their folders), on {facts['cores']} cores ({facts['cpu']}). The "
-        "rule and the ranges are in `bench/defaults.py`. Every figure is an MSE on test rows; choices were made on "
-        "validation rows of the first split.",
+        "rule and the ranges are in `bench/defaults.py`. Every figure is an MSE on test rows, in the searches those of "
+        "the first split, on whose validation rows choices were made.",
         "",
         *("## The defaults", ""),
         f'Medians over {seeds} random splits (80/10/10), rank 16. "Validated" fits were given the validation rows and '

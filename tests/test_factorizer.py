@@ -259,6 +259,18 @@ def test_a_target_may_be_met_before_the_first_epoch(train: Ratings, validation: 
     assert (solver.status_, solver.n_epochs_, solver.best_epoch_) == ("target", 0, 0)
 
 
+def test_a_target_of_anything_trains_where_nothing_was_scored_before(train: Ratings, validation: Ratings) -> None:
+    solver = Counting().fit(train, validation, epochs=5, target_mse=math.inf, keep="last")
+    assert (solver.status_, solver.n_epochs_) == ("target", 1)
+
+
+def test_a_start_beyond_the_precision_is_refused(train: Ratings) -> None:
+    start = initial_model(Counting(rank=2).objective, train, 0)
+    start.user_factors[0, 0] = 1e200
+    with pytest.raises(ValueError, match="initial holds numbers beyond float32"), np.errstate(over="ignore"):
+        Counting(rank=2).fit(train, initial=start)
+
+
 def test_a_failed_fit_leaves_the_seed(train: Ratings) -> None:
     solver = Counting().fit(train, seed=3)
 

@@ -114,6 +114,26 @@ def test_a_fit_is_about_as_good_as_exact_minimisation(title: str) -> None:
     assert mse[title] < 1.02 * mse["numpy-als"]
 
 
+@pytest.mark.parametrize(
+    "penalty", [{"reg": 1e30}, {"reg": 3e38}, {"damping": 1e38}, {"bias_reg": 1e30}, {"item_bias_damping": 1e38}]
+)
+@pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
+@pytest.mark.parametrize("title", ["numba-gd", "numba-sgd", "numpy", "numpy-als", "torch-cpu"])
+def test_what_is_penalised_beyond_all_measure_vanishes(title: str, scale: float, penalty: dict[str, float]) -> None:
+    if not title.startswith("numpy"):
+        pytest.importorskip(title.split("-")[0])
+    train = rescaled(films()[0], scale, 0)
+    solver = get_backend(title, rank=4, n_jobs=1, dtype="float32", **penalty).fit(train, epochs=30)
+    x, unit = solver.model_.parameters, float(train.ratings.std())
+    assert solver.status_ == "epochs"
+    if "reg" in penalty or "damping" in penalty:
+        products = np.abs(x.user_factors @ x.item_factors.T).max()
+        assert products < 1e-3 * unit
+        assert np.abs(x.user_bias).max() > 0.01 * unit  # the biases go on
+    else:
+        assert np.abs(x.item_bias).max() < 1e-3 * unit
+
+
 def test_the_start_is_in_the_unit_of_the_ratings() -> None:
     train, _ = films()
     for bias in (True, False):
