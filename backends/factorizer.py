@@ -25,7 +25,6 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import check_choice, check_count, check_fits, check_number
 from ._cores import available_cores
 from ._interrupt import delayed_interrupt
-from .biases import damped_biases
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
 from .objective import (
@@ -277,11 +276,13 @@ class Factorizer(ABC):
             "warm_start": initial is not None,
         }
 
-        def model_of(x: Parameters | None, epoch: int) -> FactorModel:
-            """Return a model of its own arrays."""
-            assert state is not None
-            x = x.astype(self.dtype) if x else self._parameters(state, train)
+        def model_of(x: Parameters, epoch: int) -> FactorModel:
             return self._model(x, train, rated, facts | {"epoch": epoch})
+
+        def model_now(x: Parameters | None, epoch: int) -> FactorModel:
+            """Return the model of this epoch, of arrays of its own: a callback may do with them what it likes."""
+            assert state is not None
+            return model_of(x.astype(self.dtype) if x else self._parameters(state, train), epoch)
 
         with self._seeded(int(seed)), self.threads():
             try:
@@ -316,7 +317,7 @@ class Factorizer(ABC):
                     if x is not None and keeps_best:
                         best.offer(record, x)
                     outcome.history_.append(record)
-                    reason = stopping.reason(Progress(record, partial(model_of, x, state.epochs)))
+                    reason = stopping.reason(Progress(record, partial(model_now, x, state.epochs)))
                     if reason:
                         outcome.status_ = reason
                         break
@@ -392,12 +393,12 @@ class Factorizer(ABC):
                 f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or "
                 "Ratings.from_arrays"
             )
-        share = isinstance(validation, Real) and not isinstance(validation, bool)
-        if share:
+        share = float(validation) if isinstance(validation, Real) and not isinstance(validation, bool) else None
+        if share is not None:
             check_number("validation", validation, positive=True)
-            if validation >= 1:  # type: ignore[operator]  # a number
+            if share >= 1:
                 raise ValueError(f"validation must be ratings, or a share of less than 1, got {validation!r}")
-        if not (validation is None or share or isinstance(validation, Ratings)):
+        if not (validation is None or share is not None or isinstance(validation, Ratings)):
             raise TypeError(
                 f"validation must be Ratings, got {type(validation).__name__}; make them by train.encoder.encode_new, "
                 "or give the share of the training ratings to split off"
@@ -476,14 +477,9 @@ class Factorizer(ABC):
 
     def _biases_alone(self, train: Ratings, like: Parameters) -> Parameters:
         """Return the minimum of the objective without factors, in the form of other parameters."""
-        at = self.objective
-        if at.reg_scaling == "per_rating":
-            reg, dampings = at.bias_reg, (at.user_bias_damping, at.item_bias_damping)
-        else:
-            reg, dampings = 0.0, (at.bias_reg * train.summary.weight,) * 2
-        b, c = damped_biases(train, user_damping=dampings[0], item_damping=dampings[1], reg=reg)
+        b, c = self.objective.biases_alone(train)
         p, q = (np.zeros_like(factors) for factors in (like.user_factors, like.item_factors))
-        return Parameters(at.mean(train), b.astype(p.dtype), c.astype(p.dtype), p, q)
+        return Parameters(like.mean, b.astype(p.dtype), c.astype(p.dtype), p, q)
 
     def _record(
         self,

@@ -69,14 +69,13 @@ class BlockedState(State):
 
     ``user_bounds`` is where the blocks of users start, and the last ends. ``group`` is how many ratings are taken at a
     time. ``shares``, shapes (n_users, 2) and (n_items, 2), is what each rating brings of the penalties of its user and
-    of its item, of the factors and of the bias. Weights are in units of ``weight_unit``, their mean.
+    of its item, of the factors and of the bias. Weights are in units of their mean.
     """
 
     threads: Threads
     exchanged: bool
     mean: float
     unit: float
-    weight_unit: float
     group: int
     user_bounds: NDArray[np.int64]
     blocks: Blocks
@@ -151,7 +150,6 @@ class NumbaSGD(Factorizer):
             exchanged=exchanged,
             mean=initial.mean,
             unit=unit,
-            weight_unit=weight_unit,
             group=group_size(vector_parts(tables[0])),
             user_bounds=bounds[0],
             blocks=blocked(

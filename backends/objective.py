@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import check_choice, check_count, check_number
+from .biases import damped_biases
 from .ratings import Ratings
 
 RegScaling = Literal["per_rating", "per_entity"]
@@ -174,6 +175,13 @@ class Objective:
             return Penalties(*(np.where(weights > 0, penalty, 0.0) for penalty in penalties))
 
         return side(user_weights, self.user_bias_damping), side(item_weights, self.item_bias_damping)
+
+    def biases_alone(self, ratings: Ratings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the biases of users and of items that minimise J without factors, see `damped_biases`."""
+        reg, dampings = self.bias_reg, (self.user_bias_damping, self.item_bias_damping)
+        if self.reg_scaling == "per_entity":
+            reg, dampings = 0.0, (self.bias_reg * ratings.summary.weight,) * 2
+        return damped_biases(ratings, user_damping=dampings[0], item_damping=dampings[1], reg=reg)
 
     def value(self, parameters: Parameters, ratings: Ratings) -> float:
         """Return J in float64."""

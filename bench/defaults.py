@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from backends import Factorizer, Ratings, damped_biases, get_backend
+from backends import Factorizer, get_backend
 
 from .cases import EncodedData, encode
 from .datasets import load_dataset, load_file
@@ -65,15 +65,6 @@ class Trial:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Simple:
-    """What a data set gives without factors: validation and test MSE of three models."""
-
-    mean: tuple[float, float]
-    default_biases: tuple[float, float]
-    tuned_biases: tuple[float, float]
-
-
 def draw(backend: str, rng: np.random.Generator) -> Params:
     """Draw a setting, rounded to three digits."""
     space = SPACE | {"learning_rate": RATES[backend]}
@@ -104,37 +95,23 @@ def best_over(trials: list[Trial], names: list[str]) -> Trial:
     return min(trials, key=lambda trial: sum(math.log(trial.validation[name] / lowest[name]) for name in names))
 
 
-def without_factors(data: EncodedData) -> Simple:
-    """Fit the mean, the biases with the defaults' damping, and those with dampings tuned on validation rows."""
-    solver = get_backend("numpy")
-    b, c = damped_biases(
-        data.train,
-        user_damping=solver.user_bias_damping,
-        item_damping=solver.item_bias_damping,
-        reg=solver.bias_reg,
-    )
-
-    def errors(part: Ratings) -> float:
-        guesses = data.train.summary.mean + b[part.users] + c[part.items]
-        return float(np.mean(np.square(guesses - part.ratings)))
-
-    assert data.test is not None
-    scores = baselines(data.train, data.validation, data.test)
-    mean, tuned = (
-        (score["validation_mse"], score["test_mse"] or math.nan)
-        for score in (scores["global mean"], scores["biases alone"])
-    )
-    return Simple(mean, (errors(data.validation), errors(data.test)), tuned)
+def without_factors(data: EncodedData) -> dict[str, float]:
+    """Return the test MSE of the mean, and of biases: with the default damping, and with what validates best."""
+    train, test = data.train, data.test
+    assert test is not None
+    b, c = get_backend("numpy").objective.biases_alone(train)
+    guesses = train.summary.mean + b[test.users] + c[test.items]
+    scores = baselines(train, data.validation, test)
+    return {
+        "mean": scores["global mean"]["test_mse"] or math.nan,
+        "biases, default damping": float(np.mean(np.square(guesses - test.ratings))),
+        "biases, tuned": scores["biases alone"]["test_mse"] or math.nan,
+    }
 
 
 def defaults_on(data: EncodedData) -> dict[str, float]:
-    """Return the test MSE of the simple models and of every solver's defaults, without and with validation rows."""
-    simple = without_factors(data)
-    found = {
-        "mean": simple.mean[1],
-        "biases, default damping": simple.default_biases[1],
-        "biases, tuned": simple.tuned_biases[1],
-    }
+    """Return the test MSE without factors, and of every solver's defaults, without and with validation rows."""
+    found = without_factors(data)
     for title, options in SOLVERS.items():
         for suffix, validation in (("", None), (", validated", data.validation)):
             solver = get_backend(title.split(",")[0], **options).fit(data.train, validation)
@@ -143,9 +120,9 @@ def defaults_on(data: EncodedData) -> dict[str, float]:
     return found
 
 
-def search_table(tried: list[Trial], simple: dict[str, Simple]) -> list[str]:
+def search_table(tried: list[Trial], simple: dict[str, dict[str, float]]) -> list[str]:
     """Return the lines that show what a search found."""
-    names = list(simple)
+    names, biases = list(simple), ("biases, default damping", "biases, tuned")
     winner, seconds = best_over(tried, names), sum(trial.seconds for trial in tried)
     settings = ", ".join(f"{name} {value:g}" for name, value in winner.params.items())
     rows = []
@@ -153,7 +130,7 @@ def search_table(tried: list[Trial], simple: dict[str, Simple]) -> list[str]:
         others = best_over(tried, [other for other in names if other != name])
         own = min(tried, key=lambda trial: trial.validation[name])
         of_trials = (one.test[name] for one in (winner, others, own))
-        rows.append([name, simple[name].default_biases[1], simple[name].tuned_biases[1], *of_trials])
+        rows.append([name, *(simple[name][title] for title in biases), *of_trials])
     return [
         f"### {tried[0].backend}",
         "",
@@ -161,7 +138,7 @@ def search_table(tried: list[Trial], simple: dict[str, Simple]) -> list[str]:
         "",
         *markdown(
             [
-                *("data", "biases, default damping", "biases, tuned"),
+                *("data", *biases),
                 *("best over all sets", "best over the other sets", "best on this set"),
             ],
             rows,

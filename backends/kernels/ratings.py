@@ -49,6 +49,14 @@ def _fields(context: Any, builder: Any, ratings: Any, arguments: Any, field: str
     return [builder.load(builder.bitcast(pointer, kind), align=4) for pointer in pointers]
 
 
+def _vector(builder: Any, kind: Any, numbers: list[Any]) -> Any:
+    """Make a vector of as many numbers as it has lanes."""
+    vector = ir.Constant(kind, ir.Undefined)
+    for k, number in enumerate(numbers):
+        vector = builder.insert_element(vector, number, WORD(k))
+    return vector
+
+
 @operation
 def others_at(typing: Any, ratings: Any, starts: Any, n: Any) -> Any:
     """Return the opposite rows of some ratings, as a tuple of int64."""
@@ -67,10 +75,8 @@ def targets_at(typing: Any, ratings: Any, starts: Any, n: Any) -> Any:
     result = Vector(ratings.dtype.typeof("target"), len(starts))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = ir.Constant(context.get_value_type(result), ir.Undefined)
-        for k, target in enumerate(_fields(context, builder, ratings, arguments, "target")):
-            value = builder.insert_element(value, target, WORD(k))
-        return value
+        each = _fields(context, builder, ratings, arguments, "target")
+        return _vector(builder, context.get_value_type(result), each)
 
     return result(ratings, types.UniTuple(types.int64, len(starts)), types.uint64), generate
 
@@ -90,10 +96,7 @@ def times_weights(typing: Any, vector: Any, ratings: Any, starts: Any, n: Any) -
         each = _fields(context, builder, ratings, where, "weight")
         if not isinstance(vector, Vector):
             return builder.fmul(value, each[0], flags=FLAGS)
-        weights = ir.Constant(value.type, ir.Undefined)
-        for k, weight in enumerate(each):
-            weights = builder.insert_element(weights, weight, WORD(k))
-        return builder.fmul(value, weights, flags=FLAGS)
+        return builder.fmul(value, _vector(builder, value.type, each), flags=FLAGS)
 
     return vector(vector, ratings, types.UniTuple(types.int64, len(starts)), types.uint64), generate
 
@@ -109,10 +112,7 @@ def by_importance(typing: Any, vector: Any, effect: Any, ratings: Any, starts: A
         value, effects, *where = arguments
         if not is_weighted(ratings):
             return value
-        weights = ir.Constant(value.type, ir.Undefined)
-        each = _fields(context, builder, ratings, where, "weight")
-        for k, weight in enumerate(each * 2):
-            weights = builder.insert_element(weights, weight, WORD(k))
+        weights = _vector(builder, value.type, _fields(context, builder, ratings, where, "weight") * 2)
         one, zero = (filled(builder, ir.Constant(value.type.element, x), vector.lanes) for x in (1.0, 0.0))
         excess = builder.fsub(weights, one, flags=FLAGS)
         excess = builder.select(builder.fcmp_ordered(">", excess, zero), excess, zero)
