@@ -24,7 +24,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_architecture.py
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

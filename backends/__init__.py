@@ -7,7 +7,8 @@
 (1,)
 """
 
-from ._interrupt import checkpoint
+from backends._engine.interrupt import checkpoint
+
 from .biases import damped_biases
 from .errors import (
     BackendUnavailable,
@@ -20,9 +21,10 @@ from .errors import (
 )
 from .factorizer import Factorizer, State
 from .model import FactorModel, Recommendation
-from .objective import Objective, Parameters, Penalties, initial_model
+from .objective import Objective, Parameters, Penalties
 from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import get_backend, list_backends
+from .start import initial_model
 from .stopping import EpochRecord, Progress
 
 __all__ = [

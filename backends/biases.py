@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_number
+from ._validation import check_number
 from .ratings import Ratings
 
 _MAX_SWEEPS = 30

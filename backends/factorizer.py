@@ -22,33 +22,17 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_choice, check_count, check_fits, check_number
-from ._cores import available_cores
-from ._interrupt import delayed_interrupt
+from backends._engine.interrupt import delayed_interrupt
+from backends._engine.threads import available_cores
+
+from ._arrays import Float
+from ._validation import check_choice, check_count, check_fits, check_number
 from .errors import DivergenceWarning, NotFittedError
 from .model import FactorModel, Recommendation
-from .objective import (
-    Float,
-    Init,
-    Objective,
-    Parameters,
-    RegScaling,
-    RegUnit,
-    initial_model,
-    mean_squared_error,
-)
+from .objective import Objective, Parameters, RegScaling, RegUnit, mean_squared_error
 from .ratings import RatingEncoder, Ratings
-from .stopping import (
-    Best,
-    EpochRecord,
-    Keep,
-    Patience,
-    Progress,
-    Status,
-    Stopping,
-    exploded,
-    explosion_limit,
-)
+from .start import Init, initial_model
+from .stopping import Best, EpochRecord, Keep, Patience, Progress, Status, Stopping, exploded, explosion_limit
 
 
 @dataclass(kw_only=True)

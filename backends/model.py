@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_count
+from ._validation import check_count
 from .errors import ModelFileError
 from .objective import Parameters
 from .ratings import RatingEncoder, Ratings, known_rows

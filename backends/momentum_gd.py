@@ -26,8 +26,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_fits, check_number
-from ._interrupt import checkpoint
+from backends._engine.interrupt import checkpoint
+
+from ._validation import check_fits, check_number
 from .factorizer import Factorizer, State
 from .objective import rating_unit
 from .ratings import Ratings

@@ -9,14 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._grouping import Blocks, blocked, counted, row_weights, transposed
-from ._interrupt import checkpoint
-from ._threads import WORK_PER_CALL, Threads, one_blas_thread
-from .kernels.gradient import descend, sweep
-from .kernels.grouping import balanced_bounds
-from .kernels.tables import aligned_zeros, padded_table, vector_parts
+from backends._engine.interrupt import checkpoint
+from backends._engine.sorting import Blocks, balanced_bounds, blocked, counted, row_weights, transposed
+from backends._engine.threads import WORK_PER_CALL, Threads, one_blas_thread
+from backends.kernels.gradient import descend, sweep
+from backends.kernels.layout import aligned_zeros, padded_table, vector_parts
+
+from ._arrays import Float
 from .momentum_gd import DescentState, MomentumGD, Rates
-from .objective import Float, Parameters
+from .objective import Parameters
 from .ratings import Ratings
 
 # Each thread adds up the items' gradients in a table of its own while these tables take less than this, together;

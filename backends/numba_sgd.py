@@ -17,17 +17,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_count, check_fits, check_number
-from ._grouping import Blocks, blocked, counted, row_weights
-from ._interrupt import checkpoint
-from ._tasks import share_tasks
-from ._threads import WORK_PER_CALL, Threads, one_blas_thread
+from backends._engine.interrupt import checkpoint
+from backends._engine.sorting import Blocks, balanced_bounds, blocked, counted, row_weights
+from backends._engine.tasks import share_tasks
+from backends._engine.threads import WORK_PER_CALL, Threads, one_blas_thread
+from backends.kernels.epoch import do_tasks, n_counters
+from backends.kernels.layout import aligned_zeros, padded_table, vector_parts
+from backends.kernels.sgd import group_size
+
+from ._arrays import Float
+from ._validation import check_count, check_fits, check_number
 from .factorizer import Factorizer, State
-from .kernels.epoch import do_tasks, n_counters
-from .kernels.grouping import balanced_bounds
-from .kernels.sgd import group_size
-from .kernels.tables import aligned_zeros, padded_table, vector_parts
-from .objective import Float, Parameters, Penalties, rating_unit
+from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
 # An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users

@@ -14,9 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._interrupt import checkpoint
+from backends._engine.interrupt import checkpoint
+
+from ._arrays import Float
 from .factorizer import Factorizer, State
-from .objective import Float, Parameters, Penalties
+from .objective import Parameters, Penalties
 from .ratings import Ratings
 
 _BATCH_ELEMENTS = 1 << 20  # numbers in a batch of design or Gram matrices: bounds memory, stays near the cache

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ._interrupt import checkpoint
+from backends._engine.interrupt import checkpoint
+
+from ._arrays import Float, chunks
 from .momentum_gd import DescentState, MomentumGD, Rates
-from .objective import Float, Parameters, chunks
+from .objective import Parameters
 from .ratings import Ratings
 
 

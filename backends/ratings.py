@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_number
-from ._columns import (
+from ._validation import (
     Duplicates,
+    check_number,
     checked_rows,
     checked_values,
     checked_weights,

@@ -38,7 +38,7 @@ _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
-_TORCH = "backends.torch_embedding:TorchEmbedding"
+_TORCH = "backends.torch_gd:TorchEmbedding"
 
 _BACKENDS: dict[str, BackendInfo] = {
     "numba": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd"),

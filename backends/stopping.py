@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ._checks import check_count, check_number
+from ._validation import check_count, check_number
 from .model import FactorModel
 from .objective import Parameters, mean_squared_error
 from .ratings import Ratings

@@ -13,10 +13,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from backends import get_backend
-
-from .cases import Case
-from .clock import ReportedClock
-from .worker import Worker
+from bench.cases.case import Case
+from bench.measure.clock import ReportedClock
+from bench.measure.worker import Worker
 
 _clock = ReportedClock()
 

@@ -12,11 +12,12 @@ from typing import Any, cast
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from .cases import Case
-from .clock import ReportedClock
+from bench.cases.case import Case
+from bench.measure.clock import ReportedClock
+from bench.measure.measurement import Measurement
+from bench.measure.run_folder import RunFolder
+
 from .records import Record, write_record
-from .resume import RunFolder
-from .runner import Measurement
 
 _clock = ReportedClock()
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from backends import Factorizer, get_backend
+from bench.cases.encode import EncodedData, encode
+from bench.cases.targets import baselines, mse
+from bench.machine.environment import machine_facts
 
-from .cases import EncodedData, encode
 from .datasets import load_dataset, load_file
-from .environment import machine_facts
-from .gate import baselines, mse
 
 # Log-uniform ranges of the objective's hyper-parameters, and of each backend's learning rate.
 SPACE = {

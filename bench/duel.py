@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 
 from backends import BackendUnavailable, UnknownBackend, get_backend, list_backends
+from bench.cases.case import Case
+from bench.datasets.splits import METHODS
+from bench.machine.environment import available_cores
+from bench.measure.measurement import Measurement
+from bench.measure.run_folder import RunFolder, open_run
+from bench.text.progress import _clear, _teller
+from bench.text.wording import number, plural
 
-from .cases import Case
-from .datasets.splits import METHODS
-from .environment import available_cores
 from .options import DAMPING_HELP, REG_HELP, Selection
 from .records import RUNS, Record, write_record
-from .reference import Say
-from .report.verdict import number, plural
-from .resume import RunFolder, open_run
-from .runner import Measurement
 from .stats import doubts, ratio, summary
 
 SEEDS = 5
@@ -224,22 +224,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="thread budget of every library (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="the twin at 0.02")
     return parser
-
-
-def _teller(who: str) -> Say:
-    """Tell what is going on, on one line that is rewritten in a terminal."""
-
-    def tell(text: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{f'{who}: {text}'[:110]}")
-            sys.stderr.flush()
-
-    return tell
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import Case, build_case
+from bench.cases.case import Case, build_case
+from bench.datasets.twin import SCALE_RANGE
+from bench.machine.environment import available_cores
+from bench.measure.backend_facts import Limits
+from bench.text.progress import Say
+
 from .datasets import load_dataset, load_file
-from .datasets.twin import SCALE_RANGE
-from .environment import available_cores
-from .reference import Say
-from .runner import Limits
 
 RANK = 16
 REG_HELP = (

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 
 from backends import UnknownBackend, list_backends
+from bench.cases.case import Case
+from bench.datasets.splits import METHODS
+from bench.measure.run_folder import RunFolder, open_run
+from bench.roofline.work import WORK_MODELS
 
-from .cases import Case
-from .datasets.splits import METHODS
 from .options import DAMPING_HELP, RANK, REG_HELP, Selection
 from .records import RUNS
-from .resume import RunFolder, open_run
-from .roofline import WORK_MODELS
 
 ROOFLINE_RANKS = [16, 64, 128]
 

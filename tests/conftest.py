@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backends import Ratings
-from bench.cases import Case, build_case
+from bench.cases.case import Case, build_case
 from bench.datasets import Dataset, anime_twin, random_split
 
 EXPECTED = Path(__file__).with_name("expected_skips.json")  # on a machine without GPU and MPS, as CI's

@@ -28,7 +28,8 @@ import pyarrow as pa
 import scipy.sparse
 
 from backends import Ratings
-from bench.datasets import DatasetError, RawRatings, blocks, from_frame, read_ratings
+from bench.datasets import DatasetError, RawRatings, from_frame, read_ratings
+from bench.datasets.reading import blocks
 
 REAL_TEXTS = ("anime-slice/rating.csv", "anime-5k/ratings.tsv", "ml-100k/u.data", "ml-latest-small/ratings.csv")
 QUOTED = (

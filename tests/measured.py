@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from backends import list_backends
-from bench.cases import Case
+from bench.cases.case import Case
+from bench.measure.backend_facts import Limits
+from bench.measure.measurement import Measurement
 from bench.records import Record
-from bench.runner import Limits, Measurement
 
 LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
 

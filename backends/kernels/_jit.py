@@ -1,8 +1,8 @@
 """The jit options of all kernels, with their reasons, and a cache on disk that never serves a stale kernel.
 
 numba notices an edit of the file that a kernel is written in, not one of the files of its callees or of these options.
-So the name under which a kernel is cached ends in a hash of all files of this folder. What an older version left behind
-stays until the ``__pycache__`` here is deleted.
+So the name under which a kernel is cached ends in a hash of all files of this folder and of those inside it. What an
+older version left behind stays until the ``__pycache__`` here is deleted.
 
 Where nothing can be written, neither here nor in the user's own cache folder, each process compiles the kernels anew,
 which takes seconds; NUMBA_CACHE_DIR names another folder.
@@ -32,10 +32,10 @@ _PART = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 def _source_hash(folder: Path) -> str:
-    """Return a hash of the names and contents of the Python files in a folder."""
+    """Return a hash of the names and contents of the Python files in a folder and those inside it."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

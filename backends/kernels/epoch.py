@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.llvm.counters import count, look_at, reaches
+from backends.kernels.llvm.tables import first_of
+
 from ._jit import kernel, part
-from .counters import count, look_at, reaches
 from .sgd import Rule, block_pass
-from .tables import first_of
 
 DONE, MORE, WAITING = range(3)
 CALLED_OFF = 1 << 62

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.llvm.ratings import others_at, times_weights
+from backends.kernels.llvm.rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
+from backends.kernels.llvm.tables import load, prefetch, prefetch_to_write, store
+from backends.kernels.llvm.vectors import total, zeros_like
+
 from ._jit import kernel
-from .ratings import others_at, times_weights
-from .rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
-from .simd import total, zeros_like
-from .tables import load, prefetch, prefetch_to_write, store
 
 _AHEAD = 8  # ratings between the request for an opposite row and its use
 _ONE = (0,)  # rating at a time

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.llvm.ratings import copy_weight, others_at, prefetch_rating
+
 from ._jit import kernel
-from .ratings import LOOK_AHEAD, copy_weight, others_at, prefetch_rating
+from .layout import LOOK_AHEAD
 
 _NEXT = 16  # ratings behind the last one of a bucket: a place to be asked for
 _AHEAD = 32  # ratings between the request for a place and its use
@@ -153,13 +155,3 @@ def transpose(
             result[to].other = row
             result[to].target = ratings[n].target
             copy_weight(result, to, ratings, n, 1.0)
-
-
-def balanced_bounds(ends: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:
-    """Cut ``range(len(ends))`` into ``n_parts`` runs of about the same size; shape (n_parts + 1,).
-
-    ``ends`` is the size of all up to each, itself included.
-    """
-    before = np.append(0, ends)
-    cuts = np.searchsorted(before, before[-1] * np.arange(1, n_parts) / n_parts)
-    return np.concatenate(([0], cuts, [len(ends)])).astype(np.int64)

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.llvm.columns import load_columns, pairs_of, split, store_columns
+from backends.kernels.llvm.ratings import by_importance, others_at, targets_at, times_weights
+from backends.kernels.llvm.rows import dots, load_rows, mixed, store_rows, with_norms
+from backends.kernels.llvm.tables import all_distinct, first_of, prefetch_to_write
+from backends.kernels.llvm.vectors import align_stack, clipped, exchanged, joined, square_root, total, zeros_like
+
 from ._jit import inlined, part
-from .columns import load_columns, pairs_of, split, store_columns
-from .ratings import by_importance, others_at, targets_at, times_weights
-from .rows import dots, load_rows, mixed, store_rows, with_norms
-from .simd import align_stack, clipped, exchanged, joined, square_root, total, zeros_like
-from .tables import all_distinct, first_of, prefetch_to_write
 
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Rule = tuple[float, float, float, float, float]

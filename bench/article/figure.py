@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.report.figures.palette import BLUE, GREEN, ORANGE, PINK
-from bench.report.figures.style import INK, MUTED, PAPER, Picture, legend, plain, render
-from bench.report.verdict import mse
+from bench.report.figures.style import INK, MUTED, PAPER, plain
+from bench.text.wording import mse
 
+from .picture import Picture, legend, render
 from .results import Results
 
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.report.figures.style import THEME, Picture
-from bench.report.page import template_environment
-from bench.report.verdict import mse, number
+from bench.report.figures.style import THEME
+from bench.report.page.html import template_environment
+from bench.text.wording import mse, number
 
 from .figure import draw
+from .picture import Picture, inline_svg
 from .results import PUBLISHED, Results
 from .tables import comparison, curve_table, objective_table, scores_table, seconds_table
 
@@ -63,7 +64,7 @@ def write_page(results: Results, output: Path, command: str, seconds: float) -> 
 def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     """Render the page: one file that loads nothing; all text escaped."""
     environment = template_environment("bench.article")
-    environment.filters |= {"mse": mse, "number": number}
+    environment.filters |= {"inline": inline_svg, "mse": mse, "number": number}
     template = environment.get_template("article.html")
     farthest = max((abs(row["relative"]) for row in comparison(results)), default=None)
     like_the_article = math.isclose(results["data"]["n_ratings"], PUBLISHED["ratings"], rel_tol=0.01)

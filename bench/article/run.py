@@ -21,10 +21,10 @@ from backends import (
     get_backend,
     initial_model,
 )
+from bench.cases.reference import Converged
+from bench.cases.targets import baselines
 from bench.datasets import DatasetError
-from bench.environment import machine_facts, process_facts
-from bench.gate import baselines
-from bench.reference import Converged
+from bench.machine.environment import machine_facts, process_facts
 
 from .data import ArticleData
 from .literal import time_literal

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench.report.measured import Table
-from bench.report.verdict import DASH, mse, number, tuned
+from bench.report.outcome.verdict import tuned
+from bench.report.tables.table import Table
+from bench.text.wording import DASH, mse, number
 
 from .results import PUBLISHED, Results, Solver
 

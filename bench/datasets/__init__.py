@@ -1,9 +1,10 @@
 """Ratings to measure on: the synthetic anime twin, data sets known by name, a user's file, and how they are split."""
 
+from bench.datasets.public.known import KNOWN
+from bench.datasets.reading.readers import DatasetError, from_frame, read_ratings
+
 from .catalog import Dataset, fetch_dataset, load_dataset, load_file
-from .known import KNOWN
 from .raw import RawRatings
-from .readers import DatasetError, from_frame, read_ratings
 from .splits import content_hash, permutation, random_split, split_rows
 from .twin import anime_twin
 

@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from bench.datasets.public.counts import in_words
+from bench.datasets.public.known import KNOWN
+
 from .catalog import fetch_dataset, find_file, find_known, how_to_get, size_of
-from .counts import in_words
 from .errors import DatasetError
-from .known import KNOWN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .counts import as_number, check_counts
-from .download import cache_folder, check_remembered, fetch, remember
+from bench.datasets.public.counts import as_number, check_counts
+from bench.datasets.public.download import cache_folder, check_remembered, fetch, remember
+from bench.datasets.public.known import KNOWN, Known
+from bench.datasets.reading.readers import read_ratings
+
 from .errors import DatasetError
-from .known import KNOWN, Known
 from .raw import RawRatings
-from .readers import read_ratings
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 

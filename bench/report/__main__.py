@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from bench.records import RUNS, RecordError, by_kind, newest_run, read_records
+from bench.report.outcome.cases import group_cases
+from bench.report.outcome.rooflines import group_rooflines
+from bench.report.outcome.verdict import sentence
+from bench.report.tables.roofline import sentence as roofline_sentence
 
 from .files import MOST_PICTURES, write_report
-from .ranking import group_cases
-from .roofline import group_rooflines
-from .roofline import sentence as roofline_sentence
-from .verdict import sentence
 from .watch import watch
 
 NO_RECORDS = "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."

@@ -14,12 +14,12 @@ from pandas import DataFrame
 from PIL import Image
 
 from bench.records import AnyRecord, by_kind
-from bench.records.tables import cases_table, roofline_table, rounds_table
+from bench.report.outcome.tidy import cases_table, roofline_table, rounds_table
+from bench.report.page.contents import Report, gather
+from bench.report.page.html import render_html
+from bench.report.page.markdown import render_markdown
 
-from .contents import Report, gather
 from .figures import draw_static
-from .markdown import render_markdown
-from .page import render_html
 
 MOST_PICTURES = 20  # figures that are drawn as files too; of a report with more, the first of each case, as PNG alone
 

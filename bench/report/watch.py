@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.records import AnyRecord, RecordError, by_kind, newest_run, read_record
+from bench.report.outcome.cases import group_cases
+from bench.report.outcome.verdict import answer
+from bench.text.wording import one_line, plural, words
 
 from .files import write_report
-from .ranking import group_cases
-from .verdict import answer, one_line, plural, words
 
 _Stamp = dict[Path, tuple[int, int]]  # what is known of each file without reading it
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.report.ranking import Case
+from bench.report.outcome.cases import Case
 
-from .costs import cold, memory
-from .errors import convergence, pareto
+from .accuracy import convergence, pareto
+from .cold_and_memory import cold, memory
 from .figure import Axis, Figure, Layer, Rule
 from .interactive import vega_spec
 from .palette import Look, styles

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.ranking import Case
+from bench.report.outcome.cases import Case
 
 from .figure import Axis, Figure, Layer
 

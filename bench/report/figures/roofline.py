@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from bench.records import EpochCost
-from bench.report.verdict import number, plural
+from bench.text.wording import number, plural
 
 from .figure import Axis, Figure, Layer, Rule, tidy, words_of
 
 if TYPE_CHECKING:
-    from bench.report.roofline import Roofline
+    from bench.report.outcome.rooflines import Roofline
 
 _LIMITS: tuple[tuple[Literal["memory_ns", "arithmetic_ns", "chain_ns"], str], ...] = (
     ("memory_ns", "memory limit"),

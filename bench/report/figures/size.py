@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.ranking import Case
-from bench.report.verdict import number
+from bench.report.outcome.cases import Case
 from bench.stats import seed_range
+from bench.text.wording import number
 
 from .figure import SECONDS, Axis, Figure, medians_over, tidy, words_of
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.ranking import Case, Entry
-from bench.report.verdict import TIMES, number
+from bench.records import Round
+from bench.report.outcome.cases import Case, Entry
 from bench.stats import seed_range, summary
+from bench.text.wording import TIMES, number
 
 from .figure import SECONDS, Axis, Figure, Layer, Rule, cut, medians_over, tidy, words_of
-from .rungs import rung_name, rungs_reached
 
 
 def seconds(case: Case) -> list[Figure]:
@@ -175,3 +175,19 @@ def _names(case: Case, table: pd.DataFrame) -> tuple[str, ...]:
 def _left_out(case: Case, names: tuple[str, ...]) -> str:
     missing = [entry.name for entry in case.unranked if entry.name not in names]
     return f" Not matched, without a time: {', '.join(missing)}." if missing else ""
+
+
+def rung_name(factor: float) -> str:
+    """Name a rung by how far it is above the reference: "5 %"."""
+    return f"{100 * (factor - 1):.3g} %"
+
+
+def rungs_reached(case: Case, entry: Entry) -> dict[float, list[Round]]:
+    """Return the rounds to each rung in use that was reached and timed with every seed, and met in every round."""
+    reached: dict[float, list[Round]] = {}
+    for factor in case.rungs:
+        timed = entry.rounds_to(factor)
+        seeds = {one["seed"] for one in timed}
+        if timed and seeds == set(entry.record["seeds"]) and all(one["matched"] for one in timed):
+            reached[factor] = timed
+    return reached

@@ -1,0 +1,1 @@
+"""What solvers run on: threads, tasks, interrupts, sorted ratings, products in torch. Private."""

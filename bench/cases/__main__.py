@@ -1,0 +1,41 @@
+"""``python -m bench.reference``: compute the reference of a data set anew, and print or keep it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from backends import Objective
+from bench.datasets import load_dataset
+from bench.text.progress import Say
+
+from .encode import encode
+from .reference import as_stored, best_objective, compute_reference, keep
+
+
+def main() -> None:
+    """Compute the reference of a data set anew; with --keep, store it with the project."""
+    parser = argparse.ArgumentParser(prog="python -m bench.reference", description=main.__doc__)
+    parser.add_argument("--dataset", default="twin")
+    parser.add_argument("--scale", type=float, default=0.2, help="size of the twin")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and split")
+    parser.add_argument("--keep", action="store_true", help="store it in references.json beside this module")
+    options = parser.parse_args()
+
+    try:
+        data = encode(load_dataset(options.dataset, seed=options.seed, scale=options.scale))
+        Objective(options.rank)
+    except ValueError as error:
+        parser.error(str(error))
+    say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
+    best = best_objective(data.train, data.validation, options.rank, say)
+    reference = compute_reference(data.train, data.validation, data.test, best, say)
+    entry = as_stored(data.hash, options.rank, best, reference)
+    print("\r" + json.dumps(entry, indent=1))
+    if options.keep:
+        keep(entry)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Members of zip and tar files, taken out only where nothing in the file could do harm."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from bench.datasets.errors import DatasetError
+
+_BLOCK = 1 << 20  # bytes
+
+# What zipfile and tarfile raise on damaged files, found by damaging some: OSError for an offset before the start.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
+
+
+def unpack(archive: Path, members: tuple[str, ...], folder: Path, *, largest: int) -> list[Path]:
+    """Extract the named members of a zip or tar file into a folder, each under the last part of its name.
+
+    Raises
+    ------
+    DatasetError
+        For an archive that is damaged, lacks a member, or holds what could be written elsewhere or fill the disk: an
+        absolute path, "..", a link, a device, a member of more than ``largest`` bytes.
+    """
+    try:
+        with _Archive(archive) as opened:
+            for name, why in opened.suspicious():
+                raise DatasetError(f"{archive} is not to be trusted: its member {name!r} is {why}. It was not unpacked")
+            return [_extract(opened, member, folder, largest) for member in members]
+    except DatasetError:
+        raise
+    except _DAMAGE as error:
+        told = f"{str(error) or type(error).__name__:.200}"
+        raise DatasetError(
+            f"{archive} is damaged, or {folder} cannot be written to ({told}). Fetch it again"
+        ) from error
+
+
+class _Archive:
+    """What zip and tar files have in common."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.zip, self.tar = path, None, None
+        if zipfile.is_zipfile(path):
+            self.zip = zipfile.ZipFile(path)
+        else:
+            self.tar = tarfile.open(path)  # noqa: SIM115  # closed by __exit__
+
+    def __enter__(self) -> _Archive:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        (self.zip or self.tar).close()  # type: ignore[union-attr]  # one of the two is open
+
+    def suspicious(self) -> Iterator[tuple[str, str]]:
+        """Yield the members that have no place in a data set, and why."""
+        for name, special in self._names():
+            parts = re.split(r"[/\\]", name)
+            if not parts[0] or ":" in parts[0]:
+                yield name, "an absolute path"
+            elif ".." in parts:
+                yield name, "a path out of its folder"
+            elif special:
+                yield name, special
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        if self.zip:
+            for info in self.zip.infolist():
+                mode = info.external_attr >> 16
+                plain = not stat.S_IFMT(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+                yield info.filename, "" if plain else "a link or a device"
+        for member in self.tar or ():
+            yield member.name, "" if member.isfile() or member.isdir() else "a link or a device"
+
+    def open(self, member: str) -> tuple[int, IO[bytes]]:
+        """Return the declared size and the content of a member."""
+        try:
+            if self.zip:
+                return self.zip.getinfo(member).file_size, self.zip.open(member)
+            assert self.tar is not None
+            found = self.tar.getmember(member)
+            content = self.tar.extractfile(found)
+        except KeyError:
+            content = None
+        if content is None:
+            raise DatasetError(f"{self.path} has no file {member}; it is another archive than expected")
+        return found.size, content
+
+
+def _extract(archive: _Archive, member: str, folder: Path, largest: int) -> Path:
+    final = folder / PurePosixPath(member).name
+    partial = final.with_name(final.name + ".part")
+    size, content = archive.open(member)
+    try:
+        with content:
+            if size > largest:
+                raise DatasetError(
+                    f"{archive.path} is not to be trusted: {member} is larger than the {largest:,} bytes it may have. "
+                    "It was not unpacked"
+                )
+            with partial.open("wb") as file:
+                shutil.copyfileobj(content, file, _BLOCK)  # no more than the size: zipfile and tarfile stop there
+        os.replace(partial, final)
+    finally:
+        partial.unlink(missing_ok=True)
+    return final

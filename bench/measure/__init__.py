@@ -1,0 +1,1 @@
+"""How a backend is measured on a case: the worker, its process, calibration, rounds, and the run's folder."""

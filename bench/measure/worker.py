@@ -1,0 +1,310 @@
+"""The process in which one backend is fitted and timed, and nothing else happens.
+
+It reads one JSON request per line on standard input and answers each with one JSON line on the channel that was its
+standard output; whatever libraries print goes to standard error. It owns the clock. `measurement` is its only caller.
+
+Requests: ``open`` (load the case, make the solver), ``warm`` (compile), ``calibrate`` (fit, scored after each epoch),
+``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards), ``memory`` (the same,
+untimed, while the parent watches), ``epochs`` (what an epoch costs, nothing evaluated), ``limits`` (what the machine
+can do, no backend involved).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+import warnings
+from copy import copy
+from pathlib import Path
+from time import perf_counter  # before a backend can put another clock in its place
+from typing import IO, Any
+
+import numpy as np
+
+from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
+from bench.cases.case_file import read_case
+from bench.cases.targets import mse
+from bench.machine.energy import read_energy, spent_between
+from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
+from bench.machine.processes import cpu_seconds, cpu_times, sample
+from bench.records import Calibration, Round, TracePoint
+
+_WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
+_CLOCK_SLACK = 1e-3  # seconds that a solver's own clock may be off
+_LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
+
+
+class Worker:
+    """The answers to the requests; each public method is one."""
+
+    def __init__(self, channel: IO[str]) -> None:
+        self.channel = channel
+        self.parts: dict[str, Ratings] = {}
+        self.make: dict[str, Any] = {}
+
+    def open(self, path: str, backend: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Load the case's arrays and import the backend."""
+        self.parts = read_case(path)
+        self.make = {"name": backend, **params}
+        start = perf_counter()
+        solver = self.solver()
+        return {"import_seconds": perf_counter() - start, "device": getattr(solver, "device", "cpu")}
+
+    def solver(self) -> Factorizer:
+        """Make a new solver, so that no state survives from one fit to the next."""
+        return get_backend(**self.make)
+
+    def warm(self, seed: int) -> dict[str, Any]:
+        """Compile by a fit on few ratings: it takes so much longer than a second one."""
+        train = self.parts["train"]
+        few = slice(0, _WARM_RATINGS)
+        small = Ratings(train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items)
+        took = []
+        for _ in range(2):
+            start = perf_counter()
+            self.solver().fit(small, epochs=2, seed=seed)
+            took.append(perf_counter() - start)
+        return {"compile_seconds": max(took[0] - took[1], 0.0), "environment": process_facts()}
+
+    def calibrate(
+        self, rungs: dict[str, float], target: float, seed: int, max_epochs: int, max_seconds: float, patience: int
+    ) -> dict[str, Any]:
+        """Fit with evaluation after each epoch until twice the epochs that the target took, or the tightest rung.
+
+        ``rungs`` are the MSE targets by name. The attempt is given up after ``max_seconds`` of
+        training, scoring not counted, or after ``patience`` epochs without a new best.
+        """
+        watch = _Watch(self, target, min(rungs.values()), patience, max_seconds)
+        solver = self._fit(self.fresh_train(), epochs=max_epochs, seed=seed, callback=watch)
+        out_of_time = watch.timed_out and solver.status_ == "callback"  # and did not diverge
+        status = "time" if out_of_time else solver.status_
+        reached = {
+            name: next((p["epoch"] for p in watch.trace if p["validation_mse"] <= goal), None)
+            for name, goal in rungs.items()
+        }
+        calibration = Calibration(
+            seed=seed,
+            epochs=watch.reached,
+            repeats=1,
+            evaluation_seconds=statistics.median(watch.scoring) if watch.scoring else None,
+            trace=watch.trace,
+            rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
+        )
+        return {"calibration": calibration, "status": status}
+
+    def time(
+        self,
+        epochs: int,
+        seed: int,
+        round_number: int,
+        factor: float,
+        target: float,
+        objective: bool,
+        unseen: bool = False,
+    ) -> dict[str, Any]:
+        """Time one fit from unsorted ratings with empty caches, then score its model.
+
+        With ``unseen`` it is of ratings that nobody can have met; their model has no score that means anything.
+        """
+        train, solver = self.unseen_train() if unseen else self.fresh_train(), self.solver()
+        # The same draw for all, as fit would make it itself: no part of any solver. From a copy, so that what ratings
+        # keep of themselves once it is computed is computed inside the clock.
+        initial = initial_model(solver.objective, copy(train), seed, solver.init, solver.init_scale, solver.dtype)
+        gc.collect()
+        device = str(getattr(solver, "device", "cpu"))
+        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
+        start = perf_counter()
+        # The fit ends by copying the model to the host, so a device has finished when the clock stops.
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
+        seconds = perf_counter() - start
+        cpu, after, joules = cpu_seconds() - cpu, cpu_times(), spent_between(energy, read_energy(device))
+        if solver.status_ == "diverged":
+            return {"status": "diverged"}
+        claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
+        if claimed > seconds + _CLOCK_SLACK:
+            return {"status": "inconsistent", "claimed": claimed, "seconds": seconds}
+        score = mse(solver.model_, self.parts["validation"])
+        assert score is not None
+        marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
+        each = np.diff(marks).tolist() if len(solver.history_) == epochs else []
+        result = Round(
+            round=round_number,
+            seed=seed,
+            factor=factor,
+            seconds=seconds,
+            prepare_seconds=solver.prepare_seconds_,
+            first_epoch_seconds=each[0] if each else None,
+            epoch_seconds=statistics.median(each[1:]) if len(each) > 1 else None,
+            cpu_seconds=cpu,
+            others_seconds=after.busy - machine.busy - cpu if machine and after else None,
+            stolen_seconds=after.stolen - machine.stolen if machine and after else None,
+            energy_joules=joules,
+            validation_mse=score,
+            test_mse=mse(solver.model_, self.parts.get("test")),
+            objective=solver.objective.value(solver.model_.parameters, train) if objective else None,
+            matched=score <= target,
+        )
+        del solver
+        alive = sample(os.getpid())
+        threads = {"settings": thread_settings(), "alive": alive.threads if alive else None}
+        return {"status": "done", "round": result, "threads": threads}
+
+    def memory(self, epochs: int, seed: int) -> dict[str, Any]:
+        """Fit, and return what was resident before, and at most since then, and what the device held at most."""
+        train, solver = self.fresh_train(), self.solver()
+        gc.collect()
+        device = str(getattr(solver, "device", "cpu"))
+        on_device = sys.modules["torch"].cuda if device.startswith("cuda") else None
+        if on_device:
+            on_device.reset_peak_memory_stats(device)
+        before = sample(os.getpid()) if _forget_peak() else None
+        self._fit(train, solver, epochs=epochs, seed=seed)
+        return {
+            "before_mb": before.resident_mb if before else None,
+            "peak_mb": peak_memory_mb(),
+            "device_mb": on_device.max_memory_allocated(device) / 2**20 if on_device else None,
+        }
+
+    def epochs(self, rank: int, threads: int, seed: int, max_seconds: float) -> dict[str, Any]:
+        """Fit with nothing evaluated; return the median wall and CPU seconds of an epoch, the first left out.
+
+        There are `_LEAST_EPOCHS` to `_MOST_EPOCHS` after the first: no more once they took ``max_seconds``.
+        """
+        self.make |= {"rank": rank, "n_jobs": threads}
+        marks: list[tuple[float, float]] = []
+
+        def mark(progress: Progress) -> bool:
+            marks.append((progress.record.seconds, time.process_time()))
+            return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > max_seconds
+
+        solver = self._fit(self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=seed, callback=mark)
+        if solver.status_ == "diverged":
+            return {"status": "diverged"}
+        seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
+        cost = {"epochs": len(marks) - 1, "seconds": seconds, "cpu_seconds": cpu_seconds}
+        return {"status": "done", "cost": cost}
+
+    def limits(self, ranks: list[int], threads: list[int]) -> dict[str, Any]:
+        """Measure the machine's limits."""
+        from bench.machine.limits import last_level_cache, measure_limits
+
+        return {"limits": measure_limits(ranks, threads), "cache": last_level_cache()}
+
+    def fresh_train(self) -> Ratings:
+        """Copy the training ratings, as the file had them: whatever a solver cached with the old ones is gone."""
+        train = self.parts["train"]
+        return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)
+
+    def unseen_train(self) -> Ratings:
+        """Return the same problem with other contents: rows in another order, ratings on the other end of the scale.
+
+        Counts, shapes and the work of a fit stay what they are, so that what a solver compiled for them serves. The
+        scale is a hair longer each time, as a sum or a mean of ratings may be all that results are kept by.
+        """
+        train, rng = self.parts["train"], np.random.default_rng()  # of no seed: whoever keeps results cannot have it
+        order = rng.permutation(len(train))
+        longer = train.ratings.dtype.type(1 + 1e-3 * rng.random())
+        turned = longer * (train.ratings.min() + train.ratings.max() - train.ratings)[order]
+        return Ratings(train.users[order], train.items[order], turned, train.n_users, train.n_items)
+
+    def send(self, answer: dict[str, Any]) -> None:
+        """Write one answer."""
+        self.channel.write(json.dumps(answer) + "\n")
+        self.channel.flush()
+
+    def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
+        """Fit all epochs unless a callback ends it; the model is that of the last epoch."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DivergenceWarning)  # it is read off the status
+            return (solver or self.solver()).fit(train, keep="last", patience=None, **options)
+
+
+class _Watch:
+    """The callback of a calibration: keeps the trace, reports progress, decides when enough has been seen."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        target: float,
+        tightest: float,
+        patience: int,
+        max_seconds: float,
+    ) -> None:
+        self.worker, self.target, self.tightest = worker, target, tightest
+        self.patience, self.max_seconds = patience, max_seconds
+        self.trace: list[TracePoint] = []
+        self.scoring: list[float] = []  # seconds
+        self.reached: int | None = None
+        self.timed_out = False  # training took too long before enough was seen
+        self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
+
+    def __call__(self, progress: Progress) -> bool:
+        start = perf_counter()
+        score = mse(progress.model, self.worker.parts["validation"])
+        self.scoring.append(perf_counter() - start)
+        assert score is not None
+        epoch = progress.record.epoch
+        self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
+        if score < self.best:
+            self.best, self.best_epoch = score, epoch
+        if self.reached is None and score <= self.target:
+            self.reached = epoch
+        if time.monotonic() - self.told > 0.2:
+            self.told = time.monotonic()
+            told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
+            self.worker.send({"progress": told, "seconds": progress.record.seconds})
+        if self.reached is None:
+            enough = epoch - self.best_epoch >= self.patience
+        else:
+            enough = score <= self.tightest or epoch >= 2 * self.reached + 2
+        self.timed_out = not enough and progress.record.seconds >= self.max_seconds
+        return enough or self.timed_out
+
+
+def _forget_peak() -> bool:
+    """Let the peak of the resident memory start anew; return whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _die_with_the_parent() -> None:
+    """Leave nothing behind when the parent is killed, and be the first to go when memory runs out (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        prctl = ctypes.CDLL(None).prctl
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a backend starts is counted, also when it cuts its ties
+        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    _die_with_the_parent()
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = Worker(channel)
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        try:
+            worker.send({"answer": getattr(worker, request.pop("request"))(**request)})
+        except BackendUnavailable as error:
+            worker.send({"error": "unavailable", "reason": str(error)})
+        except MemoryError as error:
+            worker.send({"error": "out of memory", "reason": f"MemoryError: {error}"})
+        except Exception as error:  # whatever a backend does wrong becomes a record, not the end of the run
+            worker.send({"error": "crashed", "reason": f"{type(error).__name__}: {error}"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What a report says, as data, before it is HTML or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.records import AnyRecord, by_kind
+from bench.report.figures import Look, case_figures, overall_figures, styles
+from bench.report.outcome.cases import Case, group_cases
+from bench.report.outcome.rooflines import group_rooflines
+from bench.report.outcome.verdict import Answer, answer, headline, left_out
+from bench.report.tables.facts import case_facts, environment_tables
+from bench.report.tables.measured import measured_tables
+from bench.report.tables.published import published_table
+from bench.report.tables.ranking import overview_table, ranking_table
+from bench.report.tables.roofline import RooflineSection, make_roofline_section
+from bench.report.tables.table import Table
+
+from .exhibits import Exhibit, commands_of, doubts_of, make_exhibits
+from .method import METHOD
+
+_TOLD_BELOW = ("How limits and nanoseconds are measured is told below the figures.",)
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one case."""
+
+    case: Case
+    answer: Answer
+    headline: str
+    left_out: str
+    facts: list[tuple[str, str]]
+    ranking: Table
+    exhibits: list[Exhibit]
+    tables: list[Table]
+    published: Table | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows.
+
+    Attributes
+    ----------
+    looks
+        Colour and marker of each backend, the same everywhere, in the order in which they are first shown.
+    overview
+        A row per case; None for a single one.
+    overall
+        Figures over several cases.
+    rooflines
+        With the figures of each.
+    """
+
+    records: Sequence[AnyRecord]
+    looks: dict[str, Look]
+    overview: Table | None
+    sections: list[Section]
+    overall: list[Exhibit]
+    rooflines: list[tuple[RooflineSection, list[Exhibit]]]
+
+    @property
+    def exhibits(self) -> Iterator[Exhibit]:
+        """All figures: first those over all cases, then the first of each case, the second of each, and so on."""
+        yield from self.overall
+        groups = [section.exhibits for section in self.sections] + [exhibits for _, exhibits in self.rooflines]
+        for at in range(max(map(len, groups), default=0)):
+            yield from (group[at] for group in groups if at < len(group))
+
+    @cached_property
+    def subject(self) -> str:
+        """What it is about, for the title."""
+        return "seconds to a matching MSE" if self.sections else "how close to the machine's limit"
+
+    @cached_property
+    def source(self) -> str:
+        """How many records it shows, and of when."""
+        runs = sorted({record["run"] for record in self.records})
+        many = f"{len(self.records)} records of {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+        return f"{many}, the newest of {max(record['created'] for record in self.records)}"
+
+    @cached_property
+    def commands(self) -> tuple[str, ...]:
+        """What measures and reports it again."""
+        return commands_of(self.records)
+
+    @cached_property
+    def environment(self) -> list[Table]:
+        """What everything ran on."""
+        fits: list[tuple[str, AnyRecord]] = [
+            (section.case.title, record) for section in self.sections for record in section.case.records
+        ]
+        fits += [(one.heading, record) for one, _ in self.rooflines for record in one.roofline.records]
+        return environment_tables(fits)
+
+    @cached_property
+    def method(self) -> Sequence[str]:
+        """How the numbers of all cases were made."""
+        return METHOD if self.sections else ()
+
+
+def gather(records: Sequence[AnyRecord]) -> Report:
+    """Sort records into what a report says."""
+    times, rooflines = by_kind(records)
+    cases, roofs = group_cases(times), group_rooflines(rooflines)
+    looks = _looks(cases, [record["backend"]["name"] for record in rooflines])
+    shown = [record for case in cases for record in case.records]
+    sections = [_section(case, looks, f"--{case.slug}" if len(cases) > 1 else "") for case in cases]
+    roof_sections = []
+    for roof in roofs:
+        section = make_roofline_section(roof, looks, alone=len(roofs) == 1)
+        suffix = f"--{roof.slug}" if len(roofs) > 1 else ""
+        roof_sections.append((section, make_exhibits(section.figures, suffix, roof.records, method=_TOLD_BELOW)))
+    return Report(
+        records=[*shown, *[record for roof in roofs for record in roof.records]],
+        looks=looks,
+        overview=overview_table(cases) if len(cases) > 1 else None,
+        sections=sections,
+        overall=make_exhibits(overall_figures(cases), "", shown),
+        rooflines=roof_sections,
+    )
+
+
+def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
+    return Section(
+        case=case,
+        answer=answer(case),
+        headline=headline(case),
+        left_out=left_out(case),
+        facts=case_facts(case),
+        ranking=ranking_table(case, looks),
+        exhibits=make_exhibits(case_figures(case), suffix, case.records, doubts_of(case)),
+        tables=measured_tables(case),
+        published=published_table(case),
+    )
+
+
+def _looks(cases: Sequence[Case], others: Sequence[str]) -> dict[str, Look]:
+    """Return colours and markers; a backend stands where it first stands in a ranking."""
+    names = dict.fromkeys([entry.name for case in cases for entry in case.entries] + list(others))
+    looks = styles(names)
+    return {name: looks[name] for name in names}

@@ -1,0 +1,1 @@
+"""Words, numbers and lines for readers; imports nothing of the project."""

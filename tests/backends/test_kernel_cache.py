@@ -1,0 +1,93 @@
+"""The kernels' cache on disk: never stale, one for all sizes, and needless where none can be."""
+
+import ast
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT, in_fresh_process
+
+pytest.importorskip("numba")
+
+from backends.kernels import _jit
+
+
+@pytest.mark.parametrize("weights", ["None", "np.arange(n) % 3 + 0.5"])
+def test_small_and_large_data_share_their_kernels(weights: str) -> None:
+    """Or else a first fit would compile some that a small fit before it, to warm up, did not."""
+    code = f"""
+import numpy as np
+from backends import Ratings, get_backend
+from backends.kernels import epoch, gradient, grouping
+users, items = np.divmod(np.random.default_rng(0).permutation(300**2), 300)
+for n in (5, 90_000):
+    train = Ratings.from_arrays(users[:n], items[:n], np.arange(n) % 5 + 0.5, weights={weights})
+    for name in ("numba-sgd", "numba-gd"):
+        get_backend(name, n_jobs=2).fit(train, epochs=1)
+kernels = vars(epoch) | vars(gradient) | vars(grouping)
+signatures = {{name: getattr(kernel, "signatures", None) for name, kernel in kernels.items()}}
+print({{name: len(compiled) for name, compiled in signatures.items() if compiled}})
+"""
+    compiled = ast.literal_eval(in_fresh_process(code))
+    assert {"sweep", "descend", "do_tasks", "scatter", "count_pairs", "place"} <= compiled.keys()
+    assert set(compiled.values()) == {1}, compiled
+
+
+def test_an_edited_callee_is_not_served_stale(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kernel in one file calls one in another; the second is edited between two processes."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    package = tmp_path / "kernels"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    shutil.copy(ROOT / "backends" / "kernels" / "_jit.py", package)
+    callee = "from ._jit import kernel\n@kernel\ndef inner(x):\n    return {}\n"
+    caller = "from ._jit import kernel\nfrom .callee import inner\n"
+    caller += "@kernel\ndef outer(x):\n    return inner(x) + 1\n"
+    (package / "caller.py").write_text(caller)
+    # Python's own cache tells files apart by size and whole seconds: it must not serve the callee.
+    code = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "from kernels.caller import outer; print(outer(3.0))"
+    for body, expected in (("2 * x", "7.0"), ("3 * x", "10.0")):
+        (package / "callee.py").write_text(callee.format(body))
+        assert in_fresh_process(code).strip() == expected
+    assert list(package.glob("__pycache__/*.nbc")), "nothing was cached: the test shows nothing"
+
+
+def test_kernels_work_where_no_folder_can_be_written_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the list of backends says holds there too; only that each process compiles anew."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "backends", tmp_path / "backends", ignore=ignore)
+    (tmp_path / "backends" / "kernels" / "__pycache__").touch()  # a file, which stops even root
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "file" / "cache"))
+    code = f"""
+import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(tmp_path)!r})
+import numpy as np
+from backends import get_backend, list_backends
+for name in ("numba", "numba-gd", "numba-sgd"):
+    assert list_backends().loc[name, "available"]
+    get_backend(name)
+from backends.kernels.grouping import count
+counts = np.zeros(2, np.int64)
+count(np.array([1, 1, 0], np.int32), 0, 3, counts)
+print(counts, count.stats.cache_path)
+"""
+    assert in_fresh_process(code).strip() == "[1 2] None"
+
+
+def test_another_error_of_numba_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**options: Any) -> Any:
+        raise RuntimeError("numba is broken")
+
+    monkeypatch.setattr(_jit, "njit", broken)
+    with pytest.raises(RuntimeError, match="numba is broken"):
+        _jit.kernel(lambda x: x)

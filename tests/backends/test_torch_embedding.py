@@ -1,0 +1,393 @@
+"""The PyTorch backend: its model, its gradients, and Adam's batches, seed, defaults and units."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import random_ratings, relative_differences, trajectory
+
+from backends import Objective, Parameters, Ratings, get_backend, initial_model
+
+torch = pytest.importorskip("torch")
+
+from backends._engine import torch_products as _torch_products  # noqa: E402
+from backends._engine.embedding import EmbeddingModel  # noqa: E402
+from backends._engine.threads import Threads  # noqa: E402
+from backends.torch_gd import TorchEmbedding  # noqa: E402
+
+ROUNDING = 1e-12
+PENALTIES: dict[str, dict[str, Any]] = {
+    "dampings": {
+        "reg": 0.3,
+        "damping": 7.5,
+        "bias_reg": 0.2,
+        "user_bias_damping": 3.5,
+        "item_bias_damping": 11.0,
+    },
+    "undamped": {
+        "reg": 0.3,
+        "damping": 0.0,
+        "bias_reg": 0.2,
+        "user_bias_damping": 0.0,
+        "item_bias_damping": 0.0,
+    },
+    "per_entity": {
+        "reg": 2e-3,
+        "reg_scaling": "per_entity",
+        "reg_unit": "rating",
+        "damping": 0.0,
+        "bias_reg": 0.01,
+        "user_bias_damping": 0.0,
+        "item_bias_damping": 0.0,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def small() -> Ratings:
+    return random_ratings()
+
+
+@pytest.fixture(scope="module")
+def weighted(small: Ratings) -> Ratings:
+    """Ratings with weights, and a user and an item that have none."""
+    weights = np.random.default_rng(3).uniform(0.1, 4.0, len(small))
+    rows, shape = (small.users, small.items), (small.n_users + 1, small.n_items + 1)
+    return Ratings(*rows, small.ratings, *shape, weights=weights)
+
+
+def scaled(ratings: Ratings, factor: float) -> Ratings:
+    rows, shape = (ratings.users, ratings.items), (ratings.n_users, ratings.n_items)
+    return Ratings(*rows, ratings.ratings * factor, *shape, weights=ratings.weights)
+
+
+def adam(**params: object) -> TorchEmbedding:
+    own = {"rank": 3, "dtype": "float64", **params}
+    return get_backend("torch-cpu", optimizer="adam", n_jobs=1, **own)
+
+
+def random_start(solver: TorchEmbedding, train: Ratings) -> Parameters:
+    rng = np.random.default_rng(0)
+    start = initial_model(solver.objective, train, 0, init_scale=0.5)
+    biases = (rng.normal(size=n_rows) for n_rows in (train.n_users, train.n_items))
+    return replace(start, **dict(zip(("user_bias", "item_bias"), biases, strict=True)))
+
+
+def test_the_module_predicts_as_the_parameters_do(small: Ratings) -> None:
+    start = random_start(adam(), small)
+    model = EmbeddingModel(start, torch.device("cpu"), unit=4.0)
+    predictions = model(torch.tensor(small.users), torch.tensor(small.items))
+    assert predictions.requires_grad
+    expected = start.predict(small.users, small.items)
+    assert predictions.detach().numpy() == pytest.approx(expected, rel=ROUNDING)
+
+
+def batch_gradients(solver: TorchEmbedding, train: Ratings, start: Parameters) -> list[Parameters]:
+    """Return each batch's gradient by the parameters themselves, in the ratings' own numbers."""
+    state = solver.prepare(train, start)
+    unit, rank, gradients = state.model.unit, state.model.rank, []
+    for batch in state.batches:
+        with torch.no_grad():
+            state.gradient.measure(state.model.tables(), batch)
+        # of J / unit^2, by factors over root unit and biases over unit
+        sides = {}
+        for side, table in state.gradient.of.items():
+            sides[f"{side}_factors"] = table.numpy()[:, :rank] * unit**1.5
+            sides[f"{side}_bias"] = table.numpy()[:, state.model.bias_column[side]] * unit
+        gradients.append(Parameters(0.0, **sides))
+    return gradients
+
+
+@pytest.mark.parametrize("penalties", PENALTIES)
+@pytest.mark.parametrize("products", ["sparse", "gather"])
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("batch_size", [600, 100, 64])
+def test_the_mean_of_the_batches_gradients_is_that_of_the_objective(
+    weighted: Ratings, small: Ratings, products: str, scale: float, batch_size: int, penalties: str
+) -> None:
+    for train in (scaled(weighted, scale), scaled(small, scale)):
+        solver = adam(products=products, batch_size=batch_size, **PENALTIES[penalties])
+        start = random_start(solver, train)
+        gradients = batch_gradients(solver, train, start)
+        assert len(gradients) == -(-600 // batch_size)
+        names = start.arrays()
+        mean = {name: np.mean([g.arrays()[name] for g in gradients], axis=0) for name in names}
+        expected = solver.objective.gradient(start, train)
+        differences = relative_differences(Parameters(0.0, **mean), expected)
+        assert max(differences.values()) <= ROUNDING
+
+
+@pytest.mark.parametrize("n", [600, 597])
+def test_every_rating_is_in_one_batch_with_its_weight(n: int) -> None:
+    train = random_ratings(n=n)
+    marks, shape = np.arange(float(n)), (train.n_users, train.n_items)
+    marked = Ratings(train.users, train.items, marks, *shape, weights=marks + 1)
+    arguments = (marked, marks, torch.device("cpu"), 7, np.random.default_rng(0))
+    for batches in (
+        _torch_products.sparse_batches(*arguments, Threads(1)),
+        _torch_products.gather_batches(*arguments),
+    ):
+        assert {len(batch.targets) for batch in batches} <= {n // 7, n // 7 + 1}
+        targets = np.concatenate([batch.targets.numpy() for batch in batches])
+        weights = np.concatenate([batch.weights.numpy() for batch in batches])
+        assert sorted(targets) == list(range(n))
+        assert np.array_equal(weights, targets + 1)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_products_agree_and_overwrite_what_a_divergence_left(
+    weighted: Ratings, dtype: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_torch_products, "THREADED", 1)
+    monkeypatch.setattr(_torch_products, "GATHER_CELLS", 1000)
+    start = initial_model(Objective(3), weighted, 0).astype(dtype)
+    left, right = torch.tensor(start.user_factors), torch.tensor(start.item_factors)
+    targets, rng = weighted.ratings.astype(dtype), np.random.default_rng(0)
+    arguments, before = (weighted, targets, torch.device("cpu"), 1, rng), torch.get_num_threads()
+    results = []
+    for (products,) in (
+        _torch_products.sparse_batches(*arguments, Threads(n_threads)),
+        _torch_products.gather_batches(*arguments),
+    ):
+        users, items = torch.full_like(left, torch.nan), torch.full_like(right, torch.nan)
+        squared_error = products.sums(left, right, users, items, 0.5)
+        results.append((users, items, squared_error))
+    assert torch.get_num_threads() == before
+    for sparse, gathered in zip(*results, strict=True):
+        rounding = 1e-4 if dtype == "float32" else 1e-10
+        assert sparse.numpy() == pytest.approx(gathered.numpy(), rel=rounding)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_more_threads_than_rows_change_nothing(
+    optimizer: str,
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_torch_products, "THREADED", 1)
+    items = np.arange(50)
+    train = Ratings(np.zeros(50, np.int32), items, np.sin(items), 1, 50)
+    solver = get_backend("torch-cpu", rank=3, dtype=dtype, optimizer=optimizer)
+    fits = [solver.set_params(n_jobs=n).fit(train, epochs=3).model_.parameters for n in (1, 4)]
+    assert np.array_equal(*(fit.item_factors for fit in fits))
+
+
+def test_order_by_is_a_stable_argsort() -> None:
+    rows = np.random.default_rng(0).integers(0, 50, 1000)
+    assert np.array_equal(_torch_products.order_by(rows, 60), np.argsort(rows, kind="stable"))
+
+
+def test_squares_are_added_up_as_exactly_as_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_torch_products, "WIDE_CHUNK", 1000)
+    rng = np.random.default_rng(0)
+    errors = rng.normal(size=12_345).astype(np.float32)
+    weights = rng.uniform(0.1, 4.0, size=12_345).astype(np.float32)
+    plain, weighted = torch.tensor(errors), torch.tensor(errors)
+    squares = np.square(errors, dtype=np.float64)
+    assert float(_torch_products.weigh(plain, None)) == pytest.approx(squares.sum(), rel=1e-14)
+    of_weighted = float(_torch_products.weigh(weighted, torch.tensor(weights)))
+    assert of_weighted == pytest.approx(squares @ weights.astype(np.float64), rel=1e-14)
+    assert np.array_equal(plain.numpy(), errors)
+    assert np.array_equal(weighted.numpy(), errors * weights)
+
+
+# ---- the objective -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", ["scaled", "plain"])
+@pytest.mark.parametrize("penalties", PENALTIES)
+@pytest.mark.parametrize("products", ["sparse", "gather"])
+def test_descent_follows_numpy_with_weights_and_dampings(
+    weighted: Ratings, products: str, penalties: str, rows: str
+) -> None:
+    options = PENALTIES[penalties] | {"rank": 3, "dtype": "float64", "n_jobs": 1}
+    options["init_scale"] = 1.0  # factors whose curvature is more than the unit
+    if rows == "plain":
+        options |= {"row_scaling": False, "learning_rate": 1.0}
+    ours, theirs = (
+        trajectory(get_backend(name, **own, **options), weighted, (1, 30))
+        for name, own in (("torch-cpu", {"products": products}), ("numpy", {}))
+    )
+    for one, other in zip(ours.points, theirs.points, strict=True):
+        assert max(relative_differences(one, other).values()) <= 1e-9
+    assert ours.learning_rates == theirs.learning_rates
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_what_a_step_sees_is_the_objective(
+    weighted: Ratings,
+    optimizer: str,
+    scale: float,
+    bias: bool,
+) -> None:
+    train = scaled(weighted, scale)
+    options = {"bias": bias, "batch_size": 600, "optimizer": optimizer}
+    solver = adam().set_params(**options, **PENALTIES["dampings"])
+    start = random_start(solver, train) if bias else initial_model(solver.objective, train, 0)
+    state = solver.prepare(train, start)
+    seen = solver.step(state, 1)  # by gd at the point it steps to, by Adam where it starts
+    at = start if optimizer == "adam" else solver.parameters(state)
+    value, mse = solver.objective.value_and_mse(at, train)
+    assert seen == pytest.approx(mse, rel=1e-9)
+    if optimizer == "gd":
+        assert state.objective == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("products", ["sparse", "gather"])
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_a_rating_of_weight_two_is_that_rating_twice(
+    small: Ratings,
+    optimizer: str,
+    products: str,
+) -> None:
+    twice = np.random.default_rng(1).random(len(small)) < 0.4
+    rows, shape = (small.users, small.items, small.ratings), (small.n_users, small.n_items)
+    weights = Ratings(*rows, *shape, weights=1.0 + twice)
+    repeats = Ratings(*(np.concatenate([column, column[twice]]) for column in rows), *shape)
+    one_batch = {"batch_size": 2 * len(small), **PENALTIES["dampings"]}
+    fits = [
+        adam(products=layout, **one_batch).set_params(optimizer=optimizer).fit(train, epochs=20)
+        for train, layout in ((weights, products), (repeats, "gather"))
+    ]
+    one, other = (fit.model_.parameters for fit in fits)
+    assert max(relative_differences(one, other).values()) <= 1e-9
+    assert one.mean == pytest.approx(other.mean, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_a_fit_knows_the_weights_of_the_rows(weighted: Ratings, optimizer: str) -> None:
+    solver = adam().set_params(optimizer=optimizer)
+    state = solver.prepare(weighted, initial_model(solver.objective, weighted, 0))
+    expected = weighted.user_weights(), weighted.item_weights()
+    for found, weights in zip(state.row_weights, expected, strict=True):
+        assert np.array_equal(found, weights)
+    assert not solver.fit(weighted, epochs=1).model_.parameters.user_factors[-1].any()
+
+
+# ---- the seed ------------------------------------------------------------------------------------
+
+
+def test_adam_deals_its_batches_by_the_seed_of_fit(small: Ratings) -> None:
+    start = initial_model(Objective(3), small, 0)
+    options = {"initial": start, "epochs": 3}
+    fits = [adam(batch_size=64).fit(small, seed=seed, **options) for seed in (1, 1, 2)]
+    first, again, other = (fit.model_.parameters.user_factors for fit in fits)
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other, rtol=1e-3)
+
+
+def test_full_batch_descent_draws_nothing(small: Ratings) -> None:
+    start = initial_model(Objective(3), small, 0)
+    solver = get_backend("torch-cpu", rank=3, n_jobs=1)
+    options = {"initial": start, "epochs": 3}
+    fits = [solver.fit(small, seed=seed, **options).model_.parameters for seed in (1, 2)]
+    assert np.array_equal(*(fit.user_factors for fit in fits))
+
+
+def test_the_seed_of_fit_is_kept_and_is_no_parameter(small: Ratings) -> None:
+    solver = adam()
+    assert solver.seed_ == 0
+    assert solver.fit(small, seed=np.int64(7), epochs=1).seed_ == 7
+    assert "seed_" not in solver.get_params()
+    assert replace(solver).seed_ == 0
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_a_fit_leaves_the_global_generator_of_torch_alone(small: Ratings, optimizer: str) -> None:
+    before = torch.get_rng_state()
+    get_backend("torch-cpu", rank=3, n_jobs=1, optimizer=optimizer).fit(small, epochs=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_adam_does_not_depend_on_the_order_of_the_rows(small: Ratings) -> None:
+    # 512 multiples of 0.5, so that mean and unit are the same to the bit in any order
+    rows, shape = slice(512), (small.n_users, small.n_items)
+    columns = small.users[rows], small.items[rows], np.round(2 * small.ratings[rows]) / 2
+    order = np.random.default_rng(1).permutation(512)
+    plain, shuffled = Ratings(*columns, *shape), Ratings(*(c[order] for c in columns), *shape)
+    fits = [adam(batch_size=64).fit(train, epochs=3) for train in (plain, shuffled)]
+    assert np.array_equal(*(fit.model_.parameters.item_factors for fit in fits))
+
+
+# ---- defaults ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("gd", 0.8), ("adam", 0.06)])
+def test_the_learning_rate_is_the_optimizers_own_unless_given(
+    small: Ratings,
+    optimizer: str,
+    rate: float,
+) -> None:
+    own = TorchEmbedding(optimizer=optimizer, rank=3, n_jobs=1)
+    assert own.get_params()["learning_rate"] is None
+    solvers = own, replace(own, learning_rate=rate), replace(own, learning_rate=rate / 2)
+    fits = [solver.fit(small, epochs=3).model_.parameters for solver in solvers]
+    factors, same, less = (fit.item_factors for fit in fits)
+    assert own.learning_rate is None
+    assert np.array_equal(factors, same)
+    assert not np.allclose(factors, less, rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0, float("nan"), "fast"])
+def test_a_wrong_learning_rate_of_adam_is_named(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^learning_rate must be a positive number, got "):
+        adam(learning_rate=value)
+
+
+def test_other_parameters_are_checked_without_a_learning_rate() -> None:
+    wanted = "an integer of at least 1, got 0"
+    with pytest.raises(ValueError, match=f"^batch_size must be None or {wanted}"):
+        adam(batch_size=0)
+    with pytest.raises(ValueError, match=f"^rank must be {wanted}"):
+        adam(rank=0)
+
+
+def test_adam_takes_a_batch_of_four_times_the_rows_but_sixteen_batches(small: Ratings) -> None:
+    def n_batches(train: Ratings) -> int:
+        return len(adam().prepare(train, initial_model(Objective(3), train, 0)).batches)
+
+    assert n_batches(small) == 16
+    few_rows = Ratings(small.users % 4, small.items % 5, small.ratings, 4, 5)
+    assert n_batches(few_rows) == 17  # of at most 36
+
+
+def test_adam_ends_near_the_minimum_by_default(small: Ratings, weighted: Ratings) -> None:
+    for train in (small, weighted):
+        exact = get_backend("numpy-als", rank=3, n_jobs=1).fit(train, epochs=200)
+        fits, value = (adam().fit(train, epochs=400), exact), exact.objective.value
+        reached, least = (value(fit.model_.parameters, train) for fit in fits)
+        assert reached <= 1.005 * least
+
+
+def test_the_rate_of_adam_falls_with_the_root_of_the_epoch(small: Ratings) -> None:
+    solver = adam(learning_rate=0.1)
+    state = solver.prepare(small, initial_model(Objective(3), small, 0))
+    rates = []
+    for _ in range(4):
+        solver.step(state, 1)
+        rates.append(state.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.1 / 2**0.5, 0.1 / 3**0.5, 0.05])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("factor", [4.0**-5, 4.0**6, 0.013])
+def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float, bias: bool) -> None:
+    fits = []
+    for scale in (1.0, factor):
+        solver = adam(bias=bias, init_scale=0.5)
+        fits.append(solver.fit(scaled(small, scale), epochs=5).model_.parameters)
+    own, other = fits
+    expected = Parameters(
+        own.mean * factor,
+        own.user_bias * factor,
+        own.item_bias * factor,
+        own.user_factors * factor**0.5,
+        own.item_factors * factor**0.5,
+    )
+    # more than the rounding of the start, which is drawn in single precision
+    assert max(relative_differences(other, expected).values()) <= 1e-5

@@ -1,0 +1,168 @@
+"""The command that a record keeps is the one that was typed; which tests there are, and which options are refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT
+
+from bench.machine.environment import available_cores
+from bench.plugin import _command_line, _thread_counts, _threads_id, pytest_configure, pytest_generate_tests
+
+TESTS = "bench/bench_time_to_mse.py::test_time_to_matching_mse"
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [
+        ("/env/bin/pytest", "pytest --quick --ratings 'my file.csv'"),
+        ("/env/lib/pytest/__main__.py", "pytest --quick --ratings 'my file.csv'"),
+        ("/env/lib/bench/__main__.py", "python -m bench --quick --ratings 'my file.csv'"),
+    ],
+)
+def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch, program: str, typed: str) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "--quick", "--ratings", "my file.csv"])
+    assert _command_line() == typed
+
+
+def collected(*options: str) -> tuple[int, list[str], str]:
+    """Status, ids and errors of a run that only collects."""
+    words = [sys.executable, "-m", "pytest", "bench/bench_time_to_mse.py", "--collect-only", "-q", *options]
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    return done.returncode, [line for line in done.stdout.splitlines() if "::" in line], done.stderr
+
+
+class Metafunc:
+    """As much of pytest's as the plugin asks for, without loading a backend."""
+
+    def __init__(self, budget: int, sweep: bool, *fixtures: str) -> None:
+        self.options = {"seed": 0, "quick": False, "backend": [], "threads": budget, "sweep": sweep}
+        self.config: Any = self
+        self.stash: dict[Any, Any] = {}
+        self.fixturenames = list(fixtures)
+        self.made: list[Any] = []
+
+    def getoption(self, name: str) -> Any:
+        return self.options.get(name.removeprefix("--"))
+
+    def parametrize(self, name: str, values: list[int], ids: Any) -> None:
+        self.made.append((name, values, [ids(value) for value in values]))
+
+
+def test_there_is_one_test_of_a_backend() -> None:
+    assert collected("--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd")[:2] == (
+        0,
+        [f"{TESTS}[numba-sgd]", f"{TESTS}[numpy]"],
+    )
+
+
+def test_a_sweep_makes_one_test_for_each_number_of_threads() -> None:
+    most = min(2, available_cores())
+    counts = ["1 thread", "2 threads"][:most]
+    assert collected("--backend", "numba-sgd", "--sweep", "--threads", str(most))[:2] == (
+        0,
+        [f"{TESTS}[{count}-numba-sgd]" for count in counts],
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "counts"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (64, [1, 2, 4, 8, 16, 32, 64])],
+)
+def test_a_sweep_doubles_the_threads_up_to_the_budget(budget: int, counts: list[int]) -> None:
+    assert _thread_counts(budget) == counts
+    swept = Metafunc(budget, True, "run_threads")
+    pytest_generate_tests(swept)  # type: ignore[arg-type]
+    assert swept.made == [("run_threads", counts, [_threads_id(count) for count in counts])]
+
+
+def test_only_what_asks_for_threads_is_swept_and_only_where_wanted() -> None:
+    for plain in (Metafunc(4, False, "run_threads"), Metafunc(4, True, "case")):
+        pytest_generate_tests(plain)  # type: ignore[arg-type]
+        assert plain.made == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"threads": 0}, "--threads must be at least 1, got 0"),
+        ({"backend": ["numpy", "numpi"]}, "no backend is named 'numpi'; did you mean 'numpy'? Known: "),
+    ],
+)
+def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
+    config = Metafunc(1, False)
+    config.options |= given
+    with pytest.raises(pytest.UsageError) as error:
+        pytest_configure(config)  # type: ignore[arg-type]
+    assert str(error.value).startswith(said)
+
+
+# ---- the folder of the run ------------------------------------------------------------------------------------------
+
+# Two runs of one command: what the second finds as the first ends, and after that.
+SESSION = """
+import json, sys
+from pathlib import Path
+import pytest
+from bench.plugin import _command_line
+from bench.measure.run_folder import RunFolder, open_run
+
+def done(folder):
+    return json.loads((folder / "run.state").read_text("utf-8"))["done"]
+
+def close(folder, close=RunFolder.close):
+    print("CLOSED", done(folder.path))
+    close(folder)
+
+RunFolder.close = close
+
+class Beside:
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self):
+        second = open_run(_command_line())
+        print("\\nBESIDE", second.continued)
+        second.mark_done()
+        second.close()
+
+status = pytest.main(["-q", "-p", "bench.plugin", "-p", "no:cacheprovider", "test_it.py"], [Beside()])
+states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
+left = [path.name for path in Path("reports/runs").glob("*/work")]
+third = open_run(_command_line())
+print("AFTER", int(status), states, left, third.continued)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "fixture", "after"),
+    [
+        ("pass", "yield", "0 [True, True] [] False"),
+        ("assert False", "yield", "1 [True, True] [] False"),
+        ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
+        ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
+        ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
+        ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
+    ],
+)
+def test_a_folder_is_given_free_after_the_run_is_marked_as_done(
+    tmp_path: Path, body: str, fixture: str, after: str
+) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\n@pytest.fixture(scope='session')\n"
+        f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True)
+    said = [line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))]
+    was_done = after.split()[1].strip("[,")
+    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], done.stdout + done.stderr
+
+
+def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:
+    assert collected("--seeds", "0") == (
+        pytest.ExitCode.USAGE_ERROR,
+        [],
+        "ERROR: --seeds must be at least 1, got 0\n\n",
+    )

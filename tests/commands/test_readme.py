@@ -1,0 +1,48 @@
+"""What the README tells people to type works."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.permutation(40 * 30)[:600]
+    users, items = cells // 30 + 1, np.array([31, 1029, *range(100, 128)])[cells % 30]
+    frame = pd.DataFrame({"userId": users, "movieId": items, "rating": rng.integers(1, 11, 600) / 2})
+    frame = pd.concat([frame, pd.DataFrame({"userId": [1, 1], "movieId": [31, 1029], "rating": [4.0, 3.5]})])
+    frame.drop_duplicates(["userId", "movieId"]).to_csv(tmp_path / "ratings.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert (tmp_path / "model.npz").is_file()
+
+
+def test_every_option_is_there(request: pytest.FixtureRequest) -> None:
+    parser = pytest.Parser(_ispytest=True)
+    from bench.plugin import pytest_addoption
+
+    pytest_addoption(parser)
+    group = parser.getgroup("factorbench")
+    known = {name for option in group.options for name in option.names()}
+    table = README[README.index("| option |") : README.index("From an installed wheel")]
+    named = set(re.findall(r"--[a-z]+", table))
+    assert named == known
+
+
+def test_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_every_make_target_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

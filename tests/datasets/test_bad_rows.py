@@ -1,0 +1,201 @@
+"""What cannot be read, how it is said, and what is left out instead."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fuzz_readers
+import numpy as np
+import pandas as pd
+import pytest
+from reading import PLAIN, refusal, rows, stored
+
+from bench.datasets import DatasetError, read_ratings
+from bench.datasets.reading import blocks, readers
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, "FILE is empty"),
+        (" \n\r\n", {}, "FILE is empty"),
+        (
+            "hello\n",
+            {},
+            "FILE, first line: 'hello' has no separator (tab, ::, ; , | or space) that makes the same",
+        ),
+        (
+            "a,b,c\n1,2,3\n",
+            {},
+            "(a, b, c), none of them known to be the user or the item or the rating",
+        ),
+        ("a,b,c\n1,2,3\n", {}, 'name them in this order, columns=("user", "item", "rating"), or by position'),
+        (
+            "user,movie,item,rating\n1,2,3,4\n",
+            {},
+            "(user, movie, item, rating), of which 2 could be the item; name",
+        ),
+        ("1,2,3,4,5\n", {}, "FILE has 5 columns and no header, so which of them are user, item and rating is in doubt"),
+        ("1,2,881250949,4\n", {}, "and a third column that looks like times"),
+        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','; give separator=';'"),
+        ("user,item,rating\n", {}, "FILE holds no ratings"),
+        ("1,2,-1\n", {"missing_rating": -1}, "FILE holds no ratings; left out: {'rating -1 means not rated': 1}"),
+        ("1,2,3\n", {"columns": ("user", 1, 2)}, "there is not exactly one column named 'user': FILE has 3 columns;"),
+        (
+            "1,2,3\n",
+            {"columns": (0, 1, 3)},
+            "3 is not the name or the position (from 0) of a column: FILE has 3",
+        ),
+        ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) names a column twice; FILE has 3 columns"),
+        ("1,\x002,3\n", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
+        (
+            "1,2,3\n4,5,é\n".encode("latin-1"),
+            {},
+            "line 2 is not UTF-8: b'4,5,\\xe9\\n'. If the file is in Latin-1",
+        ),
+        (b"\x93NUMPY\x01\x00v", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
+        (b"PK\x03\x04x", {}, "FILE cannot be read as ratings, it may be damaged: File is not a zip file"),
+        (b"PAR1", {}, "FILE cannot be read as ratings, it may be damaged: Parquet file size is 4 bytes"),
+        (b"ARROW1\0\0", {}, "FILE cannot be read as ratings, it may be damaged: File is too small: 8"),
+        (
+            gzip.compress(gzip.compress(PLAIN)),
+            {},
+            "FILE holds binary data, not text that we know: a NUL byte in line 1",
+        ),
+        ("1,2,3\n4,5,é\n", {"encoding": "ascii"}, "FILE is not encoded as ascii: 'ascii' codec can't decode byte"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | str, options: Any, message: str) -> None:
+    assert message in refusal(stored(tmp_path, content), **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"on_bad_rows": "skip"}, 'on_bad_rows must be "error" or "drop", got \'skip\''),
+        ({"columns": (0, 1)}, r"columns=\(0, 1\) must be three or four names or positions"),
+        ({"columns": "abc"}, "columns='abc' must be three or four"),
+        ({"columns": 5}, "columns=5 must be three or four"),
+        ({"separator": ""}, "separator='' must be one or more characters"),
+        ({"separator": "\n"}, "no quotes or line ends among them"),
+        ({"header": "yes"}, "header must be True, False or None"),
+        ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not one that Python knows"),
+        ({"missing_rating": "-1"}, "missing_rating must be a number, such as -1, or None, got '-1'"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path: Path, option: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_ratings(stored(tmp_path, PLAIN), **option)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("block_bytes", [64, 1 << 24])
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("7,8", "the number of fields is not 4 but 2"),
+        ("7,8,9,x,", "the number of fields is not 4 but 5"),
+        ("7,8,good,x", "the rating is not a finite number"),
+        ("7,8,,x", "the rating is not a finite number"),
+        ("7,8,nan,x", "the rating is not a finite number"),
+        ("7,8,-inf,x", "the rating is not a finite number"),
+        ("7,8,1e999,x", "the rating is not a finite number"),
+        ("7,8,1_0,x", "the rating is not a finite number"),
+        ("7,,3,x", "the item id is empty"),
+        (" ,8,3,x", "the user id is empty"),
+        ('7,"",3,x', "the item id is empty"),
+    ],
+)
+def test_bad_rows_are_named_by_line_or_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, block_bytes: int, bad: str, why: str
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes if end != "\r" else 1 << 24)  # blocks end at \n
+    good = [f'{n},"{n + 1}",3,"a title, {n}"' for n in range(30)]
+    lines = ["user,item,rating,title", *good[:20], "", bad, *good[20:25], bad, *good[25:]]
+    path = stored(tmp_path, end.join(lines))
+    assert refusal(path) == f"FILE, line 23: {why}: {bad!r}. Leave such rows out by on_bad_rows='drop'"
+    raw = read_ratings(path, on_bad_rows="drop")
+    assert rows(raw) == [(n, n + 1, 3.0) for n in range(30)]
+    assert raw.dropped == {why.split(" but ")[0]: 2}
+
+
+def test_lines_are_counted_through_quoted_line_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 48)
+    good = '1,2,3,"two\nlines, ""quoted"""\n'
+    path = stored(tmp_path, "user,item,rating,title\n" + good * 20 + "1,2,x,y\n" + good)
+    assert "FILE, line 42: the rating is not a finite number: '1,2,x,y'" in refusal(path)
+    assert len(read_ratings(path, on_bad_rows="drop").ratings) == 21
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '1,2,3\n1,"2,3\n4,5,6\n',
+        '1,2,3\n1,"2,3\n4,5,6\n7,8",9\n',
+        '1,2,3\n1,"2\n",3\n4,5,6\n',
+        'user,item,rating,title\n1,"2,3,a\n4,5,6,b\n',
+        'user,item,rating,title\n1,2,3,"2,3\n4,5,6,b\n4,5,6,c',
+    ],
+)
+def test_an_open_quote_never_swallows_rows(tmp_path: Path, content: str) -> None:
+    path = stored(tmp_path, content)
+    for policy in ("error", "drop"):
+        told = refusal(path, on_bad_rows=policy)
+        assert "FILE, line 2: a quote is opened and not closed on the same line: '1," in told
+        assert told.endswith("Close it, or double it inside quotes")
+
+
+def test_a_quote_inside_a_field_is_a_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 32)
+    path = stored(tmp_path, 'a,5" disk,3\n' + "b,c,4\n" * 20)
+    assert rows(read_ratings(path)) == [("a", '5" disk', 3.0)] + [("b", "c", 4.0)] * 20
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 24)
+    assert rows(read_ratings(path)) == [("a", '5" disk', 3.0)] + [("b", "c", 4.0)] * 20
+    assert "FILE, line 22: the number of fields is not 3 but 2: 'd,5'" in refusal(
+        stored(tmp_path, path.read_text() + "d,5")
+    )
+
+
+def test_lines_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
+    told = refusal(stored(tmp_path, PLAIN + b"x" * 500))
+    assert told.startswith("FILE, line 5 is longer than 100 bytes: 'xxx")
+    assert len(told) < 200
+
+
+def test_what_a_truncated_file_is_told(tmp_path: Path) -> None:
+    told = refusal(stored(tmp_path, gzip.compress(PLAIN)[:-9]))
+    assert told.startswith("FILE cannot be read as ratings, it may be damaged: Compressed file ended before")
+
+
+def test_folders_absent_and_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(tmp_path / "absent.csv") == "there is no file FILE"
+    assert refusal(tmp_path) == "FILE is a folder; name a file in it"
+    path = stored(tmp_path, PLAIN)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert "FILE cannot be read as ratings" in refusal(path)
+    assert "Permission denied" in refusal(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: fuzz_readers.zipped("r.csv", data)])
+def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+    monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
+    told = refusal(stored(tmp_path, pack(b"1,2,3\n" * 100_000)))
+    assert "bytes and grows to more than" in told
+    assert told.endswith("as decompression bombs do; if you trust it, decompress it yourself")
+    assert len(read_ratings(stored(tmp_path, pack(b"1,2,3\n" * 1_000))).ratings) == 1_000
+
+
+def test_bombs_of_arrays_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
+    path, zeros = tmp_path / "r", np.zeros(1_000_000, np.int64)
+    with path.open("wb") as file:
+        np.savez_compressed(file, users=zeros, items=zeros, ratings=zeros)
+    assert "grows to more than" in refusal(path)
+    pd.DataFrame({"user": zeros, "item": zeros, "rating": zeros}).to_parquet(path)
+    assert "grows to more than" in refusal(path)

@@ -1,0 +1,318 @@
+"""Planted truths: backends whose faults and speeds are known, and what the suite says of them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from measured import LIMITS, measure
+
+from backends import list_backends
+from bench.cases.case import Case
+from bench.duel import ROUNDS, SEEDS, contender, fight, verdicts
+from bench.machine.processes import family, start_of
+from bench.measure.backend_facts import Limits
+from bench.measure.measurement import Measurement
+from bench.measure.run_folder import open_run
+from bench.options import Selection
+from bench.records import Round
+from bench.stats import ratio
+from tests.planted.backends import Slower, Steady
+
+pytestmark = pytest.mark.usefixtures("planted")
+
+
+def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any]:
+    """Records by name, and the verdicts."""
+    run = open_run("c", folder)
+    records = fight(case, [contender(name) for name in names], Selection(threads=1, **options), run, "c")
+    run.close()
+    return {one["backend"]["name"]: one for one in records} | {"verdicts": verdicts(records)}
+
+
+def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
+    found = duel(case, tmp_path, "slower", "worse", "steady", seeds=2, rounds=5)
+    assert (found["steady"]["status"], found["slower"]["status"], found["worse"]["status"]) == (
+        "matched",
+        "matched",
+        "missed",
+    )
+    (said,) = [line for line in found["verdicts"] if "steady" in line and "slower" in line]
+    # On a busy machine it may be that nothing can be told; the thousand duels below say how often.
+    assert said.startswith(("steady is 1.0", "steady against slower: no difference can be told")), said
+    assert ratio(found["slower"]["rounds"], found["steady"]["rounds"], paired=True).value == pytest.approx(
+        1.05, abs=0.04
+    )
+    assert any(line.startswith("worse: missed: no better for 100 epochs") for line in found["verdicts"])
+    epochs = {one["seed"]: one["epochs"] for one in found["steady"]["calibrations"]}
+    for record, planted in ((found["steady"], Steady), (found["slower"], Slower)):
+        for one in record["rounds"]:
+            assert one["epoch_seconds"] == pytest.approx(planted.seconds, rel=0.2)
+            assert one["seconds"] >= 0.9 * epochs[one["seed"]] * planted.seconds
+    blocks = [[one["round"] for one in found[name]["rounds"]] for name in ("steady", "slower")]
+    assert blocks == [list(range(10))] * 2
+    assert found["steady"]["order"] == "interleaved"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("steady", "matched", ""),
+        ("early", "missed", "2 of 2 timed rounds missed; MSE up to"),
+        ("leaksthreads", "over budget", "9 threads stayed behind after 10 fits"),
+        ("setsthreads", "over budget", "after a fit, threads were set: openblas to 4; the budget is 1"),
+    ],
+)
+def test_the_verdict_on_what_is_seen_only_in_timed_fits(case: Case, name: str, status: str, reason: str) -> None:
+    record = measure(case, name, rounds=5 if name == "leaksthreads" else 2)
+    assert record["status"] == status, record["reason"]
+    assert record["reason"].startswith(reason), record["reason"]
+
+
+@pytest.mark.parametrize("name", ["remembers", "remembersondisk", "returns"])
+def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
+    case: Case, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
+    record = measure(case, name, rounds=3)
+    assert record["status"] == "inconsistent", record["reason"]
+    met = r"a fit takes \d.* s with ratings that it has not met, and \d.* s with those it has: it keeps .*"
+    told = r"it tells of \d.* s of work in a fit that took .* s: some of it was done before"
+    assert re.fullmatch(told if name == "returns" else met, record["reason"]), record["reason"]
+
+
+def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
+    record = measure(case, "compilesshapes")
+    assert record["status"] == "matched", record["reason"]
+    assert [start["fit_seconds"] > 1 for start in record["cold"]] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["numpy-als", "numba-gd"])
+def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, name: str) -> None:
+    """Other programs begin when the rounds are over, and slow all that follows, numba-gd in CPU-seconds too."""
+    row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
+    limits = Limits(timeout=60)
+    how: dict[str, Any] = {"run": "r", "command": "c", "folder": tmp_path, "threads": 2, "limits": limits}
+    busy = [sys.executable, "-c", "while True: pass"]
+    with Measurement(case, row, rounds=3, **how) as measurement:
+        measurement.calibrate()
+        for _ in range(3):
+            measurement.time_round(rungs=False)
+        others = [subprocess.Popen(busy, start_new_session=True) for _ in range(6)]
+        try:
+            measurement.refit_unseen()
+        finally:
+            for one in others:
+                one.kill()
+                one.wait()
+        record = measurement.record()
+    assert record["status"] == "matched", record["reason"]
+
+
+def test_a_duel_sees_it_too(case: Case, tmp_path: Path) -> None:
+    found = duel(case, tmp_path, "remembers", "steady", seeds=2, rounds=1)
+    assert found["remembers"]["status"] == "inconsistent"
+    assert found["steady"]["status"] == "matched"
+    assert not any("times as fast" in line for line in found["verdicts"])
+
+
+@pytest.mark.parametrize("name", ["spinsprocesses", "keepsprocesses"])
+def test_processes_count_as_threads_do(case: Case, name: str) -> None:
+    """On a busy machine three get no more CPU-seconds than one is allowed, but they still want their cores."""
+    record = measure(case, name)
+    assert record["status"] == "over budget", record["reason"]
+    seen = r"it used \d\.\d cores in its timed rounds|\d of its threads ran at once"
+    assert re.fullmatch(f"({seen}); the budget is 1", record["reason"]), record["reason"]
+    cpu, seconds = (sum(one[column] or 0.0 for one in record["rounds"]) for column in ("cpu_seconds", "seconds"))
+    assert cpu > 0.5 * seconds  # the worker itself only waits
+
+
+def test_memory_of_child_processes_counts(case: Case) -> None:
+    memory = measure(case, "growselsewhere")["memory"]
+    assert memory is not None
+    assert memory["fit_mb"] is not None
+    assert 290 < memory["fit_mb"] < 400
+
+
+def test_nothing_that_a_backend_starts_outlives_it(case: Case) -> None:
+    measure(case, "keepsprocesses", rounds=1)
+    time.sleep(0.2)
+    assert [pid for pid in family(os.getpid())[1:] if "bench.measure.worker" in command(pid)] == []
+
+
+def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
+    assert measure(case, "diesleaving")["status"] == "out of memory"  # as it looks
+    assert is_gone(int((tmp_path / "child").read_text("utf-8")))
+
+
+def test_nothing_outlives_a_run_that_is_killed() -> None:
+    """The worker's end is the system's business; that of what it has started is the guard's."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
+        guard = f"from bench.measure.worker_process import _guard; _guard({worker.pid})"
+        script = f"import time; {guard}; print(flush=True); time.sleep(60)"
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        with subprocess.Popen([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+            (child,) = family(worker.pid)[1:]
+            parent.kill()
+        assert worker.wait(timeout=10) == -signal.SIGKILL
+        assert is_gone(child)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ends within some seconds, if it has not already."""
+    for _ in range(100):
+        if start_of(pid) is None or "Z" in Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2]:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def command(pid: int) -> str:
+    """The command line of a process, "" for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8")
+    except OSError:
+        return ""
+
+
+def test_threads_over_the_budget_are_seen_by_the_clock_or_by_looking(case: Case) -> None:
+    """On a busy machine three threads get no more CPU-seconds than one is allowed, but they still want their cores."""
+    record = measure(case, "spinsthreads")
+    assert record["status"] == "over budget", record["reason"]
+    seen = r"it used \d\.\d cores in its timed rounds|\d of its threads ran at once"
+    assert re.fullmatch(f"({seen}); the budget is 1", record["reason"]), record["reason"]
+
+
+def test_threads_that_no_clock_shows_are_seen_by_looking(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On as many cores as the budget, CPU-seconds cannot exceed it: the threads that want a core can."""
+    monkeypatch.setattr("bench.measure.fair_play.CPU_SLACK", 1e9)
+    record = measure(case, "spinsthreads")
+    assert record["status"] == "over budget"
+    assert record["reason"].endswith("of its threads ran at once; the budget is 1")
+
+
+def test_memory_of_the_fit_alone_is_measured(case: Case) -> None:
+    record = measure(case, "grows")
+    epochs = record["calibrations"][0]["epochs"]
+    assert epochs is not None
+    memory = record["memory"]
+    assert memory is not None
+    assert memory["fit_mb"] is not None
+    assert memory["peak_mb"] is not None
+    assert 100 * epochs < memory["fit_mb"] < 100 * epochs + 60
+    assert memory["fit_mb"] < memory["peak_mb"]
+
+
+def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(case: Case) -> None:
+    record = measure(case, "growsforever", Limits(timeout=60, memory_mb=600))
+    assert record["status"] == "out of memory"
+    assert record["reason"].startswith("the worker was ended for taking too much memory (")
+    assert record["reason"].endswith("MB resident, 600 MB allowed)")
+
+
+def test_time_outs_are_censored(case: Case) -> None:
+    record = measure(case, "hangs", Limits(timeout=2))
+    assert record["status"] == "timed out"
+    assert record["gave_up_after"] == pytest.approx(2, abs=0.3)
+    record = measure(case, "steady", Limits(max_seconds=0.01))
+    assert record["status"] == "timed out"
+    assert record["gave_up_after"] == pytest.approx(Steady.seconds, rel=0.5)
+
+
+def test_every_rung_is_timed_and_gated(case: Case) -> None:
+    record = measure(case, "numpy", Limits(max_epochs=400), seeds=(0, 5), rounds=1)
+    assert record["status"] == "matched"
+    assert [one["seed"] for one in record["calibrations"]] == [0, 5]
+    assert [one["seed"] for one in record["rounds"]] == [0, 5]
+    wanted = {
+        (calibration["seed"], rung["factor"])
+        for calibration in record["calibrations"]
+        for rung in calibration["rungs"]
+        if rung["epochs"] is not None and rung["factor"] != 1.01
+    }
+    assert wanted
+    assert {(one["seed"], one["factor"]) for one in record["rungs"]} == wanted
+    goals = {rung["factor"]: rung["mse"] for rung in case.ladder}
+    for one in record["rungs"]:
+        assert one["matched"]
+        assert one["validation_mse"] <= goals[one["factor"]]
+    first, second = record["calibrations"]
+    assert first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]  # another start
+
+
+def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path) -> None:
+    (record,) = [value for name, value in duel(case, tmp_path, "numpy-als:init_scale=0.5", seeds=1, rounds=1).items()][
+        :1
+    ]
+    (calibration,), (timed,) = record["calibrations"], record["rounds"]
+    at = {point["epoch"]: point["validation_mse"] for point in calibration["trace"]}
+    assert timed["validation_mse"] == pytest.approx(at[calibration["epochs"]], rel=1e-9)
+
+
+def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
+    row: dict[str, Any] = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
+    how: dict[str, Any] = {"run": "r", "command": "c", "folder": tmp_path, "threads": 1, "limits": LIMITS}
+    with Measurement(case, row, seeds=(0, 1), rounds=1, **how) as measurement:
+        measurement.calibrate()
+        measurement.calibrations[1]["epochs"] = 1  # too few
+        for _ in range(2):
+            measurement.time_round(rungs=False)
+        record = measurement.record()
+    assert (record["status"], record["reason"][:31]) == ("missed", "1 of 2 timed rounds missed; MSE")
+
+
+def rounds_of(seconds: np.ndarray) -> list[Round]:
+    """Rounds with the seconds of an array of shape (seeds, rounds)."""
+    unknown = dict.fromkeys(("first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds", "stolen_seconds"))
+    fixed: Any = {"factor": 1.01, "prepare_seconds": 0.0, "validation_mse": 1.0, "test_mse": None, "objective": None}
+    return [
+        Round(**fixed, **unknown, round=n * len(seconds) + seed, seed=seed, seconds=float(value), matched=True)
+        for seed, row in enumerate(seconds)
+        for n, value in enumerate(row)
+    ]
+
+
+def simulate(
+    rng: np.random.Generator, slower: float, noise: float, process: float = 0.0, drift: float = 0.0
+) -> tuple[list[Round], list[Round]]:
+    """Rounds of two contenders in a duel of the default size."""
+    shape = SEEDS, ROUNDS
+    blocks = np.cumsum(rng.normal(0, drift, shape).T.ravel()).reshape(shape[::-1]).T  # blocks take the seeds in turn
+
+    def one(mean: float) -> list[Round]:
+        own = rng.normal(0, process, (shape[0], 1)) + rng.normal(0, noise, shape)
+        return rounds_of(mean * np.exp(blocks + own))
+
+    return one(1.0), one(slower)
+
+
+@pytest.mark.parametrize(
+    ("slower", "noise", "process", "drift", "least", "most"),
+    [
+        (1.0, 0.02, 0.0, 0.0, 0, 70),  # A against A: "no difference" in at least 930
+        (1.0, 0.02, 0.02, 0.0, 0, 70),  # also where each process has a speed of its own,
+        (1.0, 0.01, 0.05, 0.0, 0, 70),  # even one that differs by more than rounds do,
+        (1.0, 0.02, 0.0, 0.05, 0, 70),  # and where the machine drifts
+        (1.05, 0.02, 0.0, 0.0, 900, 1000),  # a true 5 % is found
+        (1.05, 0.02, 0.0, 0.05, 900, 1000),  # also where the machine drifts
+    ],
+)
+def test_a_thousand_duels(slower: float, noise: float, process: float, drift: float, least: int, most: int) -> None:
+    rng = np.random.default_rng(7)
+    told = sum(
+        not ratio(slow, fast, paired=True).within_noise
+        for fast, slow in (simulate(rng, slower, noise, process, drift) for _ in range(1000))
+    )
+    assert least <= told <= most

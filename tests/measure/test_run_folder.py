@@ -1,0 +1,391 @@
+"""A run that is killed loses the case in flight, and nothing else; nothing is kept after what it depends on changed."""
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT
+
+from bench.measure import run_folder as resume
+from bench.measure.fingerprint import result_key
+from bench.measure.run_folder import open_run
+from bench.records import newest_run, read_record, record_path, write_record
+from tests.fake_records import fake_record
+
+KEY = {name: name for name in ("code", "data", "machine", "settings", "versions")}
+# What a clock, a look at the machine or a process that differs from run to run puts into a record.
+TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
+KILLS = int(os.environ.get("FACTORBENCH_KILLS", "6"))  # twenty take three minutes
+COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4", "--reg", "0.14"]
+COMMAND += ["--seeds", "1", "--rounds", "1", "--threads", "1"]
+COMMAND += [word for name in ("numpy-als", "numpy") for word in ("--backend", name)]
+
+
+def start(folder: Path, cache: Path) -> "subprocess.Popen[str]":
+    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
+    return subprocess.Popen(
+        COMMAND,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(folder: Path, cache: Path, done: bool = False) -> dict[str, Any]:
+    """Run to the end, unless that is done, and return the run's records by file name, without timings."""
+    if not done:
+        process = start(folder, cache)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    (run,) = (folder / "reports" / "runs").iterdir()
+    assert not (run / "work").exists()
+    return {path.name: without_timings(json.loads(path.read_text("utf-8"))) for path in sorted(run.glob("*.json"))}
+
+
+def without_timings(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: without_timings(inner)
+            for name, inner in value.items()
+            if name not in TIMINGS and not name.endswith("seconds")
+        }
+    return [without_timings(inner) for inner in value] if isinstance(value, list) else value
+
+
+def workers_of(folder: Path) -> list[str]:
+    """Processes of a run: workers have the run's folder in their requests, but its cache in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (process / "environ").read_bytes()
+            state = (process / "stat").read_text("utf-8").rpartition(")")[2].split()[0]
+            if str(folder).encode() in environment and state != "Z":
+                found.append((process / "cmdline").read_text("utf-8"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind")
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    (tmp_path / "whole").mkdir()
+    began = time.monotonic()
+    whole = finished(tmp_path / "whole", cache)
+    took = time.monotonic() - began
+    assert {len(one["rounds"]) for one in whole.values()} == {1}
+    moments, kept, kills, attempt = random.Random(3), 0, 0, 0
+    while kills < KILLS:
+        attempt += 1
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        while kills < KILLS:  # the same run again and again, until it gets through
+            process = start(folder, cache)
+            time.sleep(moments.uniform(0.1, 1.0) * took)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            kept += process.communicate()[0].count("kept, as measured")
+            through = '"done": true' in "".join(one.read_text("utf-8") for one in folder.rglob("run.state"))
+            if through:
+                break
+        time.sleep(0.2)
+        assert workers_of(cache) == []
+        assert finished(folder, cache, done=through) == whole
+    assert kept > 0
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    first = open_run("c", tmp_path)
+    assert not first.continued
+    first.close()
+    other = open_run("d", tmp_path)
+    assert other.path != first.path
+    again = open_run("c", tmp_path)
+    assert again.continued
+    assert again.path == first.path
+    assert list(again.work.iterdir()) == []
+    again.mark_done()
+    again.close()
+    new = open_run("c", tmp_path)
+    assert not new.continued
+    assert new.path not in (first.path, other.path)
+    beside = open_run("c", tmp_path)  # the first still runs
+    assert beside.path != new.path
+    for one in (other, new, beside):
+        one.close()
+
+
+def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
+    """Make a run of some time ago, and its folder free."""
+    folder.mkdir(parents=True)
+    written = f"{folder.name.removesuffix('Z')}.000000Z"
+    (folder / "run.state").write_text(json.dumps({"command": command, "done": done, "written": written}), "utf-8")
+    return folder
+
+
+def test_an_older_run_is_not_gone_on_with_where_a_newer_one_is_done(tmp_path: Path) -> None:
+    cut_off(tmp_path / "2026-01-01T10-00-00Z")
+    cut_off(tmp_path / "2026-01-02T10-00-00Z", done=True)
+    cut_off(tmp_path / "2026-01-03T10-00-00Z", command="d")
+    run = open_run("c", tmp_path)
+    assert not run.continued
+    run.close()
+
+
+def test_newer_is_what_was_written_later_not_what_began_later(tmp_path: Path) -> None:
+    old = cut_off(tmp_path / "2026-01-01T10-00-00Z")
+    resumed = open_run("c", tmp_path)
+    assert resumed.path == old
+    cut_off(tmp_path / "2026-01-02T10-00-00Z")  # begun beside it, as it was taken, and cut off
+    resumed.mark_done()
+    resumed.close()
+    write_record(old, fake_record("numpy"))
+    write_record(tmp_path / "2026-01-02T10-00-00Z", fake_record("numpy"))
+    assert newest_run(tmp_path) == old
+    again = open_run("c", tmp_path)
+    assert not again.continued
+    again.close()
+
+
+def test_a_run_that_another_process_writes_is_passed_over(tmp_path: Path) -> None:
+    old, taken = cut_off(tmp_path / "2026-01-01T10-00-00Z"), cut_off(tmp_path / "2026-01-02T10-00-00Z")
+    first = open_run("c", tmp_path)
+    assert first.path == taken
+    second = open_run("c", tmp_path)
+    assert (second.path, second.continued) == (old, True)
+    first.mark_done()  # and still has its folder
+    second.close()
+    third = open_run("c", tmp_path)
+    assert not third.continued
+    first.close()
+    third.close()
+
+
+def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its state and the lock, the first run ends."""
+    first, lock = open_run("c", tmp_path), resume._locked
+
+    def ends_meanwhile(folder: Path) -> Any:
+        if folder == first.path:
+            first.mark_done()
+            first.close()
+        return lock(folder)
+
+    monkeypatch.setattr(resume, "_locked", ends_meanwhile)
+    second = open_run("c", tmp_path)
+    assert (second.path == first.path, second.continued) == (False, False)
+    assert json.loads((first.path / "run.state").read_text("utf-8"))["done"]
+    left = lock(first.path)
+    assert left is not None  # nor does it stay locked
+    left.release()
+    second.close()
+
+
+def test_a_folder_that_cannot_be_written_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cut_off(tmp_path / "2026-01-01T10-00-00Z")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(resume.RunFolder, "_write_state", full)
+    with pytest.raises(OSError, match="no space left") as held:  # with its frames, and what they hold
+        open_run("c", tmp_path)
+    monkeypatch.undo()
+    run = open_run("c", tmp_path)
+    assert run.path == folder, held
+    run.close()
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", '{"done": 0}'])
+def test_a_damaged_state_is_no_run_to_go_on_with(tmp_path: Path, state: str) -> None:
+    run = open_run("c", tmp_path)
+    run.close()
+    (run.path / "run.state").write_text(state, "utf-8")
+    new = open_run("c", tmp_path)
+    assert not new.continued
+    new.close()
+
+
+def test_records_are_kept_only_where_their_key_is_what_it_would_be_now(tmp_path: Path) -> None:
+    run, said = open_run("c", tmp_path), list[str]()
+    record = fake_record("numpy")
+    ask = ("time to MSE", record["case"]["name"], record["backend"])
+    assert run.kept(*ask, KEY, said.append) is None
+    assert said == []
+    write_record(run.path, record)
+    assert run.kept(*ask, KEY, said.append) == record
+    assert said == ["kept, as measured before the run was cut off"]
+    for name in KEY:
+        said.clear()
+        assert run.kept(*ask, KEY | {name: "new"}, said.append) is None
+        assert said == [f"measured again, as another run left a record and {name} changed since"]
+    record_path(run.path, *ask).write_text("{", "utf-8")
+    assert run.kept(*ask, KEY, said.append) is None
+    assert "is not a record" in said[-1]
+    run.close()
+
+
+def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = fake_record("numpy")
+    case, backend = record["case"], record["backend"]
+    key = result_key(case, backend, {"rounds": 5})
+    assert result_key(case, backend, {"rounds": 5}) == key
+
+    def changed(new: dict[str, str]) -> list[str]:
+        return [name for name in key if key[name] != new[name]]
+
+    assert changed(result_key(case, backend, {"rounds": 6})) == ["settings"]
+    assert changed(result_key({**case, "data_hash": "other"}, backend, {"rounds": 5})) == ["data", "settings"]
+    assert changed(result_key(case, {**backend, "threads": 7}, {"rounds": 5})) == ["settings"]
+    monkeypatch.setattr("bench.measure.fingerprint._code_hash", lambda: "edited")
+    assert changed(result_key(case, backend, {"rounds": 5})) == ["code"]
+    monkeypatch.undo()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    assert changed(result_key(case, backend, {"rounds": 5})) == ["machine"]
+    monkeypatch.undo()
+    monkeypatch.setattr("bench.machine.environment._version", lambda package: "0.0")
+    assert changed(result_key(case, backend, {"rounds": 5})) == ["versions"]
+
+
+# ---- backends of other packages -------------------------------------------------------------------------------------
+
+
+def install(site: Path, files: dict[str, str], target: str = "theirs.solvers.als:ALS", recorded: bool = True) -> None:
+    """Install a package that registers a backend; one that is not recorded is as an editable one."""
+    info = site / "theirs-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\nRequires-Dist: needed>=1\nRequires-Dist: absent\n"
+    )
+    (info / "entry_points.txt").write_text(f"[factorbench.backends]\ntheirs = {target}\n")
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    names = [*(files if recorded else {}), "theirs-1.0.dist-info/METADATA", "theirs-1.0.dist-info/RECORD"]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    needed = site / "needed-2.0.dist-info"
+    needed.mkdir()
+    (needed / "METADATA").write_text("Metadata-Version: 2.1\nName: needed\nVersion: 2.0\n")
+
+
+PACKAGE = {
+    "theirs/__init__.py": "raise ImportError('looked at, never imported')",
+    "theirs/solvers/__init__.py": "",
+    "theirs/solvers/als.py": "class ALS: ...",
+    "theirs/solvers/kernels.cpython-311-x86_64-linux-gnu.so": "compiled",
+    "theirs/steps.py": "",
+    "theirs.libs/libblas-1a2b.so.3.2": "compiled elsewhere",
+    "theirs_native.pyd": "compiled for Windows",
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield tmp_path / "site"
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("theirs", "shared")]:
+        del sys.modules[name]
+
+
+def versions() -> str:
+    importlib.invalidate_caches()
+    record = fake_record("numpy")
+    return result_key(record["case"], record["backend"], {})["versions"]
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGE))
+def test_any_code_of_an_installed_package_makes_other_versions(site: Path, name: str) -> None:
+    before = versions()
+    install(site, PACKAGE)
+    installed = versions()
+    assert installed != before
+    assert versions() == installed
+    (site / name).write_text("edited")
+    edited = versions()
+    assert edited != installed
+    (site / name).unlink()
+    assert versions() not in (installed, edited)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PACKAGE if name.startswith("theirs/")))
+def test_code_that_no_list_names_is_found_where_it_is_imported_from(site: Path, name: str) -> None:
+    install(site, PACKAGE, recorded=False)
+    installed = versions()
+    (site / name).write_text("edited")
+    assert versions() != installed
+
+
+@pytest.mark.parametrize(
+    ("files", "target"),
+    [({"theirs.py": "x = 1"}, "theirs:X"), ({"shared/theirs/__init__.py": "", "shared/theirs/a.py": "x = 1"}, "")],
+)
+def test_single_modules_and_packages_in_namespaces_are_found(site: Path, files: dict[str, str], target: str) -> None:
+    install(site, files, target or "shared.theirs.a:X", recorded=False)
+    (site / "shared" / "another").mkdir(parents=True)
+    before = versions()
+    (site / "shared" / "another" / "module.py").write_text("of another package")
+    assert versions() == before
+    (site / list(files)[-1]).write_text("x = 2")
+    assert versions() != before
+
+
+def test_what_is_no_code_of_theirs_leaves_the_versions(site: Path) -> None:
+    install(site, PACKAGE)
+    before = versions()
+    for name in ("theirs/data.csv", "theirs/__pycache__/steps.cpython-311.pyc", "theirs/py", "unrelated.py"):
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text("new")
+    (site / "theirs" / "folder.py").mkdir()
+    assert versions() == before
+
+
+def test_a_large_library_stands_for_itself_by_size_and_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "theirs.libs/libblas-1a2b.so.3.2"
+    install(site, PACKAGE | {name: "x" * 100})
+    read = list[Path]()
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+    monkeypatch.setattr(resume, "_READ", 99)
+    before = versions()
+    assert site / name not in read
+    assert site / "theirs/steps.py" in read
+    changed = (site / name).stat().st_mtime_ns + 10**9
+    os.utime(site / name, ns=(changed, changed))
+    touched = versions()
+    (site / name).write_text("x" * 101)
+    os.utime(site / name, ns=(changed, changed))
+    assert len({before, touched, versions()}) == 3
+
+
+def test_what_a_package_requires_counts_by_its_version(site: Path) -> None:
+    install(site, PACKAGE)
+    before = versions()
+    (site / "needed-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: needed\nVersion: 2.1\n")
+    assert versions() != before
+
+
+@pytest.mark.parametrize("target", ["gone:X", "theirs.gone.als:X", "sys:X", "theirs", ".:X"])
+def test_a_target_that_is_not_there_is_not_the_end_of_a_run(site: Path, target: str) -> None:
+    before = versions()
+    install(site, {}, target)
+    assert versions() != before
+
+
+def test_a_record_says_what_it_depends_on(tmp_path: Path) -> None:
+    path = write_record(tmp_path, fake_record("numpy"))
+    assert set(read_record(path)["key"]) == set(KEY)

@@ -1,0 +1,282 @@
+"""Records: written whole, read back, refused with a reason."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.records import SCHEMA, RecordError, by_kind, newest_run, read_records, write_record
+from bench.report.outcome.tidy import cases_table, cold_table, roofline_table, rounds_table, trace_table
+from tests.fake_records import fake_record, fake_roofline
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    record = fake_record(backend="numpy")
+    path = write_record(tmp_path / "run", record)
+    assert read_records([tmp_path / "run"]) == [record]
+    assert read_records([path]) == [record]
+    assert [p.suffix for p in path.parent.iterdir()] == [".json"]
+
+
+def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
+    times, roofline = fake_record(backend="numba-sgd"), fake_roofline("numba-sgd")
+    paths = {write_record(tmp_path, times).name, write_record(tmp_path, roofline).name}
+    assert paths == {"ml-100k-rank=16-seed=0--numba-sgd--2.json", "roofline--ml-100k-rank=16-seed=0--numba-sgd--2.json"}
+    assert by_kind(read_records([tmp_path])) == ([times], [roofline])
+
+
+NEW_IN_3 = ("order", "key", "gave_up_after", "seeds", "calibrations", "rungs", "cold", "memory")
+CLOCK_NEW_IN_3 = (
+    *("seed", "factor", "first_epoch_seconds", "epoch_seconds"),
+    *("cpu_seconds", "others_seconds", "stolen_seconds"),
+)
+NEW_IN_4 = ("energy_joules",)
+NEW_IN_5 = ("reg_unit", "damping", "bias_reg", "user_bias_damping", "item_bias_damping")
+OLD_OBJECTIVE = {"reg": 0.1, "reg_unit": "rating", "bias_reg": 0.1} | dict.fromkeys(
+    ("damping", "user_bias_damping", "item_bias_damping"), 0.0
+)
+
+
+def before_5(record: Any) -> dict[str, Any]:
+    """Return a record as version 4 had it: one reg in ratings, and a baseline's too."""
+    old: dict[str, Any] = copy.deepcopy(record) | {"schema": 4}
+    for name in NEW_IN_5:
+        del old["case"][name]
+    for score in old.get("baselines", {}).values():
+        score["reg"] = None if score["user_damping"] is None else 0.02
+        for name in ("user_damping", "item_damping", "note"):
+            del score[name]
+    return old
+
+
+def brought_up_to_date(record: Any) -> Any:
+    """Return what is read of `before_5`."""
+    new = copy.deepcopy(record)
+    new["case"] |= OLD_OBJECTIVE
+    for score in new.get("baselines", {}).values():
+        reg = None if score["user_damping"] is None else 0.02
+        score |= {"reg": reg, "user_damping": None, "item_damping": None, "note": ""}
+    return new
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("status", ["matched", "unavailable"])
+def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, version: int, status: Any) -> None:
+    record = fake_record(backend="numpy", status=status)
+    old = {name: value for name, value in before_5(record).items() if name not in NEW_IN_3}
+    old |= {"schema": version, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
+    rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
+    old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds]
+    calibrations: list[dict[str, Any]] = [dict(one) for one in record["calibrations"]]
+    dropped = ("seed", "evaluation_seconds")
+    old["calibration"] = {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
+    old["peak_memory_mb"] = record["memory"]["peak_mb"] if record["memory"] else None
+    if version == 1:
+        del old["kind"]
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    (read,) = read_records([tmp_path])
+    assert SCHEMA == 5
+    assert read["kind"] == "time to MSE"
+    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (SCHEMA, {}, [0], "sequential")
+    assert [one["seconds"] for one in read["rounds"]] == [one["seconds"] for one in record["rounds"]]
+    assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
+    assert [one["trace"] for one in read["calibrations"]] == [one["trace"] for one in record["calibrations"]]
+    updated = brought_up_to_date(record)
+    assert (read["case"], read["baselines"]) == (updated["case"], updated["baselines"])
+    if record["memory"]:
+        assert read["memory"] == {**dict.fromkeys(record["memory"]), "peak_mb": record["memory"]["peak_mb"]}
+    assert len(cases_table([read])) == 1
+
+
+def test_a_roofline_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
+    record = fake_roofline("numba-sgd")
+    old = {name: value for name, value in before_5(record).items() if name != "key"}
+    old |= {"schema": 2, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    assert read_records([tmp_path]) == [{**brought_up_to_date(record), "key": {}}]
+
+
+def test_a_record_of_version_3_knows_no_joules(tmp_path: Path) -> None:
+    record = fake_record("numba-sgd")
+    old = before_5(record) | {"schema": 3}
+    for one in old["rounds"]:
+        del one["energy_joules"]
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    assert read_records([tmp_path]) == [brought_up_to_date(record)]
+
+
+def test_a_record_of_version_4_has_one_reg_in_ratings_and_no_damping(tmp_path: Path) -> None:
+    record = fake_record("numba-sgd")
+    (tmp_path / "x.json").write_text(json.dumps(before_5(record)), "utf-8")
+    (read,) = read_records([tmp_path])
+    assert read == brought_up_to_date(record)
+    assert read["baselines"]["biases"]["reg"] == 0.02  # what was tuned then
+    (row,) = cases_table([read]).to_dict("records")
+    assert {name: row[name] for name in OLD_OBJECTIVE} == OLD_OBJECTIVE
+    (row,) = cases_table([record]).to_dict("records")
+    assert {name: row[name] for name in NEW_IN_5} == {name: dict(record["case"])[name] for name in NEW_IN_5}
+
+
+def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
+    record = fake_record(backend="numpy")
+    write_record(tmp_path, record)
+    broken = fake_record(backend="numpy")
+    broken["gave_up_after"] = float("nan")  # JSON has no NaN
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_record(tmp_path, broken)
+    assert read_records([tmp_path]) == [record]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a record of factorbench"),
+        ("[]", "is not a record of factorbench"),
+        ('{"a": 1}', "is not a record of factorbench"),
+        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 5; measure again"),
+        ('{"schema": 1}', "(version 1: KeyError('backend'))"),
+        ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
+        ('{"schema": 2, "backend": {}, "kind": "roofline"}', "the record lacks assumptions, cache_mb, case"),
+        ('{"schema": 3}', "the record lacks backend, baselines"),
+        ('{"schema": 4}', "the record lacks backend, baselines"),
+        ('{"schema": 4, "case": 3}', "(version 4: AttributeError("),
+        ('{"schema": 4, "case": {}, "baselines": {"x": 3}}', "(version 4: TypeError("),
+        ('{"schema": 3, "kind": "roofline"}', "the record lacks assumptions, backend"),
+        ('{"schema": true}', "has schema version True"),
+        ('{"schema": 3, "run": "\\ud800"}', "is not a record of factorbench ('utf-8' codec can't encode"),
+        ('{"schema": 3, "created": NaN}', "is not a record of factorbench (NaN is not a finite number)"),
+        ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (-Infinity is not a finite number)"),
+        ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (1e999 is not a finite number)"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 5"),
+    ],
+)
+def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([tmp_path])
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Path) -> str:
+    """Why a record is refused when one of its fields holds another value."""
+    at = record
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    (folder / "x.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records([folder])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("case", "n_users"), None, "case.n_users must be int, got None"),
+        (("case", "n_users"), 2**53 + 1, "case.n_users must be an integer of at most 2^53, got 9007199254740993"),
+        (("rounds", 0, "seed"), -(10**30), "rounds[0].seed must be an integer of at most 2^53, got -1"),
+        (("rounds", 0, "seconds"), 10**400, "rounds[0].seconds must be an integer of at most 2^53, got 1000"),
+        (("status",), "great", "status must be one of 'matched', "),
+        (("backend",), "numpy", "backend must hold fields, got str"),
+        (("rounds", 0, "seconds"), "1.5", "rounds[0].seconds must be float, got '1.5'"),
+        (("calibrations", 0, "rungs"), 3, "calibrations[0].rungs must be list, got 3"),
+        (("memory",), 3, "memory has a wrong value"),
+        (("kind",), "ranking", "kind must be one of 'time to MSE', got 'ranking'"),
+        (("case", "reg_unit"), 1, "case.reg_unit must be str, got 1"),
+        (("case", "damping"), None, "case.damping must be float, got None"),
+        (
+            ("baselines", "global mean"),
+            {},
+            "baselines.global mean lacks item_damping, note, reg, test_mse, user_damping, validation_mse",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
+    record: Any = json.loads(json.dumps(fake_record(backend="numpy")))
+    assert message in refusal(record, path, value, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("status",), "matched", "status must be one of 'measured', 'diverged', "),
+        (("costs", 0, "bound"), "luck", "costs[0].bound must be one of 'memory', 'arithmetic', 'dependency chain', "),
+        (("costs", 1, "chain_ns"), "1", "costs[1].chain_ns has a wrong value"),
+        (("limits", 0, "chain", 0), {"rank": 16}, "limits[0].chain[0] lacks ns"),
+    ],
+)
+def test_a_wrong_field_of_a_roofline_is_named(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, message: str
+) -> None:
+    record: Any = fake_roofline()
+    assert message in refusal(record, path, value, tmp_path)
+
+
+def test_missing_source(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        read_records([tmp_path / "nowhere"])
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    assert newest_run(tmp_path / "nowhere") is None
+    for name in ("2026-01-01", "2026-01-03", "2026-01-02"):
+        write_record(tmp_path / name, fake_record(backend="numpy"))
+    (tmp_path / "2026-01-09").mkdir()  # a run that has not measured anything yet
+    assert newest_run(tmp_path) == tmp_path / "2026-01-03"
+
+
+def folder_of_run(path: Path, written: Any, done: bool = True) -> Path:
+    write_record(path, fake_record(backend="numpy"))
+    (path / "run.state").write_text(json.dumps({"command": "c", "done": done, "written": written}), "utf-8")
+    return path
+
+
+def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path) -> None:
+    resumed = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-05T10-00-00.000001Z")
+    folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-05T09-59-59.999999Z")
+    folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "2026-01-03T11-00-00.000000Z", done=False)
+    write_record(tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy"))  # whose state was lost
+    assert newest_run(tmp_path) == resumed
+    unstated = write_record(tmp_path / "2026-01-06T10-00-00Z", fake_record(backend="numpy")).parent
+    assert newest_run(tmp_path) == unstated
+
+
+def test_a_copy_of_a_run_is_as_old_as_the_run(tmp_path: Path) -> None:
+    old = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-01T11-00-00.000000Z")
+    new = folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-02T11-00-00.000000Z")
+    shutil.copytree(old, tmp_path / "2026-01-09 before the change")
+    assert newest_run(tmp_path) == new
+    copy = shutil.copytree(new, tmp_path / "copy")
+    assert newest_run(tmp_path) == copy  # of the same records
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", "{}", '{"written": null}', '{"written": 3}', "\udcff"])
+def test_a_run_whose_state_does_not_say_counts_by_its_name(tmp_path: Path, state: str) -> None:
+    damaged = folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "")
+    (damaged / "run.state").write_bytes(state.encode("utf-8", "surrogateescape"))
+    folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-02T11-00-00.000000Z")
+    assert newest_run(tmp_path) == damaged
+    later = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-04T11-00-00.000000Z")
+    assert newest_run(tmp_path) == later
+
+
+def test_tables(tmp_path: Path) -> None:
+    records = [fake_record(backend="numpy"), fake_record(backend="torch-cuda", status="unavailable")]
+    cases = cases_table(records)
+    assert cases["backend"].tolist() == ["numpy", "torch-cuda"]
+    assert cases["rounds"].tolist() == [len(records[0]["rounds"]), 0]
+    assert len(rounds_table(records)) == len(records[0]["rounds"])
+    assert len(trace_table(records)) == len(records[0]["calibrations"][0]["trace"])
+    assert cold_table(records)["caches"].tolist() == ["empty", "filled", "warm"]
+    assert json.loads(cases.to_json())["status"] == {"0": "matched", "1": "unavailable"}
+
+
+def test_roofline_table() -> None:
+    table = roofline_table([fake_roofline("numba-sgd"), fake_roofline("numba-gd", ranks=(16,), threads=(1,))])
+    assert table["backend"].value_counts().to_dict() == {"numba-sgd": 6, "numba-gd": 1}
+    assert table["chain_ns"].isna().tolist() == [False] * 6 + [True]

@@ -1,0 +1,268 @@
+"""The page as a file: what it may do, what it carries inside itself, and what stays of hostile names; no browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_records import fake_record
+from many_records import many_records
+from test_report import Links
+
+from bench.records import Record
+from bench.report.figures import case_figures
+from bench.report.files import MOST_PICTURES, write_report
+from bench.report.outcome.cases import group_cases
+from bench.report.page.contents import gather
+from bench.report.page.exhibits import commands_of
+from bench.report.page.html import render_html, sortable, template_environment
+from bench.report.page.markdown import escape
+from bench.report.page.scripts import as_json, bundle
+from bench.report.tables.ranking import overview_table
+from bench.report.tables.table import Table
+
+BREAKOUTS = ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!--<script>", "\u2028alert(1)"]
+OTHER = {"name": "other, rank 64", "dataset": "other", "rank": 64}
+
+
+def specs(page: str) -> list[Any]:
+    """Return what the page carries for each figure, read as the browser reads it."""
+    return [json.loads(text) for text in re.findall(r'class="spec">(.*?)</script>', page, re.DOTALL)]
+
+
+def data(page: str) -> dict[str, Any]:
+    """Return the tables that the page carries, by id."""
+    found = re.findall(r'<script type="text/plain" id="(data-\d+)">([A-Za-z0-9+/=]*)</script>', page)
+    return {name: json.loads(zlib.decompress(base64.b64decode(text))) for name, text in found}
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    doubtful = fake_record("numba-gd", seconds=[1.0, 1.0, 2.5, 1.0, 1.0])
+    return [
+        fake_record("numba-sgd", seconds=0.1),
+        doubtful,
+        fake_record("numpy", seconds=3),
+        fake_record("x", "crashed"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def page(records: list[Record]) -> str:
+    return render_html(gather(records))
+
+
+# ---- what it may do -------------------------------------------------------------------------------------------------
+
+
+def test_the_policy_lets_the_page_s_own_scripts_run_and_nothing_load(page: str) -> None:
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    rules = dict(rule.strip().split(" ", 1) for rule in html.unescape(policy).split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == " ".join(f"'sha256-{one}'" for one in hashes)
+    assert rules["img-src"] == "data: blob:"
+    assert "unsafe-eval" not in policy and "http" not in policy
+    assert len(scripts) == 2 and page.index("Content-Security-Policy") < page.index("<script")
+
+
+def test_the_bundle_ends_no_script_element() -> None:
+    assert "vegaEmbed" in bundle()
+    assert not re.search(r"</script|<!--|\r", bundle(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("text", BREAKOUTS)
+def test_json_in_a_script_element_stays_there(text: str) -> None:
+    made = as_json({text: [text]})
+    assert json.loads(made) == {text: [text]}
+    assert not re.search("[<>&\u2028\u2029]", made)
+
+
+def test_json_has_no_numbers_that_no_browser_reads() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json(float("nan"))
+
+
+@pytest.mark.parametrize("text", BREAKOUTS)
+def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
+    case = {"name": f"data {text}", "dataset": text, "split": text, "dropped": text}
+    entries = [fake_record(f"{name}{text}", seconds=at, case=case) for at, name in enumerate("ab", 1)]
+    entries.append(fake_record(f"c{text}", "crashed", case=case, reason=text))
+    for one in entries:
+        one["command"] = f"pytest --ratings {text}"
+        one["run"] = f"../{text}"
+        one["environment"] = {text: text}
+    page = write_report(entries, tmp_path, pictures=0).read_text("utf-8")
+    assert page.count("<script>") == 2
+    markup = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)  # those two are code of ours
+    parsed = Links()
+    parsed.feed(markup)
+    assert not parsed.loads and not parsed.handlers and "img" not in parsed.tags and "<!--" not in markup
+    assert len(re.findall("<script", markup)) == len(specs(page)) + len(data(page))
+    assert all(re.fullmatch(r"[a-z0-9_.-]+", path.name) for path in tmp_path.iterdir())
+    assert any(f"a{text}".replace('"', '""') in one["values"] for one in data(page).values())
+    assert text in specs(page)[0]["spec"]["description"]
+
+
+def test_commands_are_quoted_for_a_shell() -> None:
+    record = fake_record(run="2025; rm -rf ~")
+    assert commands_of([record])[-1] == "python -m bench.report --input 'reports/runs/2025; rm -rf ~'"
+
+
+# ---- what it carries ------------------------------------------------------------------------------------------------
+
+
+def test_every_figure_is_there_once_with_its_data(page: str, records: list[Record]) -> None:
+    (case,) = group_cases(records)
+    figures = case_figures(case)
+    shown, tables = specs(page), data(page)
+    assert [one["stem"] for one in shown] == [figure.stem for figure in figures]
+    assert {one["data"] for one in shown} == set(tables)
+    assert len(tables) < len(shown)  # both convergences show one table
+    for one, figure in zip(shown, figures, strict=True):
+        assert one["spec"]["data"] is None
+        assert [name for name, _ in one["columns"]] == list(figure.values)
+        header = tables[one["data"]]["values"].split("\n", 1)[0].split(",")
+        assert set(figure.values) <= set(header)
+
+
+def test_every_figure_says_how_it_was_made_and_what_it_shows(page: str, records: list[Record]) -> None:
+    (section,) = gather(records).sections
+    for one in section.exhibits:
+        (figure,) = re.findall(rf'<figure class="chart" id="figure-{one.stem}">(.*?)</figure>', page, re.DOTALL)
+        assert html.escape(one.figure.alt, quote=False).split("&")[0] in figure
+        assert all(str(template_environment().from_string("{{ x }}").render(x=text)) in figure for text in one.method)
+        assert "pytest bench/ --benchmark-only" in figure and "python -m bench.report --input" in figure
+        assert f'<a href="{one.table}">' in figure
+
+
+def test_doubts_stand_beside_what_they_concern(page: str) -> None:
+    (target,) = re.findall(r'numba-gd <a class="doubt" href="#([^"]*)" title="1 of 5 rounds took over 1.5', page)
+    assert f'<tr id="{target}">' in page
+    for stem, there in (("seconds", 1), ("speedup", 1), ("memory", 0), ("convergence_epochs", 0)):
+        (figure,) = re.findall(rf'id="figure-{stem}">(.*?)</figure>', page, re.DOTALL)
+        assert figure.count(f'<a href="#{target}">numba-gd</a>') == there
+    assert "numba-sgd <a" not in page
+
+
+def test_the_answer_and_the_ranking_come_first(page: str) -> None:
+    body = page.split("<body>")[1]
+    order = [
+        body.index(text) for text in ("<strong>numba-sgd</strong>", "<table", "<nav", 'class="contenders"', "<figure")
+    ]
+    assert order == sorted(order)
+    assert re.search(r'<p class="answer"><span class="mark" style="color:#[0-9a-f]{6}" aria-hidden="true">', body)
+
+
+def test_contenders_look_in_the_legend_as_in_the_ranking(page: str, records: list[Record]) -> None:
+    report = gather(records)
+    for name, look in report.looks.items():
+        assert f'value="{name}"><span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}' in page
+    (section,) = report.sections
+    looks = [(report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows]
+    assert list(section.ranking.marks) == looks
+
+
+def test_only_a_watched_page_loads_itself_again(page: str, records: list[Record]) -> None:
+    assert '<meta name="factorbench-reload"' not in page and 'id="pause"' not in page
+    watched = render_html(gather(records), reload=2.5)
+    assert '<meta name="factorbench-reload" content="2.5">' in watched and 'id="pause"' in watched
+
+
+def test_without_scripts_it_says_where_pictures_and_tables_are(records: list[Record]) -> None:
+    page = render_html(gather(records), {"seconds.png"})
+    assert '<noscript><p>Without JavaScript: <a href="seconds.png">' in page.replace("\n", "")
+    assert "the numbers are in memory.csv beside this file" in page
+
+
+# ---- several cases --------------------------------------------------------------------------------------------------
+
+
+def test_an_overview_names_the_fastest_of_each_case() -> None:
+    records = [fake_record("a", seconds=1), fake_record("b", seconds=2)]
+    records += [fake_record("a", seconds=3, case=OTHER), fake_record("b", "missed", case=OTHER)]
+    records += [fake_record("a", "missed", case={**OTHER, "name": "third"})]
+    table = overview_table(group_cases(records))
+    assert [row[:2] + row[-1:] for row in table.rows] == [
+        ["ml-100k-rank=16-seed=0", "a (one seed)", "2 of 2"],
+        ["other, rank 64", "a", "1 of 2"],
+        ["third", "none", "0 of 1"],
+    ]
+    assert table.rows[0][3:5] == ["2.00", "b"] and table.rows[1][3] == "\N{EN DASH}"
+
+
+def test_cases_beyond_the_second_are_folded() -> None:
+    records = [fake_record(case={"name": f"case {at}", "rank": at}) for at in range(1, 6)]
+    page = render_html(gather(records))
+    folds = re.findall(r'<details class="case" id="([^"]*)"[^>]*?( open)?>', page)
+    assert [bool(opened) for _, opened in folds] == [True, True, False, False, False]
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_large_report_stays_small(tmp_path: Path) -> None:
+    records = many_records()
+    assert len(records) == 240
+    page = write_report(records, tmp_path)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert page.stat().st_size < 5_000_000
+    assert sum(sizes.values()) < 10_000_000
+    assert sum(name.endswith(".png") for name in sizes) == MOST_PICTURES
+    assert not [name for name in sizes if name.endswith(".svg")]
+    stems = {one["stem"] for one in specs(page.read_text("utf-8"))}
+    assert (
+        len(stems) >= 12 * 8
+        and len({one["spec"]["usermeta"]["factorbench"]["stem"] for one in specs(page.read_text())}) >= 8
+    )
+
+
+def test_pictures_are_drawn_in_the_formats_that_are_asked_for(records: list[Record], tmp_path: Path) -> None:
+    write_report(records, tmp_path, pdf=True)
+    assert (tmp_path / "seconds.pdf").read_bytes().startswith(b"%PDF")
+    write_report(records, tmp_path, pictures=1)
+    assert sorted(path.name for path in tmp_path.glob("*.p*") if path.suffix in (".png", ".pdf")) == ["seconds.png"]
+    assert not list(tmp_path.glob("*.svg")) and "](seconds.png)" in (tmp_path / "report.md").read_text("utf-8")
+    write_report(records, tmp_path, pictures=0)
+    assert not list(tmp_path.glob("*.png"))
+
+
+# ---- small things ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("0.0526", "0.0526"),
+        ("> 1,234 s", "1234"),
+        ("65 to 67", "65"),
+        ("+0.70 %", "0.70"),
+        ("-0.2 %", "-0.2"),
+        ("5.2 (5.1 to 5.3)", "5.2"),
+        ("1e-7", "1e-7"),
+        ("\N{EN DASH}", ""),
+        ("none", ""),
+        ("", ""),
+    ],
+)
+def test_cells_are_sorted_by_the_number_they_begin_with(cell: str, value: str) -> None:
+    assert sortable(cell) == value
+
+
+def test_only_addresses_of_the_web_become_links() -> None:
+    macro = template_environment().from_string('{% from "macros.html" import table %}{{ table(one) }}')
+    cells = ["https://example.org/?a=1&b=2", "javascript:alert(1)", 'https://x/" onclick="alert(1)']
+    made = macro.render(one=Table("c", ["a", *["Source"] * 3], [["x", *cells]]))
+    assert '<a href="https://example.org/?a=1&amp;b=2" rel="noreferrer">' in made
+    assert 'href="javascript' not in made and 'onclick="alert' not in made
+
+
+def test_markdown_is_escaped_on_one_line() -> None:
+    assert escape("a|b\n# c <i> [x](y) `z`") == r"a\|b \# c &lt;i&gt; \[x\](y) \`z\`"

@@ -1,0 +1,494 @@
+"""The report: from records to files, the verdict, escaping, determinism, and what it must not import."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from fake_records import fake_record, fake_score
+
+from bench.records import Record, Score, write_record
+from bench.report.__main__ import main
+from bench.report.figures import profile_table
+from bench.report.figures.palette import style
+from bench.report.files import write_report
+from bench.report.outcome.cases import group_cases
+from bench.report.outcome.verdict import answer, sentence
+from bench.report.tables.facts import case_facts
+from bench.text.wording import number
+
+STEMS = ("seconds", "convergence_seconds", "convergence_epochs", "speedup", "pareto", "cold", "memory")
+FIGURES = [f"{stem}.{kind}" for stem in STEMS for kind in ("svg", "png")]
+TABLES = [f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"]  # both convergences show one table
+DATA = ["results.csv", "results.parquet", "rounds.csv"]
+NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
+EXPLODED = {
+    "seed": 0,
+    "epochs": None,
+    "repeats": 1,
+    "evaluation_seconds": None,
+    "rungs": [],
+    "trace": [{"epoch": i, "seconds": i / 10, "validation_mse": 1e300} for i in (0, 1, 2)],
+}
+OTHER_CASE = {"name": "ml-1m-rank=64-seed=1", "dataset": "ml-1m", "rank": 64, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    """Six backends that matched, and one of each other status."""
+    ranked = {"numpy": 4.0, "numba-sgd": 0.05, "numba-gd": 0.4, "numpy-als": 1.5, "torch-cpu": 0.8, "libmf": 0.1}
+    lost = ["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
+    failed: list[Any] = [fake_record(f"lost-{i}", status) for i, status in enumerate(lost)]  # type: ignore[arg-type]
+    return [noisy(name, seconds) for name, seconds in ranked.items()] + failed
+
+
+@pytest.fixture(scope="module")
+def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(records, tmp_path_factory.mktemp("report")).parent
+
+
+def noisy(name: str, seconds: float) -> Record:
+    """Return a record of three seeds; those of another name differ in another order."""
+    record = fake_record(name, seconds=seconds, seeds=[0, 1, 2])
+    factors = (0.97, 1.0, 1.04) if name == "a" else (1.05, 0.98, 1.0)
+    (first,) = record["calibrations"]
+    record["calibrations"] = [{**first, "seed": seed} for seed in range(3)]
+    record["rounds"] = [
+        {**one, "seed": seed, "seconds": one["seconds"] * factors[seed]}
+        for seed in range(3)
+        for one in record["rounds"]
+    ]
+    return record
+
+
+def verdict(*records: Record) -> str:
+    (case,) = group_cases(list(records))
+    return sentence(case)
+
+
+def all_words(value: Any) -> Any:
+    """Return the value with NASTY in place of each free text."""
+    if isinstance(value, dict):
+        keep = {"status", "caches", "kind", "order"}  # the schema names their values
+        return {key: one if key in keep else all_words(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [all_words(one) for one in value]
+    return f"{value} {NASTY}" if isinstance(value, str) else value
+
+
+class Links(HTMLParser):
+    """Collects where links lead, what a browser would fetch by itself, the tags and the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name == "href" and tag == "a"]
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset") and tag != "a"]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_writes_every_file_and_nothing_else(report: Path) -> None:
+    assert {path.name for path in report.iterdir()} == {*FIGURES, *TABLES, *DATA, "index.html", "report.md"}
+    for name in FIGURES:
+        head = (report / name).read_bytes()[:8]
+        assert head.startswith(b"<?xml" if name.endswith("svg") else b"\x89PNG"), name
+    assert len((report / "results.csv").read_text("utf-8").splitlines()) == 13
+    assert len((report / "rounds.csv").read_text("utf-8").splitlines()) == 1 + 6 * 15 + 5
+    for name in re.findall(r"\]\(([^)]*)\)", (report / "report.md").read_text("utf-8")):
+        assert (report / name).is_file()
+
+
+def test_the_parquet_file_holds_the_results(report: Path, records: list[Record]) -> None:
+    table = pd.read_parquet(report / "results.parquet")
+    assert list(table["backend"]) == [record["backend"]["name"] for record in records]
+    assert table["seconds"].notna().sum() == 7
+
+
+def test_page_loads_nothing_and_has_no_id_twice(report: Path) -> None:
+    page = Links()
+    page.feed((report / "index.html").read_text("utf-8"))
+    assert not page.loads
+    assert len(page.ids) == len(set(page.ids))
+    assert {target[1:] for target in page.links if target.startswith("#")} <= set(page.ids)
+    outside = [target for target in page.links if not target.startswith("#")]  # sources of published figures
+    assert all(target.startswith("https://") or (report / target).is_file() for target in outside)
+    assert not {"link", "iframe", "img", "object", "embed", "base", "form"} & set(page.tags)
+    assert "@import" not in (report / "index.html").read_text("utf-8")
+
+
+def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
+    page = re.sub("<script.*?</script>", "", (report / "index.html").read_text("utf-8"), flags=re.DOTALL)
+    assert page.count("<table") == page.count("<caption><span>") == 9
+    assert len(re.findall(r'<div class="view" role="img" aria-label="[^"]+', page)) == len(STEMS)
+    tables = re.findall(r"(?:^\|.*\n)+", (report / "report.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert len(tables) == 9
+    for table in tables:
+        assert len({line.count(" | ") for line in table.splitlines()}) == 1, table
+
+
+def test_verdict_names_winner_factors_and_the_lost(records: list[Record]) -> None:
+    text = verdict(*records)
+    assert text.startswith("ml-100k-rank=16-seed=0: numba-sgd is the fastest to the matching validation MSE of 0.8516")
+    assert re.search(r" 2\.0\d \(95 % interval [\d.]+ to [\d.]+\) times as fast as libmf and", text)
+    assert re.search(r" (79|8\d)\.\d \([\d.]+ to [\d.]+\) times as fast as numpy; not matched:", text)
+    for i, status in enumerate(["missed", "diverged", "crashed", "timed out", "out of memory"]):
+        assert f"lost-{i} ({status}: lost-{i} " in text
+    assert text.endswith("; not available here: lost-5.")
+
+
+def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
+    def said(*entries: Record) -> tuple[list[str], str]:
+        (case,) = group_cases(list(entries))
+        return tuple(answer(case))  # type: ignore[return-value]
+
+    seeds = [noisy(name, seconds) for name, seconds in (("a", 1.0), ("b", 2.0))]
+    assert said(*seeds)[0] == ["a"]
+    assert re.fullmatch(r"is the fastest: 1\.0\d s, 2\.00 times as fast as b\.", said(*seeds)[1])
+    one_seed = said(fake_record("a", seconds=1), fake_record("b", seconds=2))
+    assert one_seed[1].startswith("was the fastest: ")
+    assert one_seed[1].endswith(" times as fast as b; one seed, so that this cannot be told from noise.")
+    mixed = said(*seeds, fake_record("c", seconds=9))[1]
+    assert mixed.endswith("2.00 times as fast as b; one seed of c, so that this cannot be told from noise.")
+    assert said(fake_record("a"), fake_record("b", "missed")) == (["a"], "is the only one to match, in 1.01 s.")
+    assert said(fake_record("a", "missed")) == ([], "No backend reached the matching validation MSE.")
+    assert said(fake_record("a", target=None))[0] == []
+    names, text = said(noisy("a", 1.0), noisy("b", 1.0), noisy("c", 5.0))
+    assert sorted(names) == ["a", "b"] and text.startswith("cannot be told apart, at ")
+    assert text.endswith("times as fast as c.")
+
+
+def test_verdict_claims_nothing_within_noise() -> None:
+    text = verdict(noisy("a", 0.05), noisy("b", 0.05), noisy("numpy", 1.0))
+    assert re.search("no difference can be told between (a and b|b and a)", text)
+    assert "fastest" not in text
+    assert re.search("[ab] is (19|20)", text) and "times as fast as numpy." in text
+
+
+def test_verdict_without_numpy_says_what_it_compares_with() -> None:
+    entries = [noisy("a", 1), noisy("b", 2), noisy("c", 8)]
+    assert "times as fast as c, the slowest that matched, as numpy was not measured." in verdict(*entries)
+    assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
+
+
+def test_verdict_of_one_round_gives_no_interval() -> None:
+    text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
+    assert (
+        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this cannot be told from noise." in text
+    )
+
+
+def test_verdict_of_none_and_of_one_matched() -> None:
+    none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
+    assert "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: " in none
+    assert "only numpy reached the matching validation MSE" in verdict(fake_record(), fake_record("b", "timed out"))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [fake_record("numpy", "missed"), fake_record("b", "unavailable")],
+        [fake_record("numpy", "crashed", reason="")],
+        [fake_record(seconds=[1.0]), fake_record("b", seconds=[1.0, 2.0])],
+        [fake_record(rounds=[])],
+        [fake_record(baselines={}), fake_record("b", calibrations=[])],
+        [fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])],
+        [fake_record(baselines={"biases": fake_score(0.7)})],
+    ],
+    ids=[
+        "none matched",
+        "alone and crashed",
+        "one round",
+        "no rounds",
+        "no trace",
+        "exploded",
+        "baseline under the target",
+    ],
+)
+def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
+    for one in entries:
+        for score in one["rounds"]:
+            score["test_mse"] = score["objective"] = None
+    page = write_report(entries, tmp_path).read_text("utf-8")
+    assert all(entry["backend"]["name"] in page for entry in entries)
+
+
+def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
+    ladder = [{"factor": 1.01, "mse": 0.8516, "dropped": "not below the biases alone (0.8500)"}]
+    entries = [fake_record(name, target=None, ladder=ladder) for name in ("numpy", "numba-sgd")]
+    text = verdict(*entries)
+    assert (
+        "no backend is ranked, as the matching rung was dropped (reason: not below the biases alone (0.8500))" in text
+    )
+    assert "not below the biases alone" in write_report(entries, tmp_path).read_text("utf-8")
+
+
+def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
+    entries = [all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))]
+    entries += [all_words(fake_record("lost", "crashed"))]
+    for entry in entries:
+        entry["environment"][NASTY] = entry["baselines"][NASTY] = fake_score(0.9, note=NASTY)
+    page = write_report(entries, tmp_path).read_text("utf-8")
+    parsed = Links()
+    parsed.feed(page)
+    scripts = re.sub(r"data-\d+", "data-N", " ".join(re.findall("<script[^>]*>", page)))
+    ours = ('<script type="application/json" class="spec">', '<script type="text/plain" id="data-N">', "<script>")
+    assert sum(scripts.count(one) for one in ours) == parsed.tags.count("script") and scripts.count("<script>") == 2
+    assert not parsed.loads and not parsed.handlers
+    assert "<script>alert" not in page and "{{ 7 * 7 }}" in page and "evil.example" in page
+    assert not [target for target in parsed.links if "evil" in target]
+    assert html.escape('<script>alert("1")').replace("&quot;", "&#34;") in page
+    markdown = (tmp_path / "report.md").read_text("utf-8")
+    outside, inside = markdown.split("## To reproduce it")
+    assert "<script" not in outside and r"\| \$x\$ \`b\` &amp; \_i\_" in outside and "\n# h" not in outside
+    assert re.search(r"```sh\npytest.*?\n```\n", inside, flags=re.DOTALL)
+    for path in tmp_path.glob("*.svg"):
+        assert re.fullmatch(r"[a-z_]+\.svg", path.name)
+        assert not re.search(rb"<script|<!--|<a ", path.read_bytes())
+        ElementTree.parse(path)
+
+
+def test_same_records_give_the_same_bytes(records: list[Record], report: Path, tmp_path: Path) -> None:
+    write_report(records, tmp_path)
+    for path in report.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
+    both = [fake_record(), fake_record("b"), fake_record(case=OTHER_CASE), fake_record("b", case=OTHER_CASE)]
+    (tmp_path / "seconds--gone.svg").touch()
+    (tmp_path / "seconds-mine.svg").touch()
+    page = write_report(both, tmp_path).read_text("utf-8")
+    assert page.count('<details class="case"') == page.count('class="verdict"') == 2
+    slugs = ("ml-100k-rank-16-seed-0", "ml-1m-rank-64-seed-1")
+    assert [page.count(f'<a href="#case-{slug}">') for slug in slugs] == [1, 1]
+    expected = {f"{name[:-4]}--{slug}{name[-4:]}" for name in FIGURES + TABLES for slug in slugs}
+    expected |= {*DATA, "index.html", "report.md", "seconds-mine.svg"}
+    expected |= {"profile.svg", "profile.png", "profile.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+OF_VERSION_4 = {"reg": 0.11, "reg_unit": "rating", "damping": 0.0, "bias_reg": 0.11}
+OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective"),
+    [
+        (
+            {},
+            "rank 16, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; with biases, "
+            "bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
+        ),
+        (
+            OF_VERSION_4,
+            "rank 16, reg 0.11 (per_rating, in units of ratings), damping 0; with biases, bias_reg 0.11, "
+            "user_bias_damping 0, item_bias_damping 0",
+        ),
+        (
+            {**OF_VERSION_4, "reg_scaling": "per_entity", "bias": False},
+            "rank 16, reg 0.11 (per_entity, in units of ratings), damping 0; without biases",
+        ),
+    ],
+)
+def test_the_whole_objective_is_told(changes: dict[str, Any], objective: str, tmp_path: Path) -> None:
+    (case,) = group_cases([fake_record(case=changes)])
+    assert dict(case_facts(case))["Objective"] == objective
+    page = write_report([fake_record(case=changes)], tmp_path, pictures=0).read_text("utf-8")
+    assert html.escape(objective) in page
+    for part in (
+        "reg unit (n + damping) |row|^2",
+        "(bias_reg n + user_bias_damping) b_u^2",
+        "reg is in units of ratings",
+    ):
+        assert part in page
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (fake_score(0.7, 0.8), "validation MSE 0.7000, test MSE 0.8000"),
+        (
+            fake_score(0.7, 0.8, user_damping=5.0, item_damping=0.5, note="item damping is the smallest tried"),
+            "validation MSE 0.7000, test MSE 0.8000, user damping 5, item damping 0.5 "
+            "(item damping is the smallest tried)",
+        ),
+        (fake_score(0.7, 0.8, reg=0.0), "validation MSE 0.7000, test MSE 0.8000, reg 0"),  # of version 4
+    ],
+)
+def test_what_was_tuned_for_a_baseline_is_told(score: Score, text: str) -> None:
+    (case,) = group_cases([fake_record(baselines={"biases alone": score})])
+    assert dict(case_facts(case))["Baseline biases alone"] == text
+
+
+def test_records_of_before_the_change_of_the_objective_are_another_case() -> None:
+    records = [fake_record(), fake_record("b"), fake_record(case=OF_VERSION_4)]
+    assert sorted(len(case.records) for case in group_cases(records)) == [1, 2]
+
+
+def test_newest_record_of_a_backend_is_shown_and_the_rest_counted() -> None:
+    old, new = fake_record(seconds=9), fake_record(seconds=3, created="2026-01-01T00:00:00Z")
+    (case,) = group_cases([new, old])
+    assert case.superseded == 1
+    assert 2.9 < case.ranked[0].median < 3.1
+
+
+def test_a_different_target_makes_another_case() -> None:
+    other = fake_record("b", target={"factor": 1.01, "mse": 0.9, "dropped": ""})
+    assert [case.title for case in group_cases([fake_record(), other])] == [
+        "ml-100k-rank=16-seed=0",
+        "ml-100k-rank=16-seed=0 (2)",
+    ]
+
+
+def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
+    names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
+    assert len({style(name) for name in names}) == len(names)
+    assert style("a stranger") == style("a stranger")
+    assert style("numba") == style("numba-sgd")
+
+
+def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
+    pools = {"pools": [{"api": "openmp", "num_threads": 2}], "import_seconds": 0.12345, "cpu": "X"}
+    both = [fake_record(environment=pools), fake_record("b", environment=pools | {"import_seconds": 1.5})]
+    write_report([*both, fake_record("c", "crashed", environment={"cpu": "X"})], tmp_path)
+    text = (tmp_path / "report.md").read_text("utf-8").split("## Environment")[1]
+    assert "| cpu | X |" in text and "| pools | api openmp, num threads 2 |" in text
+    assert "| Backend | Case | import seconds |" in text
+    assert "| numpy | ml-100k-rank=16-seed=0 | 0.123 |" in text and "| c |" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.05237, "0.0524"), (9.999, "10.0"), (80.81, "80.8"), (4230.4, "4,230"), (None, "\N{EN DASH}"), (0, "0")],
+)
+def test_numbers_have_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_command_prints_verdict_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    write_record(run, fake_record("numpy", seconds=2))
+    path = write_record(run, fake_record("numba-sgd", seconds=1))
+    assert main(["--input", str(run), "--output", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "numba-sgd was the fastest" in lines[0]  # of one seed
+    assert lines[1] == str(tmp_path / "out" / "index.html")
+    assert main(["--input", str(path), "--input", str(run / "absent")]) == 2
+    assert capsys.readouterr().err == f"error: there is no {run / 'absent'}\n"
+
+
+def test_command_takes_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run, name in (("2025-01-01", "old"), ("2025-01-02", "new")):
+        write_record(tmp_path / "reports/runs" / run, fake_record(name))
+    assert main([]) == 0
+    page = (tmp_path / "reports/latest/index.html").read_text("utf-8")
+    assert "only new reached" in page
+
+
+def test_command_without_records_says_how_to_make_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "There are no records in reports/runs; make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
+    )
+    assert main(["--input", str(tmp_path)]) == 1
+    assert not (tmp_path / "reports").exists()
+
+
+def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.json").write_text('{"schema": 99}')
+    assert main(["--input", str(tmp_path)]) == 2
+    assert "has schema version 99, this release reads version" in capsys.readouterr().err
+
+
+def test_report_imports_no_solver() -> None:
+    code = (
+        "import sys, bench.report.__main__\n"
+        "print([name for name in ('backends', 'torch', 'numba', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
+    records = [
+        fake_record("numba-gd", seconds=1.0),
+        fake_record("numpy", seconds=4.0),
+        fake_record("numba-gd", seconds=6.0, case=OTHER_CASE),
+        fake_record("numpy", seconds=3.0, case=OTHER_CASE),
+        fake_record("torch-cpu", "timed out", case=OTHER_CASE),
+    ]
+    table = profile_table(group_cases(records))
+    found = {name: rows[["factor", "share"]].round(6).to_numpy().tolist() for name, rows in table.groupby("backend")}
+    assert found["numba-gd"] == [[1.0, 0.5], [2.0, 1.0]]
+    assert found["numpy"] == [[1.0, 0.5], [4.0, 1.0]]
+    assert "torch-cpu" not in found  # it matched nowhere
+    page = write_report(records, tmp_path).read_text("utf-8")
+    assert "Over all cases" in page
+    assert {"profile.svg", "profile.png", "profile.csv"} <= {path.name for path in tmp_path.iterdir()}
+    write_report(records[:2], tmp_path)
+    assert not list(tmp_path.glob("profile.*"))
+
+
+def test_cases_are_in_the_order_of_their_numbers() -> None:
+    ranks = (128, 16, 64)
+    made = [fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks]
+    assert [case.facts["case"]["rank"] for case in group_cases(made)] == [16, 64, 128]
+
+
+def seeded(name: str, medians: list[float]) -> Record:
+    """A record with one round of each seed."""
+    made = fake_record(name, seconds=medians, seeds=list(range(len(medians))))
+    for one in made["rounds"]:
+        one["seed"] = one["round"]
+    return made
+
+
+def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> None:
+    records = [seeded("a", [1.0, 1.001, 0.999]), seeded("b", [1.05, 1.051, 1.049]), seeded("c", [0.8, 1.06, 1.5])]
+    (case,) = group_cases(list(records))
+    assert answer(case).names == ["a", "c"]
+    assert "a is 1.05" in answer(case).text
+    assert "no difference can be told between a and c" in sentence(case)
+
+
+def test_one_seed_is_said_wherever_the_fastest_is_named() -> None:
+    records = [seeded("a", [1.0, 1.01, 0.99]), seeded("b", [1.01, 1.0, 1.02]), fake_record("c", seconds=2.0)]
+    (case,) = group_cases(list(records))
+    for text in (answer(case).text, sentence(case)):
+        assert "one seed of c, so that this cannot be told from noise" in text
+
+
+def test_a_text_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    write_report([fake_record("=HYPERLINK(1)", seconds=1), fake_record("numpy", seconds=2)], tmp_path, pictures=0)
+    for path in tmp_path.glob("*.csv"):
+        assert not re.search(r"(^|,)=", path.read_text("utf-8"), re.MULTILINE), path.name
+
+
+def test_what_cannot_be_written_to_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path / "run", fake_record())
+    (tmp_path / "run" / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    assert main(["--input", str(tmp_path / "run"), "--output", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: the report cannot be written to {tmp_path / 'file'} (")
+    assert said.count("\n") == 1
