@@ -1,5 +1,6 @@
 """The earlier name of `backends.torch_gd`, kept for a release."""
 
-from .torch_gd import EmbeddingModel, TorchEmbedding
+from ._engine.embedding import EmbeddingModel
+from .torch_gd import TorchEmbedding
 
 __all__ = ["EmbeddingModel", "TorchEmbedding"]

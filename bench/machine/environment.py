@@ -32,7 +32,7 @@ _VARIABLES = {
 }
 # Not those that only say where something lies, nor what is nobody's business: records are shown around.
 _LEFT_OUT = re.compile("_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)")
-# What workers get in any case, whatever is set outside (`bench.measure.worker_process`), tells one run from another no more.
+# What workers get in any case, whatever is set outside, tells one run from another no more.
 _BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
 _DEFAULTS = {("OMP_WAIT_POLICY", "PASSIVE")}
 # What libraries set themselves when they are imported (threadpoolctl, scikit-learn): whether they have been is chance.
