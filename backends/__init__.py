@@ -9,6 +9,7 @@
 
 from backends._engine.interrupt import checkpoint
 
+from ._engine.threads import available_cores
 from .biases import damped_biases
 from .errors import (
     BackendUnavailable,
@@ -21,7 +22,7 @@ from .errors import (
 )
 from .factorizer import Factorizer, State
 from .model import FactorModel, Recommendation
-from .objective import Objective, Parameters, Penalties
+from .objective import Objective, Parameters, Penalties, mean_squared_error
 from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import get_backend, list_backends
 from .start import initial_model
@@ -47,9 +48,11 @@ __all__ = [
     "State",
     "UnknownBackend",
     "UnknownIdError",
+    "available_cores",
     "checkpoint",
     "damped_biases",
     "get_backend",
     "initial_model",
     "list_backends",
+    "mean_squared_error",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._files import written_whole
 from ._validation import check_count
 from .errors import ModelFileError
 from .objective import Parameters
@@ -174,14 +174,8 @@ class FactorModel:
         }
         if self.encoder is not None:
             arrays |= {"user_ids": self.encoder.users, "item_ids": self.encoder.items}
-        partial = Path(f"{os.fspath(path)}.part")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, header=np.array(json.dumps(header, default=_plain)), **arrays)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with written_whole(path) as file:
+            np.savez(file, header=np.array(json.dumps(header, default=_plain)), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FactorModel:

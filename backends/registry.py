@@ -32,23 +32,28 @@ class BackendInfo(NamedTuple):
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for
+    work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
+    look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
+_SGD_WORK, _GD_WORK = "per-rating SGD", "gradient descent"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
 _TORCH = "backends.torch_gd:TorchEmbedding"
 
 _BACKENDS: dict[str, BackendInfo] = {
-    "numba": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd"),
-    "numba-gd": BackendInfo("backends.numba_gd:NumbaGD", _GD, ("numba",)),
-    "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False),
-    "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD),
-    "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares"),
-    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",)),
-    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False),
-    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False),
+    "numba": BackendInfo(
+        _NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd", work=_SGD_WORK, look="red s"
+    ),
+    "numba-gd": BackendInfo("backends.numba_gd:NumbaGD", _GD, ("numba",), work=_GD_WORK, look="orange ^"),
+    "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, work=_SGD_WORK, look="red s"),
+    "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD, work=_GD_WORK, look="grey o"),
+    "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares", look="pink D"),
+    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",), work=_GD_WORK, look="blue v"),
+    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False, look="green P"),
+    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False, look="sky X"),
 }
 
 
@@ -101,12 +106,13 @@ def list_backends() -> pd.DataFrame:
     """Return a table of all backends, indexed by name.
 
     Columns: algorithm, device, steppable, deterministic, minimises (ends at a minimum of the objective, rather than
-    stopping early), same_as (the backend that a short name stands for), available, and reason: why not, and the
+    stopping early), same_as (the backend that a short name stands for), work (what its epochs are counted as, for the
+    roofline), look (its colour and marker in figures), available, and reason: why not, and the
     command or fact that mends it ("" where it is available). Importing torch to ask for its devices can take seconds.
     """
     import pandas as pd
 
-    columns = ["algorithm", "device", "steppable", "deterministic", "minimises", "same_as"]
+    columns = ["algorithm", "device", "steppable", "deterministic", "minimises", "same_as", "work", "look"]
     rows = {}
     for name, info in all_backends().items():
         reason = unavailable_reason(info)

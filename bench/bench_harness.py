@@ -15,6 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from backends import get_backend
 from bench.cases.case import Case
 from bench.measure.clock import ReportedClock
+from bench.measure.protocol import Time, Timed
 from bench.measure.worker import Worker
 
 _clock = ReportedClock()
@@ -31,9 +32,11 @@ def test_harness_cost(benchmark: BenchmarkFixture, case: Case, monkeypatch: pyte
     worker = Worker(io.StringIO())
     worker.parts = {"train": case.data.train, "validation": case.data.validation}
     monkeypatch.setattr(worker, "solver", lambda: solver)
+    request = Time(epochs=1, seed=0, round_number=0, factor=1.01, target=1e9, objective=False)
 
     def instant() -> None:
-        answer = worker.time(epochs=1, seed=0, round_number=0, factor=1.01, target=1e9, objective=False)
-        _clock.advance(answer["round"]["seconds"])
+        answer = worker.time(request)
+        assert isinstance(answer, Timed)
+        _clock.advance(answer.round["seconds"])
 
     benchmark.pedantic(instant, rounds=10, iterations=1, warmup_rounds=1)

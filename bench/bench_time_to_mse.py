@@ -6,17 +6,19 @@ worker measured, through a timer that advances by what the worker reported: proc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.cases.case import Case
+from bench.measure.backend_facts import BackendRow, Contender
 from bench.measure.clock import ReportedClock
-from bench.measure.measurement import Measurement
+from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder
+from bench.text.progress import Say
 
+from .options import Selection
 from .records import Record, write_record
 
 _clock = ReportedClock()
@@ -28,12 +30,12 @@ def test_time_to_matching_mse(
     benchmark: BenchmarkFixture,
     case: Case,
     measured_backend: str,
-    backend_rows: dict[str, dict[str, Any]],
+    known_backends: dict[str, BackendRow],
+    run: Run,
     run_threads: int,
-    run_options: dict[str, Any],
-    round_options: dict[str, Any],
+    selected: Selection,
     run_folder: RunFolder,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Every timed round reaches the target; anything else fails, and is in the record with its reason."""
 
@@ -45,9 +47,8 @@ def test_time_to_matching_mse(
         measurement.time_round()
         _clock.advance(sum(one["seconds"] for one in measurement.rounds[before:]))
 
-    measurement = Measurement(
-        case, backend_rows[measured_backend], threads=run_threads, say=tell, **run_options, **round_options
-    )
+    contender = Contender(known_backends[measured_backend], threads=run_threads)
+    measurement = Measurement(case, contender, run, seeds=selected.fit_seeds, rounds=selected.rounds, say=tell)
     kept = run_folder.kept("time to MSE", case.facts["name"], measurement.backend, measurement.key, tell)
     record = cast("Record", kept) if kept else None
     if record is None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,9 @@ import numpy as np
 
 from backends import Factorizer, get_backend
 from bench.cases.encode import EncodedData, encode
-from bench.cases.targets import baselines, mse
+from bench.cases.targets import baselines, bias_mse, mse
 from bench.machine.environment import machine_facts
+from bench.text.progress import StatusLine
 
 from .datasets import load_dataset, load_file
 
@@ -100,11 +100,10 @@ def without_factors(data: EncodedData) -> dict[str, float]:
     train, test = data.train, data.test
     assert test is not None
     b, c = get_backend("numpy").objective.biases_alone(train)
-    guesses = train.summary.mean + b[test.users] + c[test.items]
     scores = baselines(train, data.validation, test)
     return {
         "mean": scores["global mean"]["test_mse"] or math.nan,
-        "biases, default damping": float(np.mean(np.square(guesses - test.ratings))),
+        "biases, default damping": bias_mse(train.summary.mean, b, c, test),
         "biases, tuned": scores["biases alone"]["test_mse"] or math.nan,
     }
 
@@ -228,9 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
 
-    def say(text: str) -> None:
-        print(f"\r{text:<76}", end="", file=sys.stderr, flush=True)
-
+    say = StatusLine()
     simple = {name: without_factors(data) for name, data in sets.items()}
     trials = {backend: make_trials(backend, options.trials) for backend in RATES}
     for backend, tried in trials.items():
@@ -245,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
             say(f"defaults on {name}, split {seed}")
             found.append(defaults_on(load(one, seed)))
         rows.append([name, *(float(np.median([each[title] for each in found])) for title in found[0])])
-    say("")
+    say.clear()
 
     arguments_given = f"{' '.join(given)} --trials {options.trials} --seeds {options.seeds} --rank {options.rank}"
     tables = markdown(["data", *found[0]], rows), [search_table(tried, simple) for tried in trials.values()]

@@ -14,26 +14,32 @@ import itertools
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from backends import BackendUnavailable, UnknownBackend, get_backend, list_backends
+from backends import BackendUnavailable, UnknownBackend, available_cores, get_backend
 from bench.cases.case import Case
-from bench.datasets.splits import METHODS
-from bench.machine.environment import available_cores
-from bench.measure.measurement import Measurement
+from bench.measure.backend_facts import Contender, backend_rows
+from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
-from bench.text.progress import _clear, _teller
+from bench.text.progress import StatusLine
 from bench.text.wording import number, plural
 
-from .options import DAMPING_HELP, REG_HELP, Selection
+from .options import Selection, add_options
 from .records import RUNS, Record, write_record
 from .stats import doubts, ratio, summary
 
 SEEDS = 5
 ROUNDS = 3  # per seed; they find 5 % at a noise of 2 %, and nothing between equals, as a test shows
+
+_OTHER_HELP = {  # where a duel's defaults are others
+    "rank": "number of factors (default: 16)",
+    "seeds": f"seeds per contender, each in its own worker (default: {SEEDS})",
+    "rounds": f"timed rounds per seed (default: {ROUNDS})",
+}
+_status = StatusLine()
 
 _NOT_OF_A_CONTENDER = {
     "epochs": "its calibration finds how many it needs",
@@ -53,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     selection = Selection(**names | {"seeds": SEEDS if options.seeds is None else options.seeds})
     try:
         selection.check()
-        rows = [contender(text) for text in options.contenders]
-        case = selection.build_case(_teller("case"))
+        contenders = [contender(text, selection.budget) for text in options.contenders]
+        case = selection.build_case(_status.of("case"))
     except (ValueError, UnknownBackend, BackendUnavailable) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -65,21 +71,21 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"records cannot be written to {RUNS.resolve()} ({error})")
     try:
-        records = fight(case, rows, selection, folder, command)
+        records = fight(case, contenders, selection, folder, command)
         folder.mark_done()
     except KeyboardInterrupt:
         return _interrupted()
     finally:
         folder.close()
-    _clear()
+    _status.clear()
     for line in verdicts(records):
         print(line)
     print(f"The records: {folder.path} (python -m bench.report --input {folder.path})")
     return int(any(record["status"] != "matched" for record in records))
 
 
-def contender(text: str) -> dict[str, Any]:
-    """Return a backend's row of `backends.list_backends`, with ``name``, ``params`` and ``label``.
+def contender(text: str, budget: int) -> Contender:
+    """Return the contender that a text asks for, with so many threads unless it says otherwise.
 
     Raises
     ------
@@ -105,41 +111,31 @@ def contender(text: str) -> dict[str, Any]:
     if (params.get("n_jobs") or 0) > available_cores():
         raise ValueError(f"n_jobs must be at most {available_cores()}, the cores here; got {text!r}")
     get_backend(name, **params)
-    row = {str(column): value for column, value in list_backends().loc[name].items()}
     # Of what was read, not of what was typed: records whose labels differ by a blank would share a file.
     label = ":".join(filter(None, [name, ",".join(f"{key}={value}" for key, value in params.items())]))
-    return {"name": name, **row, "params": params, "label": label}
+    threads, dtype = params.pop("n_jobs", None) or budget, params.pop("dtype", "float32")
+    return Contender(backend_rows()[name], threads, dtype, params, label)
 
 
 def fight(
-    case: Case, contenders: Sequence[dict[str, Any]], selection: Selection, folder: RunFolder, command: str
+    case: Case, contenders: Sequence[Contender], selection: Selection, folder: RunFolder, command: str
 ) -> list[Record]:
     """Calibrate all contenders, time them in blocks of random order, write their records and return them."""
-    how: dict[str, Any] = {
-        "run": folder.path.name,
-        "command": command,
-        "folder": folder.work,
-        "seeds": selection.fit_seeds,
-        "rounds": selection.rounds or ROUNDS,
-        "order": "interleaved",
-        "limits": selection.limits,
-    }
+    run = Run(folder.path.name, command, folder.work, selection.limits)
+    rounds = selection.rounds or ROUNDS
     with contextlib.ExitStack() as stack:
-        fighters = [
-            stack.enter_context(
-                Measurement(
-                    case,
-                    one,
-                    **how,
-                    params={key: value for key, value in one["params"].items() if key not in ("dtype", "n_jobs")},
-                    dtype=one["params"].get("dtype", "float32"),
-                    threads=one["params"].get("n_jobs") or selection.budget,
-                    label=label,
-                    say=_teller(label),
-                )
+        fighters = []
+        for one in _told_apart(contenders):
+            measurement = Measurement(
+                case,
+                one,
+                run,
+                seeds=selection.fit_seeds,
+                rounds=rounds,
+                order="interleaved",
+                say=_status.of(one.label),
             )
-            for one, label in zip(contenders, _labels([one["label"] for one in contenders]), strict=True)
-        ]
+            fighters.append(stack.enter_context(measurement))
         for fighter in fighters:
             fighter.calibrate()
         rng = np.random.default_rng(selection.seed)
@@ -169,7 +165,7 @@ def verdicts(records: Sequence[Record]) -> list[str]:
 
 
 def _interrupted() -> int:
-    _clear()
+    _status.clear()
     print("interrupted: nothing of this duel is kept", file=sys.stderr)
     return 130  # as a shell says of a command that Ctrl-C ended
 
@@ -193,12 +189,15 @@ def _seconds(record: Record) -> float:
     return summary(record["rounds"]) or 0.0
 
 
-def _labels(texts: Sequence[str]) -> list[str]:
+def _told_apart(contenders: Sequence[Contender]) -> list[Contender]:
     """Tell contenders of one text apart by a number."""
-    return [
-        f"{text} ({1 + texts[:index].count(text)})" if texts.count(text) > 1 else text
-        for index, text in enumerate(texts)
-    ]
+    texts = [one.label for one in contenders]
+    found = []
+    for index, one in enumerate(contenders):
+        if texts.count(one.label) > 1:
+            one = replace(one, label=f"{one.label} ({1 + texts[:index].count(one.label)})")
+        found.append(one)
+    return found
 
 
 def _value(text: str) -> Any:
@@ -211,18 +210,7 @@ def _value(text: str) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.duel", description=__doc__)
     parser.add_argument("contenders", nargs="+", metavar="BACKEND", help="name, or name:parameter=value,...")
-    parser.add_argument("--dataset", help="twin (made here, the default), or a name from python -m bench.datasets list")
-    parser.add_argument("--split", help=f"an official split of the data set (u1), or: {METHODS}")
-    parser.add_argument("--ratings", type=Path, metavar="FILE", help="your own ratings: CSV, TSV or Parquet")
-    parser.add_argument("--rank", type=int, help="number of factors (default: 16)")
-    parser.add_argument("--reg", type=float, help=REG_HELP)
-    parser.add_argument("--damping", type=float, help=DAMPING_HELP)
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and split, and the first of the fits")
-    parser.add_argument("--seeds", type=int, help=f"seeds per contender, each in its own worker (default: {SEEDS})")
-    parser.add_argument("--scale", type=float, help="size of the twin; 1 is 6.3 million ratings (default: 0.2)")
-    parser.add_argument("--rounds", type=int, help=f"timed rounds per seed (default: {ROUNDS})")
-    parser.add_argument("--threads", type=int, help="thread budget of every library (default: all cores)")
-    parser.add_argument("--quick", action="store_true", help="the twin at 0.02")
+    add_options(parser.add_argument, _OTHER_HELP)
     return parser
 
 

@@ -3,46 +3,59 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
+from backends import available_cores
 from bench.cases.case import Case, build_case
+from bench.datasets.splits import METHODS
 from bench.datasets.twin import SCALE_RANGE
-from bench.machine.environment import available_cores
 from bench.measure.backend_facts import Limits
 from bench.text.progress import Say
 
 from .datasets import load_dataset, load_file
 
 RANK = 16
-REG_HELP = (
-    "regularisation of the factors: a pure number, in units of the root mean square of the ratings "
-    "about their mean (default: the one that serves ALS best)"
-)
-DAMPING_HELP = (
-    "number of ratings by which each row's factors are regularised more than by its own (default: "
-    "the one that serves ALS best)"
-)
 SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 
 
+def _option(help: str, default: Any = None, **settings: Any) -> Any:
+    """Return a field that is an option too; ``settings`` as for `argparse.ArgumentParser.add_argument`."""
+    return field(default=default, metadata={"help": help, "default": default, **settings})
+
+
 @dataclass(frozen=True)
 class Selection:
-    """The options that say which data, objective and budgets; None where an option was not given."""
+    """The options that say which data, objective and budgets; None where an option was not given.
 
-    dataset: str | None = None
-    split: str | None = None
-    ratings: Path | None = None
-    rank: int | None = None
-    reg: float | None = None
-    damping: float | None = None
-    seed: int = 0
-    seeds: int | None = None
-    scale: float | None = None
-    rounds: int | None = None
-    threads: int | None = None
-    quick: bool = False
+    Each field is an option of every command that measures, by its own name; see `add_options`.
+    """
+
+    dataset: str | None = _option("twin (made here, the default), or a name from python -m bench.datasets list")
+    split: str | None = _option("an official split of the data set (u1), or: " + METHODS, metavar="NAME")
+    ratings: Path | None = _option(  # noqa: RUF009  # it makes a field
+        "your own ratings: CSV, TSV or Parquet", type=Path, metavar="FILE"
+    )
+    rank: int | None = _option("number of factors (default: 16; of the roofline: 16, 64 and 128)", type=int)
+    reg: float | None = _option(
+        "regularisation of the factors: a pure number, in units of the root mean square of the ratings about their "
+        "mean (default: the one that serves ALS best)",
+        type=float,
+    )
+    damping: float | None = _option(
+        "number of ratings by which each row's factors are regularised more than by its own (default: the one that "
+        "serves ALS best)",
+        type=float,
+    )
+    seed: int = _option("seed of data and split, and the first of the fits (default: 0)", default=0, type=int)
+    seeds: int | None = _option("how many seeds each backend is fitted with (default: 3; quick: 1)", type=int)
+    scale: float | None = _option("size of the twin; 1 is 6.3 million ratings (default: 0.2)", type=float)
+    rounds: int | None = _option("timed rounds per seed (default: 3, of one seed 5; fewer of slow fits)", type=int)
+    threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
+    quick: bool = _option("a look in under a minute: the twin at 0.02", default=False, action="store_true")
 
     def check(self) -> None:
         """Raise ValueError naming the option that makes no sense."""
@@ -96,3 +109,19 @@ class Selection:
     def limits(self) -> Limits:
         """When a backend is given up."""
         return Limits(max_seconds=15, timeout=60) if self.quick else Limits()
+
+
+def add_options(add: Callable[..., object], other_help: Mapping[str, str] | None = None) -> None:
+    """Add the options of a `Selection` to a command.
+
+    Parameters
+    ----------
+    add
+        ``add_argument`` of argparse's parser, or ``addoption`` of pytest's.
+    other_help
+        What a command says of an option in place of what all say, by the option's name.
+    """
+    for option in fields(Selection):
+        settings = dict(option.metadata)
+        settings["help"] = (other_help or {}).get(option.name, settings["help"])
+        add(f"--{option.name}", **settings)

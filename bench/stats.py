@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit  # Student's quantiles; scipy.stats, which has the tests, takes .7 s to import
 
 from .records import Record, Round
+from .text.wording import plural
 
 LEAST_ROUNDS = 5  # fewer show nothing of the noise
 
@@ -77,7 +78,7 @@ class Ratio:
         if wanted >= _MOST_SEEDS:
             return f"not even {_MOST_SEEDS:,} seeds would tell 5 %"
         each = self.rounds // self.seeds
-        return f"about {max(wanted, self.seeds + 1)} seeds with {_counted(each, 'round')} each would tell 5 %"
+        return f"about {max(wanted, self.seeds + 1)} seeds with {plural(each, 'round')} each would tell 5 %"
 
 
 def by_seed(rounds: Sequence[Round], column: str = "seconds") -> dict[int, list[float]]:
@@ -152,7 +153,7 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     relative = np.array([one["seconds"] / medians[one["seed"]] for one in rounds])
     found = []
     if len(rounds) < LEAST_ROUNDS:
-        found.append(f"{_counted(len(rounds), 'round')} {'is' if len(rounds) == 1 else 'are'} too few to see noise in")
+        found.append(f"{plural(len(rounds), 'round')} {'is' if len(rounds) == 1 else 'are'} too few to see noise in")
     low, high = np.percentile(relative, [25, 75])
     if high - low > _SPREAD:
         found.append(f"the middle half of the rounds spreads over {100 * (high - low):.0f} % of the median")
@@ -178,14 +179,14 @@ def doubts(record: Record) -> list[str]:
     if not record["rounds"]:
         return []
     found, facts = instability(record["rounds"]), record["environment"]
-    governor, throttled, limit = (facts.get(name) for name in ("governor", "throttled", "cpu_limit"))
+    governor, throttled, limit = facts.get("governor"), facts.get("throttled"), facts.get("cpu_limit")
     if governor not in (None, "performance"):
         found.append(f"the frequency governor is {governor}, so the clock rate may change")
     if throttled:
-        found.append(f"the processor was throttled {_counted(throttled, 'time')} meanwhile")
+        found.append(f"the processor was throttled {plural(throttled, 'time')} meanwhile")
     threads = record["backend"]["threads"]
-    if isinstance(limit, int | float) and limit < threads:
-        found.append(f"the control group allows {_counted(limit, 'core')}, the budget is {_counted(threads, 'thread')}")
+    if limit is not None and limit < threads:
+        found.append(f"the control group allows {plural(limit, 'core')}, the budget is {plural(threads, 'thread')}")
     return found
 
 
@@ -200,10 +201,6 @@ def _drift(relative: NDArray[np.float64]) -> list[str]:
     if not apart or abs(change) < _DRIFT:
         return []
     return [f"rounds got {100 * abs(change):.0f} % {'slower' if change > 0 else 'faster'} from the first to the last"]
-
-
-def _counted(count: float, thing: str) -> str:
-    return f"{count:g} {thing}{'s' * (count != 1)}"
 
 
 def _of(value: float | None) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.datasets import DatasetError, RawRatings, anime_twin, read_ratings
+from bench.text.progress import StatusLine
 
 from .data import prepare
 from .page import write_page
@@ -17,6 +18,7 @@ from .results import PUBLISHED, Point
 from .run import run
 from .tables import summary
 
+_status = StatusLine()
 _ROW = "{:>9}  {:>9}  {:>9}  {:>10}  {:>10}  {:>18}"
 
 
@@ -40,11 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     clock = time.perf_counter()
     try:
         options.output.mkdir(parents=True, exist_ok=True)  # rather fail now than after the run
-        _say("reading the ratings" if options.ratings else "making the twin")
+        _status("reading the ratings" if options.ratings else "making the twin")
         data = prepare(*_read(options.ratings, options.scale, options.seed), options.seed)
         _print(f"{data.facts['name']}: {data.facts['n_train']:,} training, {data.facts['n_validation']:,} validation")
         _print(_ROW.format("iteration", "train", "published", "difference", "validation", "on the wrong pairs"))
-        results = run(data, options.iterations, _say, _print_point)
+        results = run(data, options.iterations, _status, _print_point)
     except (DatasetError, OSError, ValueError) as error:
         _print(f"error: {error}", file=sys.stderr)
         return 2
@@ -78,16 +80,8 @@ def _print_point(point: Point) -> None:
     _print(_ROW.format(point["iteration"], *errors))
 
 
-def _say(text: str) -> None:
-    """Show progress on a line of a terminal that is rewritten; a log gets none."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
-
-
 def _print(text: str, file: TextIO | None = None) -> None:
-    _say("")
-    if sys.stderr.isatty():
-        print("\r", end="", file=sys.stderr, flush=True)
+    _status.clear()
     print(text, file=file, flush=True)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.records import Environment
 from bench.report.figures.style import THEME
 from bench.report.page.html import template_environment
+from bench.text.files import write_all
 from bench.text.wording import mse, number
 
 from .figure import draw
@@ -53,11 +54,7 @@ def write_page(results: Results, output: Path, command: str, seconds: float) -> 
         "results.json": (json.dumps(stored, indent=1, allow_nan=False) + "\n").encode(),
         "index.html": render(results, picture, made).encode(),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        partial = output / f"{name}.part"
-        partial.write_bytes(content)
-        os.replace(partial, output / name)
+    write_all(output, contents)
     return output / "index.html"
 
 
@@ -96,8 +93,14 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     )
 
 
-def _environment(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
-    rows = [("Processor", f"{facts['cpu']}, {facts['cores']} cores"), ("System", facts["system"])]
-    rows += [("Python", facts["python"]), ("Packages", packages), ("Load at the end", str(facts["load_average"]))]
-    return [*rows, ("Code", facts["git"])] if facts["git"] else rows
+def _environment(facts: Environment) -> list[tuple[str, str]]:
+    packages = ", ".join(f"{name} {version}" for name, version in (facts["packages"] or {}).items())
+    rows = {
+        "Processor": f"{facts['cpu']}, {facts['cores']} cores",
+        "System": facts["system"],
+        "Python": facts["python"],
+        "Packages": packages,
+        "Load at the end": facts["load_average"],
+        "Code": facts["git"],
+    }
+    return [(name, str(fact)) for name, fact in rows.items() if fact is not None]

@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 from typing import Any, TypedDict
 
-from bench.records import Score
+from bench.records import Environment, Score
 
 PUBLISHED: dict[str, Any] = json.loads(files(__package__).joinpath("published.json").read_text("utf-8"))
 
@@ -100,4 +100,4 @@ class Results(TypedDict):
     minimum: Minimum
     kept: Kept
     literal: Literal
-    environment: dict[str, Any]
+    environment: Environment

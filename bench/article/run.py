@@ -20,11 +20,13 @@ from backends import (
     Ratings,
     get_backend,
     initial_model,
+    mean_squared_error,
 )
 from bench.cases.reference import Converged
 from bench.cases.targets import baselines
 from bench.datasets import DatasetError
-from bench.machine.environment import machine_facts, process_facts
+from bench.machine.environment import environment_of, machine_facts, process_facts
+from bench.text.progress import Say
 
 from .data import ArticleData
 from .literal import time_literal
@@ -43,7 +45,6 @@ OURS: dict[str, dict[str, Any]] = {
 _TOLERANCE = 1e-6  # relative fall of J in an epoch at which ALS has found the minimum, for a figure of four digits
 _MAX_EPOCHS = 60
 
-Say = Callable[[str], None]
 Factors = NDArray[np.floating[Any]]
 
 
@@ -87,7 +88,7 @@ def run(data: ArticleData, iterations: int, say: Say, tell: Callable[[Point], No
         minimum=minimum,
         kept=_kept(initial, descent.model_.parameters),
         literal=literal,
-        environment=machine_facts() | process_facts(),
+        environment=environment_of(machine_facts(), process_facts()),
     )
 
 
@@ -111,8 +112,8 @@ def follow(
     curve: list[Point] = []
 
     def note(iteration: int, at: Parameters) -> None:
-        twice = mse(at, data.twice) if len(data.twice) else None
-        train, validation = mse(at, data.train), mse(at, data.validation)
+        twice = mean_squared_error(at, data.twice) if len(data.twice) else None
+        train, validation = mean_squared_error(at, data.train), mean_squared_error(at, data.validation)
         curve.append(Point(iteration=iteration, train_mse=train, validation_mse=validation, twice_mse=twice))
         tell(curve[-1])
 
@@ -125,11 +126,6 @@ def follow(
     note(0, initial)
     _fit(descent, data, epochs=iterations, initial=initial, callback=watch)
     return curve
-
-
-def mse(parameters: Parameters, ratings: Ratings) -> float:
-    """Return the mean squared error, unclipped, in float64."""
-    return float(np.mean(np.square(parameters.predict(ratings.users, ratings.items) - ratings.ratings)))
 
 
 def _minimise(descent: Factorizer, data: ArticleData, initial: Parameters, say: Say) -> Minimum:
@@ -198,4 +194,8 @@ def _solver(backend: str, fitted: Factorizer) -> Solver:
 
 def _outcome(backend: str, fitted: Factorizer, data: ArticleData) -> Fit:
     at = fitted.model_.parameters
-    return Fit(solver=_solver(backend, fitted), train_mse=mse(at, data.train), validation_mse=mse(at, data.validation))
+    return Fit(
+        solver=_solver(backend, fitted),
+        train_mse=mean_squared_error(at, data.train),
+        validation_mse=mean_squared_error(at, data.validation),
+    )

@@ -7,7 +7,7 @@ import json
 
 from backends import Objective
 from bench.datasets import load_dataset
-from bench.text.progress import Say
+from bench.text.progress import StatusLine
 
 from .encode import encode
 from .reference import as_stored, best_objective, compute_reference, keep
@@ -28,11 +28,12 @@ def main() -> None:
         Objective(options.rank)
     except ValueError as error:
         parser.error(str(error))
-    say: Say = lambda text: print(f"\r{text:<78}", end="", flush=True)  # noqa: E731  # one line that is rewritten
+    say = StatusLine()
     best = best_objective(data.train, data.validation, options.rank, say)
     reference = compute_reference(data.train, data.validation, data.test, best, say)
     entry = as_stored(data.hash, options.rank, best, reference)
-    print("\r" + json.dumps(entry, indent=1))
+    say.clear()
+    print(json.dumps(entry, indent=1))
     if options.keep:
         keep(entry)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backends import Ratings
+from bench.text.files import written_whole
 
 if TYPE_CHECKING:  # a worker reads files, and what it imports counts as its backend's: time, memory
     from .case import Case
@@ -29,10 +29,8 @@ def write_case(folder: Path, case: Case) -> Path:
         part = getattr(data, name)
         if part is not None:
             arrays |= {f"{name}_{column}": getattr(part, column) for column in _COLUMNS}
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
+    with written_whole(path) as file:
         np.savez(file, **arrays)
-    os.replace(partial, path)
     return path
 
 

@@ -8,7 +8,6 @@ prints it.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import warnings
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any, cast
 from backends import Factorizer, FactorModel, Objective, Progress, Ratings, get_backend
 from bench.datasets.public.download import cache_folder
 from bench.records import Reference
+from bench.text.files import write_whole
 from bench.text.progress import Say
 
 from .targets import mse, walk_downhill
@@ -204,7 +204,4 @@ def _remembered(entry: str) -> Path:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends import FactorModel, Ratings, damped_biases
+from backends import FactorModel, Parameters, Ratings, damped_biases, mean_squared_error
 from bench.records import Reference, Rung, Score
 
 FACTORS = (1.05, 1.01, 1.001)
@@ -20,10 +20,10 @@ _FIRST_DAMPINGS = (5.0, 2.0)  # of users and items: few data sets want others by
 
 
 def mse(model: FactorModel, ratings: Ratings | None) -> float | None:
-    """Mean squared error of ``model.predict``, unclipped, in float64; None without ratings."""
+    """Return the mean squared error of a model on rows, unclipped, in float64; None without ratings."""
     if ratings is None or not len(ratings):
         return None
-    return float(np.mean(np.square(model.predict(ratings.users, ratings.items) - ratings.ratings)))
+    return mean_squared_error(model.parameters, ratings)
 
 
 def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict[str, Score]:
@@ -36,7 +36,7 @@ def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict
         return damped_biases(train, user_damping=DAMPINGS[user], item_damping=DAMPINGS[item])
 
     def score(at: tuple[int, ...]) -> float:
-        return _bias_mse(mean, *biases(*at), validation)
+        return bias_mse(mean, *biases(*at), validation)
 
     start = [DAMPINGS.index(damping) for damping in _FIRST_DAMPINGS]
     user, item = walk_downhill(score, start, [len(DAMPINGS)] * 2)
@@ -48,8 +48,8 @@ def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict
         item_damping: float | None = None,
     ) -> Score:
         return Score(
-            validation_mse=_bias_mse(mean, b, c, validation),
-            test_mse=_bias_mse(mean, b, c, test) if test else None,
+            validation_mse=bias_mse(mean, b, c, validation),
+            test_mse=bias_mse(mean, b, c, test) if test else None,
             reg=None,
             user_damping=user_damping,
             item_damping=item_damping,
@@ -116,5 +116,7 @@ def _at_the_edge(user_damping: float | None, item_damping: float | None) -> str:
     return "; ".join(found)
 
 
-def _bias_mse(mean: float, b: NDArray[Any], c: NDArray[Any], ratings: Ratings) -> float:
-    return float(np.mean(np.square(mean + b[ratings.users] + c[ratings.items] - ratings.ratings)))
+def bias_mse(mean: float, b: NDArray[Any], c: NDArray[Any], ratings: Ratings) -> float:
+    """Return the mean squared error of a mean and biases without factors."""
+    no_factors = np.zeros((len(b), 0)), np.zeros((len(c), 0))
+    return mean_squared_error(Parameters(mean, b, c, *no_factors), ratings)

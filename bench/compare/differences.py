@@ -97,9 +97,10 @@ def _same(old: Any, new: Any) -> bool:
 def _machines(old: AnyRecord, new: AnyRecord) -> list[str]:
     """Say in which facts the machines differ: all that make another machine, or the few where a hash is missing."""
     keys = [record["key"].get("machine") for record in (old, new)]
-    before, now = old["environment"], new["environment"]
+    before: dict[str, Any] = {**old["environment"]}
+    now: dict[str, Any] = {**new["environment"]}
     if None in keys:
-        common = [name for name in _UNKNOWN_MACHINE if name in before and name in now]
+        common = [name for name in _UNKNOWN_MACHINE if before.get(name) is not None and now.get(name) is not None]
         changed = [name for name in common if before[name] != now[name]]
         return [_difference(name, before, now) for name in changed] if common else ["machine: not recorded of both"]
     if keys[0] == keys[1]:

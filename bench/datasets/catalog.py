@@ -18,6 +18,7 @@ from bench.datasets.public.counts import as_number, check_counts
 from bench.datasets.public.download import cache_folder, check_remembered, fetch, remember
 from bench.datasets.public.known import KNOWN, Known
 from bench.datasets.reading.readers import read_ratings
+from bench.text.files import written_whole
 
 from .errors import DatasetError
 from .raw import RawRatings
@@ -176,10 +177,10 @@ def _from_kaggle(name: str, known: Known, folder: Path) -> Path:
         raise DatasetError(f"{name} comes from Kaggle: {known.by_hand}; {where}") from None
     try:
         source = Path(kagglehub.dataset_download(known.kaggle)) / known.files[0]
-        shutil.copyfile(source, partial := folder / f"{known.files[0]}.part")
+        with source.open("rb") as content, written_whole(folder / known.files[0]) as file:
+            shutil.copyfileobj(content, file)
     except Exception as error:  # kagglehub raises whatever its libraries do
         raise DatasetError(f"kagglehub could not get {known.kaggle} ({error}). {known.by_hand}") from error
-    os.replace(partial, folder / known.files[0])
     remember(folder / known.files[0])
     return folder / known.files[0]
 

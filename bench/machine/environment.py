@@ -9,9 +9,13 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from backends import available_cores
+from bench.records import Environment, MachineFacts, ProcessFacts
 
 _PACKAGES = (
     *("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl"),
@@ -40,9 +44,9 @@ _SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
-def machine_facts() -> dict[str, Any]:
-    """Return what does not change while a run lasts; facts that cannot be read here are left out."""
-    facts = {
+def machine_facts() -> MachineFacts:
+    """Return what does not change while a run lasts."""
+    return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
         "cpu_limit": _cpu_limit(),
@@ -59,12 +63,18 @@ def machine_facts() -> dict[str, Any]:
         "git": _git_state(),
         "settings": _worker_settings(),
     }
-    return {name: value for name, value in facts.items() if value is not None}
 
 
-def machine_key(facts: dict[str, Any]) -> str:
+def environment_of(machine: MachineFacts, process: ProcessFacts | None = None) -> Environment:
+    """Return the facts of a record that are known when its worker has started, or has not."""
+    nothing: ProcessFacts = {"variables": None, "thread_pools": None, "load_average": None}
+    unknown: dict[str, None] = dict.fromkeys(("import_seconds", "compile_seconds", "device", "throttled"))
+    return cast("Environment", {**machine, **(process or nothing), **unknown})
+
+
+def machine_key(facts: Mapping[str, Any]) -> str:
     """Return a short hash of the facts that make another machine."""
-    known = {name: facts[name] for name in _MACHINE_WHERE_KNOWN if name in facts}
+    known = {name: facts[name] for name in _MACHINE_WHERE_KNOWN if facts.get(name) is not None}
     return short_hash({name: facts.get(name) for name in _MACHINE} | known)
 
 
@@ -94,7 +104,7 @@ def throttle_count() -> int | None:
     return int(text) if text and text.isdecimal() else None
 
 
-def process_facts() -> dict[str, Any]:
+def process_facts() -> ProcessFacts:
     """Return what belongs to this process: its thread settings and the BLAS and OpenMP libraries it has loaded."""
     from threadpoolctl import threadpool_info
 
@@ -106,11 +116,6 @@ def process_facts() -> dict[str, Any]:
         ],
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float | None:

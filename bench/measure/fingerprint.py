@@ -12,8 +12,8 @@ from typing import Any
 from bench.machine.environment import machine_facts, machine_key, short_hash
 from bench.records import Backend, CaseFacts
 
-# What figures depend on: not what prints, draws or compares them, nor the commands that ask for them.
-_MEASURED = ("backends", *(f"bench/{room}" for room in ("cases", "datasets", "machine", "measure", "roofline")))
+# Of this package, what no figure depends on: it prints, draws or compares what was measured.
+_UNMEASURED = ("article", "compare", "duel.py", "report", "text")
 
 
 _CODE = re.compile(r"\.(py|pyc|so|pyd|dll|dylib)(\.\d+)*$")  # source, and what it was compiled to
@@ -42,11 +42,13 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
 
 def _code_hash() -> str:
     """Return a hash of the source that figures depend on: the solvers, and how they are measured."""
-    root = Path(__file__).parents[2]
+    bench = Path(__file__).parents[1]
+    skipped = {bench / name for name in _UNMEASURED}
     sources = {
-        str(path.relative_to(root)): path.read_text("utf-8")
-        for folder in _MEASURED
-        for path in sorted((root / folder).rglob("*.py"))
+        str(path.relative_to(bench.parent)): path.read_text("utf-8")
+        for folder in (bench.parent / "backends", bench)
+        for path in sorted(folder.rglob("*.py"))
+        if not skipped.intersection((path, *path.parents))
     }
     return short_hash(sources)
 

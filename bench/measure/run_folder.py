@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from bench.records import RUNS, AnyRecord, Backend, RecordError, read_record, record_path
 from bench.records.store import RUN_STATE, newest_first
+from bench.text.files import write_whole
 from bench.text.progress import Say
 
 _LOCK, _WORK = "run.lock", "work"
@@ -73,9 +73,7 @@ class RunFolder:
     def _write_state(self, done: bool) -> None:
         written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
         state = json.dumps({"command": self.command, "done": done, "written": written})
-        partial = self.path / f"{RUN_STATE}.part"
-        partial.write_text(state + "\n", "utf-8")
-        os.replace(partial, self.path / RUN_STATE)  # whole at any time: other runs read it
+        write_whole(self.path / RUN_STATE, state + "\n")  # whole at any time: other runs read it
 
 
 def open_run(command: str, runs: Path = RUNS) -> RunFolder:

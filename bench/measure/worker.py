@@ -1,12 +1,7 @@
 """The process in which one backend is fitted and timed, and nothing else happens.
 
-It reads one JSON request per line on standard input and answers each with one JSON line on the channel that was its
-standard output; whatever libraries print goes to standard error. It owns the clock. `measurement` is its only caller.
-
-Requests: ``open`` (load the case, make the solver), ``warm`` (compile), ``calibrate`` (fit, scored after each epoch),
-``time`` (prepare and a fixed number of epochs, nothing evaluated inside, scored afterwards), ``memory`` (the same,
-untimed, while the parent watches), ``epochs`` (what an epoch costs, nothing evaluated), ``limits`` (what the machine
-can do, no backend involved).
+It reads one request per line on standard input and answers each on the channel that was its standard output, see
+`protocol`; whatever libraries print goes to standard error. It owns the clock. `WorkerProcess` is its only caller.
 """
 
 from __future__ import annotations
@@ -14,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import json
 import os
 import signal
 import statistics
@@ -26,15 +20,42 @@ from pathlib import Path
 from time import perf_counter  # before a backend can put another clock in its place
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 
-from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend, initial_model
+from backends import BackendUnavailable, DivergenceWarning, Factorizer, Ratings, get_backend
+from backends import Progress as EpochProgress
 from bench.cases.case_file import read_case
 from bench.cases.targets import mse
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
+from bench.machine.limits import last_level_cache, measure_limits
 from bench.machine.processes import cpu_seconds, cpu_times, sample
 from bench.records import Calibration, Round, TracePoint
+
+from .protocol import (
+    AnyRequest,
+    Calibrate,
+    Calibrated,
+    Diverged,
+    Done,
+    EpochSeconds,
+    Failed,
+    FitMemory,
+    Inconsistent,
+    LimitsFound,
+    MeasureEpochs,
+    MeasureLimits,
+    Message,
+    Open,
+    Opened,
+    Progress,
+    Time,
+    Timed,
+    Warm,
+    Warmed,
+    WatchMemory,
+)
 
 _WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
 _CLOCK_SLACK = 1e-3  # seconds that a solver's own clock may be off
@@ -42,26 +63,44 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
 
 
 class Worker:
-    """The answers to the requests; each public method is one."""
+    """The answers to the requests; `answer` finds the method of each."""
 
     def __init__(self, channel: IO[str]) -> None:
         self.channel = channel
         self.parts: dict[str, Ratings] = {}
         self.make: dict[str, Any] = {}
 
-    def open(self, path: str, backend: str, params: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, request: AnyRequest) -> Any:
+        """Do what is asked, and return the answer, of the type that the request names."""
+        match request:
+            case Open():
+                return self.open(request)
+            case Warm():
+                return self.warm(request)
+            case Calibrate():
+                return self.calibrate(request)
+            case Time():
+                return self.time(request)
+            case WatchMemory():
+                return self.memory(request)
+            case MeasureEpochs():
+                return self.epochs(request)
+            case MeasureLimits():
+                return LimitsFound(measure_limits(request.ranks, request.threads), last_level_cache())
+
+    def open(self, request: Open) -> Opened:
         """Load the case's arrays and import the backend."""
-        self.parts = read_case(path)
-        self.make = {"name": backend, **params}
+        self.parts = read_case(request.path)
+        self.make = {"name": request.backend, **request.params}
         start = perf_counter()
         solver = self.solver()
-        return {"import_seconds": perf_counter() - start, "device": getattr(solver, "device", "cpu")}
+        return Opened(perf_counter() - start, _device(solver))
 
     def solver(self) -> Factorizer:
         """Make a new solver, so that no state survives from one fit to the next."""
         return get_backend(**self.make)
 
-    def warm(self, seed: int) -> dict[str, Any]:
+    def warm(self, request: Warm) -> Warmed:
         """Compile by a fit on few ratings: it takes so much longer than a second one."""
         train = self.parts["train"]
         few = slice(0, _WARM_RATINGS)
@@ -69,56 +108,41 @@ class Worker:
         took = []
         for _ in range(2):
             start = perf_counter()
-            self.solver().fit(small, epochs=2, seed=seed)
+            self.solver().fit(small, epochs=2, seed=request.seed)
             took.append(perf_counter() - start)
-        return {"compile_seconds": max(took[0] - took[1], 0.0), "environment": process_facts()}
+        return Warmed(max(took[0] - took[1], 0.0), process_facts())
 
-    def calibrate(
-        self, rungs: dict[str, float], target: float, seed: int, max_epochs: int, max_seconds: float, patience: int
-    ) -> dict[str, Any]:
-        """Fit with evaluation after each epoch until twice the epochs that the target took, or the tightest rung.
-
-        ``rungs`` are the MSE targets by name. The attempt is given up after ``max_seconds`` of
-        training, scoring not counted, or after ``patience`` epochs without a new best.
-        """
-        watch = _Watch(self, target, min(rungs.values()), patience, max_seconds)
-        solver = self._fit(self.fresh_train(), epochs=max_epochs, seed=seed, callback=watch)
+    def calibrate(self, request: Calibrate) -> Calibrated:
+        """Fit with evaluation after each epoch, as far as `Calibrate` says."""
+        watch = _Watch(self, request)
+        solver = self._fit(self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch)
         out_of_time = watch.timed_out and solver.status_ == "callback"  # and did not diverge
-        status = "time" if out_of_time else solver.status_
         reached = {
             name: next((p["epoch"] for p in watch.trace if p["validation_mse"] <= goal), None)
-            for name, goal in rungs.items()
+            for name, goal in request.rungs.items()
         }
         calibration = Calibration(
-            seed=seed,
+            seed=request.seed,
             epochs=watch.reached,
             repeats=1,
             evaluation_seconds=statistics.median(watch.scoring) if watch.scoring else None,
             trace=watch.trace,
             rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
         )
-        return {"calibration": calibration, "status": status}
+        return Calibrated(calibration, "time" if out_of_time else solver.status_)
 
-    def time(
-        self,
-        epochs: int,
-        seed: int,
-        round_number: int,
-        factor: float,
-        target: float,
-        objective: bool,
-        unseen: bool = False,
-    ) -> dict[str, Any]:
+    def time(self, request: Time) -> Timed | Diverged | Inconsistent:
         """Time one fit from unsorted ratings with empty caches, then score its model.
 
-        With ``unseen`` it is of ratings that nobody can have met; their model has no score that means anything.
+        The model of a fit of unseen ratings has no score that means anything.
         """
-        train, solver = self.unseen_train() if unseen else self.fresh_train(), self.solver()
+        epochs, seed = request.epochs, request.seed
+        train, solver = self.unseen_train() if request.unseen else self.fresh_train(), self.solver()
         # The same draw for all, as fit would make it itself: no part of any solver. From a copy, so that what ratings
         # keep of themselves once it is computed is computed inside the clock.
-        initial = initial_model(solver.objective, copy(train), seed, solver.init, solver.init_scale, solver.dtype)
+        initial = solver.initial_parameters(copy(train), seed)
         gc.collect()
-        device = str(getattr(solver, "device", "cpu"))
+        device = _device(solver)
         energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
         start = perf_counter()
         # The fit ends by copying the model to the host, so a device has finished when the clock stops.
@@ -126,18 +150,19 @@ class Worker:
         seconds = perf_counter() - start
         cpu, after, joules = cpu_seconds() - cpu, cpu_times(), spent_between(energy, read_energy(device))
         if solver.status_ == "diverged":
-            return {"status": "diverged"}
+            return Diverged()
         claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
         if claimed > seconds + _CLOCK_SLACK:
-            return {"status": "inconsistent", "claimed": claimed, "seconds": seconds}
+            return Inconsistent(claimed, seconds)
         score = mse(solver.model_, self.parts["validation"])
         assert score is not None
         marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
         each = np.diff(marks).tolist() if len(solver.history_) == epochs else []
+        wants_objective = request.objective
         result = Round(
-            round=round_number,
+            round=request.round_number,
             seed=seed,
-            factor=factor,
+            factor=request.factor,
             seconds=seconds,
             prepare_seconds=solver.prepare_seconds_,
             first_epoch_seconds=each[0] if each else None,
@@ -148,54 +173,46 @@ class Worker:
             energy_joules=joules,
             validation_mse=score,
             test_mse=mse(solver.model_, self.parts.get("test")),
-            objective=solver.objective.value(solver.model_.parameters, train) if objective else None,
-            matched=score <= target,
+            objective=solver.objective.value(solver.model_.parameters, train) if wants_objective else None,
+            matched=request.target is not None and score <= request.target,
         )
         del solver
         alive = sample(os.getpid())
-        threads = {"settings": thread_settings(), "alive": alive.threads if alive else None}
-        return {"status": "done", "round": result, "threads": threads}
+        return Timed(result, thread_settings(), alive.threads if alive else None)
 
-    def memory(self, epochs: int, seed: int) -> dict[str, Any]:
+    def memory(self, request: WatchMemory) -> FitMemory:
         """Fit, and return what was resident before, and at most since then, and what the device held at most."""
         train, solver = self.fresh_train(), self.solver()
         gc.collect()
-        device = str(getattr(solver, "device", "cpu"))
+        device = _device(solver)
         on_device = sys.modules["torch"].cuda if device.startswith("cuda") else None
         if on_device:
             on_device.reset_peak_memory_stats(device)
         before = sample(os.getpid()) if _forget_peak() else None
-        self._fit(train, solver, epochs=epochs, seed=seed)
-        return {
-            "before_mb": before.resident_mb if before else None,
-            "peak_mb": peak_memory_mb(),
-            "device_mb": on_device.max_memory_allocated(device) / 2**20 if on_device else None,
-        }
+        self._fit(train, solver, epochs=request.epochs, seed=request.seed)
+        return FitMemory(
+            before_mb=before.resident_mb if before else None,
+            peak_mb=peak_memory_mb(),
+            device_mb=on_device.max_memory_allocated(device) / 2**20 if on_device else None,
+        )
 
-    def epochs(self, rank: int, threads: int, seed: int, max_seconds: float) -> dict[str, Any]:
+    def epochs(self, request: MeasureEpochs) -> EpochSeconds | Diverged:
         """Fit with nothing evaluated; return the median wall and CPU seconds of an epoch, the first left out.
 
         There are `_LEAST_EPOCHS` to `_MOST_EPOCHS` after the first: no more once they took ``max_seconds``.
         """
-        self.make |= {"rank": rank, "n_jobs": threads}
+        self.make |= {"rank": request.rank, "n_jobs": request.threads}
         marks: list[tuple[float, float]] = []
 
-        def mark(progress: Progress) -> bool:
+        def mark(progress: EpochProgress) -> bool:
             marks.append((progress.record.seconds, time.process_time()))
-            return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > max_seconds
+            return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > request.max_seconds
 
-        solver = self._fit(self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=seed, callback=mark)
+        solver = self._fit(self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=request.seed, callback=mark)
         if solver.status_ == "diverged":
-            return {"status": "diverged"}
+            return Diverged()
         seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
-        cost = {"epochs": len(marks) - 1, "seconds": seconds, "cpu_seconds": cpu_seconds}
-        return {"status": "done", "cost": cost}
-
-    def limits(self, ranks: list[int], threads: list[int]) -> dict[str, Any]:
-        """Measure the machine's limits."""
-        from bench.machine.limits import last_level_cache, measure_limits
-
-        return {"limits": measure_limits(ranks, threads), "cache": last_level_cache()}
+        return EpochSeconds(len(marks) - 1, seconds, cpu_seconds)
 
     def fresh_train(self) -> Ratings:
         """Copy the training ratings, as the file had them: whatever a solver cached with the old ones is gone."""
@@ -214,9 +231,9 @@ class Worker:
         turned = longer * (train.ratings.min() + train.ratings.max() - train.ratings)[order]
         return Ratings(train.users[order], train.items[order], turned, train.n_users, train.n_items)
 
-    def send(self, answer: dict[str, Any]) -> None:
-        """Write one answer."""
-        self.channel.write(json.dumps(answer) + "\n")
+    def send(self, message: Message) -> None:
+        """Write one message."""
+        self.channel.write(msgspec.json.encode(message).decode() + "\n")
         self.channel.flush()
 
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
@@ -229,23 +246,16 @@ class Worker:
 class _Watch:
     """The callback of a calibration: keeps the trace, reports progress, decides when enough has been seen."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        target: float,
-        tightest: float,
-        patience: int,
-        max_seconds: float,
-    ) -> None:
-        self.worker, self.target, self.tightest = worker, target, tightest
-        self.patience, self.max_seconds = patience, max_seconds
+    def __init__(self, worker: Worker, request: Calibrate) -> None:
+        self.worker, self.target, self.tightest = worker, request.target, min(request.rungs.values())
+        self.patience, self.max_seconds = request.patience, request.max_seconds
         self.trace: list[TracePoint] = []
         self.scoring: list[float] = []  # seconds
         self.reached: int | None = None
         self.timed_out = False  # training took too long before enough was seen
         self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
 
-    def __call__(self, progress: Progress) -> bool:
+    def __call__(self, progress: EpochProgress) -> bool:
         start = perf_counter()
         score = mse(progress.model, self.worker.parts["validation"])
         self.scoring.append(perf_counter() - start)
@@ -259,13 +269,17 @@ class _Watch:
         if time.monotonic() - self.told > 0.2:
             self.told = time.monotonic()
             told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
-            self.worker.send({"progress": told, "seconds": progress.record.seconds})
+            self.worker.send(Progress(told, progress.record.seconds))
         if self.reached is None:
             enough = epoch - self.best_epoch >= self.patience
         else:
             enough = score <= self.tightest or epoch >= 2 * self.reached + 2
         self.timed_out = not enough and progress.record.seconds >= self.max_seconds
         return enough or self.timed_out
+
+
+def _device(solver: Factorizer) -> str:
+    return str(getattr(solver, "device", "cpu"))
 
 
 def _forget_peak() -> bool:
@@ -294,16 +308,17 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker(channel)
+    decoder = msgspec.json.Decoder(AnyRequest)
     for line in sys.stdin:
-        request: dict[str, Any] = json.loads(line)
         try:
-            worker.send({"answer": getattr(worker, request.pop("request"))(**request)})
+            answer = worker.answer(decoder.decode(line))
+            worker.send(Done(msgspec.Raw(msgspec.json.encode(answer))))
         except BackendUnavailable as error:
-            worker.send({"error": "unavailable", "reason": str(error)})
+            worker.send(Failed("unavailable", str(error)))
         except MemoryError as error:
-            worker.send({"error": "out of memory", "reason": f"MemoryError: {error}"})
+            worker.send(Failed("out of memory", f"MemoryError: {error}"))
         except Exception as error:  # whatever a backend does wrong becomes a record, not the end of the run
-            worker.send({"error": "crashed", "reason": f"{type(error).__name__}: {error}"})
+            worker.send(Failed("crashed", f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

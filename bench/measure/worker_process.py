@@ -1,12 +1,11 @@
 """The worker as seen from outside: a process in a group of its own that is asked, waited for, and killed.
 
-What it is asked for is `measurement`'s business, what it answers is `worker`'s.
+What it can be asked for is in `protocol`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -16,12 +15,17 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Self, cast
+
+import msgspec
 
 from bench.machine.processes import ProcessSample, family, memory_limit_mb, sample, start_of
 from bench.records import Status
 from bench.text.progress import Say
 
+from .protocol import Answer, Done, Failed, Message, Request
+
+_MESSAGES = msgspec.json.Decoder(Message)
 _LOOK = 0.5  # seconds between two looks at the memory of a worker that is waited for
 _MEMORY_SHARE = 0.9  # of what there is; a worker that takes more is ended before the system has to choose whom to kill
 # Where compiled kernels are kept between processes; all of them go to one folder for a cold start.
@@ -100,16 +104,17 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
 
-    def ask(self, request: dict[str, Any], timeout: float, say: Say, every: float = _LOOK) -> dict[str, Any]:
+    def ask(self, request: Request[Answer], timeout: float, say: Say, every: float = _LOOK) -> Answer:
         """Send a request and return its answer, looking at the process ``every`` so many seconds.
 
         Raises
         ------
         Ended
-            When the worker answers with an error, dies, takes longer than ``timeout`` seconds or too much memory.
+            When the worker answers with an error, or what cannot be, dies, takes longer than ``timeout`` seconds or too
+            much memory.
         """
         try:
-            self.requests.write(json.dumps(request) + "\n")
+            self.requests.write(msgspec.json.encode(request).decode() + "\n")
             self.requests.flush()
         except BrokenPipeError:
             raise self._death() from None
@@ -127,18 +132,20 @@ class WorkerProcess:
                 now = time.monotonic()
                 if now < deadline:
                     continue
-                reason = f"{request['request']} took longer than {timeout:g} s"
+                reason = f"{request.name} took longer than {timeout:g} s"
                 raise Ended("timed out", reason, trained + now - heard) from None
             if not line:
                 raise self._death()
-            answer: dict[str, Any] = json.loads(line)
-            if "progress" in answer:
-                heard, trained = time.monotonic(), answer["seconds"]
-                say(answer["progress"])
-            elif "error" in answer:
-                raise Ended(answer["error"], answer["reason"])
-            else:
-                return cast("dict[str, Any]", answer["answer"])
+            try:
+                message = _MESSAGES.decode(line)
+                if isinstance(message, Done):
+                    return cast("Answer", msgspec.json.decode(message.answer, type=request.answer))
+            except msgspec.DecodeError as error:
+                raise Ended("crashed", f"the worker answered {request.name} by what is no answer ({error})") from None
+            if isinstance(message, Failed):
+                raise Ended(message.status, message.reason)
+            heard, trained = time.monotonic(), message.seconds
+            say(message.text)
 
     def _meet(self, children: Iterable[int]) -> None:
         """Note which processes the worker has started, to end them when it has left them alone."""

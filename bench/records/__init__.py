@@ -1,4 +1,4 @@
-"""The stored result: one JSON record per measured case. Tidy tables made from records are in `bench.records.tables`.
+"""The stored result: one JSON record per measured case.
 
 There are two kinds of records: a `Record` of the time to the matching MSE, and a `RooflineRecord` of the cost of an
 epoch beside the machine's limits. This package owns every field and column name and the schema version. It imports no
@@ -14,10 +14,13 @@ from .schema import (
     CaseFacts,
     ChainLatency,
     Cold,
+    Environment,
     EpochCost,
     Failure,
+    MachineFacts,
     MachineLimits,
     Memory,
+    ProcessFacts,
     Record,
     Reference,
     RooflineRecord,
@@ -40,10 +43,13 @@ __all__ = [
     "CaseFacts",
     "ChainLatency",
     "Cold",
+    "Environment",
     "EpochCost",
     "Failure",
+    "MachineFacts",
     "MachineLimits",
     "Memory",
+    "ProcessFacts",
     "Record",
     "RecordError",
     "Reference",

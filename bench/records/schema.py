@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from msgspec import Meta
 
 # 2: records have a kind; those of version 1 are all of the first kind.
 # 3: several seeds, every rung timed, the clock split, cold starts, the fit's memory, the key that says what a record
@@ -16,6 +18,8 @@ SCHEMA = 5
 Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "inconsistent", "unavailable"]
 Status = Literal["matched", "missed", Failure]
 BoundName = Literal["memory", "arithmetic", "dependency chain"]
+# Every reader of JSON takes an integer up to 2^53 for what it is; those of records are counts.
+Count = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class Backend(TypedDict):
@@ -26,9 +30,10 @@ class Backend(TypedDict):
     algorithm: str
     device: str
     dtype: str
-    threads: int
+    threads: Count
     deterministic: bool
     minimises: bool  # claims to minimise the objective, so its gap to the reference is shown
+    look: NotRequired[str]  # colour and marker of its registry row; absent in older records, and where there is none
 
 
 class CaseFacts(TypedDict):
@@ -37,8 +42,8 @@ class CaseFacts(TypedDict):
     name: str
     dataset: str
     split: str
-    seed: int
-    rank: int
+    seed: Count
+    rank: Count
     reg: float
     reg_scaling: str
     bias: bool
@@ -47,11 +52,11 @@ class CaseFacts(TypedDict):
     bias_reg: float  # reg in these
     user_bias_damping: float
     item_bias_damping: float
-    n_users: int
-    n_items: int
-    n_train: int
-    n_validation: int
-    n_test: int
+    n_users: Count
+    n_items: Count
+    n_train: Count
+    n_validation: Count
+    n_test: Count
     dropped: str  # rows of validation and test that could not be encoded, in words
     data_hash: str
 
@@ -75,7 +80,7 @@ class Reference(TypedDict):
     test_mse: float | None
     objective: float
     spread: float  # largest minus smallest validation MSE over the seeds
-    seeds: int
+    seeds: Count
 
 
 class Rung(TypedDict):
@@ -89,7 +94,7 @@ class Rung(TypedDict):
 class TracePoint(TypedDict):
     """Calibration: validation MSE after an epoch; seconds are training only."""
 
-    epoch: int
+    epoch: Count
     seconds: float
     validation_mse: float
 
@@ -98,15 +103,15 @@ class RungReached(TypedDict):
     """The first epoch at or under a rung, None if there was none."""
 
     factor: float
-    epochs: int | None
+    epochs: Count | None
 
 
 class Calibration(TypedDict):
     """The untimed fit that fixes the number of epochs of one seed."""
 
-    seed: int
-    epochs: int | None  # to the target; None if it was not reached
-    repeats: int
+    seed: Count
+    epochs: Count | None  # to the target; None if it was not reached
+    repeats: Count
     evaluation_seconds: float | None  # median cost of scoring the validation set once; in no other figure
     trace: list[TracePoint]
     rungs: list[RungReached]
@@ -118,8 +123,8 @@ class Round(TypedDict):
     The parts add up: ``seconds`` is prepare, first epoch, the other epochs, and the rest (checks, the model's copy).
     """
 
-    round: int  # those of one number were run in one block, in random order, where the order is "interleaved"
-    seed: int
+    round: Count  # those of one number were run in one block, in random order, where the order is "interleaved"
+    seed: Count
     factor: float  # the rung, as a factor of the reference
     seconds: float
     prepare_seconds: float
@@ -158,10 +163,47 @@ class Memory(TypedDict):
     running_threads: float | None  # that ran or waited for a core, 90th percentile of the samples
 
 
+class MachineFacts(TypedDict):
+    """What does not change while a run lasts; None for what cannot be read on this machine."""
+
+    cpu: str | None
+    cores: Count | None  # that a process may use
+    cpu_limit: float | None  # cores' worth of time that a control group allows
+    caches: str | None  # of the first core
+    governor: str | None
+    frequency_driver: str | None
+    no_turbo: str | None
+    hypervisor: str | None
+    gpus: str | None
+    memory_gb: float | None
+    system: str | None
+    python: str | None
+    packages: dict[str, str] | None  # versions of those that are installed
+    git: str | None  # commit of the code that ran; None outside a checkout
+    settings: dict[str, str] | None  # variables that change how numerical libraries run, and so make another machine
+
+
+class ProcessFacts(TypedDict):
+    """What belongs to one process: its variables, and the thread pools of the libraries that it has loaded."""
+
+    variables: dict[str, str] | None
+    thread_pools: list[dict[str, Any]] | None
+    load_average: float | None
+
+
+class Environment(MachineFacts, ProcessFacts):
+    """What a record was measured on. All fields are there; None where a release, or a failed start, did not tell."""
+
+    import_seconds: float | None
+    compile_seconds: float | None
+    device: str | None
+    throttled: Count | None  # how often the processor was throttled meanwhile
+
+
 class Record(TypedDict):
     """One measured case: a backend on a case."""
 
-    schema: int
+    schema: Count
     kind: Literal["time to MSE"]
     run: str
     created: str
@@ -177,26 +219,26 @@ class Record(TypedDict):
     baselines: dict[str, Score]
     ladder: list[Rung]
     target: Rung | None  # the matching rung; None where it had to be dropped
-    seeds: list[int]  # of the start and of whatever the solver draws; the case has its own
+    seeds: list[Count]  # of the start and of whatever the solver draws; the case has its own
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the target
     rungs: list[Round]  # to the other rungs of the ladder
     cold: list[Cold]
     memory: Memory | None
-    environment: dict[str, Any]
+    environment: Environment
 
 
 class ChainLatency(TypedDict):
     """Nanoseconds from one rating of a row to the next: dot product, error, update of the row."""
 
-    rank: int
+    rank: Count
     ns: float
 
 
 class MachineLimits(TypedDict):
     """What the machine does at best with so many threads: all of them together, but for the chain."""
 
-    threads: int
+    threads: Count
     memory_gb_per_s: float  # 1e9 bytes read
     gflop_per_s: float  # float32; a multiply-add counts as two
     chain: list[ChainLatency]  # of each thread, while all run
@@ -205,9 +247,9 @@ class MachineLimits(TypedDict):
 class EpochCost(TypedDict):
     """What an epoch costs at one rank on so many threads, and what the machine's limits allow; ns are per rating."""
 
-    rank: int
-    threads: int
-    epochs: int  # that the medians are of
+    rank: Count
+    threads: Count
+    epochs: Count  # that the medians are of
     seconds: float  # of an epoch, by the clock
     cpu_seconds: float  # of an epoch, of all threads together
     ns: float
@@ -226,7 +268,7 @@ class EpochCost(TypedDict):
 class RooflineRecord(TypedDict):
     """The cost of a backend's epochs on a case's data, over ranks and threads; the case's own rank plays no part."""
 
-    schema: int
+    schema: Count
     kind: Literal["roofline"]
     run: str
     created: str
@@ -241,7 +283,7 @@ class RooflineRecord(TypedDict):
     cache_mb: float  # the last-level cache that the work model reckons with
     limits: list[MachineLimits]
     costs: list[EpochCost]
-    environment: dict[str, Any]
+    environment: Environment
 
 
 AnyRecord = Record | RooflineRecord

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, cast
 
-from .schema import SCHEMA, AnyRecord, Backend, Record, RooflineRecord
+import msgspec
 
-_LARGEST = 2**53  # up to which every reader of JSON takes an integer for what it is; those of records are counts
+from bench.text.files import write_whole
+
+from .schema import SCHEMA, AnyRecord, Backend, Environment, Record, RooflineRecord
 
 RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
 RUN_STATE = "run.state"  # in the folder of a run, kept by `bench.resume`: of which command it is, and how far it is
@@ -32,11 +31,8 @@ def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
 
 def write_record(folder: Path, record: AnyRecord) -> Path:
     """Write one record into ``folder``, whole or not at all, and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = record_path(folder, record["kind"], record["case"]["name"], record["backend"])
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -49,10 +45,7 @@ def read_record(path: Path) -> AnyRecord:
         Naming the file, and what is wrong with it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        record: Any = json.loads(text, parse_constant=_float, parse_float=_float)
-        if "\\ud" in text.lower():  # half a letter, which no file of a report could hold
-            json.dumps(record, ensure_ascii=False).encode()
+        record: Any = msgspec.json.decode(path.read_bytes())
         schema = record["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error
@@ -62,11 +55,11 @@ def read_record(path: Path) -> AnyRecord:
         )
     try:
         record = _upgrade(record)
+        msgspec.convert(record, RooflineRecord if record.get("kind") == "roofline" else Record)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{path} is not a record of factorbench ({error})") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} is not a record of factorbench (version {schema}: {error!r})") from error
-    wrong = _first_wrong(record, RooflineRecord if record.get("kind") == "roofline" else Record, "")
-    if wrong:
-        raise RecordError(f"{path} is not a record of factorbench ({wrong})")
     return cast("AnyRecord", record)
 
 
@@ -126,14 +119,6 @@ def _last_written(folder: Path) -> str:
     return written if isinstance(written, str) else ""
 
 
-def _float(text: str) -> float:
-    """Refuse what Python reads and no record holds: NaN, Infinity, and numbers so large that they become infinite."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text:.40} is not a finite number")
-    return number
-
-
 def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
     """Bring a record of an earlier version up to date; what was not measured then is None or empty."""
     if record["schema"] == 1:
@@ -166,34 +151,8 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
         case |= {"reg_unit": "rating", "bias_reg": case.get("reg"), **undamped}
         for score in record.get("baselines", {}).values():
             score |= {"user_damping": None, "item_damping": None, "note": ""}
+    if isinstance(record.get("environment"), dict):
+        for name in Environment.__annotations__:
+            record["environment"].setdefault(name, None)
     record["schema"] = SCHEMA
     return record
-
-
-def _first_wrong(value: Any, kind: Any, name: str) -> str:
-    """Return what is wrong in a value of JSON held against its declared type, "" when nothing is."""
-    here = name or "the record"
-    if is_typeddict(kind):
-        if not isinstance(value, dict):
-            return f"{here} must hold fields, got {type(value).__name__}"
-        missing = sorted(kind.__required_keys__ - value.keys())
-        if missing:
-            return f"{here} lacks {', '.join(missing)}"
-        hints = get_type_hints(kind)
-        parts = ((value[key], hint, f"{name}.{key}".lstrip(".")) for key, hint in hints.items() if key in value)
-        return next(filter(None, (_first_wrong(*part) for part in parts)), "")
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is list and isinstance(value, list):
-        return next(filter(None, (_first_wrong(v, arguments[0], f"{name}[{n}]") for n, v in enumerate(value))), "")
-    if origin is dict and isinstance(value, dict):
-        return next(filter(None, (_first_wrong(v, arguments[1], f"{name}.{key}") for key, v in value.items())), "")
-    if origin is UnionType:
-        return "" if any(not _first_wrong(value, one, name) for one in arguments) else f"{here} has a wrong value"
-    if origin is Literal:
-        return "" if value in arguments else f"{here} must be one of {', '.join(map(repr, arguments))}, got {value!r}"
-    if kind in (int, float) and isinstance(value, int) and abs(value) > _LARGEST:
-        return f"{here} must be an integer of at most 2^53, got {value!r:.40}"
-    if kind is Any or (kind is float and isinstance(value, int) and not isinstance(value, bool)):
-        return ""
-    good = value is None if kind is type(None) else isinstance(value, origin or kind)
-    return "" if good else f"{here} must be {getattr(kind, '__name__', kind)}, got {value!r:.40}"

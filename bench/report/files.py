@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -18,6 +17,7 @@ from bench.report.outcome.tidy import cases_table, roofline_table, rounds_table
 from bench.report.page.contents import Report, gather
 from bench.report.page.html import render_html
 from bench.report.page.markdown import render_markdown
+from bench.text.files import write_all
 
 from .figures import draw_static
 
@@ -61,11 +61,7 @@ def write_report(
         contents |= {f"{stem}.{kind}": _small(picture, kind) for kind, picture in made.items()}
     contents["report.md"] = render_markdown(report, contents).encode()
     contents["index.html"] = render_html(report, contents, reload).encode()
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        partial = output / f"{name}.part"
-        partial.write_bytes(content)
-        os.replace(partial, output / name)
+    write_all(output, contents)
     for path in output.iterdir():  # figures of cases that an earlier report had
         if _OURS.fullmatch(path.name) and path.name not in contents:
             path.unlink()

@@ -5,21 +5,31 @@ from __future__ import annotations
 import datetime
 import tempfile
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
-from bench.machine.environment import machine_facts
-from bench.measure.backend_facts import Limits, backend_facts
+from bench.machine.environment import environment_of, machine_facts
+from bench.measure.backend_facts import Contender, Limits
+from bench.measure.measurement import Run
+from bench.measure.protocol import Diverged, MeasureEpochs, MeasureLimits, Open, Warm
 from bench.measure.worker_process import Ended, WorkerProcess
 from bench.records import SCHEMA, EpochCost, Failure, MachineLimits, RooflineRecord
 from bench.text.progress import Say
 
 from .share import epoch_cost
 from .work import WORK_MODELS
+
+
+@dataclass(frozen=True)
+class RooflineOptions:
+    """Ranks and numbers of threads at which an epoch is measured, and for how many seconds at each of them."""
+
+    ranks: list[int]
+    threads: list[int]
+    max_seconds: float
 
 
 @dataclass(frozen=True)
@@ -38,82 +48,68 @@ def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Mac
             tempfile.TemporaryDirectory(prefix="factorbench-") as folder,
             WorkerProcess(max(threads), Path(folder) / "stderr.txt") as worker,
         ):
-            request = {"request": "limits", "ranks": ranks, "threads": threads}
-            answer = worker.ask(request, limits.timeout, lambda text: None)
-            return Machine(answer["limits"], answer["cache"])
+            request = MeasureLimits(ranks=ranks, threads=threads)
+            found = worker.ask(request, limits.timeout, lambda text: None)
+            return Machine(found.limits, found.cache)
     except Ended as end:
         return Machine([], 0.0, Ended(end.status, f"the machine's limits were not measured: {end.reason}"))
 
 
 def measure_epochs(
     case: Case,
-    backend: dict[str, Any],
+    contender: Contender,
     machine: Machine,
+    run: Run,
     *,
-    run: str,
-    command: str,
-    folder: Path,
     key: dict[str, str],
-    ranks: list[int],
-    threads: list[int],
-    max_seconds: float,
-    limits: Limits,
+    options: RooflineOptions,
     say: Say = lambda text: None,
 ) -> RooflineRecord:
-    """Measure what an epoch of a backend costs, and return the record, whatever has happened.
-
-    Parameters
-    ----------
-    backend
-        Its row of `backends.list_backends`, with ``name``.
-    max_seconds
-        Of epochs at one rank and number of threads.
-    """
-    model = WORK_MODELS[backend["same_as"] or backend["name"]]
-    facts = backend_facts(backend, "float32", max(threads))
+    """Measure what an epoch of a backend costs, and return the record, whatever has happened."""
+    row, timeout = contender.row, run.limits.timeout
+    model = WORK_MODELS[row.work]
     costs: list[EpochCost] = []
     record = RooflineRecord(
         schema=SCHEMA,
         kind="roofline",
-        run=run,
+        run=run.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        command=command,
+        command=run.command,
         key=key,
         status="measured",
         reason="",
-        backend=facts,
+        backend=contender.facts(),
         case=case.facts,
         work_model=model.name,
         assumptions=list(model.assumptions),
         cache_mb=machine.cache / 2**20,
         limits=machine.limits,
         costs=costs,
-        environment=machine_facts(),
+        environment=environment_of(machine_facts()),
     )
+    seed = case.facts["seed"]
     try:
-        if not backend["available"]:
-            raise Ended("unavailable", str(backend["reason"]))
+        if not row.available:
+            raise Ended("unavailable", row.reason)
         if machine.failure:
             raise machine.failure
-        path = write_case(folder, case)
-        with WorkerProcess(max(threads), folder / "stderr.txt", memory_mb=limits.memory_mb) as worker:
-            ask = partial(_ask, worker, limits.timeout, say)
+        path = write_case(run.work, case)
+        with WorkerProcess(contender.threads, run.work / "stderr.txt", memory_mb=run.limits.memory_mb) as worker:
             say("starting")
-            params = asdict(case.objective) | {"dtype": facts["dtype"]}
-            opened = ask("open", path=str(path), backend=facts["name"], params=params)
-            warmed = ask("warm", seed=case.facts["seed"])
-            record["environment"] |= {**warmed.pop("environment"), **opened, **warmed}
-            for rank, of_threads in product(ranks, machine.limits):
-                count = of_threads["threads"]
+            params = asdict(case.objective) | {"dtype": contender.dtype}
+            opened = worker.ask(Open(path=str(path), backend=row.name, params=params), timeout, say)
+            warmed = worker.ask(Warm(seed=seed), timeout, say)
+            facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
+            facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
+            facts["compile_seconds"] = warmed.compile_seconds
+            for rank, limits in product(options.ranks, machine.limits):
+                count = limits["threads"]
                 say(f"epochs at rank {rank}, threads: {count}")
-                answer = ask("epochs", rank=rank, threads=count, seed=case.facts["seed"], max_seconds=max_seconds)
-                if answer["status"] == "diverged":
+                request = MeasureEpochs(rank=rank, threads=count, seed=seed, max_seconds=options.max_seconds)
+                found = worker.ask(request, timeout, say)
+                if isinstance(found, Diverged):
                     raise Ended("diverged", f"its loss exploded at rank {rank}")
-                costs.append(epoch_cost(model, case.facts, machine.cache, of_threads, rank=rank, **answer["cost"]))
+                costs.append(epoch_cost(model, case.facts, machine.cache, limits, rank=rank, measured=found))
     except Ended as end:
         record["status"], record["reason"] = cast("Failure", end.status), end.reason
     return record
-
-
-def _ask(worker: WorkerProcess, timeout: float, say: Say, request: str, **arguments: Any) -> dict[str, Any]:
-    return worker.ask({"request": request, **arguments}, timeout, say)

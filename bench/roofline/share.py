@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.measure.protocol import EpochSeconds
 from bench.records import BoundName, CaseFacts, EpochCost, MachineLimits
 
 from .work import WorkModel
@@ -29,11 +30,10 @@ def epoch_cost(
     limits: MachineLimits,
     *,
     rank: int,
-    epochs: int,
-    seconds: float,
-    cpu_seconds: float,
+    measured: EpochSeconds,
 ) -> EpochCost:
     """Hold the measured seconds of an epoch against the machine's limits for as many threads."""
+    seconds, cpu_seconds = measured.seconds, measured.cpu_seconds
     threads, n = limits["threads"], facts["n_train"]
     work = model.work(rank, facts, cache)
     ns, cpu_ns = seconds / n * 1e9, cpu_seconds / n * 1e9
@@ -45,7 +45,7 @@ def epoch_cost(
     return EpochCost(
         rank=rank,
         threads=threads,
-        epochs=epochs,
+        epochs=measured.epochs,
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         ns=ns,

@@ -1,25 +1,28 @@
-"""Progress on one line of a terminal, which is rewritten."""
+"""Progress: what long work tells about itself, and the one line of a terminal on which it is shown."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
+Say = Callable[[str], None]  # is told how far something is, a line at a time
 
-def _teller(who: str) -> Say:
-    """Tell what is going on, on one line that is rewritten in a terminal."""
+_WIDTH = 110  # letters that are shown; a longer line would wrap, and could not be rewritten
 
-    def tell(text: str) -> None:
+
+class StatusLine:
+    """One line of the terminal on standard error, rewritten with each text; a log, or a pipe, gets nothing."""
+
+    def __call__(self, text: str) -> None:
+        """Show a text in place of the last one."""
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{f'{who}: {text}'[:110]}")
+            sys.stderr.write(f"\r\033[K{text[:_WIDTH]}")
             sys.stderr.flush()
 
-    return tell
+    def clear(self) -> None:
+        """Leave an empty line, for what is printed next."""
+        self("")
 
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
-
-
-Say = Callable[[str], None]
+    def of(self, who: str) -> Say:
+        """Return what shows texts with a name before them."""
+        return lambda text: self(f"{who}: {text}")

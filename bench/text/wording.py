@@ -27,9 +27,10 @@ def words(items: list[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
-def plural(count: int, thing: str) -> str:
-    """Write a count of things."""
-    return f"{count} {thing}{'s' * (count != 1)}"
+def plural(count: float, thing: str) -> str:
+    """Write a count of things: "1 round", "2.5 cores"."""
+    written = str(count) if isinstance(count, int) else f"{count:g}"
+    return f"{written} {thing}" if count == 1 else f"{written} {thing}s"
 
 
 def one_line(text: str) -> str:

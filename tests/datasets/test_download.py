@@ -141,7 +141,7 @@ def test_an_unpacking_that_is_interrupted_is_repeated_without_a_download(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.datasets.public.download.os.replace", interrupted)
+        patch.setattr("pathlib.Path.replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch(source, tmp_path, largest=LARGEST)
     assert "ratings.csv" not in names(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import re
 import shutil
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from bench.datasets.errors import DatasetError
+from bench.text.files import written_whole
 
 _BLOCK = 1 << 20  # bytes
 
@@ -109,18 +109,13 @@ class _Archive:
 
 def _extract(archive: _Archive, member: str, folder: Path, largest: int) -> Path:
     final = folder / PurePosixPath(member).name
-    partial = final.with_name(final.name + ".part")
     size, content = archive.open(member)
-    try:
-        with content:
-            if size > largest:
-                raise DatasetError(
-                    f"{archive.path} is not to be trusted: {member} is larger than the {largest:,} bytes it may have. "
-                    "It was not unpacked"
-                )
-            with partial.open("wb") as file:
-                shutil.copyfileobj(content, file, _BLOCK)  # no more than the size: zipfile and tarfile stop there
-        os.replace(partial, final)
-    finally:
-        partial.unlink(missing_ok=True)
+    with content:
+        if size > largest:
+            raise DatasetError(
+                f"{archive.path} is not to be trusted: {member} is larger than the {largest:,} bytes it may have. "
+                "It was not unpacked"
+            )
+        with written_whole(final) as file:
+            shutil.copyfileobj(content, file, _BLOCK)  # no more than the size: zipfile and tarfile stop there
     return final
