@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._validation import check_choice
 from .errors import BackendUnavailable, UnknownBackend
 
 if TYPE_CHECKING:
@@ -32,13 +35,15 @@ class BackendInfo(NamedTuple):
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for
+    optimizers: Mapping[str, str] = MappingProxyType({})  # what `get_backend(optimizer=)` takes, and the target of each
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
-_TORCH = "backends.torch_gd:TorchEmbedding"
+_TORCH = "backends.torch_gd:TorchGD"
+_OPTIMIZERS = MappingProxyType({"gd": _TORCH, "adam": "backends.torch_adam:TorchAdam"})
 
 _BACKENDS: dict[str, BackendInfo] = {
     "numba": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd"),
@@ -46,9 +51,9 @@ _BACKENDS: dict[str, BackendInfo] = {
     "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False),
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD),
     "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares"),
-    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",)),
-    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False),
-    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False),
+    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS),
+    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), "cuda", deterministic=False, optimizers=_OPTIMIZERS),
+    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), "mps", deterministic=False, optimizers=_OPTIMIZERS),
 }
 
 
@@ -62,7 +67,8 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     preset
         A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
     **params
-        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own.
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is none of them: it picks
+        the solver where a backend has several. The torch backends take "gd", their default, and "adam".
 
     Raises
     ------
@@ -71,7 +77,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     BackendUnavailable
         With what is missing and the command or fact that mends it.
     ValueError
-        For a preset or a hyper-parameter that the backend does not have.
+        For a preset, a hyper-parameter or an optimizer that the backend does not have.
 
     Examples
     --------
@@ -83,6 +89,10 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     reason = unavailable_reason(info)
     if reason:
         raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
+    if info.optimizers and "optimizer" in params:
+        optimizer = params.pop("optimizer")
+        check_choice("optimizer", optimizer, tuple(info.optimizers))
+        info = info._replace(target=info.optimizers[optimizer])
     factorizer = _import_backend(name, info)
     if preset is not None and preset not in factorizer.presets:
         known = ", ".join(map(repr, factorizer.presets)) or "none"
