@@ -8,12 +8,13 @@ stopping live here.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -91,8 +92,6 @@ class Factorizer(ABC):
         What sorting and copying to the device took; part of the seconds in ``history_``.
     status_ : str
         Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
-    seed_ : int
-        The seed of the latest fit, for solvers that draw more than the initial model; 0 before the first.
     """
 
     steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
@@ -114,13 +113,14 @@ class Factorizer(ABC):
     init: Init = "normal"
     init_scale: float = 0.1
 
-    seed_ = 0  # no annotation: it is no hyper-parameter
-
     # ---- what a backend supplies ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def prepare(self, train: Ratings, initial: Parameters) -> State:
-        """Return the solver's state at ``initial``, from unsorted ratings. Neither argument may be changed."""
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> State:
+        """Return the solver's state at ``initial``, from unsorted ratings. Neither may be changed.
+
+        ``seed`` is that of ``fit``, for solvers that draw more than the initial model.
+        """
 
     @abstractmethod
     def step(self, state: Any, n_epochs: int) -> float:
@@ -268,10 +268,10 @@ class Factorizer(ABC):
             assert state is not None
             return model_of(x.astype(self.dtype) if x else self._parameters(state, train), epoch)
 
-        with self._seeded(int(seed)), self.threads():
+        with self.threads():
             try:
                 clock = time.perf_counter()
-                state = self.prepare(train, start)
+                state = self.prepare(train, start, seed=int(seed))
                 seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
                 if keeps_best:
                     firsts = [self._biases_alone(train, start)] if self.bias else []
@@ -318,6 +318,26 @@ class Factorizer(ABC):
                 model = model_of(best.parameters or last, outcome.best_epoch_)
                 vars(self).update(vars(outcome), model_=model)  # one step: who predicts meanwhile has one or the other
         return self
+
+    def initial_parameters(self, train: Ratings, seed: int = 0) -> Parameters:
+        """Return the random start that ``fit(train, seed=seed)`` draws where no ``initial`` is given.
+
+        It serves callers that need the start itself: to give several solvers the same one, to know the error before
+        the first epoch, or to call ``prepare`` and ``step`` by hand.
+
+        Returns
+        -------
+        initial : Parameters
+            In the solver's precision: factors of shapes (n_users, rank) and (n_items, rank), drawn as ``init`` and
+            ``init_scale`` say, see `initial_model`; biases of zero, shapes (n_users,) and (n_items,); and the mean of
+            ``train``, or 0 with ``bias=False``.
+
+        Raises
+        ------
+        ValueError
+            For an unknown ``init``, or an ``init_scale`` that is not a positive number.
+        """
+        return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype, self.n_threads)
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
@@ -372,6 +392,7 @@ class Factorizer(ABC):
 
     def _check(self, train: Ratings, validation: object, epochs: int, seed: int, keep: str) -> None:
         self.check_params()
+        self._check_prepare()
         if not isinstance(train, Ratings):
             raise TypeError(
                 f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or "
@@ -402,10 +423,19 @@ class Factorizer(ABC):
             raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
         check_choice("keep", keep, get_args(Keep))
 
+    def _check_prepare(self) -> None:
+        """Refuse a ``prepare`` without the seed, as backends of other packages wrote it up to 0.2."""
+        taken = inspect.signature(self.prepare).parameters
+        if "seed" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
+            raise TypeError(
+                f"{type(self).__name__}.prepare must take the seed: write `def prepare(self, train: Ratings, initial: "
+                "Parameters, *, seed: int)`, whether or not it draws anything"
+            )
+
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
         if initial is None:
-            return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype, self.n_threads)
+            return self.initial_parameters(train, seed)
         if not isinstance(initial, Parameters | FactorModel):
             raise TypeError(f"initial must be Parameters or a FactorModel, got {type(initial).__name__}")
         given = initial.parameters if isinstance(initial, FactorModel) else initial
@@ -431,18 +461,6 @@ class Factorizer(ABC):
             raise ValueError(f"initial holds numbers beyond {self.dtype}")
         start.mean = self.objective.mean(train)  # of other ratings it may have been another
         return start
-
-    @contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        """Set ``seed_`` for a fit; what ends it without a result takes that back."""
-        before, self.seed_ = self.seed_, seed
-        try:
-            yield
-        except DivergenceWarning:  # turned into an error by the caller, who is told of this fit all the same
-            raise
-        except BaseException:
-            self.seed_ = before
-            raise
 
     def _parameters(self, state: State, train: Ratings) -> Parameters:
         """Return a copy of the parameters, in which rows without training ratings are zero."""

@@ -142,7 +142,7 @@ class NumbaGD(MomentumGD):
     more while it sorts, and 4 (or 8) afterwards. Per thread also 8 bytes for each user and item while it sorts.
     """
 
-    def prepare(self, train: Ratings, initial: Parameters) -> NumbaDescent:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> NumbaDescent:
         """Group the ratings by user, and by item where the items' gradients are too large to be kept per thread."""
         threads = Threads(self.n_threads)
         sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))

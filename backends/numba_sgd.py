@@ -119,7 +119,7 @@ class NumbaSGD(Factorizer):
         check_fits("learning_rate", self.learning_rate, self.dtype)
         check_count("n_blocks", self.n_blocks)
 
-    def prepare(self, train: Ratings, initial: Parameters) -> BlockedState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> BlockedState:
         """Sort the ratings into blocks."""
         n_blocks = max(1, min(self.n_blocks, math.isqrt(len(train) // _BLOCK)))
         threads = Threads(min(self.n_threads, n_blocks))

@@ -52,7 +52,7 @@ class NumpyALS(Factorizer):
 
     dtype: Literal["float32", "float64"] = "float64"
 
-    def prepare(self, train: Ratings, initial: Parameters) -> AlternatingState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> AlternatingState:
         """Group the ratings by user and by item."""
         targets = self.targets(train, initial)
         weights = None if train.weights is None else train.weights.astype(self.dtype)

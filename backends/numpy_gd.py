@@ -101,7 +101,7 @@ class NumpyDescent(DescentState):
 class NumpyGD(MomentumGD):
     """Momentum gradient descent in NumPy and scipy.sparse; see `MomentumGD` for the parameters."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> NumpyDescent:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> NumpyDescent:
         """Sort the ratings into CSR form."""
         order = np.argsort(train.users, kind="stable")
         offsets = np.concatenate(([0], np.cumsum(train.user_counts())))

@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._validation import check_choice
 from .errors import BackendUnavailable, UnknownBackend
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class BackendInfo(NamedTuple):
     same_as: str = ""  # the backend that a short name stands for
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
     look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
+    optimizers: Mapping[str, str] = MappingProxyType({})  # what `get_backend(optimizer=)` takes, and the target of each
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
@@ -41,7 +45,9 @@ _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
 _SGD_WORK, _GD_WORK = "per-rating SGD", "gradient descent"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
-_TORCH = "backends.torch_gd:TorchEmbedding"
+_TORCH = "backends.torch_gd:TorchGD"
+_OPTIMIZERS = MappingProxyType({"gd": _TORCH, "adam": "backends.torch_adam:TorchAdam"})
+_TORCH_ROW = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
 
 _BACKENDS: dict[str, BackendInfo] = {
     "numba": BackendInfo(
@@ -51,9 +57,9 @@ _BACKENDS: dict[str, BackendInfo] = {
     "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, work=_SGD_WORK, look="red s"),
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD, work=_GD_WORK, look="grey o"),
     "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares", look="pink D"),
-    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",), work=_GD_WORK, look="blue v"),
-    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="cuda", deterministic=False, look="green P"),
-    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), device="mps", deterministic=False, look="sky X"),
+    "torch-cpu": _TORCH_ROW._replace(work=_GD_WORK, look="blue v"),
+    "torch-cuda": _TORCH_ROW._replace(device="cuda", deterministic=False, look="green P"),
+    "torch-mps": _TORCH_ROW._replace(device="mps", deterministic=False, look="sky X"),
 }
 
 
@@ -67,7 +73,8 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     preset
         A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
     **params
-        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own.
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is none of them: it picks
+        the solver where a backend has several. The torch backends take "gd", their default, and "adam".
 
     Raises
     ------
@@ -76,7 +83,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     BackendUnavailable
         With what is missing and the command or fact that mends it.
     ValueError
-        For a preset or a hyper-parameter that the backend does not have.
+        For a preset, a hyper-parameter or an optimizer that the backend does not have.
 
     Examples
     --------
@@ -88,6 +95,10 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     reason = unavailable_reason(info)
     if reason:
         raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
+    if info.optimizers and "optimizer" in params:
+        optimizer = params.pop("optimizer")
+        check_choice("optimizer", optimizer, tuple(info.optimizers))
+        info = info._replace(target=info.optimizers[optimizer])
     factorizer = _import_backend(name, info)
     if preset is not None and preset not in factorizer.presets:
         known = ", ".join(map(repr, factorizer.presets)) or "none"

@@ -1,43 +1,36 @@
-"""The PyTorch embedding model on any device: full-batch momentum descent, or mini-batch Adam.
+"""The PyTorch embedding model on any device by full-batch momentum descent.
 
-One `torch.nn.Module` of two embedding tables and one code path; the device is an argument. Both
-optimizers have the gradient of J from `_engine.torch_products`, which on a device with sparse products
-never makes a row per rating.
+The device is an argument. The gradient of J is that of `_engine.torch_products`, which on a device
+with sparse products never makes a row per rating.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backends._engine.embedding import EmbeddingModel
-from backends._engine.threads import Threads
-from backends._engine.torch_products import (
-    SIDES,
-    Gradient,
-    Products,
-    RepeatedPairs,
-    SparseProducts,
-    gather_batches,
-    sparse_batches,
-    widest,
+from backends._engine.embedding import (
+    EmbeddingModel,
+    ProductKind,
+    column,
+    fit_threads,
+    make_gradient,
+    make_products,
+    parameters,
+    synchronize,
 )
+from backends._engine.threads import Threads
+from backends._engine.torch_products import SIDES, Gradient, Products, widest
 
-from ._arrays import Float
-from ._validation import check_choice, check_count
-from .factorizer import State
+from ._validation import check_choice
 from .momentum_gd import DescentState, MomentumGD, Rates
-from .objective import Parameters, rating_unit
+from .objective import Parameters
 from .ratings import Ratings
-
-ADAM_LEARNING_RATE = 0.06  # chosen together with the batch size: see `TorchEmbedding`
 
 
 @dataclass(kw_only=True)
@@ -103,231 +96,64 @@ class TorchDescent(DescentState):
         return a, b
 
 
-@dataclass(kw_only=True)
-class AdamState(State):
-    """The module in training, and its tables after the last whole epoch."""
-
-    model: EmbeddingModel
-    optimizer: torch.optim.Adam
-    learning_rate: float  # of the first epoch
-    batches: list[Products]
-    gradient: Gradient
-    fixed: dict[str, slice]  # columns of a table that stay as they are
-    rng: np.random.Generator
-    done: dict[str, Tensor]
-
-
 @dataclass(kw_only=True, eq=False)
-class TorchEmbedding(MomentumGD):
-    """The embedding model; see `MomentumGD` for the parameters of the full-batch optimizer.
-
-    With ``optimizer="adam"`` it takes `torch.optim.Adam`'s steps (Kingma and Ba 2015) on J.
-    ``fit(seed=)`` deals the ratings into batches once, and draws the order of the batches anew in
-    each epoch. The gradient of a batch is that of J in which the batch stands for all ratings: what
-    it sums up over its ratings counts as many times as there are batches, and the penalty in full.
-    So its mean over the batches is the gradient of J, also where they differ in weight. Every row
-    takes part in every step, by its penalty and its running means, whether the batch has ratings of
-    it or not. The rate falls with the root of the epoch, as in the paper's analysis: a constant one
-    ends in noise around a minimum of J.
+class TorchGD(MomentumGD):
+    """Momentum gradient descent on embedding tables; see `MomentumGD` for the other parameters.
 
     Parameters
     ----------
     device
         Any torch device on which the model shall live, such as "cpu".
-    optimizer
-        "gd" is full-batch momentum gradient descent; "adam" takes mini-batches, and
-        ``learning_rate`` and ``batch_size`` are its only parameters.
-    learning_rate
-        None for 0.8 in "gd", and 0.06 in "adam". Adam's is in the ratings' unit, the root mean
-        square of r - m, which makes it independent of their scale: in a step of the first epoch
-        biases move by up to about unit times it, factors by root unit times it.
-    batch_size
-        Ratings in a mini-batch, at most. None for four times the number of rows, so that the step
-        of all rows costs less than the products of the batch; but for at least 16 batches. Each
-        batch keeps 4 bytes per row beside its ratings, so many small ones take much memory.
     products
         How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse
         products and no pair is rated twice.
     """
 
-    learning_rate: float | None = None  # type: ignore[assignment]  # None: the optimizer's own
     device: str = "cpu"
-    optimizer: Literal["gd", "adam"] = "gd"
-    batch_size: int | None = None
-    products: Literal["auto", "sparse", "gather"] = "auto"
+    products: ProductKind = "auto"
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
-        check_choice("optimizer", self.optimizer, ("gd", "adam"))
-        if self.learning_rate is None:  # the base class wants a number
-            replace(self, learning_rate=self._rate).check_params()
-            return
         super().check_params()
-        check_choice("products", self.products, ("auto", "sparse", "gather"))
-        check_count("batch_size", self.batch_size, optional=True)
+        check_choice("products", self.products, get_args(ProductKind))
 
-    def prepare(self, train: Ratings, initial: Parameters) -> TorchDescent | AdamState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> TorchDescent:
         """Copy the ratings and the model to the device, laid out for the products."""
-        with torch.no_grad():
-            prepare = self._adam if self.optimizer == "adam" else self._descent
-            return prepare(train, initial)
-
-    def step(self, state: DescentState | AdamState, n_epochs: int) -> float:
-        """Make iterations, or passes of Adam; return a training MSE met on the way."""
-        with torch.no_grad():
-            if isinstance(state, DescentState):
-                return super().step(state, n_epochs)
-            for _ in range(n_epochs):
-                train_mse = _adam_epoch(state)
-        return train_mse
-
-    def synchronize(self, state: TorchDescent | AdamState) -> None:
-        """Wait for the device's queue to drain."""
-        getattr(torch, torch.device(self.device).type).synchronize()
-
-    def parameters(self, state: TorchDescent | AdamState) -> Parameters:
-        """Return a copy of the last whole epoch's parameters on the host."""
-        model, host = state.model, {}
-        tables = state.done if isinstance(state, AdamState) else model.tables()
-        for side, table in tables.items():
-            rows: Float = table.cpu().numpy()
-            number, column = rows.dtype.type, model.bias_column[side]
-            host[f"{side}_factors"] = rows[:, : model.rank] * number(math.sqrt(model.unit))
-            host[f"{side}_bias"] = rows[:, column] * number(model.unit)
-        return Parameters(model.mean, **host)
-
-    @contextmanager
-    def threads(self) -> Iterator[None]:
-        """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found.
-
-        The latter holds wherever a Ctrl-C falls.
-        """
-        threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.set_grad_enabled(gradients)
-
-    @property
-    def _rate(self) -> float:
-        """The learning rate, the optimizer's own where none is given."""
-        own = ADAM_LEARNING_RATE if self.optimizer == "adam" else MomentumGD.learning_rate
-        return own if self.learning_rate is None else self.learning_rate
-
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng([self.seed_, 1])  # apart from the draws of the initial model
-
-    def _descent(self, train: Ratings, initial: Parameters) -> TorchDescent:
-        model = EmbeddingModel(initial, torch.device(self.device))
-        options = self.descent_options(train) | {"learning_rate": self._rate}
+        device, threads = torch.device(self.device), Threads(self.n_threads)
+        rng = np.random.default_rng(seed)  # nothing is drawn: there is one batch
+        targets, options = self.targets(train, initial), self.descent_options(train)
         sides = options["users"], options["items"]
         penalties = [(rows.penalty, rows.bias_penalty) for rows in sides]
-        weights = [self._column(rows.weight) for rows in sides]
-        return TorchDescent(
-            model=model,
-            products=self._products(train, self.targets(train, initial), 1, self._rng())[0],
-            gradient=self._gradient(model, options["n"], 1, penalties),
-            weight=dict(zip(SIDES, weights, strict=True)),
-            trial={side: table.clone() for side, table in model.tables().items()},
-            velocity={side: torch.zeros_like(table) for side, table in model.tables().items()},
-            **options,
-        )
+        with torch.no_grad():
+            model = EmbeddingModel(initial, device)
+            tables = model.tables()
+            [products] = make_products(self.products, train, targets, device, 1, rng, threads)
+            return TorchDescent(
+                model=model,
+                products=products,
+                gradient=make_gradient(model, options["n"], 1, penalties),
+                weight={side: column(rows.weight, tables[side]) for side, rows in zip(SIDES, sides, strict=True)},
+                trial={side: table.clone() for side, table in tables.items()},
+                velocity={side: torch.zeros_like(table) for side, table in tables.items()},
+                **options,
+            )
 
-    def _adam(self, train: Ratings, initial: Parameters) -> AdamState:
-        n, unit = len(train), rating_unit(train, initial.mean)
-        targets = self.targets(train, initial)
-        targets /= targets.dtype.type(unit)
-        model, rng = EmbeddingModel(initial, torch.device(self.device), unit), self._rng()
-        size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
-        batches = self._products(train, targets, -(-n // size), rng)
-        row_weights = train.user_weights(), train.item_weights()
-        sides = self.objective.penalties_of(train, *row_weights)
-        penalties = [(rows.factors / unit, rows.biases) for rows in sides]
-        gradient = self._gradient(model, train.summary.weight, len(batches), penalties)
-        fixed = {}
-        for side in SIDES:
-            getattr(model, side).weight.grad = gradient.of[side]
-            ones = 2 * model.rank + 1 - model.bias_column[side]
-            fixed[side] = slice(ones, ones + 1) if self.bias else slice(model.rank, None)
-        return AdamState(
-            row_weights=row_weights,
-            model=model,
-            optimizer=_optimizer(model, self._rate),
-            learning_rate=self._rate,
-            batches=batches,
-            gradient=gradient,
-            fixed=fixed,
-            rng=rng,
-            done={side: table.clone() for side, table in model.tables().items()},
-        )
+    def step(self, state: DescentState, n_epochs: int) -> float:
+        """Make ``n_epochs`` iterations; return the training MSE at the point reached."""
+        with torch.no_grad():
+            return super().step(state, n_epochs)
 
-    def _gradient(
-        self,
-        model: EmbeddingModel,
-        n: float,
-        n_batches: int,
-        penalties: Iterable[tuple[Float, Float]],
-    ) -> Gradient:
-        """Return a gradient for penalties of users' and items' factors and biases, in the unit."""
-        columns = [(self._column(factors), self._column(biases)) for factors, biases in penalties]
-        return Gradient(
-            columns=model.bias_column,
-            rank=self.rank,
-            n=n,
-            n_batches=n_batches,
-            penalties=dict(zip(SIDES, columns, strict=True)),
-            of={side: torch.zeros_like(table) for side, table in model.tables().items()},
-        )
+    def synchronize(self, state: TorchDescent) -> None:
+        """Wait for the device's queue to drain."""
+        synchronize(self.device)
 
-    def _column(self, values: Float) -> Tensor:
-        """Return a number per row as a column on the device, shape (n_rows, 1)."""
-        fitting = np.minimum(values, np.finfo(self.dtype).max)
-        return torch.tensor(fitting, dtype=getattr(torch, self.dtype), device=self.device)[:, None]
+    def parameters(self, state: TorchDescent) -> Parameters:
+        """Return a copy of the current point on the host."""
+        return parameters(state.model, state.model.tables())
 
-    def _products(
-        self,
-        train: Ratings,
-        targets: Float,
-        n_batches: int,
-        rng: np.random.Generator,
-    ) -> list[Products]:
-        device, dtype, wanted = torch.device(self.device), getattr(torch, self.dtype), self.products
-        if wanted == "sparse" or (wanted == "auto" and SparseProducts.work_on(device, dtype)):
-            try:
-                threads = Threads(self.n_threads)
-                return sparse_batches(train, targets, device, n_batches, rng, threads)
-            except RepeatedPairs:
-                if wanted == "sparse":
-                    raise
-        return gather_batches(train, targets, device, n_batches, rng)
-
-
-def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
-    """Return Adam in one pass over the tables, where the device has that."""
-    tables = [model.user.weight, model.item.weight]
-    try:
-        return torch.optim.Adam(tables, lr=learning_rate, fused=True)
-    except RuntimeError:
-        return torch.optim.Adam(tables, lr=learning_rate)
-
-
-def _adam_epoch(state: AdamState) -> float:
-    """Take a step for each batch, in random order; return the mean squared error met on the way."""
-    x = state.model.tables()
-    for group in state.optimizer.param_groups:
-        group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)
-    squared_error = torch.zeros((), dtype=widest(x["user"].device), device=x["user"].device)
-    for batch in state.rng.permutation(len(state.batches)):
-        squared_error += state.gradient.measure(x, state.batches[batch])
-        for side, columns in state.fixed.items():
-            state.gradient.of[side][:, columns].zero_()
-        state.optimizer.step()
-    for side, table in x.items():
-        state.done[side].copy_(table)
-    state.epochs += 1
-    return float(squared_error) * state.model.unit * state.model.unit / state.gradient.n
+    def threads(self) -> AbstractContextManager[None]:
+        """Leave the cores to the fit's threads, and torch as it was found."""
+        return fit_threads()
 
 
 def _dot(weight: Tensor, values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends import Factorizer, Objective, Parameters, Ratings, initial_model
+from backends import Factorizer, Objective, Parameters, Ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,10 +51,10 @@ class Trajectory(NamedTuple):
 def trajectory(solver: Factorizer, train: Ratings, at: Sequence[int], start: Parameters | None = None) -> Trajectory:
     """Step a gradient-descent backend, from its own start or a given one, and keep the points named by ``at``."""
     if start is None:
-        start = initial_model(solver.objective, train, 0, solver.init, solver.init_scale)
+        start = solver.initial_parameters(train, seed=0)
     points, learning_rates = [], []
     with solver.threads():
-        state = solver.prepare(train, start.astype(solver.dtype))
+        state = solver.prepare(train, start.astype(solver.dtype), seed=0)
         for iteration in range(1, max(at) + 1):
             solver.step(state, 1)
             learning_rates.append(state.learning_rate)

@@ -1,8 +1,11 @@
-"""The embedding model as a `torch.nn.Module`, and what its optimizers share. No optimizer is here."""
+"""The embedding model as a `torch.nn.Module`, and what its solvers share. No optimizer is here."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,8 +13,20 @@ from torch import Tensor, nn
 
 from backends._arrays import Float
 from backends.objective import Parameters
+from backends.ratings import Ratings
 
-from .torch_products import SIDES
+from .threads import Threads
+from .torch_products import (
+    SIDES,
+    Gradient,
+    Products,
+    RepeatedPairs,
+    SparseProducts,
+    gather_batches,
+    sparse_batches,
+)
+
+ProductKind = Literal["auto", "sparse", "gather"]
 
 
 class EmbeddingModel(nn.Module):
@@ -54,3 +69,109 @@ class EmbeddingModel(nn.Module):
     def tables(self) -> dict[str, Tensor]:
         """Return the tables of the two sides outside autograd, shapes (n_rows, rank + 2)."""
         return {side: getattr(self, side).weight.data for side in SIDES}
+
+
+def make_products(
+    kind: ProductKind,
+    train: Ratings,
+    targets: Float,
+    device: torch.device,
+    n_batches: int,
+    rng: np.random.Generator,
+    threads: Threads,
+) -> list[Products]:
+    """Deal the ratings into batches, and lay each out for its products.
+
+    Parameters
+    ----------
+    kind
+        "auto" takes "sparse" wherever the device has sparse products in the precision of the
+        targets, and no pair is rated twice.
+    targets
+        What the products of rows shall come near, in the unit of the tables, shape (n,).
+    n_batches, rng
+        One batch has all ratings, and nothing is drawn; more are dealt at random.
+
+    Raises
+    ------
+    RepeatedPairs
+        When ``kind`` is "sparse" and a pair is rated twice.
+    """
+    dtype = getattr(torch, str(targets.dtype))
+    if kind == "sparse" or (kind == "auto" and SparseProducts.work_on(device, dtype)):
+        try:
+            return sparse_batches(train, targets, device, n_batches, rng, threads)
+        except RepeatedPairs:
+            if kind == "sparse":
+                raise
+    return gather_batches(train, targets, device, n_batches, rng)
+
+
+def make_gradient(
+    model: EmbeddingModel,
+    n: float,
+    n_batches: int,
+    penalties: Iterable[tuple[Float, Float]],
+) -> Gradient:
+    """Return a gradient whose buffers are like the model's tables.
+
+    Parameters
+    ----------
+    n
+        N, the sum of the weights of all ratings.
+    n_batches
+        How many batches the ratings are dealt into.
+    penalties
+        In N J, of the users' and of the items' factors and biases, in the unit of the tables;
+        shape (n_rows,) each.
+    """
+    tables = model.tables()
+    columns = [
+        (column(factors, tables[side]), column(biases, tables[side]))
+        for side, (factors, biases) in zip(SIDES, penalties, strict=True)
+    ]
+    return Gradient(
+        columns=model.bias_column,
+        rank=model.rank,
+        n=n,
+        n_batches=n_batches,
+        penalties=dict(zip(SIDES, columns, strict=True)),
+        of={side: torch.zeros_like(table) for side, table in tables.items()},
+    )
+
+
+def column(values: Float, like: Tensor) -> Tensor:
+    """Return a number per row in the device and precision of a table, shape (n_rows, 1)."""
+    fitting = np.minimum(values, torch.finfo(like.dtype).max)
+    return torch.tensor(fitting, dtype=like.dtype, device=like.device)[:, None]
+
+
+def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
+    """Return tables of a model as parameters in the ratings' own numbers: a copy on the host."""
+    host = {}
+    for side, table in tables.items():
+        rows: Float = table.cpu().numpy()
+        number = rows.dtype.type
+        host[f"{side}_factors"] = rows[:, : model.rank] * number(math.sqrt(model.unit))
+        host[f"{side}_bias"] = rows[:, model.bias_column[side]] * number(model.unit)
+    return Parameters(model.mean, **host)
+
+
+@contextmanager
+def fit_threads() -> Iterator[None]:
+    """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found.
+
+    The latter holds wherever a Ctrl-C falls.
+    """
+    threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(gradients)
+
+
+def synchronize(device: str) -> None:
+    """Wait for the device's queue to drain."""
+    getattr(torch, torch.device(device).type).synchronize()

@@ -267,10 +267,10 @@ class FactorizerConformance:
         """What ``prepare`` was given is the caller's, also while the solver steps."""
         train, _ = example_ratings()
         solver = self._make()
-        start = initial_model(solver.objective, train, 1).astype(solver.dtype)
+        start = solver.initial_parameters(train, seed=1)
         before = copy.deepcopy(start)
         with solver.threads():
-            state = solver.prepare(train, start)
+            state = solver.prepare(train, start, seed=1)
             for _ in range(3):
                 solver.step(state, 1)
             solver.synchronize(state)

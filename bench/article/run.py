@@ -19,7 +19,6 @@ from backends import (
     Progress,
     Ratings,
     get_backend,
-    initial_model,
     mean_squared_error,
 )
 from bench.cases.reference import Converged
@@ -67,7 +66,7 @@ def run(data: ArticleData, iterations: int, say: Say, tell: Callable[[Point], No
     """
     say("compiling")
     backend, descent = _first_available({name: {"preset": "article", "dtype": "float64"} for name in DESCENTS})
-    initial = initial_model(descent.objective, data.train, data.facts["seed"], descent.init, descent.init_scale)
+    initial = descent.initial_parameters(data.train, data.facts["seed"])
     curve = follow(descent, data, iterations, initial, say, tell)
     say("timing the gradient as the article computes it")
     literal = time_literal(data.train, initial, descent.reg)

@@ -45,7 +45,7 @@ class Counting(Factorizer):
 
     losses: tuple[float, ...] = ()
 
-    def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> CountingState:
         return CountingState(now=initial.astype(self.dtype))
 
     def step(self, state: CountingState, n_epochs: int) -> float:
@@ -96,9 +96,9 @@ class Ticking(Counting):
 
     clock: Clock | None = None
 
-    def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> CountingState:
         self.clock.tick(4)
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def step(self, state: CountingState, n_epochs: int) -> float:
         self.clock.tick(n_epochs)
@@ -279,7 +279,71 @@ def test_a_failed_fit_leaves_the_seed(train: Ratings) -> None:
 
     with pytest.raises(LookupError):
         solver.fit(train, seed=4, callback=stumble)
-    assert solver.seed_ == 3
+    assert solver.model_.fit["seed"] == 3
+
+
+# ---- the seed -------------------------------------------------------------------------------------------------------
+
+
+def test_prepare_is_given_the_seed_as_a_plain_integer(train: Ratings) -> None:
+    given: list[object] = []
+
+    class Noting(Counting):
+        def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> CountingState:
+            given.append(seed)
+            return super().prepare(train, initial, seed=seed)
+
+    solver = Noting().fit(train, seed=np.int64(7), epochs=1)
+    assert given == [7]
+    assert type(given[0]) is int
+    assert solver.model_.fit["seed"] == 7
+    assert not hasattr(solver, "seed_")
+
+
+def test_a_prepare_without_the_seed_is_refused_with_the_line_to_write(train: Ratings) -> None:
+    class Old(Counting):
+        def prepare(self, train: Ratings, initial: Parameters) -> CountingState:  # type: ignore[override]
+            raise AssertionError("it must not come to that")
+
+    assert refusal(TypeError, Old(), train) == (
+        "Old.prepare must take the seed: write `def prepare(self, train: Ratings, initial: Parameters, *, seed: int)`, "
+        "whether or not it draws anything"
+    )
+
+
+def test_a_prepare_that_takes_anything_takes_the_seed(train: Ratings) -> None:
+    class Wrapping(Counting):
+        def prepare(self, *args: Any, **options: Any) -> CountingState:
+            return super().prepare(*args, **options)
+
+    assert Wrapping().fit(train, epochs=1).n_epochs_ == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"init": "uniform", "init_scale": 3.0}, {"bias": False}])
+def test_initial_parameters_are_the_start_of_a_fit(train: Ratings, dtype: str, options: dict[str, Any]) -> None:
+    starts: list[Parameters] = []
+
+    class Noting(Counting):
+        def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> CountingState:
+            starts.append(initial)
+            return super().prepare(train, initial, seed=seed)
+
+    solver = Noting(rank=2, dtype=dtype, **options).fit(train, seed=5, epochs=1)
+    expected = solver.initial_parameters(train, seed=5)
+    assert starts[0].mean == expected.mean
+    for name, array in expected.arrays().items():
+        assert array.dtype == dtype
+        assert np.array_equal(starts[0].arrays()[name], array)
+    assert expected.user_factors.shape == (train.n_users, 2)
+    assert not np.array_equal(solver.initial_parameters(train, seed=6).user_factors, expected.user_factors)
+
+
+def test_a_fit_from_its_own_initial_parameters_is_the_same_fit(train: Ratings) -> None:
+    solver = get_backend("numpy", rank=2, n_jobs=1)
+    start = solver.initial_parameters(train, seed=5)
+    drawn, given = (solver.fit(train, epochs=2, seed=5, initial=x).model_.parameters for x in (None, start))
+    assert np.array_equal(drawn.user_factors, given.user_factors)
 
 
 def test_a_callback_must_be_callable(train: Ratings) -> None:
@@ -512,7 +576,7 @@ def test_ctrl_c_in_a_callback_from_another_thread(train: Ratings) -> None:
 
 def test_ctrl_c_before_the_first_epoch_leaves_no_model(train: Ratings) -> None:
     class Slow(Counting):
-        def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
+        def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> CountingState:
             raise KeyboardInterrupt
 
     solver = Counting().fit(train)

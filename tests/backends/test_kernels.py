@@ -77,7 +77,7 @@ def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
     monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
     train = random_ratings()
     solver = get_backend("numba-sgd", n_jobs=n_jobs)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"))
+    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
     solver.step(state, 2)
     whole = solver.parameters(state).arrays()
     inner = do_tasks
@@ -114,7 +114,7 @@ def test_no_call_of_a_kernel_does_more_than_its_share(
     n = np.arange(600)
     train = Ratings(n % 30, n % 20, n % 5, n_users=4000, n_items=20)
     solver = get_backend("numba-sgd", n_jobs=1, dtype=dtype)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype=dtype))
+    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype=dtype), seed=0)
     inner, calls = do_tasks, []
 
     def watched(most: int, *arguments: Any) -> int:
@@ -298,7 +298,7 @@ def test_memory_per_rating_is_bounded(
         start = initial_model(Objective(4), train, 0).astype("float32")
         tracemalloc.start()
         try:
-            state = solver.prepare(train, start)
+            state = solver.prepare(train, start, seed=0)
             solver.step(state, 1)
             peak = tracemalloc.get_traced_memory()[1]
         finally:

@@ -234,8 +234,9 @@ def test_wrong_parameters_are_named(name: str, value: object) -> None:
 )
 def test_wrong_torch_parameters_are_named(name: str, value: object, choices: list[str]) -> None:
     pytest.importorskip("torch")
+    adam = {"optimizer": "adam"} if name == "batch_size" else {}
     with pytest.raises(ValueError, match=f"^{name} must be ") as caught:
-        get_backend("torch-cpu", **{name: value})
+        get_backend("torch-cpu", **{**adam, name: value})
     assert [choice for choice in choices if choice not in str(caught.value)] == []
     assert str(caught.value).endswith(f", got {value!r}")
 
@@ -283,7 +284,7 @@ def test_the_safeguard_sees_the_objective(title: str, settings: str, small: Rati
     """The J that decides about a step, and its training MSE, are those of the objective at the point taken."""
     solver = engine(title, dtype="float64", **SETTINGS[settings])
     with solver.threads():
-        state = solver.prepare(small, initial_model(solver.objective, small, 0))
+        state = solver.prepare(small, initial_model(solver.objective, small, 0), seed=0)
         train_mse = solver.step(state, 5)
         value, mse = solver.objective.value_and_mse(solver.parameters(state), small)
     assert state.objective == pytest.approx(value, rel=1e-9)

@@ -51,10 +51,12 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
         pytest.importorskip(package)
-    module, _, attribute = info.target.partition(":")
-    factorizer = getattr(importlib.import_module(module), attribute)
-    assert issubclass(factorizer, Factorizer)
-    assert factorizer.steppable == info.steppable
+    assert info.target == next(iter(info.optimizers.values()), info.target)  # the first is the default
+    for target in {info.target, *info.optimizers.values()}:
+        module, _, attribute = target.partition(":")
+        factorizer = getattr(importlib.import_module(module), attribute)
+        assert issubclass(factorizer, Factorizer)
+        assert factorizer.steppable == info.steppable
     if info.same_as:
         assert info == backend_info(info.same_as)._replace(same_as=info.same_as)
 

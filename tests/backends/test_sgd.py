@@ -139,7 +139,7 @@ def sgd_by_hand(
 
 def assert_steps_of_the_rule(solver: Any, train: Ratings, n_epochs: int, n_rounds: int = 1) -> Any:
     """Whether the solver does the same; return its state."""
-    state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    state = solver.prepare(train, initial_model(solver.objective, train, 0), seed=0)
     expected, expected_error = sgd_by_hand(solver, train, state, n_epochs, n_rounds)
     assert solver.step(state, n_epochs) == pytest.approx(expected_error, rel=1e-10)
     after = solver.parameters(state).arrays()
@@ -253,7 +253,7 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(
     train = with_weights(random_ratings(*shape))
     options = {"rank": rank, "n_blocks": n_blocks, "dtype": "float64", "n_jobs": 2}
     solver = get_backend("numba-sgd", **options)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0))
+    state = solver.prepare(train, initial_model(solver.objective, train, 0), seed=0)
     assert state.group == group
     rows, others, blocks = rows_of(state), state.blocks.ratings["other"], state.blocks
     users, items = (others, rows) if shape == (40, 30) else (rows, others)
@@ -295,7 +295,7 @@ def test_blocks_are_as_many_as_the_ratings_are_worth(
     rng = np.random.default_rng(0)
     train = Ratings(rng.integers(0, 200, n), rng.integers(0, 300, n), rng.normal(size=n), 200, 300)
     solver = get_backend("numba-sgd", rank=2, n_blocks=n_blocks, n_jobs=n_jobs)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"))
+    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
     assert state.blocks.starts.shape == (expected, expected + 1)
     assert state.blocks.ends.shape == (expected, 200)
     assert state.threads.n == min(n_jobs, expected)

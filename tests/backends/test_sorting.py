@@ -134,7 +134,7 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
     train = with_weights(random_ratings(), weighted)
     solver = get_backend("numba-sgd", n_jobs=1)
     start = initial_model(solver.objective, train, 0, dtype="float32")
-    whole = solver.prepare(train, start).blocks
+    whole = solver.prepare(train, start, seed=0).blocks
     sizes: list[int] = []
     cut, run = Threads.cut, Threads.run
 
@@ -146,7 +146,7 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
     monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", 50)
     monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
     monkeypatch.setattr(Threads, "run", counting)
-    pieces = solver.prepare(train, start).blocks
+    pieces = solver.prepare(train, start, seed=0).blocks
     # Counted by user and by item, put into buckets, counted in pairs, placed.
     assert sum(sizes) == 5 * 600
     assert max(sizes) < 2 * 50

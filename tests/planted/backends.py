@@ -25,9 +25,9 @@ from backends.numpy_als import NumpyALS
 class Planted(NumpyALS):
     """Honest, but for what a subclass does in an epoch on more than the few ratings of the warm-up."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.is_real = len(train) > 3000
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def step(self, state: Any, n_epochs: int) -> float:
         loss = super().step(state, n_epochs)
@@ -100,9 +100,9 @@ class Steady(Planted):
 
     seconds, noise = 0.04, 0.01
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.draw = random.Random(time.perf_counter_ns())  # other noise in every fit
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def step(self, state: Any, n_epochs: int) -> float:
         start = time.perf_counter()
@@ -150,9 +150,9 @@ class Early(Planted):
 class LeaksThreads(Planted):
     """Leaves a thread behind after each fit."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
 
 class SpinsThreads(Planted):
@@ -185,9 +185,9 @@ class SetsThreads(Planted):
 class Grows(Planted):
     """Holds 100 MB more after each epoch."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.held: list[Any] = []
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def fault(self, state: Any, loss: float) -> float:
         self.held.append(np.ones(100 * 2**17))
@@ -208,9 +208,9 @@ class Remembers(Steady):
 
     points: ClassVar[dict[tuple[float, float, int], tuple[Parameters, float]]] = {}
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.start = float(train.ratings.sum()), float(initial.user_factors[0, 0])
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def step(self, state: Any, n_epochs: int) -> float:
         where = *self.start, state.epochs + n_epochs
@@ -235,7 +235,7 @@ class RemembersOnDisk(Steady):
             path.write_bytes(pickle.dumps((self.model_.parameters, self.n_epochs_)))
         before = time.perf_counter()
         parameters, epochs = pickle.loads(path.read_bytes())
-        state = super().prepare(train, parameters)
+        state = super().prepare(train, parameters, seed=0)
         state.now, state.epochs = parameters, epochs
         self.prepare_seconds_, self.history_ = time.perf_counter() - before, []
         model = self._model(self._parameters(state, train), train, train, {})
@@ -248,12 +248,12 @@ class CompilesShapes(Steady):
 
     shapes: ClassVar[set[tuple[int, ...]]] = set()
 
-    def prepare(self, train: Ratings, initial: Parameters) -> Any:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         shape = len(train), train.n_users, train.n_items
         if shape not in self.shapes:
             spin(1.0)
             self.shapes.add(shape)
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
 
 class Returns(Steady):

@@ -28,7 +28,7 @@ class Plain(Factorizer):
 
     learning_rate: float = 0.2
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         return PlainState(train=train, now=initial.astype(self.dtype))
 
     def step(self, state: PlainState, n_epochs: int) -> float:
@@ -52,9 +52,9 @@ class Restarting(Plain):
 
     steppable = False
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         self.start = initial.astype(self.dtype)
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
     def step(self, state: PlainState, n_epochs: int) -> float:
         total = state.epochs + n_epochs
@@ -89,16 +89,16 @@ class TestRestarting(FactorizerConformance):
 class MutatesItsInput(Plain):
     """Centres the ratings in place, read-only or not."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         train.ratings.flags.writeable = True
         train.ratings[:] -= train.ratings.mean()
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
 
 class MutatesItsStart(Plain):
     """Trains in the caller's arrays."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         return PlainState(train=train, now=initial)
 
     def step(self, state: PlainState, n_epochs: int) -> float:
@@ -111,16 +111,16 @@ class MutatesItsStart(Plain):
 class IgnoresTheSeed(Plain):
     """Always starts from the same draw."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
-        return super().prepare(train, initial_model(self.objective, train, 0))
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
+        return super().prepare(train, initial_model(self.objective, train, 0), seed=seed)
 
 
 class DrawsItsOwnSeed(Plain):
     """Starts somewhere else each time."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
-        seed = np.random.SeedSequence().entropy
-        return super().prepare(train, initial_model(self.objective, train, seed))
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
+        own = np.random.SeedSequence().entropy
+        return super().prepare(train, initial_model(self.objective, train, own), seed=seed)
 
 
 class FlattersItself(Plain):
@@ -181,27 +181,28 @@ class MinimisesTooLittle(Plain):
 class SumsRepeatedPairs(Plain):
     """Builds a dense matrix by addition, as the article's code does."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         matrix = np.zeros((train.n_users, train.n_items))
         np.add.at(matrix, (train.users, train.items), train.ratings)
         users, items = np.nonzero(matrix)
-        return super().prepare(Ratings(users, items, matrix[users, items], train.n_users, train.n_items), initial)
+        summed = Ratings(users, items, matrix[users, items], train.n_users, train.n_items)
+        return super().prepare(summed, initial, seed=seed)
 
 
 class IgnoresWeights(Plain):
     """Counts every rating alike."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
-        return super().prepare(replace(train, weights=None), initial)
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
+        return super().prepare(replace(train, weights=None), initial, seed=seed)
 
 
 class RefusesWeights(Plain):
     """Says that it cannot weigh ratings."""
 
-    def prepare(self, train: Ratings, initial: Parameters) -> PlainState:
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         if train.weights is not None:
             raise ValueError("RefusesWeights takes no weights: leave them out")
-        return super().prepare(train, initial)
+        return super().prepare(train, initial, seed=seed)
 
 
 CAUGHT: dict[type[Plain], Callable[[FactorizerConformance], None]] = {

@@ -1,4 +1,4 @@
-"""The PyTorch backend: its model, its gradients, and Adam's batches, seed, defaults and units."""
+"""The PyTorch solvers: their model and gradients, and Adam's batches, seed, defaults and units."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from helpers import random_ratings, relative_differences, trajectory
 
-from backends import Objective, Parameters, Ratings, get_backend, initial_model
+from backends import Factorizer, Objective, Parameters, Ratings, get_backend, initial_model
 
 torch = pytest.importorskip("torch")
 
 from backends._engine import torch_products as _torch_products  # noqa: E402
 from backends._engine.embedding import EmbeddingModel  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
-from backends.torch_gd import TorchEmbedding  # noqa: E402
+from backends.torch_adam import TorchAdam  # noqa: E402
+from backends.torch_embedding import TorchEmbedding  # noqa: E402
+from backends.torch_gd import TorchGD  # noqa: E402
 
 ROUNDING = 1e-12
 PENALTIES: dict[str, dict[str, Any]] = {
@@ -62,12 +64,16 @@ def scaled(ratings: Ratings, factor: float) -> Ratings:
     return Ratings(*rows, ratings.ratings * factor, *shape, weights=ratings.weights)
 
 
-def adam(**params: object) -> TorchEmbedding:
-    own = {"rank": 3, "dtype": "float64", **params}
-    return get_backend("torch-cpu", optimizer="adam", n_jobs=1, **own)
+def solver_of(optimizer: str, **params: object) -> Factorizer:
+    own = {"rank": 3, "dtype": "float64", "n_jobs": 1, **params}
+    return get_backend("torch-cpu", optimizer=optimizer, **own)
 
 
-def random_start(solver: TorchEmbedding, train: Ratings) -> Parameters:
+def adam(**params: object) -> Factorizer:
+    return solver_of("adam", **params)
+
+
+def random_start(solver: Factorizer, train: Ratings) -> Parameters:
     rng = np.random.default_rng(0)
     start = initial_model(solver.objective, train, 0, init_scale=0.5)
     biases = (rng.normal(size=n_rows) for n_rows in (train.n_users, train.n_items))
@@ -83,9 +89,9 @@ def test_the_module_predicts_as_the_parameters_do(small: Ratings) -> None:
     assert predictions.detach().numpy() == pytest.approx(expected, rel=ROUNDING)
 
 
-def batch_gradients(solver: TorchEmbedding, train: Ratings, start: Parameters) -> list[Parameters]:
+def batch_gradients(solver: Factorizer, train: Ratings, start: Parameters) -> list[Parameters]:
     """Return each batch's gradient by the parameters themselves, in the ratings' own numbers."""
-    state = solver.prepare(train, start)
+    state = solver.prepare(train, start, seed=0)
     unit, rank, gradients = state.model.unit, state.model.rank, []
     for batch in state.batches:
         with torch.no_grad():
@@ -226,10 +232,10 @@ def test_what_a_step_sees_is_the_objective(
     bias: bool,
 ) -> None:
     train = scaled(weighted, scale)
-    options = {"bias": bias, "batch_size": 600, "optimizer": optimizer}
-    solver = adam().set_params(**options, **PENALTIES["dampings"])
+    whole = {"batch_size": 600} if optimizer == "adam" else {}
+    solver = solver_of(optimizer, bias=bias, **whole, **PENALTIES["dampings"])
     start = random_start(solver, train) if bias else initial_model(solver.objective, train, 0)
-    state = solver.prepare(train, start)
+    state = solver.prepare(train, start, seed=0)
     seen = solver.step(state, 1)  # by gd at the point it steps to, by Adam where it starts
     at = start if optimizer == "adam" else solver.parameters(state)
     value, mse = solver.objective.value_and_mse(at, train)
@@ -249,9 +255,10 @@ def test_a_rating_of_weight_two_is_that_rating_twice(
     rows, shape = (small.users, small.items, small.ratings), (small.n_users, small.n_items)
     weights = Ratings(*rows, *shape, weights=1.0 + twice)
     repeats = Ratings(*(np.concatenate([column, column[twice]]) for column in rows), *shape)
-    one_batch = {"batch_size": 2 * len(small), **PENALTIES["dampings"]}
+    one_batch = {"batch_size": 2 * len(small)} if optimizer == "adam" else {}
+    options = one_batch | PENALTIES["dampings"]
     fits = [
-        adam(products=layout, **one_batch).set_params(optimizer=optimizer).fit(train, epochs=20)
+        solver_of(optimizer, products=layout, **options).fit(train, epochs=20)
         for train, layout in ((weights, products), (repeats, "gather"))
     ]
     one, other = (fit.model_.parameters for fit in fits)
@@ -261,8 +268,8 @@ def test_a_rating_of_weight_two_is_that_rating_twice(
 
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_a_fit_knows_the_weights_of_the_rows(weighted: Ratings, optimizer: str) -> None:
-    solver = adam().set_params(optimizer=optimizer)
-    state = solver.prepare(weighted, initial_model(solver.objective, weighted, 0))
+    solver = solver_of(optimizer)
+    state = solver.prepare(weighted, initial_model(solver.objective, weighted, 0), seed=0)
     expected = weighted.user_weights(), weighted.item_weights()
     for found, weights in zip(state.row_weights, expected, strict=True):
         assert np.array_equal(found, weights)
@@ -289,12 +296,13 @@ def test_full_batch_descent_draws_nothing(small: Ratings) -> None:
     assert np.array_equal(*(fit.user_factors for fit in fits))
 
 
-def test_the_seed_of_fit_is_kept_and_is_no_parameter(small: Ratings) -> None:
-    solver = adam()
-    assert solver.seed_ == 0
-    assert solver.fit(small, seed=np.int64(7), epochs=1).seed_ == 7
-    assert "seed_" not in solver.get_params()
-    assert replace(solver).seed_ == 0
+def test_adam_draws_by_the_seed_that_prepare_is_given(small: Ratings) -> None:
+    def first_batch(seed: int) -> list[float]:
+        solver = adam(batch_size=64)
+        return solver.prepare(small, solver.initial_parameters(small), seed=seed).batches[0].targets.tolist()
+
+    assert first_batch(1) == first_batch(1)
+    assert first_batch(1) != first_batch(2)
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
@@ -318,28 +326,27 @@ def test_adam_does_not_depend_on_the_order_of_the_rows(small: Ratings) -> None:
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("gd", 0.8), ("adam", 0.06)])
-def test_the_learning_rate_is_the_optimizers_own_unless_given(
+def test_the_default_learning_rate_is_the_optimizers_own(
     small: Ratings,
     optimizer: str,
     rate: float,
 ) -> None:
-    own = TorchEmbedding(optimizer=optimizer, rank=3, n_jobs=1)
-    assert own.get_params()["learning_rate"] is None
+    own = solver_of(optimizer)
+    assert own.get_params()["learning_rate"] == rate
     solvers = own, replace(own, learning_rate=rate), replace(own, learning_rate=rate / 2)
     fits = [solver.fit(small, epochs=3).model_.parameters for solver in solvers]
     factors, same, less = (fit.item_factors for fit in fits)
-    assert own.learning_rate is None
     assert np.array_equal(factors, same)
     assert not np.allclose(factors, less, rtol=1e-3)
 
 
-@pytest.mark.parametrize("value", [0, float("nan"), "fast"])
+@pytest.mark.parametrize("value", [0, float("nan"), "fast", None])
 def test_a_wrong_learning_rate_of_adam_is_named(value: object) -> None:
     with pytest.raises(ValueError, match=r"^learning_rate must be a positive number, got "):
         adam(learning_rate=value)
 
 
-def test_other_parameters_are_checked_without_a_learning_rate() -> None:
+def test_other_parameters_of_adam_are_checked() -> None:
     wanted = "an integer of at least 1, got 0"
     with pytest.raises(ValueError, match=f"^batch_size must be None or {wanted}"):
         adam(batch_size=0)
@@ -349,7 +356,7 @@ def test_other_parameters_are_checked_without_a_learning_rate() -> None:
 
 def test_adam_takes_a_batch_of_four_times_the_rows_but_sixteen_batches(small: Ratings) -> None:
     def n_batches(train: Ratings) -> int:
-        return len(adam().prepare(train, initial_model(Objective(3), train, 0)).batches)
+        return len(adam().prepare(train, initial_model(Objective(3), train, 0), seed=0).batches)
 
     assert n_batches(small) == 16
     few_rows = Ratings(small.users % 4, small.items % 5, small.ratings, 4, 5)
@@ -366,7 +373,7 @@ def test_adam_ends_near_the_minimum_by_default(small: Ratings, weighted: Ratings
 
 def test_the_rate_of_adam_falls_with_the_root_of_the_epoch(small: Ratings) -> None:
     solver = adam(learning_rate=0.1)
-    state = solver.prepare(small, initial_model(Objective(3), small, 0))
+    state = solver.prepare(small, initial_model(Objective(3), small, 0), seed=0)
     rates = []
     for _ in range(4):
         solver.step(state, 1)
@@ -391,3 +398,44 @@ def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float, 
     )
     # more than the rounding of the start, which is drawn in single precision
     assert max(relative_differences(other, expected).values()) <= 1e-5
+
+
+# ---- one name, two solvers -----------------------------------------------------------------------
+
+
+def test_the_optimizer_picks_the_solver(small: Ratings) -> None:
+    assert type(get_backend("torch-cpu")) is TorchGD
+    assert type(get_backend("torch-cpu", optimizer="gd")) is TorchGD
+    assert type(get_backend("torch-cpu", optimizer="adam")) is TorchAdam
+    assert adam().fit(small, epochs=1).model_.fit["solver"] == "TorchAdam"
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("gd", "batch_size"), ("adam", "momentum")])
+def test_a_parameter_of_the_other_solver_is_refused(optimizer: str, name: str) -> None:
+    with pytest.raises(ValueError) as caught:  # compared below
+        get_backend("torch-cpu", optimizer=optimizer, **{name: 64})
+    solver = {"gd": TorchGD, "adam": TorchAdam}[optimizer]
+    names = ", ".join(solver().get_params())
+    assert str(caught.value) == f"{solver.__name__} has no parameter {name!r}; it has {names}"
+
+
+def test_the_optimizer_is_no_parameter_of_a_solver() -> None:
+    for solver in (TorchGD(), TorchAdam()):
+        with pytest.raises(ValueError, match=f"{type(solver).__name__} has no parameter 'optimizer'"):
+            solver.set_params(optimizer="adam")
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_the_earlier_name_gives_the_same_solver(optimizer: str) -> None:
+    old, new = TorchEmbedding(optimizer=optimizer, rank=3), solver_of(optimizer, rank=3)
+    assert type(old) is type(new)
+    assert old.set_params(dtype="float64", n_jobs=1).get_params() == new.get_params()
+    assert TorchEmbedding(optimizer=optimizer, learning_rate=None).learning_rate == new.learning_rate
+    assert type(TorchEmbedding()) is TorchGD
+
+
+def test_the_earlier_name_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match=r'^optimizer must be "gd" or "adam", got \'sgd\'$'):
+        TorchEmbedding(optimizer="sgd")
+    with pytest.raises(ValueError, match="TorchAdam has no parameter 'momentum'"):
+        TorchEmbedding(optimizer="adam", momentum=0.5)
