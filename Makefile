@@ -4,8 +4,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Tests that start no worker process, no browser and few fits.
+FAST := tests/test_architecture.py tests/test_stats.py tests/cases tests/datasets tests/machine tests/records tests/text \
+  tests/report/test_published.py tests/report/figures/test_tables.py \
+  tests/backends/test_registry.py tests/backends/test_model.py tests/backends/test_ratings.py \
+  tests/backends/test_objective.py tests/backends/test_factorizer.py \
+  tests/commands/test_article.py tests/commands/test_article_page.py tests/commands/test_compare.py \
+  tests/commands/test_contributing.py tests/commands/test_options.py tests/commands/test_readme.py
 
-.PHONY: bench quick article test check clean
+.PHONY: bench quick article test test-fast test-sdist check clean
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
@@ -19,6 +26,15 @@ quick: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest $(ARGS)
+
+test-fast: .venv/installed
+	$(BIN)/pytest $(FAST) $(ARGS)
+
+# The fast tests from what a user of the sdist gets: no git checkout, and nothing that is not shipped.
+test-sdist: .venv/installed
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m hatchling build -t sdist -d "$$folder" && tar -xzf "$$folder"/*.tar.gz -C "$$folder" && \
+	python=$$(realpath -s $(BIN)/python) && cd "$$folder"/factorbench-*/ && "$$python" -m pytest $(FAST) $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -6,8 +6,9 @@ import copy
 import zlib
 from typing import Any, cast
 
-from bench.records import SCHEMA, Record, RooflineRecord, Score, Status
+from bench.records import SCHEMA, Environment, Record, RooflineRecord, Score, Status
 
+NOTHING_KNOWN: dict[str, Any] = dict.fromkeys(Environment.__annotations__)
 REFERENCE, TARGET = 0.8432, 0.8516
 _ALGORITHMS = {
     "numpy": "momentum gradient descent",
@@ -127,7 +128,8 @@ def fake_record(
         }
         if ran
         else None,
-        "environment": {
+        "environment": NOTHING_KNOWN
+        | {
             "cpu": "Intel Xeon Platinum 8480, 2 cores",
             "os": "Linux 6.8, x86_64",
             "python": "3.11.9",
@@ -137,7 +139,11 @@ def fake_record(
         },
     }
     for name, value in overrides.items():
-        record[name] = {**record[name], **value} if name in ("backend", "case", "reference") else value
+        if name in ("backend", "case", "reference"):
+            value = {**record[name], **value}
+        elif name == "environment":
+            value = {**NOTHING_KNOWN, **value}
+        record[name] = value
     return cast(Record, copy.deepcopy(record))
 
 

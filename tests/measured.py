@@ -1,25 +1,38 @@
 """One measurement, start to record, for tests of the runner. Collects no tests."""
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backends import list_backends
 from bench.cases.case import Case
-from bench.measure.backend_facts import Limits
-from bench.measure.measurement import Measurement
+from bench.measure.backend_facts import Contender, Limits, backend_rows
+from bench.measure.measurement import Measurement, Run
 from bench.records import Record
 
 LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
 
 
-def measure(case: Case, name: str, limits: Limits = LIMITS, **options: Any) -> Record:
+def contender(name: str, *, threads: int = 1, dtype: str = "float64", label: str = "", **changes: Any) -> Contender:
+    """A backend on one thread, in float64; ``changes`` are of its row."""
+    params = changes.pop("params", {})
+    return Contender(replace(backend_rows()[name], **changes), threads, dtype, params, label)
+
+
+def measure(
+    case: Case,
+    name: str | Contender,
+    limits: Limits = LIMITS,
+    *,
+    seeds: Sequence[int] = (0,),
+    rounds: int = 2,
+) -> Record:
     """Measure a backend as the benchmark does, cold starts and memory included."""
-    row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
-    how: dict[str, Any] = {"dtype": "float64", "threads": 1, "rounds": 2, "run": "r", "command": "c", **options}
+    asked = contender(name) if isinstance(name, str) else name
     with (
         tempfile.TemporaryDirectory() as folder,
-        Measurement(case, row, folder=Path(folder), limits=limits, **how) as measurement,
+        Measurement(case, asked, Run("r", "c", Path(folder), limits), seeds=seeds, rounds=rounds) as measurement,
     ):
         measurement.calibrate()
         for _ in range(measurement.wanted_rounds()):

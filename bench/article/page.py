@@ -12,7 +12,7 @@ from bench.records import Environment
 from bench.report.figures.style import THEME
 from bench.report.page.html import template_environment
 from bench.text.files import write_all
-from bench.text.wording import mse, number
+from bench.text.wording import mse, number, plural
 
 from .figure import draw
 from .picture import Picture, inline_svg
@@ -94,13 +94,14 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
 
 
 def _environment(facts: Environment) -> list[tuple[str, str]]:
-    packages = ", ".join(f"{name} {version}" for name, version in (facts["packages"] or {}).items())
+    """Return what is known of the machine, as names and texts."""
+    cores = plural(facts["cores"], "core") if facts["cores"] else None
     rows = {
-        "Processor": f"{facts['cpu']}, {facts['cores']} cores",
+        "Processor": ", ".join(filter(None, [facts["cpu"], cores])),
         "System": facts["system"],
         "Python": facts["python"],
-        "Packages": packages,
+        "Packages": ", ".join(f"{name} {version}" for name, version in (facts["packages"] or {}).items()),
         "Load at the end": facts["load_average"],
         "Code": facts["git"],
     }
-    return [(name, str(fact)) for name, fact in rows.items() if fact is not None]
+    return [(name, str(fact)) for name, fact in rows.items() if fact not in (None, "")]

@@ -32,7 +32,7 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
     """
     facts = machine_facts()
     return {
-        "code": _code_hash(),
+        "code": code_hash(),
         "data": case["data_hash"],
         "machine": machine_key(facts),
         "settings": short_hash([case, backend, settings]),
@@ -40,9 +40,11 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
     }
 
 
-def _code_hash() -> str:
-    """Return a hash of the source that figures depend on: the solvers, and how they are measured."""
-    bench = Path(__file__).parents[1]
+def code_hash(bench: Path = Path(__file__).parents[1]) -> str:
+    """Return a hash of the source that figures depend on: the solvers, and how they are measured.
+
+    ``bench`` is the folder of this package; that of the solvers lies beside it.
+    """
     skipped = {bench / name for name in _UNMEASURED}
     sources = {
         str(path.relative_to(bench.parent)): path.read_text("utf-8")

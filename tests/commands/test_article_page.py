@@ -125,7 +125,7 @@ def test_an_interrupt_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.article.run.mse", interrupted)
+    monkeypatch.setattr("bench.article.run.mean_squared_error", interrupted)
     assert main(["--scale", "0.001", "--iterations", "60", "--output", str(tmp_path)]) == 130
     assert "nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -243,6 +243,17 @@ def test_the_results_hold_what_the_page_claims(results: Any) -> None:
     assert results["curve"][-1]["twice_mse"] > 2 * results["curve"][-1]["validation_mse"]
     assert results["minimum"]["pull"] == pytest.approx(2e-4 * results["data"]["n_train"])
     assert results["environment"]["packages"]["numpy"] == np.__version__
+
+
+def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: Any) -> None:
+    """As in every wheel, where there is no git checkout; the run was long, and must not be lost."""
+    everything = write_page(results, tmp_path / "all", "command", 1.0).read_text("utf-8")
+    assert results["environment"]["python"] in everything
+    for name in (*results["environment"], "all of them"):
+        facts = dict(results["environment"])
+        facts |= dict.fromkeys(facts) if name == "all of them" else {name: None}
+        page = write_page({**results, "environment": facts}, tmp_path / name, "command", 1.0)
+        assert "None" not in page.read_text("utf-8").partition("<h3>Environment</h3>")[2], name
 
 
 def test_numpy_does_where_nothing_else_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any) -> None:

@@ -79,7 +79,7 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
     def pretended(case: Case, contenders: Any, selection: Selection, folder: Any, command: str) -> list[Record]:
         calls.append((contenders, selection, command))
-        return [record(one["label"], STABLE) for one in contenders]
+        return [record(one.label, STABLE) for one in contenders]
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Selection, "build_case", lambda *_: None)
@@ -110,12 +110,14 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     ],
 )
 def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params: dict[str, Any], label: str) -> None:
-    found = contender(text)
-    assert (found["name"], found["label"]) == (name, label)
-    assert found["params"] == params
-    assert [type(value) for value in found["params"].values()] == [type(value) for value in params.values()]
-    assert found["available"]
-    assert found["algorithm"]
+    found = contender(text, 2)
+    own = {key: value for key, value in params.items() if key not in ("dtype", "n_jobs")}
+    assert (found.row.name, found.label) == (name, label)
+    assert found.params == own
+    assert [type(value) for value in found.params.values()] == [type(value) for value in own.values()]
+    assert (found.threads, found.dtype) == (params.get("n_jobs") or 2, params.get("dtype", "float32"))
+    assert found.row.available
+    assert found.row.algorithm
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params:
 @pytest.mark.usefixtures("never")
 def test_a_contender_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
     with pytest.raises(UnknownBackend if said.startswith("no backend") else ValueError) as error:
-        contender(text)
+        contender(text, 1)
     assert str(error.value).startswith(said)
     assert refused(capsys, "numpy", text) == str(error.value)
 
@@ -156,18 +158,15 @@ def test_a_contender_that_cannot_run_here_is_refused(
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     said = "backend 'numba-sgd' is not available here: NUMBA_DISABLE_JIT is set, "
     with pytest.raises(BackendUnavailable) as error:
-        contender("numba-sgd")
+        contender("numba-sgd", 1)
     assert str(error.value).startswith(said)
     assert refused(capsys, "numpy", "numba-sgd") == str(error.value)
 
 
 def test_contenders_of_one_text_are_told_apart() -> None:
-    labels = duel._labels(["a", "b", "a", "a", "c"])
-    assert labels == ["a (1)", "b", "a (2)", "a (3)", "c"]
-    assert duel._labels([contender(text)["label"] for text in ("numpy:reg=.1", "numpy: reg=0.10")]) == [
-        "numpy:reg=0.1 (1)",
-        "numpy:reg=0.1 (2)",
-    ]
+    texts = ("numpy", "numpy-als", "numpy", "numpy", "numpy:reg=.1", "numpy: reg=0.10")
+    labels = [one.label for one in duel._told_apart([contender(text, 1) for text in texts])]
+    assert labels == ["numpy (1)", "numpy-als", "numpy (2)", "numpy (3)", "numpy:reg=0.1 (1)", "numpy:reg=0.1 (2)"]
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
@@ -216,7 +215,7 @@ def test_a_duel_has_five_seeds_unless_asked_for_others(fought: list[Any]) -> Non
     for words in ([], ["--quick"], ["--seeds", "1"], ["--seed", "4", "--seeds", "2"]):
         assert main(["numpy", "numpy:reg=0.1", *words]) == 0
     assert [selection.fit_seeds for _, selection, _ in fought] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0], [4, 5]]
-    assert [one["label"] for one in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
+    assert [one.label for one in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
 
 
 def test_the_command_that_is_kept_is_the_one_that_was_typed(
@@ -386,7 +385,7 @@ def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None
     folder = open_run("typed", tmp_path)
     try:
         selection = Selection(seed=5, seeds=1, rounds=1, threads=1)
-        records = fight(case, [contender(text) for text in texts], selection, folder, "typed")
+        records = fight(case, [contender(text, 1) for text in texts], selection, folder, "typed")
     finally:
         folder.close()
     assert [(one["backend"]["name"], one["backend"]["params"]) for one in records] == [
@@ -502,4 +501,4 @@ def children(pid: int) -> list[str]:
 )
 def test_what_the_duel_itself_decides_is_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        contender(text)
+        contender(text, 1)

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from bench.machine import environment
 from bench.machine.environment import (
     available_cores,
+    environment_of,
     machine_facts,
     machine_key,
     process_facts,
@@ -24,6 +25,7 @@ from bench.machine.environment import (
     throttle_count,
 )
 from bench.measure.worker_process import WorkerProcess
+from bench.records import Environment, MachineFacts
 
 FACTS: dict[str, Any] = {
     "cpu": "Xeon",
@@ -109,12 +111,18 @@ def test_where_turbo_is_not_told_older_records_are_of_the_same_machine() -> None
 # ---- facts ----------------------------------------------------------------------------------------------------------
 
 
-def test_facts_that_cannot_be_read_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_facts_that_cannot_be_read_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     read_instead(monkeypatch, {})
     for name in ("_git_state", "_memory_gb", "_gpus"):
         monkeypatch.setattr(environment, name, lambda: None)
     monkeypatch.setattr(environment, "_CPU", tmp_path)
-    assert set(machine_facts()) == {"cpu", "cores", "system", "python", "packages", "settings"}
+    facts = machine_facts()
+    assert set(facts) == set(MachineFacts.__annotations__)
+    known = {name for name, value in facts.items() if value is not None}
+    assert known == {"cpu", "cores", "system", "python", "packages", "settings"}
+    everything = environment_of(facts)
+    assert set(everything) == set(Environment.__annotations__)
+    assert {name for name, value in everything.items() if value is not None} == known
 
 
 def test_facts_are_read(monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[str, str]], None]) -> None:

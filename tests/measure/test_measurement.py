@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import random_ratings
-from measured import LIMITS, measure
+from measured import LIMITS, contender, measure
 
-from backends import Objective, Ratings, get_backend, list_backends
+from backends import Objective, Ratings, get_backend
 from bench.cases import reference
 from bench.cases.case import Case
 from bench.measure import worker
 from bench.measure.backend_facts import Limits
-from bench.measure.measurement import Measurement
+from bench.measure.measurement import Measurement, Run
+from bench.measure.protocol import Calibrate
 from bench.measure.worker_process import Ended
 from bench.records import RooflineRecord
-from bench.roofline.measure import Machine, measure_epochs, measure_machine
-from bench.roofline.work import WORK_MODELS
+from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, measure_machine
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,8 +88,8 @@ def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 
     here.parts = {"train": case.data.train, "validation": case.data.validation}
     here.make = {"name": "numpy", **asdict(case.objective), "n_jobs": 1}
     limits = {"max_epochs": max_epochs, "max_seconds": max_seconds, "patience": 1000}
-    answer = here.calibrate(rungs={"1.01": target}, target=target, seed=0, **limits)
-    return answer["status"], [point["seconds"] for point in answer["calibration"]["trace"]]
+    answer = here.calibrate(Calibrate(rungs={"1.01": target}, target=target, seed=0, **limits))
+    return answer.status, [point["seconds"] for point in answer.calibration["trace"]]
 
 
 def test_a_calibration_is_limited_in_seconds_of_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +155,8 @@ def test_a_hang_is_ended_and_its_process_is_gone(case: Case) -> None:
 
 
 def test_an_unavailable_backend_is_a_record(case: Case, tmp_path: Path) -> None:
-    row = {"name": "nowhere", **list_backends().loc["numpy"].to_dict(), "available": False, "reason": "no such device"}
-    with Measurement(case, row, run="r", command="c", folder=tmp_path) as measurement:
+    absent = contender("numpy", available=False, reason="no such device")
+    with Measurement(case, absent, Run("r", "c", tmp_path, LIMITS)) as measurement:
         assert not measurement.calibrate()
         assert measurement.wanted_rounds() == 0
         record = measurement.record()
@@ -179,9 +179,7 @@ def test_a_case_without_a_target_is_not_measured(case: Case) -> None:
 
 
 def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Path) -> None:
-    row = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
-    how: dict[str, Any] = {"run": "r", "command": "c", "dtype": "float64", "threads": 1, "limits": LIMITS}
-    with Measurement(case, row, folder=tmp_path, **how) as measurement:
+    with Measurement(case, contender("numpy-als"), Run("r", "c", tmp_path, LIMITS)) as measurement:
         measurement.calibrate()
         measurement.calibrations[0]["epochs"] = 1  # too few
         measurement.time_round()
@@ -197,10 +195,11 @@ MACHINE = Machine(
 
 
 def epochs_of(case: Case, name: str, machine: Machine = MACHINE, timeout: float = 60, **row: Any) -> RooflineRecord:
-    known = {"name": name, **list_backends().loc[name].to_dict(), **row}
-    options: dict[str, Any] = {"ranks": [2, 4], "threads": [1], "max_seconds": 0.05, "limits": Limits(timeout=timeout)}
+    asked = contender(name, dtype="float32", **row)
+    options = RooflineOptions(ranks=[2, 4], threads=[1], max_seconds=0.05)
     with tempfile.TemporaryDirectory() as folder:
-        return measure_epochs(case, known, machine, run="r", command="c", key={}, folder=Path(folder), **options)
+        run = Run("r", "c", Path(folder), Limits(timeout=timeout))
+        return measure_epochs(case, asked, machine, run, key={}, options=options)
 
 
 def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
@@ -225,11 +224,8 @@ def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
         ("hangs", "timed out", "epochs took longer than 3 s"),
     ],
 )
-def test_a_planted_fault_in_an_epoch(
-    case: Case, monkeypatch: pytest.MonkeyPatch, name: str, status: str, reason: str
-) -> None:
-    monkeypatch.setitem(WORK_MODELS, name, WORK_MODELS["numpy"])
-    record = epochs_of(case, name, timeout=3 if name == "hangs" else 60)
+def test_a_planted_fault_in_an_epoch(case: Case, name: str, status: str, reason: str) -> None:
+    record = epochs_of(case, name, timeout=3 if name == "hangs" else 60, work="gradient descent")
     assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
     assert len(record["costs"]) == (2 if status == "measured" else 0)
 

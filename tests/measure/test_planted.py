@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import measured
 import numpy as np
 import pytest
 from helpers import ROOT
 from measured import LIMITS, measure
 
-from backends import list_backends
 from bench.cases.case import Case
 from bench.duel import ROUNDS, SEEDS, contender, fight, verdicts
 from bench.machine.processes import family, start_of
 from bench.measure.backend_facts import Limits
-from bench.measure.measurement import Measurement
+from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import open_run
 from bench.options import Selection
 from bench.records import Round
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("planted")
 def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any]:
     """Records by name, and the verdicts."""
     run = open_run("c", folder)
-    records = fight(case, [contender(name) for name in names], Selection(threads=1, **options), run, "c")
+    records = fight(case, [contender(name, 1) for name in names], Selection(threads=1, **options), run, "c")
     run.close()
     return {one["backend"]["name"]: one for one in records} | {"verdicts": verdicts(records)}
 
@@ -97,11 +97,9 @@ def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
 @pytest.mark.parametrize("name", ["numpy-als", "numba-gd"])
 def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, name: str) -> None:
     """Other programs begin when the rounds are over, and slow all that follows, numba-gd in CPU-seconds too."""
-    row: dict[str, Any] = {"name": name, **list_backends().loc[name].to_dict()}
-    limits = Limits(timeout=60)
-    how: dict[str, Any] = {"run": "r", "command": "c", "folder": tmp_path, "threads": 2, "limits": limits}
+    asked = measured.contender(name, threads=2, dtype="float32")
     busy = [sys.executable, "-c", "while True: pass"]
-    with Measurement(case, row, rounds=3, **how) as measurement:
+    with Measurement(case, asked, Run("r", "c", tmp_path, Limits(timeout=60)), rounds=3) as measurement:
         measurement.calibrate()
         for _ in range(3):
             measurement.time_round(rungs=False)
@@ -262,9 +260,8 @@ def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path
 
 
 def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
-    row: dict[str, Any] = {"name": "numpy-als", **list_backends().loc["numpy-als"].to_dict()}
-    how: dict[str, Any] = {"run": "r", "command": "c", "folder": tmp_path, "threads": 1, "limits": LIMITS}
-    with Measurement(case, row, seeds=(0, 1), rounds=1, **how) as measurement:
+    run = Run("r", "c", tmp_path, LIMITS)
+    with Measurement(case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1) as measurement:
         measurement.calibrate()
         measurement.calibrations[1]["epochs"] = 1  # too few
         for _ in range(2):

@@ -252,7 +252,7 @@ def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(result_key(case, backend, {"rounds": 6})) == ["settings"]
     assert changed(result_key({**case, "data_hash": "other"}, backend, {"rounds": 5})) == ["data", "settings"]
     assert changed(result_key(case, {**backend, "threads": 7}, {"rounds": 5})) == ["settings"]
-    monkeypatch.setattr("bench.measure.fingerprint._code_hash", lambda: "edited")
+    monkeypatch.setattr("bench.measure.fingerprint.code_hash", lambda: "edited")
     assert changed(result_key(case, backend, {"rounds": 5})) == ["code"]
     monkeypatch.undo()
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")

@@ -18,6 +18,8 @@ from helpers import ROOT
 from bench.machine import limits as roofline
 from bench.machine.environment import available_cores
 from bench.machine.limits import last_level_cache, measure_limits
+from bench.measure.backend_facts import backend_rows
+from bench.measure.protocol import EpochSeconds
 from bench.records import CaseFacts, MachineLimits
 from bench.report.__main__ import main
 from bench.report.figures import roofline_figures
@@ -25,7 +27,7 @@ from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.tables.roofline import sentence
 from bench.roofline.share import epoch_cost, nearest_bound
-from bench.roofline.work import WORK_MODELS
+from bench.roofline.work import WORK_MODELS, WorkModel
 
 FACTS: CaseFacts = {**fake_record()["case"], "n_users": 1000, "n_items": 500, "n_train": 100_000}
 ROOMY = 1e9
@@ -38,6 +40,11 @@ MACHINE: MachineLimits = {
 
 
 # ---- the work model --------------------------------------------------------------------------------------------------
+
+
+def model_of(name: str) -> WorkModel:
+    """The work model that a backend's registry row names."""
+    return WORK_MODELS[backend_rows()[name].work]
 
 
 @pytest.mark.parametrize(
@@ -61,12 +68,17 @@ MACHINE: MachineLimits = {
     ],
 )
 def test_work_is_what_a_hand_counts(name: str, rank: int, cache: float, flops: float, moved: float) -> None:
-    assert WORK_MODELS[name].work(rank, FACTS, cache) == pytest.approx((flops, moved), rel=1e-12)
+    assert model_of(name).work(rank, FACTS, cache) == pytest.approx((flops, moved), rel=1e-12)
 
 
 def test_one_algorithm_has_one_work_model() -> None:
-    assert WORK_MODELS["numpy"] is WORK_MODELS["torch-cpu"] is WORK_MODELS["numba-gd"]
-    assert WORK_MODELS["numba-gd"].chains(16) == 0
+    assert model_of("numpy") is model_of("torch-cpu") is model_of("numba-gd")
+    assert model_of("numba-gd").chains(16) == 0
+
+
+def test_the_registry_names_work_models_that_there_are() -> None:
+    named = {row.work for row in backend_rows().values()} - {""}
+    assert named == set(WORK_MODELS)
 
 
 def test_as_many_chains_are_counted_as_the_kernel_takes_users() -> None:
@@ -76,7 +88,7 @@ def test_as_many_chains_are_counted_as_the_kernel_takes_users() -> None:
 
     for rank in (1, 16, 64, 65, 128, 512):
         parts = vector_parts(padded_table(np.zeros((1, rank), np.float32)))
-        assert WORK_MODELS["numba-sgd"].chains(rank) == group_size(parts)
+        assert model_of("numba-sgd").chains(rank) == group_size(parts)
 
 
 # ---- the share -------------------------------------------------------------------------------------------------------
@@ -102,15 +114,13 @@ def test_the_bound_is_the_largest_limit_that_applies(
 
 
 def test_the_share_of_planted_numbers() -> None:
-    sgd = epoch_cost(
-        WORK_MODELS["numba-sgd"], FACTS, ROOMY, MACHINE, rank=16, epochs=9, seconds=0.001, cpu_seconds=0.0018
-    )
+    sgd = epoch_cost(model_of("numba-sgd"), FACTS, ROOMY, MACHINE, rank=16, measured=EpochSeconds(9, 0.001, 0.0018))
     # 1 ms for 100,000 ratings is 10 ns; 12 ns of chain, four on each of two threads, are 1.5.
     expected = {"ns": 10.0, "cpu_ns": 18.0, "memory_ns": 0.2, "arithmetic_ns": 128 / 96, "chain_ns": 1.5, "share": 0.15}
     expected["cpu_share"] = 3 / 18
     assert {name: dict(sgd)[name] for name in expected} == pytest.approx(expected)
     assert (sgd["bound"], sgd["threads"], sgd["epochs"]) == ("dependency chain", 2, 9)
-    gd = epoch_cost(WORK_MODELS["numba-gd"], FACTS, ROOMY, MACHINE, rank=64, epochs=9, seconds=0.001, cpu_seconds=0.001)
+    gd = epoch_cost(model_of("numba-gd"), FACTS, ROOMY, MACHINE, rank=64, measured=EpochSeconds(9, 0.001, 0.001))
     assert gd["chain_ns"] is None
     assert (gd["bound"], gd["share"]) == ("arithmetic", pytest.approx((384 + 6.72) / 96 / 10))
 

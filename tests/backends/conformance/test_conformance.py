@@ -1,6 +1,7 @@
-"""Every backend of the registry passes the same suite; `FACTS` holds what is true of one and not of another.
+"""Every backend of the registry passes the same suite, told by the registry's row and by its own parameters.
 
-A name that the registry lacks, and a backend without facts, both fail the collection of this file.
+`EXCEPTIONS` holds what neither says, and `VARIANTS` what is tested of a backend besides its defaults. A name there that
+the registry lacks fails the collection of this file.
 """
 
 from collections.abc import Mapping
@@ -14,64 +15,57 @@ from backends.registry import _BACKENDS, backend_info, unavailable_reason
 from backends.testing import FactorizerConformance
 
 
-class Facts(NamedTuple):
-    """What `FactorizerConformance` is told of a backend beyond what the registry says."""
+class Variant(NamedTuple):
+    """A backend with parameters of its own, and what `FactorizerConformance` is told otherwise because of them."""
 
-    order_invariant: str
-    divergent: dict[str, Any] | None = None
-    params: Mapping[str, Any] = MappingProxyType({})
-    backend: str = ""  # name in the registry where it is not the key
-    minimises: bool | None = None  # None: as the registry says
-    dtypes: tuple[str, ...] = ("float32", "float64")
-    epochs_to_weigh: int = 12  # more where a repeated row is another step
+    backend: str
+    params: Mapping[str, Any]
+    told: Mapping[str, Any] = MappingProxyType({})
 
 
-EXPLODING = {"learning_rate": 1e6, "safeguard": False}
+EXCEPTIONS: dict[str, dict[str, Any]] = {"torch-mps": {"dtypes": ("float32",)}}
 ADAM = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 64}
-
-FACTS = {
-    "numba": Facts("no", {"learning_rate": 1e6}, epochs_to_weigh=120),
-    "numba-gd": Facts("rounding", EXPLODING),
-    "numba-sgd": Facts("no", {"learning_rate": 1e6}, epochs_to_weigh=120),
-    "numpy": Facts("rounding", EXPLODING),
-    "numpy-als": Facts("rounding"),
-    "torch-cpu": Facts("rounding", EXPLODING),
-    "torch-cpu adam": Facts(
-        "no", {"learning_rate": 1e6}, ADAM, backend="torch-cpu", minimises=False, epochs_to_weigh=240
-    ),
-    "torch-cpu gather": Facts("rounding", EXPLODING, {"products": "gather"}, backend="torch-cpu"),
-    "torch-cuda": Facts("rounding", EXPLODING),
-    "torch-mps": Facts("rounding", EXPLODING, dtypes=("float32",)),
+VARIANTS = {
+    "torch-cpu adam": Variant("torch-cpu", ADAM, {"minimises": False, "epochs_to_weigh": 240}),
+    "torch-cpu gather": Variant("torch-cpu", {"products": "gather"}),
 }
 
 
-def suite(title: str, facts: Facts) -> type[FactorizerConformance]:
-    """The conformance suite of one line of `FACTS`."""
-    name = facts.backend or title
-    info = backend_info(name)  # raises UnknownBackend for a misspelt name
+def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
+    """The conformance suite of one backend or variant."""
+    info = backend_info(variant.backend)  # raises UnknownBackend for a misspelt name
     reason = unavailable_reason(info)
+    marks = [pytest.mark.gpu] if info.device != "cpu" else []
+    if reason:
+        marks.append(pytest.mark.skip(reason=reason))
+    exploding = {} if reason else explosive(get_backend(variant.backend, **variant.params))
+    told = {"minimises": info.minimises, **EXCEPTIONS.get(variant.backend, {}), **variant.told}
+    minimises = told["minimises"]
 
     class Suite(FactorizerConformance):
-        pytestmark = [pytest.mark.gpu] * (info.device != "cpu") + [pytest.mark.skip(reason=reason)] * bool(reason)
-        divergent = facts.divergent
-        order_invariant = facts.order_invariant
+        pytestmark = marks
+        divergent = exploding or None
         deterministic = info.deterministic
-        minimises = info.minimises if facts.minimises is None else facts.minimises
-        dtypes = facts.dtypes
-        epochs_to_weigh = facts.epochs_to_weigh
 
         def make(self, **params: Any) -> Factorizer:
-            return get_backend(name, **{**facts.params, **params})
+            return get_backend(variant.backend, **{**variant.params, **params})
 
+    # Who goes from rating to rating does so in some order, and a repeated row is another step.
+    told = {"order_invariant": "rounding" if minimises else "no", "epochs_to_weigh": 12 if minimises else 120} | told
+    for name, value in told.items():
+        setattr(Suite, name, value)
     words = title.replace("-", " ").split()
     Suite.__name__ = Suite.__qualname__ = "Test" + "".join(word.capitalize() for word in words)
     return Suite
 
 
-without_facts = sorted(set(_BACKENDS) - set(FACTS))
-if without_facts:
-    raise LookupError(f"backends without a line in FACTS: {', '.join(without_facts)}")
+def explosive(solver: Factorizer) -> dict[str, Any]:
+    """Parameters under which a solver diverges: a rate that is far too long, and nothing that shortens it."""
+    params = solver.get_params()
+    exploding = {"learning_rate": 1e6, "safeguard": False}
+    return {name: value for name, value in exploding.items() if name in params} if "learning_rate" in params else {}
 
-for _title, _facts in FACTS.items():
-    _suite = suite(_title, _facts)
+
+for _title, _variant in {**{name: Variant(name, {}) for name in _BACKENDS}, **VARIANTS}.items():
+    _suite = suite(_title, _variant)
     globals()[_suite.__name__] = _suite

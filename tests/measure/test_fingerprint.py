@@ -1,0 +1,56 @@
+"""What a record depends on: the source of what is measured, and of nothing that only shows it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from bench.measure.fingerprint import code_hash
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A copy of the source; returns its folder bench."""
+    for package in ("backends", "bench"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "bench"
+
+
+def test_the_copy_is_as_good_as_the_original(source: Path) -> None:
+    assert code_hash(source) == code_hash()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../backends/numba_sgd.py",
+        "../backends/kernels/llvm/rows.py",
+        "../backends/_engine/threads.py",
+        "bench_time_to_mse.py",
+        "cases/targets.py",
+        "datasets/reading/text.py",
+        "machine/processes.py",
+        "measure/worker.py",
+        "options.py",
+        "plugin.py",
+        "records/schema.py",
+        "roofline/work.py",
+    ],
+)
+def test_an_edit_of_what_is_measured_makes_records_stale(source: Path, file: str) -> None:
+    before = code_hash(source)
+    with (source / file).open("a", encoding="utf-8") as opened:
+        opened.write("# edited\n")
+    assert code_hash(source) != before
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["duel.py", "compare/comparison.py", "report/figures/static.py", "article/run.py", "text/wording.py"],
+)
+def test_an_edit_of_what_only_shows_makes_no_record_stale(source: Path, file: str) -> None:
+    before = code_hash(source)
+    with (source / file).open("a", encoding="utf-8") as opened:
+        opened.write("# edited\n")
+    assert code_hash(source) == before
