@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 # 2: records have a kind; those of version 1 are all of the first kind.
 # 3: several seeds, every rung timed, the clock split, cold starts, the fit's memory, the key that says what a record
@@ -29,6 +29,7 @@ class Backend(TypedDict):
     threads: int
     deterministic: bool
     minimises: bool  # claims to minimise the objective, so its gap to the reference is shown
+    look: NotRequired[str]  # how its registry row draws it; absent in older records and where there is none
 
 
 class CaseFacts(TypedDict):

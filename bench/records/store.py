@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    NotRequired,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from .schema import SCHEMA, AnyRecord, Backend, Record, RooflineRecord
 
@@ -176,7 +185,10 @@ def _first_wrong(value: Any, kind: Any, name: str) -> str:
     if is_typeddict(kind):
         if not isinstance(value, dict):
             return f"{here} must hold fields, got {type(value).__name__}"
-        missing = sorted(kind.__required_keys__ - value.keys())
+        # Annotations are texts, so that the class itself takes every key for a required one.
+        declared = get_type_hints(kind, include_extras=True)
+        required = {key for key, hint in declared.items() if get_origin(hint) is not NotRequired}
+        missing = sorted(required - value.keys())
         if missing:
             return f"{here} lacks {', '.join(missing)}"
         hints = get_type_hints(kind)

@@ -28,6 +28,20 @@ def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
     assert by_kind(read_records([tmp_path])) == ([times], [roofline])
 
 
+@pytest.mark.parametrize("make", [fake_record, fake_roofline])
+def test_a_record_may_say_how_its_backend_looks(make: Any, tmp_path: Path) -> None:
+    plain = make()
+    assert "look" not in plain["backend"]
+    drawn = copy.deepcopy(plain)
+    drawn["backend"]["look"] = "grey o"
+    for record in (plain, drawn):
+        assert read_records([write_record(tmp_path, record)]) == [record]
+    drawn["backend"]["look"] = 3
+    path = write_record(tmp_path, drawn)
+    with pytest.raises(RecordError, match=r"backend\.look must be str, got 3"):
+        read_records([path])
+
+
 NEW_IN_3 = ("order", "key", "gave_up_after", "seeds", "calibrations", "rungs", "cold", "memory")
 CLOCK_NEW_IN_3 = (
     *("seed", "factor", "first_epoch_seconds", "epoch_seconds"),

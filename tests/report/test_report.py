@@ -17,8 +17,8 @@ from fake_records import fake_record, fake_score
 
 from bench.records import Record, Score, write_record
 from bench.report.__main__ import main
-from bench.report.figures import profile_table
-from bench.report.figures.palette import style
+from bench.report.figures.kinds.profile import profile_table
+from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
 from bench.report.outcome.cases import group_cases
 from bench.report.outcome.verdict import answer, sentence
@@ -358,9 +358,10 @@ def test_a_different_target_makes_another_case() -> None:
 
 def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
     names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
-    assert len({style(name) for name in names}) == len(names)
-    assert style("a stranger") == style("a stranger")
-    assert style("numba") == style("numba-sgd")
+    looks = styles(dict.fromkeys(names, ""))
+    assert len(set(looks.values())) == len(names)
+    assert styles({**dict.fromkeys(names, ""), "numpy": "grey o"})["numpy"] == (GREY, "o")
+    assert hashed_look("a stranger") == hashed_look("a stranger (2 threads)")
 
 
 def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:

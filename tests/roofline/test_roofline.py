@@ -20,7 +20,7 @@ from bench.machine.environment import available_cores
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.records import CaseFacts, MachineLimits
 from bench.report.__main__ import main
-from bench.report.figures import roofline_figures
+from bench.report.figures.kinds.roofline import roofline_figures
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.tables.roofline import sentence
