@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from bench.report.figures import Figure, styles, vega_spec
-from bench.report.figures.layout import log_steps, ticks_of
 from bench.report.figures.palette import (
     COLORS,
     GLYPHS,
@@ -17,6 +16,7 @@ from bench.report.figures.palette import (
     looks_for,
     read_look,
 )
+from bench.report.figures.ticks import log_ticks, ticks_of
 
 from .conftest import (
     CONTRAST,
@@ -151,5 +151,5 @@ def test_an_axis_has_some_ticks_and_not_too_many(figures: list[Figure], low: flo
 
 
 def test_steps_of_a_logarithmic_axis() -> None:
-    assert log_steps(0.04, 3) == [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3]
-    assert log_steps(0.01, 20) == [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+    assert log_ticks(0.04, 3) == [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3]
+    assert log_ticks(0.01, 20) == [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
