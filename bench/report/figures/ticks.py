@@ -59,15 +59,16 @@ def ticks_of(axis: Axis, low: float, high: float, most: int = 9) -> list[float]:
 def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
     """Return ticks of a logarithmic axis, [] where a linear axis's ticks serve it better.
 
-    They are 1, 2, 3 and 5 of each power of ten, as long as these are not too many, then 1 and 3, then
-    1 alone, then that of some powers.
+    They are 1, 2, 3 and 5 of each power of ten, or, where these are too many, 1 and 3, or 1 alone, of
+    some powers if need be.
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
+    ticks: list[float] = []
     for steps in _STEPS:
         made = [float(f"{step}e{power}") for power in powers for step in steps]
-        found = [tick for tick in made if low <= tick <= high]
-        if len(found) <= most:
-            break
-    every = math.ceil(len(found) / most)
-    return found[::every] if len(found) > 2 else []
+        ticks = [tick for tick in made if low <= tick <= high]
+        if len(ticks) < 3 and steps == _STEPS[0]:
+            return []
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: math.ceil(len(ticks) / most)]

@@ -1,10 +1,16 @@
-"""Colours and markers, and the ticks of axes."""
+"""Colours and markers, the ticks of axes, and how marks are drawn."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from bench.report.figures import Figure, styles, vega_spec
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from bench.report.figures import Axis, Figure, Rule, draw_static, styles, vega_spec
+from bench.report.figures.canvas import legend_items
+from bench.report.figures.marks import LONGEST, dashes_of, heading, pen_of
 from bench.report.figures.palette import (
     COLORS,
     GLYPHS,
@@ -16,7 +22,8 @@ from bench.report.figures.palette import (
     looks_for,
     read_look,
 )
-from bench.report.figures.ticks import log_ticks, ticks_of
+from bench.report.figures.static import _draw
+from bench.report.figures.ticks import limits_of, log_ticks, ticks_of
 
 from .conftest import (
     CONTRAST,
@@ -24,6 +31,8 @@ from .conftest import (
     OURS,
     looks_of,
     named,
+    texts,
+    to_svg,
 )
 
 # ---- looks -----------------------------------------------------------------------------------------------------------
@@ -150,6 +159,71 @@ def test_an_axis_has_some_ticks_and_not_too_many(figures: list[Figure], low: flo
     assert all(low <= tick <= high for tick in ticks)
 
 
-def test_steps_of_a_logarithmic_axis() -> None:
-    assert log_ticks(0.04, 3) == [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3]
-    assert log_ticks(0.01, 20) == [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+@pytest.mark.parametrize(
+    ("low", "high", "most", "ticks"),
+    [
+        (0.04, 3, 9, [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3]),
+        (0.01, 20, 9, [0.01, 0.03, 0.1, 0.3, 1, 3, 10]),
+        (0.01, 20, 4, [0.01, 0.1, 1, 10]),
+        (0.3, 15, 3, [1, 10]),
+        (1e-6, 1e6, 5, [1e-6, 1e-3, 1, 1e3, 1e6]),
+        (1.2, 2.4, 9, []),  # a linear axis's ticks tell more
+    ],
+)
+def test_steps_of_a_logarithmic_axis(low: float, high: float, most: int, ticks: list[float]) -> None:
+    assert log_ticks(low, high, most) == ticks
+
+
+def test_both_renderers_choose_among_the_same_ticks_of_a_logarithmic_axis(figures: list[Figure]) -> None:
+    compared = 0
+    for figure in figures:
+        for layer in vega_spec(figure)["layer"]:
+            for name, axis in (("x", figure.x), ("y", figure.y)):
+                values = layer["encoding"].get(name, {}).get("axis", {}).get("values")
+                if values and axis.log:
+                    assert values == ticks_of(axis, *limits_of(figure, name))
+                    compared += 1
+    assert compared > 20
+
+
+# ---- marks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_title_says_that_an_axis_is_logarithmic_where_no_switch_does() -> None:
+    assert heading(Axis("s", log=True, switchable=True), switch=False) == "s, log scale"
+    assert heading(Axis("s", log=True, switchable=True), switch=True) == "s"
+    assert heading(Axis("s", log=True), switch=True) == "s, log scale"
+    assert heading(Axis("s", switchable=True), switch=False) == "s"
+
+
+def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(figures: list[Figure]) -> None:
+    convergence, threads = named(figures, "convergence_seconds"), named(figures, "threads")
+    faint, full, reached = (pen_of(convergence, layer) for layer in convergence.layers)
+    assert faint.opacity < full.opacity == 1 and faint.width < full.width
+    assert faint.size == 0 < full.size < reached.size
+    assert pen_of(threads, threads.layers[0]).opacity > faint.opacity  # a law, told apart by its dash
+    roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
+    limits, measured, _ = (pen_of(roofline, layer) for layer in roofline.layers)
+    assert (limits.color, limits.size) == ("ink", 0) and measured.color == ""
+    speedup = named(figures, "speedup")
+    assert pen_of(speedup, speedup.layers[1]).color == "ink"  # to be seen on a bar
+
+
+def test_more_values_than_dashes_are_drawn_all_the_same(figures: list[Figure]) -> None:
+    roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
+    layer = roofline.layers[0]
+    rows = roofline.rows(layer)
+    table = pd.concat([rows.assign(limit=f"limit {at}") for at in range(7)])
+    many = replace(roofline, table=table, layers=(layer,))
+    assert len(dashes_of(many, layer)) == 7
+    legend = {name for name, _ in legend_items(many, {})}
+    assert {f"limit {at}" for at in range(7)} <= legend
+    assert draw_static(many, ("svg",))["svg"]
+
+
+def test_a_long_label_of_a_rule_is_cut_in_both_renderers(figures: list[Figure]) -> None:
+    figure = replace(named(figures, "pareto"), rules=(Rule("y", 0.85, "long " * 30),))
+    shown = next(text for text in texts(to_svg(vega_spec(figure))) if text.startswith("long"))
+    assert len(shown) == LONGEST and shown.endswith("…")
+    drawn = [text.get_text() for text in _draw(figure, {}).findobj(Text)]
+    assert shown in drawn
