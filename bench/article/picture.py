@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.figures.style import MUTED, RC, THEME, WIDTH, plain
+from bench.report.figures.style import MUTED, THEME, WIDTH, file_of, our_settings, plain
+
+_DPI = 200
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,12 @@ class Picture:
 
 def render(name: str, draw: Callable[[Axes], None], height: float, title: str, texts: tuple[str, str]) -> Picture:
     """Draw a figure of one pair of axes, ``height`` inches high; ``texts`` are its caption and alternative text."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+    with our_settings():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.suptitle(plain(title, 76), x=0.01, ha="left", fontsize=8, color=MUTED)
         draw(figure.add_subplot())
-        svg, png = io.BytesIO(), io.BytesIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(svg, format="svg", metadata=nothing)
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
-    # Matplotlib notes each text in a comment; it is dropped, as data may hold anything.
-    clean = re.sub(rb"<!--.*?-->\s*", b"", svg.getvalue(), flags=re.DOTALL)
-    return Picture(name, *texts, clean, png.getvalue())
+        svg, png = (file_of(figure, kind, _DPI) for kind in ("svg", "png"))
+    return Picture(name, *texts, svg, png)
 
 
 def inline_svg(picture: Picture, stem: str) -> Markup:

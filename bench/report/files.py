@@ -19,14 +19,9 @@ from bench.report.page.html import render_html
 from bench.report.page.markdown import render_markdown
 from bench.text.files import write_all
 
-from .figures import draw_static
+from .figures import all_kinds, draw_static
 
 MOST_PICTURES = 20  # figures that are drawn as files too; of a report with more, the first of each case, as PNG alone
-
-_STEMS = r"convergence(_seconds|_epochs)?|seconds|speedup|accuracy|rungs|pareto|cold|memory|threads|profile"
-_OURS = re.compile(
-    rf"({_STEMS}|(size|roofline)(-\d+)?)(--[a-z0-9.-]+)?\.(svg|png|pdf|csv)|(results|rounds)\.csv|results\.parquet"
-)
 
 
 def write_report(
@@ -55,17 +50,33 @@ def write_report(
     report = gather(records)
     contents = _tables(records, report)
     drawn = {one.stem: one.figure for one in islice(report.exhibits, pictures)}
-    formats = ["png"] + ["svg"] * (len(drawn) == len(list(report.exhibits))) + ["pdf"] * pdf
+    formats = ["png"]
+    if len(drawn) == len(list(report.exhibits)):
+        formats.append("svg")
+    if pdf:
+        formats.append("pdf")
     for stem, figure in drawn.items():
         made = draw_static(figure, formats, report.looks)
         contents |= {f"{stem}.{kind}": _small(picture, kind) for kind, picture in made.items()}
     contents["report.md"] = render_markdown(report, contents).encode()
     contents["index.html"] = render_html(report, contents, reload).encode()
     write_all(output, contents)
+    ours = _names()
     for path in output.iterdir():  # figures of cases that an earlier report had
-        if _OURS.fullmatch(path.name) and path.name not in contents:
+        if ours.fullmatch(path.name) and path.name not in contents:
             path.unlink()
     return output / "index.html"
+
+
+def _names() -> re.Pattern[str]:
+    """Return a pattern of the names of all files of figures and tables that a report may hold."""
+    stems = [
+        rf"{re.escape(stem)}(-\d+)?" if kind.numbered else re.escape(stem)
+        for kind in all_kinds()
+        for stem in kind.stems
+    ]
+    figures = rf"({'|'.join(stems)})(--[a-z0-9.-]+)?\.(svg|png|pdf|csv)"
+    return re.compile(rf"{figures}|(results|rounds|roofline)\.csv|results\.parquet")
 
 
 def _tables(records: Sequence[AnyRecord], report: Report) -> dict[str, bytes]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_records import fake_record
+from fake_records import fake_record, fake_roofline
 from many_records import many_records
 from test_report import Links
 
 from bench.records import Record
-from bench.report.figures import case_figures
+from bench.report.figures import make_figures
+from bench.report.figures.palette import GREY, ORANGE
 from bench.report.files import MOST_PICTURES, write_report
 from bench.report.outcome.cases import group_cases
 from bench.report.page.contents import gather
@@ -122,7 +123,7 @@ def test_commands_are_quoted_for_a_shell() -> None:
 
 def test_every_figure_is_there_once_with_its_data(page: str, records: list[Record]) -> None:
     (case,) = group_cases(records)
-    figures = case_figures(case)
+    figures = [figure for _, figure in make_figures("case", case)]
     shown, tables = specs(page), data(page)
     assert [one["stem"] for one in shown] == [figure.stem for figure in figures]
     assert {one["data"] for one in shown} == set(tables)
@@ -169,6 +170,26 @@ def test_contenders_look_in_the_legend_as_in_the_ranking(page: str, records: lis
     (section,) = report.sections
     looks = [(report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows]
     assert list(section.ranking.marks) == looks
+
+
+def test_looks_come_from_the_records_where_they_are_known() -> None:
+    def drawn(name: str, look: str, **changes: Any) -> Record:
+        record = fake_record(name, **changes)
+        record["backend"]["look"] = look
+        return record
+
+    older, newer = fake_record("numpy"), drawn("numpy", "grey o", case=OTHER)
+    odd = drawn("x", '"><script>alert(1)</script>')
+    records = [older, newer, odd, drawn("numba-gd", "orange ^")]
+    looks = gather(records).looks
+    assert looks["numpy"] == (GREY, "o") and looks["numba-gd"] == (ORANGE, "^")
+    assert looks["x"].marker not in "o^"
+    page = render_html(gather(records))
+    assert f'<span class="mark" style="color:{GREY}" aria-hidden="true">●' in page
+    assert "alert(1)" not in re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
+    roofline = fake_roofline("numpy")
+    roofline["backend"]["look"] = "grey o"
+    assert gather([older, roofline]).looks == {"numpy": (GREY, "o")}
 
 
 def test_only_a_watched_page_loads_itself_again(page: str, records: list[Record]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from fake_records import fake_record, fake_score
+from helpers import in_fresh_process, solvers_loaded_by
 
 from bench.records import Record, Score, write_record
 from bench.report.__main__ import main
-from bench.report.figures import profile_table
-from bench.report.figures.palette import style
+from bench.report.figures.kinds.profile import profile_table
+from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
 from bench.report.outcome.cases import group_cases
 from bench.report.outcome.verdict import answer, sentence
@@ -358,9 +357,10 @@ def test_a_different_target_makes_another_case() -> None:
 
 def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
     names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
-    assert len({style(name) for name in names}) == len(names)
-    assert style("a stranger") == style("a stranger")
-    assert style("numba") == style("numba-sgd")
+    looks = styles(dict.fromkeys(names, ""))
+    assert len(set(looks.values())) == len(names)
+    assert styles({**dict.fromkeys(names, ""), "numpy": "grey o"})["numpy"] == (GREY, "o")
+    assert hashed_look("a stranger") == hashed_look("a stranger (2 threads)")
 
 
 def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
@@ -421,12 +421,9 @@ def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_report_imports_no_solver() -> None:
-    code = (
-        "import sys, bench.report.__main__\n"
-        "print([name for name in ('backends', 'torch', 'numba', 'matplotlib.pyplot') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    assert solvers_loaded_by("import bench.report.__main__") == []
+    code = "import sys, bench.report.__main__; print('matplotlib.pyplot' in sys.modules)"
+    assert in_fresh_process(code).strip() == "False"
 
 
 def test_the_performance_profile_over_cases(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bench.measure.backend_facts import backend_rows
 from bench.measure.protocol import EpochSeconds
 from bench.records import CaseFacts, MachineLimits
 from bench.report.__main__ import main
-from bench.report.figures import roofline_figures
+from bench.report.figures.kinds.roofline import roofline_figures
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.tables.roofline import sentence

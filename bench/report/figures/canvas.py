@@ -12,14 +12,30 @@ from matplotlib.transforms import blended_transform_factory
 from pandas import DataFrame
 
 from .figure import Figure, Layer, marked
-from .layout import apart, limits_of, share_of
+from .layout import apart, share_of
+from .marks import (
+    ARROW,
+    GAP,
+    LONGEST,
+    Pen,
+    bar_share,
+    dashes_of,
+    part_colors,
+    pen_of,
+    pen_of_rule,
+    room_of,
+    rule_label,
+    rules_on,
+)
 from .palette import Look
-from .style import INK, MUTED, PAPER, plain
-from .symbols import DASHES, PART_COLORS, ROOM
+from .style import INK, PAPER, THEME, plain
+from .ticks import limits_of
 
-_GAP = 0.15  # inches from one label to the next
+PIXELS = 100  # of the page, in an inch of a picture
+_POINT = 72 / PIXELS  # points in a pixel
 _LABEL = 8.0  # points
 _NOBODY = Look(INK, "o")
+_SHAPES = {"tick": "|", "dot": "o"}
 
 
 def draw_layer(axes: Axes, figure: Figure, layer: Layer, looks: Mapping[str, Look]) -> None:
@@ -27,49 +43,41 @@ def draw_layer(axes: Axes, figure: Figure, layer: Layer, looks: Mapping[str, Loo
     rows = figure.rows(layer)
     if rows.empty:
         return
+    pen = pen_of(figure, layer)
     if layer.mark == "front":
-        _front(axes, layer, rows)
+        rows = rows.sort_values([layer.x, layer.y])
+        axes.plot(rows[layer.x], rows[layer.y].cummin(), zorder=1.8, drawstyle="steps-post", **_stroke(pen))
     elif layer.mark == "bar":
         _bars(axes, figure, layer, rows, looks)
     elif layer.mark == "interval":
-        _intervals(axes, figure, layer, rows, looks)
+        _intervals(axes, figure, layer, rows, pen, looks)
+    elif layer.mark == "point":
+        for name, group in rows.groupby("backend", sort=False):
+            look = looks.get(str(name), _NOBODY)
+            axes.plot(group[layer.x], _heights(figure, layer, group), **_points(figure, layer, pen, look))
     elif layer.mark != "text":
-        columns = ["backend", *layer.detail, *([layer.dash] if layer.dash else [])]
-        dashes = dict(zip(dict.fromkeys(rows[layer.dash]), DASHES, strict=False)) if layer.dash else {}
-        for names, group in rows.groupby(columns, sort=False):
-            look = looks.get(str(names[0]), _NOBODY)
-            x, y = group[layer.x].to_numpy(), _heights(figure, layer, group)
-            how = _points(figure, layer, look) if layer.mark == "point" else _line(layer, look)
-            if "marker" in how and layer.mark != "point":
-                how["markevery"] = marked(len(group), list(looks).index(str(names[0])), len(looks))
-            if dashes:
-                how["ls"] = (0, [1.0 * length for length in dashes[names[-1]]])
-            axes.plot(x, y, **how)
+        _lines(axes, figure, layer, rows, pen, looks)
     if layer.label:
-        _labels(axes, figure, layer, rows)
+        where = blended_transform_factory(axes.transAxes, axes.transData)
+        for y, label in zip(_heights(figure, layer, rows), rows[layer.label], strict=True):
+            axes.text(1.012, y, plain(label, LONGEST), transform=where, va="center", fontsize=_LABEL)
 
 
 def draw_rules(axes: Axes, figure: Figure, height: float) -> None:
     """Draw the lines across axes of a height in inches, and their labels, none of which lies on another."""
     for rule in figure.rules:
-        look: dict[str, Any] = (
-            {"color": INK, "lw": 1.2} if rule.strong else {"color": MUTED, "lw": 1.0, "ls": (0, (4, 3))}
-        )
         draw = axes.axhline if rule.axis == "y" else axes.axvline
-        draw(rule.value, zorder=1.5, **look)
-    across = sorted((rule for rule in figure.rules if rule.axis == "y"), key=lambda rule: -rule.value)
-    if across:
-        low, high = limits_of(figure, "y")
-        shares = [share_of(rule.value, low, high, figure.y.log) for rule in across]
-        places = apart([min(share, 1.0) * height for share in shares], _GAP)
-        for rule, share, place in zip(across, shares, places, strict=True):
-            text = "\u2191 " * (share > 1) + plain(rule.label, 40)
-            color = INK if rule.strong else MUTED
-            axes.text(1.012, place / height, text, transform=axes.transAxes, va="center", fontsize=_LABEL, color=color)
-    for at, rule in enumerate(rule for rule in figure.rules if rule.axis == "x" and rule.label):
-        where = blended_transform_factory(axes.transData, axes.transAxes)
-        place = 1 + (0.08 + 0.16 * at) / height
-        axes.text(rule.value, place, plain(rule.label, 40), transform=where, ha="center", fontsize=_LABEL, color=MUTED)
+        draw(rule.value, zorder=1.5, **_stroke(pen_of_rule(rule)))
+    across = rules_on(figure, "y")
+    if not across:
+        return
+    low, high = limits_of(figure, "y")
+    shares = [share_of(rule.value, low, high, figure.y.log) for rule in across]
+    places = apart([min(share, 1.0) * height for share in shares], GAP / PIXELS)
+    for rule, share, place in zip(across, shares, places, strict=True):
+        text = (ARROW if share > 1 else "") + plain(rule_label(rule), LONGEST)
+        color = THEME[pen_of_rule(rule).color]
+        axes.text(1.012, place / height, text, transform=axes.transAxes, va="center", fontsize=_LABEL, color=color)
 
 
 def legend_items(figure: Figure, looks: Mapping[str, Look]) -> list[tuple[str, dict[str, Any]]]:
@@ -81,17 +89,14 @@ def legend_items(figure: Figure, looks: Mapping[str, Look]) -> list[tuple[str, d
     if not figure.y.categories:
         lines = any(layer.mark in ("line", "step") for layer in figure.layers)
         for name, look in looks.items():
-            how = {"color": look.color, "marker": look.marker, "markevery": [1], "ls": "-" if lines else "", "lw": 1.4}
-            items.append((plain(name, 22), {**how, "markersize": 5.5 * ROOM.get(look.marker, 1), "mew": 0}))
+            how = {"color": look.color, "markevery": [1], "ls": "-" if lines else "", "lw": 1.4}
+            items.append((plain(name, 22), how | _marker(look, 7.6)))
     bar = {"lw": 7, "solid_capstyle": "butt"}
     if len(figure.parts) > 1:
-        items += [(part, {**bar, "color": color}) for part, color in zip(figure.parts, PART_COLORS, strict=False)]
+        items += [(part, {**bar, "color": color}) for part, color in part_colors(figure).items()]
     for layer in figure.layers:
-        if layer.dash:
-            names = dict.fromkeys(figure.rows(layer)[layer.dash])
-            color = MUTED if layer.small else INK
-            for name, dash in zip(names, DASHES, strict=False):
-                items.append((name, {"color": color, "lw": 1.2, "ls": (0, [0.8 * length for length in dash])}))
+        for name, dash in dashes_of(figure, layer).items():
+            items.append((name, _stroke(Pen("ink", width=1.4, dash=dash))))
     return items
 
 
@@ -107,55 +112,54 @@ def _heights(figure: Figure, layer: Layer, rows: DataFrame) -> Any:
     return heights
 
 
-def _line(layer: Layer, look: Look) -> dict[str, Any]:
-    how: dict[str, Any] = {"color": look.color, "lw": 0.8 if layer.small else 1.4, "alpha": _faint(layer)}
-    if not layer.small and look is not _NOBODY:
-        how |= {"marker": look.marker, "markersize": 4.5 * ROOM.get(look.marker, 1), "mew": 0}
-    return how | ({"drawstyle": "steps-post"} if layer.mark == "step" else {})
+def _stroke(pen: Pen, look: Look = _NOBODY) -> dict[str, Any]:
+    """Return how matplotlib draws a line."""
+    how: dict[str, Any] = {"color": THEME.get(pen.color, look.color), "lw": pen.width * _POINT}
+    return how | {"alpha": pen.opacity, "ls": (0, pen.dash) if pen.dash else "-"}
 
 
-def _faint(layer: Layer) -> float:
-    return 1.0 if not layer.small else 0.8 if layer.dash else 0.4
+def _marker(look: Look, size: float) -> dict[str, Any]:
+    return {"marker": look.marker, "markersize": size * _POINT * room_of(look.marker), "mew": 0}
 
 
-def _points(figure: Figure, layer: Layer, look: Look) -> dict[str, Any]:
-    rows, size = bool(figure.y.categories), ROOM.get(look.marker, 1.0)
-    how: dict[str, Any] = {"color": look.color, "ls": "", "marker": look.marker, "clip_on": not rows, "zorder": 3}
-    if layer.small:
-        return how | {"marker": "|" if rows else ".", "markersize": 7, "alpha": 0.6, "zorder": 2}
-    if layer.hollow:
-        return how | {"markersize": 7 * size, "mfc": PAPER, "mew": 1.4, "zorder": 4}
-    return how | {"markersize": 6.5 * size, "mew": 0}
+def _lines(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, pen: Pen, looks: Mapping[str, Look]) -> None:
+    dashes = dashes_of(figure, layer)
+    columns = ["backend", *layer.detail]
+    if layer.dash:
+        columns.append(layer.dash)
+    for names, group in rows.groupby(columns, sort=False):
+        look = looks.get(str(names[0]), _NOBODY)
+        how = _stroke(pen, look)
+        if layer.mark == "step":
+            how["drawstyle"] = "steps-post"
+        if pen.size and look is not _NOBODY:
+            place = list(looks).index(str(names[0]))
+            how |= {**_marker(look, pen.size), "markevery": marked(len(group), place, len(looks))}
+        if dashes:
+            how["ls"] = (0, dashes[str(names[-1])])
+        axes.plot(group[layer.x].to_numpy(), group[layer.y].to_numpy(), **how)
 
 
-def _front(axes: Axes, layer: Layer, rows: DataFrame) -> None:
-    rows = rows.sort_values([layer.x, layer.y])
-    axes.plot(
-        rows[layer.x], rows[layer.y].cummin(), color=INK, lw=1.1, ls=(0, (2, 2)), drawstyle="steps-post", zorder=1.8
-    )
+def _points(figure: Figure, layer: Layer, pen: Pen, look: Look) -> dict[str, Any]:
+    shown = Look(look.color, _SHAPES.get(pen.shape, look.marker))
+    how = {"color": shown.color, "alpha": pen.opacity, "ls": "", **_marker(shown, pen.size)}
+    how |= {"mew": pen.width * _POINT, "clip_on": not figure.y.categories, "zorder": 2 if layer.small else 3}
+    return how | ({"mfc": PAPER, "zorder": 4} if layer.hollow else {})
 
 
 def _bars(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, looks: Mapping[str, Look]) -> None:
-    parts = dict(zip(figure.parts, PART_COLORS, strict=False))
+    parts = part_colors(figure)
     colors = [parts[part] for part in rows["part"]] if parts else [looks[name].color for name in rows["backend"]]
-    half = 0.4 / len(figure.lanes) * 0.88 if figure.lanes else 0.3
+    half = bar_share(figure) / 2 * (0.8 / len(figure.lanes) if figure.lanes else 1.0)
     ends = zip(_heights(figure, layer, rows), rows[layer.x2], rows[layer.x], strict=True)
     boxes = [[(start, y - half), (end, y - half), (end, y + half), (start, y + half)] for y, start, end in ends]
     axes.add_collection(PolyCollection(boxes, facecolors=colors, edgecolors="none", zorder=2))  # far sooner than barh
 
 
-def _intervals(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, looks: Mapping[str, Look]) -> None:
-    on_bars = any(other.mark == "bar" for other in figure.layers)
-    colors = [INK if on_bars else looks[name].color for name in rows["backend"]]
+def _intervals(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, pen: Pen, looks: Mapping[str, Look]) -> None:
+    colors = [THEME.get(pen.color) or looks[name].color for name in rows["backend"]]
+    how: dict[str, Any] = {"colors": colors, "lw": pen.width * _POINT, "alpha": pen.opacity, "zorder": 2.5}
     if layer.y2:
-        axes.vlines(rows[layer.x], rows[layer.y], rows[layer.y2], colors=colors, lw=1.6, alpha=0.8, zorder=2.5)
+        axes.vlines(rows[layer.x], rows[layer.y], rows[layer.y2], **how)
     else:
-        heights = _heights(figure, layer, rows)
-        axes.hlines(heights, rows[layer.x], rows[layer.x2], colors=colors, lw=1.6, alpha=0.8, zorder=2.5)
-
-
-def _labels(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame) -> None:
-    """Write the labels of a layer right of the axes, in the rows of their marks."""
-    where = blended_transform_factory(axes.transAxes, axes.transData)
-    for y, label in zip(_heights(figure, layer, rows), rows[layer.label], strict=True):
-        axes.text(1.012, y, plain(label, 40), transform=where, va="center", fontsize=_LABEL)
+        axes.hlines(_heights(figure, layer, rows), rows[layer.x], rows[layer.x2], **how)

@@ -5,9 +5,8 @@ Nothing here draws, and neither renderer knows what a figure is about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -151,33 +150,6 @@ class Figure:
         return [name for name in dict.fromkeys(self.table["backend"]) if name]
 
 
-def medians_over(column: str) -> tuple[Layer, ...]:
-    """Return the layers of median seconds over a column, with the range over seeds: "low" to "high"."""
-    return (
-        Layer("interval", column, "low", y2="high"),
-        Layer("line", column, "seconds"),
-        Layer("point", column, "seconds"),
-    )
-
-
-def tidy(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a table: texts, "" where a row has none, and numbers, NaN where a row has none."""
-    table = pd.DataFrame(list(rows), columns=[*texts, *numbers])
-    made = {name: table[name].astype(object).where(table[name].notna(), "") for name in texts}
-    return pd.DataFrame({**made, **{name: table[name].astype(float) for name in numbers}})
-
-
-def words_of(table: pd.DataFrame, words: Callable[[Any], str]) -> str:
-    """Say each row in words, as an alternative text does."""
-    return "; ".join(words(row) for row in table.itertuples())
-
-
-def cut(text: str, longest: int = 24) -> str:
-    """Return text on one line and cut to length, for a label."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
-
-
 def marked(count: int, place: int, of: int) -> slice:
     """Return which of ``count`` points of a line carry a marker: about eight.
 
@@ -185,3 +157,9 @@ def marked(count: int, place: int, of: int) -> slice:
     """
     every = max(count // 8, 1)
     return slice(every * place // of, None, every)
+
+
+def cut(text: str, longest: int = 24) -> str:
+    """Return text on one line and cut to length, for a label."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"

@@ -17,11 +17,10 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from .figure import Figure, Layer, marked
+from .marks import HEIGHT, Pen, bar_share, dashes_of, part_colors, pen_of, row_height
 from .palette import Look, looks_for
-from .scales import CONFIG, INK, PAPER, Side, Spec, channel, rules, switches
-from .symbols import DASHES, PART_COLORS, vega_shape
+from .scales import CONFIG, INK, PAPER, Side, Spec, channel, rules, stroke, switches, vega_shape
 
-HEIGHT = 300  # pixels of axes of numbers
 _SHOWN = ",.5~r"  # five digits and no exponent
 
 
@@ -37,7 +36,7 @@ def vega_spec(figure: Figure, looks: Mapping[str, Look] | None = None) -> Spec:
         "description": figure.alt,
         "usermeta": {"factorbench": {"stem": figure.stem, **switches(figure)}},
         "width": "container",
-        "height": {"step": step_of(figure), "for": "position"} if figure.y.categories else HEIGHT,
+        "height": {"step": row_height(figure), "for": "position"} if figure.y.categories else HEIGHT,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "padding": {"left": 4, "top": 4, "right": 8, "bottom": 4},
         "background": None,
@@ -84,31 +83,30 @@ class _View:
         return spec
 
     def _line(self, layer: Layer) -> list[Spec]:
-        mark: Spec = {"type": "line", "clip": True, "strokeWidth": 1 if layer.small else 1.8, "aria": False}
-        mark["opacity"] = 1 if not layer.small else 0.8 if layer.dash else 0.4
+        pen = pen_of(self.figure, layer)
+        mark: Spec = {"type": "line", "clip": True, "aria": False, **stroke(pen)}
         if layer.mark == "step":
             mark["interpolate"] = "step-after"
         line = self._spec(layer, mark)
-        line["encoding"].pop("shape", None)
         if layer.detail:
             line["encoding"]["detail"] = [{"field": name, "type": "nominal"} for name in layer.detail]
         if layer.dash:
-            values = list(dict.fromkeys(self.figure.rows(layer)[layer.dash]))
+            dashes = dashes_of(self.figure, layer)
             line["encoding"]["strokeDash"] = {
                 "field": layer.dash,
                 "type": "nominal",
-                "scale": {"domain": values, "range": [list(dash) for dash in DASHES[: len(values)]]},
+                "scale": {"domain": list(dashes), "range": [list(dash) for dash in dashes.values()]},
                 "legend": _LEGEND | {"symbolType": "stroke", "symbolStrokeColor": INK, "symbolSize": 700},
             }
-        if layer.small or self._anonymous(layer):
+        if not pen.size:
             return [line]
-        markers = self._spec(layer, {"type": "point", "filled": True, "size": 45, "clip": True, "opacity": 1})
+        markers = self._spec(layer, _point(pen) | {"clip": True})
         markers["transform"].append({"filter": "datum.marked == 1"})
         return [line, markers]
 
     def _front(self, layer: Layer) -> list[Spec]:
-        spec = self._spec(layer, {"type": "line", "interpolate": "step-after", "clip": True, "aria": False})
-        spec["mark"] |= {"stroke": INK, "strokeWidth": 1.2, "strokeDash": [2, 2]}
+        mark = {"type": "line", "interpolate": "step-after", "clip": True, "aria": False}
+        spec = self._spec(layer, mark | stroke(pen_of(self.figure, layer)))
         order = [{"field": layer.x}, {"field": layer.y}]
         best = {"op": "min", "field": layer.y, "as": "best"}
         spec["transform"].append({"window": [best], "sort": order, "frame": [None, 0]})
@@ -120,37 +118,32 @@ class _View:
         return [spec]
 
     def _point(self, layer: Layer) -> list[Spec]:
-        rows = bool(self.figure.y.categories)
-        if layer.small and rows:
-            mark: Spec = {"type": "tick", "thickness": 1.5, "size": 10, "opacity": 0.6}
-        elif layer.small:
-            mark = {"type": "point", "filled": True, "size": 18, "opacity": 0.5}
-        elif layer.hollow:
-            mark = {"type": "point", "filled": False, "fill": PAPER, "strokeWidth": 2, "size": 75, "opacity": 1}
+        pen = pen_of(self.figure, layer)
+        if pen.shape == "tick":
+            mark: Spec = {"type": "tick", "thickness": pen.width, "size": pen.size, "opacity": pen.opacity}
         else:
-            mark = {"type": "point", "filled": True, "size": 75, "opacity": 1}
-        spec = self._spec(layer, {**mark, "clip": not rows})
+            mark = _point(pen)
+        if layer.hollow:
+            mark |= {"filled": False, "fill": PAPER, "strokeWidth": pen.width}
+        spec = self._spec(layer, {**mark, "clip": not self.figure.y.categories})
         spec["encoding"]["tooltip"] = self._tooltip(layer)
-        if layer.small:
+        if pen.shape != "marker":
             spec["encoding"].pop("shape", None)
         return [spec]
 
     def _bar(self, layer: Layer) -> list[Spec]:
-        height = {"band": 0.86 if self.figure.lanes else 0.62}
-        spec = self._spec(layer, {"type": "bar", "height": height, "opacity": 1})
+        spec = self._spec(layer, {"type": "bar", "height": {"band": bar_share(self.figure)}, "opacity": 1})
         spec["encoding"] |= {"x2": {"field": layer.x2}, "tooltip": self._tooltip(layer)}
-        if self.figure.parts:
-            scale = {"domain": list(self.figure.parts), "range": list(PART_COLORS[: len(self.figure.parts)])}
-            legend = _LEGEND | {"symbolType": "square"} if len(self.figure.parts) > 1 else None
+        parts = part_colors(self.figure)
+        if parts:
+            scale = {"domain": list(parts), "range": list(parts.values())}
+            legend = _LEGEND | {"symbolType": "square"} if len(parts) > 1 else None
             spec["encoding"]["color"] = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
         return [spec]
 
     def _interval(self, layer: Layer) -> list[Spec]:
-        spec = self._spec(layer, {"type": "rule", "strokeWidth": 2, "opacity": 0.75, "aria": False})
+        spec = self._spec(layer, {"type": "rule", "aria": False, **stroke(pen_of(self.figure, layer))})
         spec["encoding"] |= {end: {"field": name} for end, name in (("x2", layer.x2), ("y2", layer.y2)) if name}
-        if any(other.mark == "bar" for other in self.figure.layers):  # seen on a bar too
-            spec["mark"] |= {"opacity": 1}
-            spec["encoding"]["color"] = {"value": INK}
         return [spec]
 
     def _label(self, layer: Layer) -> Spec:
@@ -163,12 +156,12 @@ class _View:
     def _spec(self, layer: Layer, mark: Spec) -> Spec:
         """Return a layer with its rows, axes, colour and marker."""
         known = [f"isValid(datum.{name})" for name in (layer.x, layer.y, layer.x2, layer.y2) if name]
-        filters = [f"datum.kind == {json.dumps(layer.of)}"] * bool(layer.of) + known
+        filters = [f"datum.kind == {json.dumps(layer.of)}", *known] if layer.of else known
         encoding: Spec = {"x": self._placed("x", layer.x), "y": self._placed("y", layer.y)}
         if self.figure.lanes:
             lanes = list(self.figure.lanes)
             encoding["yOffset"] = {"field": "lane", "type": "nominal", "sort": lanes, "scale": {"domain": lanes}}
-        if self._anonymous(layer):
+        if pen_of(self.figure, layer).color:
             encoding["color"] = {"value": INK}
         else:
             names = list(self.looks)
@@ -181,10 +174,6 @@ class _View:
 
     def _placed(self, name: Side, column: str) -> Spec:
         return {"field": column, **self.channels[name]}
-
-    def _anonymous(self, layer: Layer) -> bool:
-        """Whether the layer draws what belongs to no backend."""
-        return not any(self.figure.rows(layer)["backend"])
 
     def _tooltip(self, layer: Layer) -> list[Spec]:
         """Return what is said of a mark that is pointed at: the columns that hold anything in the layer."""
@@ -227,9 +216,9 @@ def _marked(figure: Figure) -> pd.Series[int]:
     return found
 
 
-def step_of(figure: Figure) -> int:
-    """Return how many pixels each category of a figure is high."""
-    return 13 * len(figure.lanes) + 12 if figure.lanes else 26
+def _point(pen: Pen) -> Spec:
+    """Return a filled marker; Vega's sizes are areas."""
+    return {"type": "point", "filled": True, "size": round(pen.size**2), "opacity": pen.opacity}
 
 
 _LEGEND: Spec = {"orient": "bottom", "title": None, "columns": 2, "labelLimit": 240, "offset": 10}

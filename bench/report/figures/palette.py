@@ -1,42 +1,28 @@
 """How backends look: one colour and one marker each, in every figure and table of a page.
 
 Colours tell themselves apart for colour-blind eyes, with the marker's help, and stand out from white and from the dark
-page's paper by 3:1 or more.
+page's paper by 3:1 or more. A record may say how its backend looks, as text: "grey o".
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
 # Okabe and Ito's palette, yellow and black left out, and four of its colours darkened to be seen on white.
-PALETTE = ("#d55e00", "#0072b2", "#009e73", "#c65f9b", "#cf8200", "#3a9bd9", "#6d6f76")
-RED, BLUE, GREEN, PINK, ORANGE, SKY, GREY = PALETTE
-KNOWN = {
-    "numpy": (GREY, "o"),
-    "numpy-als": (PINK, "D"),
-    "numba": (RED, "s"),  # short for numba-sgd, never in one run with it
-    "numba-sgd": (RED, "s"),
-    "numba-gd": (ORANGE, "^"),
-    "numba-als": (GREEN, "d"),
-    "torch-cpu": (BLUE, "v"),
-    "torch-cuda": (GREEN, "P"),
-    "torch-mps": (SKY, "X"),
-    "cmfrec": (BLUE, "<"),
-    "cornac": (SKY, ">"),
-    "fastai": (GREY, "p"),
-    "kernelmf": (ORANGE, "h"),
-    "lenskit": (GREEN, "*"),
-    "libmf": (PINK, "<"),
-    "myfm": (RED, ">"),
-    "smurff": (PINK, "p"),
-    "spark": (GREY, "*"),
-    "surprise": (SKY, "h"),
+COLORS = {
+    "red": "#d55e00",
+    "blue": "#0072b2",
+    "green": "#009e73",
+    "pink": "#c65f9b",
+    "orange": "#cf8200",
+    "sky": "#3a9bd9",
+    "grey": "#6d6f76",
 }
-OTHER_MARKERS = ("<", ">", "p", "h", "*")  # none of our own backends' markers, so that a stranger never looks like one
+RED, BLUE, GREEN, PINK, ORANGE, SKY, GREY = PALETTE = tuple(COLORS.values())
 GLYPHS = dict(zip("osD^dvPX<>ph*", "●■◆▲♦▼✚✖◀▶⬟⬢★", strict=True))
 
 
@@ -52,44 +38,58 @@ class Look(NamedTuple):
         return GLYPHS[self.marker] + "\N{VARIATION SELECTOR-15}"
 
 
-def style(name: str) -> Look:
-    """Return how a backend looks where nothing else is known: from the table, or by a hash of the name.
+def read_look(text: str) -> Look | None:
+    """Read a look, "grey o": the name of a colour and a marker; None where it is not one."""
+    color, _, marker = text.partition(" ")
+    return Look(COLORS[color], marker) if color in COLORS and marker in GLYPHS else None
 
-    What tells two contenders of one backend apart, " (1 thread)" or ":learning_rate=0.1", makes no difference.
+
+def hashed_look(name: str, taken: Collection[str] = ()) -> Look:
+    """Return how a backend looks that has no look of its own: by a hash of its name.
+
+    What tells two contenders of one backend apart, " (1 thread)" or ":learning_rate=0.1", makes no
+    difference. No marker is ``taken`` as long as there are others.
     """
-    name = _base(name)
-    crc = zlib.crc32(name.encode())
-    return Look(*KNOWN.get(name, (PALETTE[crc % len(PALETTE)], OTHER_MARKERS[crc // 8 % len(OTHER_MARKERS)])))
+    markers = [marker for marker in GLYPHS if marker not in taken] or list(GLYPHS)
+    crc = zlib.crc32(_base(name).encode())
+    return Look(PALETTE[crc % len(PALETTE)], markers[crc // 8 % len(markers)])
 
 
-def glyph(name: str) -> str:
-    """Return the letter that looks like a backend's marker."""
-    return style(name).glyph
-
-
-def styles(names: Iterable[str]) -> dict[str, Look]:
+def styles(looks: Mapping[str, str]) -> dict[str, Look]:
     """Return how each of some backends looks, no two the same while there are looks left (91).
 
-    Backends of the table keep theirs; a stranger whose look is taken gets the next that is free; of the contenders of
-    one backend, those after the first keep its colour as long as that has markers left. The order of the names makes
-    no difference, and none gets another look because it is named twice.
+    A backend with a look of its own keeps it, and its contenders after the first keep its colour as
+    long as that has markers left. One without gets a marker that no such look has, and where its look
+    is taken, the next that is free. The order of the names makes no difference.
+
+    Parameters
+    ----------
+    looks
+        The names, and the look of each as text; a text that is no look, "" for one, counts as none.
     """
-    wanted = sorted(set(names), key=lambda name: (_base(name) not in KNOWN, name))
-    looks: dict[str, Look] = {}
-    taken = {Look(*look) for look in KNOWN.values()}
-    for name in wanted:
-        first = style(name)
-        fresh = first not in looks.values() and (_base(name) in KNOWN or first not in taken)
-        looks[name] = first if fresh else next((look for look in _after(first, name) if look not in taken), first)
-        taken.add(looks[name])
-    return looks
+    own: dict[str, Look] = {}
+    for name in sorted(looks):
+        look = read_look(looks[name])
+        if look:
+            own.setdefault(_base(name), look)
+    own_markers = {look.marker for look in own.values()}
+    taken = set(own.values())
+    made: dict[str, Look] = {}
+    for name in sorted(looks, key=lambda name: (_base(name) not in own, name)):
+        look = first = own.get(_base(name)) or hashed_look(name, own_markers)
+        if first in made.values():
+            others = _alike(first) if _base(name) in own else _strange(first, own_markers)
+            look = next((other for other in others if other not in taken), first)
+        made[name] = look
+        taken.add(look)
+    return {name: made[name] for name in looks}
 
 
 def looks_for(names: Sequence[str], looks: Mapping[str, Look] | None) -> dict[str, Look]:
     """Return the looks of some backends out of all that are known; one that is not looks like its first contender."""
-    known = styles(names) if looks is None else looks
+    known = styles(dict.fromkeys(names, "")) if looks is None else looks
     contenders = {_base(name): look for name, look in reversed(list(known.items()))}
-    return {name: known.get(name) or contenders.get(name) or style(name) for name in names}
+    return {name: known.get(name) or contenders.get(name) or hashed_look(name) for name in names}
 
 
 def _base(name: str) -> str:
@@ -97,11 +97,19 @@ def _base(name: str) -> str:
     return re.split(r" \(|:", name, maxsplit=1)[0]
 
 
-def _after(first: Look, name: str) -> Iterator[Look]:
-    """Yield other looks for a name, the likest first: for a known backend by colour, for a stranger by marker."""
-    strange = _base(name) not in KNOWN
-    others = PALETTE[(start := PALETTE.index(first.color)) :] + PALETTE[:start]
-    if strange:
-        at = OTHER_MARKERS.index(first.marker)
-        yield from (Look(*look[::-1]) for look in product(OTHER_MARKERS[at:] + OTHER_MARKERS[:at], others))
-    yield from (Look(*look) for look in product(others, GLYPHS))
+def _alike(first: Look) -> Iterator[Look]:
+    """Yield all looks, those of the same colour first."""
+    yield from (Look(*look) for look in product(_from(PALETTE, first.color), GLYPHS))
+
+
+def _strange(first: Look, taken: Collection[str]) -> Iterator[Look]:
+    """Yield all looks, those of the same marker first and those of taken markers last."""
+    markers = sorted(_from(tuple(GLYPHS), first.marker), key=lambda marker: marker in taken)
+    colors = _from(PALETTE, first.color)
+    yield from (Look(color, marker) for marker, color in product(markers, colors))
+
+
+def _from(items: tuple[str, ...], first: str) -> tuple[str, ...]:
+    """Return the items in their order, from the first on and round to it."""
+    at = items.index(first)
+    return items[at:] + items[:at]

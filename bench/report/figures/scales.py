@@ -1,15 +1,20 @@
-"""Axes, lines across and looks of the page's figures, as parts of Vega-Lite specifications; see `interactive`."""
+"""Axes, lines across, strokes and markers of the page's figures, as parts of specifications; see `interactive`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
+import numpy as np
+from matplotlib.markers import MarkerStyle
+
 from .figure import Axis, Figure, Rule
-from .layout import limits_of, log_steps
+from .marks import ARROW, GAP, Pen, heading, pen_of_rule, room_of, rule_label, rules_on
+from .ticks import limits_of, log_ticks
 
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
-_GAP = 13  # pixels from one label to the next
+_THEME = {"ink": INK, "muted": MUTED, "paper": PAPER}
 Spec = dict[str, Any]
 Side = Literal["x", "y"]
 
@@ -26,8 +31,7 @@ def channel(figure: Figure, name: Side) -> Spec:
         scale["domain"] = list(limits)
     else:
         scale |= {"zero": True} if axis.zero else {"padding": 12}
-    title = axis.title + (", log scale" if axis.log and not axis.switchable else "")
-    look = {"title": title, "format": ",.6~r"}
+    look = {"title": heading(axis, switch=True), "format": ",.6~r"}
     ticks = list(axis.ticks) or (_log_ticks(figure, name) if axis.log else [])
     return {
         "type": "quantitative",
@@ -53,44 +57,66 @@ def rules(figure: Figure, channels: Mapping[Side, Spec]) -> list[Spec]:
     made: list[Spec] = []
     for name, shared in channels.items():
         above: str | None = None
-        found = sorted((rule for rule in figure.rules if rule.axis == name), key=lambda rule: -rule.value)
-        for at, rule in enumerate(found):
-            look = {"stroke": INK, "strokeWidth": 1.4} if rule.strong else {"stroke": MUTED, "strokeDash": [4, 3]}
+        for rule in rules_on(figure, name):
             line = {
                 "data": {"values": [{"value": rule.value}]},
-                "mark": {"type": "rule", "clip": True, "aria": False, **look},
+                "mark": {"type": "rule", "clip": True, "aria": False, **stroke(pen_of_rule(rule))},
                 "encoding": {name: {"field": "value", **shared}},
             }
             made.append(line)
-            if rule.label:
-                text, above = _rule_label(rule, at, above)
+            if rule.axis == "y" and rule.label:
+                text, above = _rule_label(rule, above)
                 made.append(text)
     return made
 
 
+def stroke(pen: Pen) -> Spec:
+    """Return how Vega-Lite draws a line."""
+    how: Spec = {"strokeWidth": pen.width, "opacity": pen.opacity}
+    if pen.color:
+        how["stroke"] = _THEME[pen.color]
+    if pen.dash:
+        how["strokeDash"] = list(pen.dash)
+    return how
+
+
 def _log_ticks(figure: Figure, name: str) -> list[float]:
     """Return ticks of a logarithmic axis, of which Vega leaves some out where there is no room; [] to let it choose."""
-    low, high = limits_of(figure, name, log=True)
-    return log_steps(low, high) if high > 3 * low else []
+    return log_ticks(*limits_of(figure, name, log=True))
 
 
-def _rule_label(rule: Rule, at: int, above: str | None) -> tuple[Spec, str | None]:
+def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
     """Return the label of a rule, and where it is put if it is pushed down by the one ``above``.
 
-    Labels of horizontal rules stand right of the figure, as near to their line as the label above allows; one that is
-    beyond the top says so by an arrow. Those of vertical rules stand above the figure, one over the other.
+    It stands right of the figure, as near to its line as the label above allows; one that is beyond
+    the top says so by an arrow.
     """
-    mark: Spec = {"type": "text", "align": "left", "baseline": "middle", "fontSize": 11, "aria": False}
-    mark["fill"] = INK if rule.strong else MUTED
-    place: str | None = None
-    if rule.axis == "y":
-        place = f"max(scale('y', {rule.value!r}), {f'{above} + {_GAP}' if above else '4'})"
-        arrow = f"(scale('y', {rule.value!r}) < -1 ? '\u2191 ' : '') + datum.label"
-        mark |= {"x": {"expr": "width + 6"}, "y": {"expr": place}, "text": {"expr": arrow}}
-    else:
-        mark |= {"align": "center", "x": {"expr": f"scale('x', {rule.value!r})"}, "y": -8 - _GAP * at}
-        mark["text"] = {"expr": "datum.label"}
-    return {"data": {"values": [{"label": rule.label}]}, "mark": mark, "encoding": {}}, place
+    place = f"max(scale('y', {rule.value!r}), {f'{above} + {GAP}' if above else '4'})"
+    text = f"(scale('y', {rule.value!r}) < -1 ? '{ARROW}' : '') + datum.label"
+    mark = {
+        "type": "text",
+        "align": "left",
+        "baseline": "middle",
+        "fontSize": 11,
+        "aria": False,
+        "fill": _THEME[pen_of_rule(rule).color],
+        "x": {"expr": "width + 6"},
+        "y": {"expr": place},
+        "text": {"expr": text},
+    }
+    return {"data": {"values": [{"label": rule_label(rule)}]}, "mark": mark, "encoding": {}}, place
+
+
+@cache
+def vega_shape(marker: str) -> str:
+    """Return a marker of matplotlib as Vega's name or path of it."""
+    if marker == "o":
+        return "circle"
+    style = MarkerStyle(marker)
+    (outline,) = style.get_path().transformed(style.get_transform()).to_polygons()
+    size = 1.9 * room_of(marker)
+    points = [f"{size * x:.3f},{-size * y:.3f}" for x, y in np.asarray(outline)]  # Vega's y points down
+    return f"M{'L'.join(points)}Z"
 
 
 CONFIG: Spec = {

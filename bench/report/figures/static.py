@@ -5,51 +5,35 @@ Places are computed in `layout`, as matplotlib's own layout takes longer than th
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from .canvas import draw_layer, draw_rules, legend_items
+from .canvas import PIXELS, draw_layer, draw_rules, legend_items
 from .figure import Axis, Figure
-from .layout import limits_of, tick_text, ticks_of, widest, width_of
+from .layout import tick_text, widest, width_of
+from .marks import ARROW, HEIGHT, LONGEST, heading, row_height, rule_label, rules_on
 from .palette import Look, looks_for
-from .style import INK, MUTED, RC, plain
+from .style import INK, MUTED, file_of, our_settings, plain
+from .ticks import limits_of, ticks_of
 
 WIDTH = 6.4  # inches
 DPI = 160
 _SMALL = 8.0  # points, of labels
 _LINE = 0.17  # inches, of the legend
-_METADATA: dict[str, dict[str, Any]] = {
-    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
-    "png": {"Software": None},
-    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-}
 
 
 def draw_static(
     figure: Figure, formats: Sequence[str] = ("svg", "png"), looks: Mapping[str, Look] | None = None
 ) -> dict[str, bytes]:
     """Draw a figure; return the bytes of its file in each format."""
-    files: dict[str, bytes] = {}
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+    with our_settings():
         canvas = _draw(figure, looks_for(figure.backends(), looks))
-        for kind in formats:
-            file = io.BytesIO()
-            how: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
-            canvas.savefig(file, format=kind, dpi=DPI, metadata=_METADATA[kind], **how)
-            files[kind] = file.getvalue()
-    if "svg" in files:  # matplotlib notes each text in a comment; it is dropped, as data may hold anything
-        files["svg"] = re.sub(rb"<!--.*?-->\s*", b"", files["svg"], flags=re.DOTALL)
-    return files
+        return {kind: file_of(canvas, kind, DPI) for kind in formats}
 
 
 def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
@@ -61,9 +45,9 @@ def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
     labels = rows or [tick_text(tick) for tick in ticks_y]
     items = legend_items(figure, looks)
     columns = max(1, min(5, int((WIDTH - 0.2) / (widest([text for text, _ in items], _SMALL) + 0.55))))
-    height = _row_height(figure) * len(rows) if rows else 3.0
-    above = sum(rule.axis == "x" and bool(rule.label) for rule in figure.rules)
-    top, bottom = 0.5 + 0.2 * (not rows) + 0.16 * above, 0.52 + _LINE * len(items[::columns]) + 0.05 * bool(items)
+    height = (row_height(figure) * len(rows) if rows else HEIGHT) / PIXELS
+    top = 0.5 if rows else 0.7  # with room for the title of the y axis
+    bottom = 0.52 + (_LINE * len(items[::columns]) + 0.05 if items else 0.0)
     left, right = widest(labels, 8.5) + 0.28, _right(figure)
     total = top + height + bottom
     canvas = Canvas(figsize=(WIDTH, total))
@@ -84,11 +68,11 @@ def _titles(canvas: Canvas, figure: Figure, axes: Axes, height: float) -> None:
     canvas.text(0.1 / WIDTH, 1 - 0.1 / total, plain(figure.title, 60), va="top", fontsize=10, fontweight="bold")
     subject = plain(figure.subject, 88)
     canvas.text(0.1 / WIDTH, 1 - 0.3 / total, subject, va="top", fontsize=_SMALL, color=MUTED)
-    below = 0.5, -0.27 / height
-    axes.text(*below, _title(figure.x), transform=axes.transAxes, ha="center", va="top", fontsize=8.5, color=MUTED)
+    how: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 8.5, "color": MUTED}
+    below = heading(figure.x, switch=False)
+    axes.text(0.5, -0.27 / height, below, ha="center", va="top", **how)
     if not figure.y.categories:
-        where = (0.0, 1 + 0.06 / height)
-        axes.text(*where, _title(figure.y), transform=axes.transAxes, va="bottom", fontsize=8.5, color=MUTED)
+        axes.text(0.0, 1 + 0.06 / height, heading(figure.y, switch=False), va="bottom", **how)
 
 
 def _legend(canvas: Canvas, items: Sequence[tuple[str, Any]], columns: int) -> None:
@@ -124,22 +108,14 @@ def _fitting(axis: Axis, low: float, high: float, width: float) -> list[float]:
     return ticks
 
 
-def _row_height(figure: Figure) -> float:
-    return 0.15 * len(figure.lanes) + 0.12 if figure.lanes else 0.28
-
-
 def _right(figure: Figure) -> float:
     """Return the room that labels right of the axes need, in inches."""
-    labels = ["\u2191 " + rule.label for rule in figure.rules if rule.axis == "y"]
+    labels = [ARROW + rule_label(rule) for rule in rules_on(figure, "y")]
     if figure.y.categories:
         for layer in figure.layers:
             labels += figure.rows(layer)[layer.label].tolist() if layer.label else []
-    return widest([plain(label, 40) for label in labels], _SMALL) + 0.2
+    return widest([plain(label, LONGEST) for label in labels], _SMALL) + 0.2
 
 
 def _scale(axis: Axis) -> str:
     return "log" if axis.log and not axis.categories else "linear"
-
-
-def _title(axis: Axis) -> str:
-    return f"{axis.title}, log scale" if axis.log else axis.title

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.records import AnyRecord, by_kind
-from bench.report.figures import Look, case_figures, overall_figures, styles
+from bench.records import AnyRecord, RooflineRecord, by_kind
+from bench.report.figures import Look, styles
 from bench.report.outcome.cases import Case, group_cases
+from bench.report.outcome.method import METHOD
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.outcome.verdict import Answer, answer, headline, left_out
 from bench.report.tables.facts import case_facts, environment_tables
@@ -19,9 +20,6 @@ from bench.report.tables.roofline import RooflineSection, make_roofline_section
 from bench.report.tables.table import Table
 
 from .exhibits import Exhibit, commands_of, doubts_of, make_exhibits
-from .method import METHOD
-
-_TOLD_BELOW = ("How limits and nanoseconds are measured is told below the figures.",)
 
 
 @dataclass(frozen=True)
@@ -106,20 +104,20 @@ def gather(records: Sequence[AnyRecord]) -> Report:
     """Sort records into what a report says."""
     times, rooflines = by_kind(records)
     cases, roofs = group_cases(times), group_rooflines(rooflines)
-    looks = _looks(cases, [record["backend"]["name"] for record in rooflines])
+    looks = _looks(cases, rooflines)
     shown = [record for case in cases for record in case.records]
     sections = [_section(case, looks, f"--{case.slug}" if len(cases) > 1 else "") for case in cases]
     roof_sections = []
     for roof in roofs:
         section = make_roofline_section(roof, looks, alone=len(roofs) == 1)
         suffix = f"--{roof.slug}" if len(roofs) > 1 else ""
-        roof_sections.append((section, make_exhibits(section.figures, suffix, roof.records, method=_TOLD_BELOW)))
+        roof_sections.append((section, make_exhibits("roofline", roof, suffix, roof.records)))
     return Report(
         records=[*shown, *[record for roof in roofs for record in roof.records]],
         looks=looks,
         overview=overview_table(cases) if len(cases) > 1 else None,
         sections=sections,
-        overall=make_exhibits(overall_figures(cases), "", shown),
+        overall=make_exhibits("cases", cases, "", shown),
         rooflines=roof_sections,
     )
 
@@ -132,14 +130,17 @@ def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
         left_out=left_out(case),
         facts=case_facts(case),
         ranking=ranking_table(case, looks),
-        exhibits=make_exhibits(case_figures(case), suffix, case.records, doubts_of(case)),
+        exhibits=make_exhibits("case", case, suffix, case.records, doubts_of(case)),
         tables=measured_tables(case),
         published=published_table(case),
     )
 
 
-def _looks(cases: Sequence[Case], others: Sequence[str]) -> dict[str, Look]:
+def _looks(cases: Sequence[Case], rooflines: Sequence[RooflineRecord]) -> dict[str, Look]:
     """Return colours and markers; a backend stands where it first stands in a ranking."""
-    names = dict.fromkeys([entry.name for case in cases for entry in case.entries] + list(others))
-    looks = styles(names)
-    return {name: looks[name] for name in names}
+    backends = [(entry.name, entry.record["backend"]) for case in cases for entry in case.entries]
+    backends += [(record["backend"]["name"], record["backend"]) for record in rooflines]
+    texts: dict[str, str] = {}
+    for name, backend in backends:
+        texts[name] = texts.get(name) or backend.get("look", "")
+    return styles(texts)

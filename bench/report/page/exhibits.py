@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.records import RUNS, AnyRecord
-from bench.report.figures import Figure
+from bench.report.figures import Figure, make_figures
+from bench.report.figures.kind import Over
 from bench.report.outcome.cases import Case
 from bench.report.tables.measured import doubt_id
-
-from .method import method_of
-
-_OF_SECONDS = ("seconds", "speedup", "rungs", "pareto", "threads")  # figures that the doubts about times concern
 
 
 @dataclass(frozen=True)
@@ -52,38 +49,39 @@ class Exhibit:
 
 
 def make_exhibits(
-    figures: Sequence[Figure],
+    over: Over,
+    subject: object,
     suffix: str,
     records: Sequence[AnyRecord],
     doubts: tuple[Doubt, ...] = (),
-    method: tuple[str, ...] = (),
 ) -> list[Exhibit]:
-    """Return figures with what stands beside them.
+    """Return all figures of a subject, with what stands beside them.
 
     Parameters
     ----------
+    over, subject
+        What the figures are of, as in `Kind`.
     suffix
         Tells their files from those of other cases.
     records
         That they show.
     doubts
         About times, which not all figures show.
-    method
-        In place of what is known of their kind.
     """
     commands = commands_of(records)
+    made = make_figures(over, subject)
     # The file of each table is that of the first figure that shows it.
-    tables = {id(figure.table): f"{figure.stem}{suffix}.csv" for figure in reversed(figures)}
+    tables = {id(figure.table): f"{figure.stem}{suffix}.csv" for _, figure in reversed(made)}
     return [
         Exhibit(
-            figure,
-            figure.stem + suffix,
-            tables[id(figure.table)],
-            doubts if figure.stem.startswith(_OF_SECONDS) else (),
-            method or method_of(figure.stem),
-            commands,
+            figure=figure,
+            stem=figure.stem + suffix,
+            table=tables[id(figure.table)],
+            doubts=doubts if kind.about_times else (),
+            method=kind.method,
+            commands=commands,
         )
-        for figure in figures
+        for kind, figure in made
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import jinja2
 from markupsafe import Markup
 
-from bench.report.figures.interactive import HEIGHT, step_of
+from bench.report.figures.marks import HEIGHT, row_height
 from bench.report.figures.style import THEME
 
 from .contents import Report
@@ -71,4 +71,4 @@ def _height(exhibit: Exhibit) -> int:
     """Return about how many pixels a figure is high, so that the page does not jump when it is drawn."""
     figure = exhibit.figure
     rows = len(figure.y.categories)
-    return step_of(figure) * rows + _ROOM_OF_ROWS if rows else HEIGHT + _ROOM
+    return row_height(figure) * rows + _ROOM_OF_ROWS if rows else HEIGHT + _ROOM

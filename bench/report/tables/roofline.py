@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bench.records import EpochCost, RooflineRecord
-from bench.report.figures import Figure, Look, roofline_figures
+from bench.report.figures import Look
 from bench.report.outcome.rooflines import Roofline
 from bench.text.wording import DASH, number, one_line, plural, words
 
@@ -42,7 +42,6 @@ class RooflineSection(NamedTuple):
     costs: Table
     limits: Table
     stem: str
-    figures: list[Figure]
     method: list[str]
 
 
@@ -69,7 +68,6 @@ def make_roofline_section(roofline: Roofline, looks: Mapping[str, Look], alone: 
         _costs_table(roofline, looks),
         _limits_table(roofline),
         "roofline" if alone else f"roofline--{roofline.slug}",
-        roofline_figures(roofline),
         [*METHOD, *assumed],
     )
 

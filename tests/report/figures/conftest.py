@@ -14,9 +14,10 @@ import vl_convert
 from fake_records import fake_record, fake_roofline
 
 from bench.records import Record
-from bench.report.figures import Figure, case_figures, overall_figures, roofline_figures
+from bench.report.figures import Figure, Look, make_figures, styles
+from bench.report.figures.kind import Over
 from bench.report.outcome.cases import Case, group_cases
-from bench.report.outcome.rooflines import group_rooflines
+from bench.report.outcome.rooflines import Roofline, group_rooflines
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -110,6 +111,27 @@ def figures(case: Case, sweep: Case, sizes: list[Case]) -> list[Figure]:
     roofline, *_ = group_rooflines([fake_roofline("numba-sgd"), fake_roofline("numpy"), fake_roofline(HOSTILE[0])])
     of_cases = [*case_figures(case), *case_figures(sweep), *overall_figures(sizes)]
     return of_cases + roofline_figures(roofline)
+
+
+def figures_of(over: Over, subject: object) -> list[Figure]:
+    return [figure for _, figure in make_figures(over, subject)]
+
+
+def case_figures(case: Case) -> list[Figure]:
+    return figures_of("case", case)
+
+
+def overall_figures(cases: list[Case]) -> list[Figure]:
+    return figures_of("cases", cases)
+
+
+def roofline_figures(roofline: Roofline) -> list[Figure]:
+    return figures_of("roofline", roofline)
+
+
+def looks_of(figures: list[Figure], texts: dict[str, str] | None = None) -> dict[str, Look]:
+    """Return how each backend looks in all of some figures, of looks that are known by name."""
+    return styles({name: (texts or {}).get(name, "") for figure in figures for name in figure.backends()})
 
 
 def named(figures: list[Figure], stem: str) -> Figure:

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from bench.records import Record
-from bench.report.figures import Figure, case_figures, draw_static, looks_of, vega_spec
+from bench.report.figures import Figure, draw_static, vega_spec
 from bench.report.figures.layout import apart
 from bench.report.figures.palette import looks_for
 from bench.report.figures.static import _draw
@@ -24,6 +24,8 @@ from bench.report.outcome.cases import Case, group_cases
 
 from .conftest import (
     HOSTILE,
+    case_figures,
+    looks_of,
     named,
     strings,
     texts,

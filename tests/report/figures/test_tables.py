@@ -9,15 +9,18 @@ import pytest
 from fake_records import fake_record, fake_roofline
 
 from bench import stats
-from bench.report.figures import Figure, case_figures, overall_figures, roofline_figures, vega_spec
-from bench.report.figures.accuracy import thinned
+from bench.report.figures import Figure, vega_spec
+from bench.report.figures.kinds.convergence import thinned
 from bench.report.outcome.cases import Case, group_cases, ratio
 from bench.report.outcome.rooflines import group_rooflines
 
 from .conftest import (
     FIGURES,
     OURS,
+    case_figures,
     named,
+    overall_figures,
+    roofline_figures,
     seeded,
     texts,
     to_svg,

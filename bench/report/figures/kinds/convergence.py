@@ -1,4 +1,4 @@
-"""Figures of errors: convergence over seconds and over epochs, and what seconds buy at each rung of the ladder."""
+"""The figures of convergence: validation MSE over seconds and over epochs of the calibration."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 
 from bench.records import TracePoint
+from bench.report.figures.figure import Axis, Figure, Layer
+from bench.report.figures.kind import Kind
+from bench.report.figures.shared import MSE, levels_of, mse_rules, said_levels, tidy
+from bench.report.outcome import method
 from bench.report.outcome.cases import Case
-from bench.stats import summary
-from bench.text.wording import mse, number
+from bench.text.wording import mse
 
-from .figure import SECONDS, Axis, Figure, Layer, Rule, cut, tidy, words_of
-from .times import rung_name, rungs_reached
-
-MSE = "validation MSE (squared rating units)"
 _POINTS = 80  # that a line is thinned to
 _HUGE = 1e12  # an error that nobody needs to see in its place
 _VALUES = {"backend": "backend", "seed": "seed", "epoch": "epoch", "seconds": "seconds", "validation_mse": "MSE"}
+_LINES = (
+    "The lines are those of the calibration. Its clock stands still while the validation set is scored, so that "
+    "seconds are of training alone."
+)
 
 
 def convergence(case: Case) -> list[Figure]:
@@ -43,7 +46,7 @@ def convergence(case: Case) -> list[Figure]:
             Layer("line", column, "validation_mse", of="first seed"),
             Layer("point", column, "validation_mse", of="reached", hollow=True),
         )
-        alt = f"Lines of validation MSE over {unit}. Lowest of each backend: {said}. {_said_levels(case)}"
+        alt = f"Lines of validation MSE over {unit}. Lowest of each backend: {said}. {said_levels(case)}"
         x = Axis(unit, log=True, switchable=True)
         rules = mse_rules(case)
         figure = Figure(stem, title, caption, alt, table, x, y, layers, case.title, rules, values=_VALUES)
@@ -61,12 +64,11 @@ def convergence_table(case: Case) -> pd.DataFrame:
             hit = next(
                 (one for one in points if case.target is not None and one["validation_mse"] <= case.target), None
             )
-            kept = [(kind, point) for point in thinned(points)] + [("reached", hit)] * (hit is not None and not at)
-            rows += [
-                {"backend": entry.name, "kind": kind, "seed": str(calibration["seed"]), **point}
-                for kind, point in kept
-                if point
-            ]
+            kept = [(kind, point) for point in thinned(points)]
+            if hit and kind == "first seed":
+                kept.append(("reached", hit))
+            who = {"backend": entry.name, "seed": str(calibration["seed"])}
+            rows += [{**who, "kind": kind, **point} for kind, point in kept]
     return tidy(rows, ("backend", "kind", "seed"), ("epoch", "seconds", "validation_mse"))
 
 
@@ -79,69 +81,9 @@ def thinned(trace: list[TracePoint]) -> list[TracePoint]:
     return [trace[at] for at in sorted(kept | {best})]
 
 
-def pareto(case: Case) -> list[Figure]:
-    """Return what seconds buy: seconds and validation MSE of each ranked backend at each rung that it reached."""
-    table = pareto_table(case)
-    if table.empty:
-        return []
-    low = min(float(table["validation_mse"].min()), case.facts["reference"]["validation_mse"])
-    high = max(float(table["validation_mse"].max()), case.target or 0.0)
-    room = 0.12 * (high - low)
-    y = Axis(MSE, limits=(low - room, high + room))
-    layers = (
-        Layer("front", "seconds", "validation_mse"),
-        Layer("line", "seconds", "validation_mse", small=True),
-        Layer("point", "seconds", "validation_mse"),
-    )
-    caption = (
-        "Seconds against the validation MSE that they buy: each ranked backend at each rung that it reached with every "
-        "seed, medians. On the dashed steps nothing is both faster and better."
-    )
-    said = words_of(table, lambda row: f"{row.backend} {mse(row.validation_mse)} in {number(row.seconds)} s")
-    values = {"backend": "backend", "rung": "rung", "seconds": "seconds", "validation_mse": "MSE"}
-    x = Axis(SECONDS, log=True, switchable=True)
-    alt = f"{said}. {_said_levels(case)}"
-    figure = Figure(
-        "pareto", "Time against error", caption, alt, table, x, y, layers, case.title, mse_rules(case), values=values
-    )
-    return [figure]
-
-
-def pareto_table(case: Case) -> pd.DataFrame:
-    """Return a row per ranked backend and rung that it reached."""
-    rows = [
-        {
-            "backend": entry.name,
-            "rung": rung_name(factor),
-            "seconds": summary(rounds),
-            "validation_mse": summary(rounds, "validation_mse"),
-        }
-        for entry in case.ranked
-        for factor, rounds in rungs_reached(case, entry).items()
-    ]
-    return tidy(rows, ("backend", "rung"), ("seconds", "validation_mse"))
-
-
-def mse_rules(case: Case) -> tuple[Rule, ...]:
-    """Return the target, the reference and the baselines as lines across."""
-    return tuple(
-        Rule("y", value, f"{cut(name, 20)} {mse(value)}", strong=name == "target") for name, value in _levels(case)
-    )
-
-
-def _levels(case: Case) -> list[tuple[str, float]]:
-    levels = [("reference", case.facts["reference"]["validation_mse"])]
-    levels += [("target", case.target)] if case.target is not None else []
-    return levels + [(name, score["validation_mse"]) for name, score in case.facts["baselines"].items()]
-
-
-def _said_levels(case: Case) -> str:
-    return "Lines: " + ", ".join(f"{name} {mse(value)}" for name, value in _levels(case)) + "."
-
-
 def _windows(case: Case, values: pd.Series[float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return what to show of a linear MSE axis, to over the nearest baseline, and of a logarithmic one, nearly all."""
-    levels = [value for _, value in _levels(case)]
+    levels = [value for _, value in levels_of(case)]
     goal = case.target or levels[0]
     bottom = min([float(values.min()), *levels])
     top = min([goal * 1.25, *(value for value in levels if value > goal)])
@@ -162,3 +104,12 @@ def _beyond(case: Case, table: pd.DataFrame, top: float) -> str:
 def _can_be_drawn(point: TracePoint) -> bool:
     value, seconds = point["validation_mse"], point["seconds"]
     return bool(value is not None and seconds and 0 < value < _HUGE and seconds > 0)
+
+
+KIND = Kind(
+    make=convergence,
+    over="case",
+    order=20,
+    stems=("convergence_seconds", "convergence_epochs", "convergence"),  # the last in earlier releases
+    method=(method.CALIBRATION, _LINES),
+)

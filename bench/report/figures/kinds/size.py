@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.report.figures.figure import Axis, Figure
+from bench.report.figures.kind import Kind
+from bench.report.figures.shared import SECONDS, medians_over, tidy, words_of
+from bench.report.outcome import method
 from bench.report.outcome.cases import Case
 from bench.stats import seed_range
 from bench.text.wording import number
-
-from .figure import SECONDS, Axis, Figure, medians_over, tidy, words_of
 
 # Of the objective too, but for reg, which is chosen for the data.
 _SAME = (
@@ -26,6 +28,7 @@ _SAME = (
     "user_bias_damping",
     "item_bias_damping",
 )
+_JOINED = "Only cases that differ in nothing but the number of ratings are joined by a line."
 
 
 def size_figures(cases: Sequence[Case]) -> list[Figure]:
@@ -75,3 +78,13 @@ def _but_for_size(case: Case) -> str:
         same.append(facts["bias_reg"])
     machine = case.facts["key"].get("machine", "")
     return json.dumps([dataset, *same, target["factor"] if target else None, machine])
+
+
+KIND = Kind(
+    make=size_figures,
+    over="cases",
+    order=20,
+    stems=("size",),
+    method=(_JOINED, method.TIMING, method.SEEDS),
+    numbered=True,
+)

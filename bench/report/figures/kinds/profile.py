@@ -10,13 +10,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.report.figures.figure import Axis, Figure, Layer
+from bench.report.figures.kind import Kind
+from bench.report.outcome import method
 from bench.report.outcome.cases import Case
-
-from .figure import Axis, Figure, Layer
 
 _CAPTION = (
     "Performance profile: the share of cases in which a backend is within a factor of the fastest. At 1: how often it "
     "is the fastest; far right: how often it matches at all. It says nothing of who beats whom but for the fastest."
+)
+_WITHIN_A_FACTOR = (
+    "For each case, the seconds of a backend are divided by those of the fastest there; the profile counts the cases "
+    "in which the ratio is at most so large (Dolan and More 2002). A backend that did not match is within no factor."
 )
 
 
@@ -51,3 +56,12 @@ def profile_figures(cases: Sequence[Case]) -> list[Figure]:
     values = {"backend": "backend", "factor": "times as long", "share": "share of cases"}
     alt, subject = f"Performance profile. {said}.", f"over {len(cases)} cases"
     return [Figure("profile", "Performance profile", _CAPTION, alt, steps, x, y, layers, subject, values=values)]
+
+
+KIND = Kind(
+    make=profile_figures,
+    over="cases",
+    order=10,
+    stems=("profile",),
+    method=(_WITHIN_A_FACTOR, method.SEEDS),
+)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
 from bench.records import EpochCost
+from bench.report.figures.figure import Axis, Figure, Layer, Rule
+from bench.report.figures.kind import Kind
+from bench.report.figures.shared import tidy, words_of
+from bench.report.outcome.rooflines import Roofline
 from bench.text.wording import number, plural
 
-from .figure import Axis, Figure, Layer, Rule, tidy, words_of
-
-if TYPE_CHECKING:
-    from bench.report.outcome.rooflines import Roofline
-
+_TOLD_BELOW = "How limits and nanoseconds are measured is told below the figures."
 _LIMITS: tuple[tuple[Literal["memory_ns", "arithmetic_ns", "chain_ns"], str], ...] = (
     ("memory_ns", "memory limit"),
     ("arithmetic_ns", "arithmetic limit"),
@@ -71,3 +71,13 @@ def roofline_table(roofline: Roofline, threads: int, model: str) -> pd.DataFrame
         for name, cost in sorted(costs, key=lambda one: (one[0], one[1]["rank"]))
     ]
     return tidy(rows, ("backend", "kind", "limit"), ("rank", "ns", "share"))
+
+
+KIND = Kind(
+    make=roofline_figures,
+    over="roofline",
+    order=10,
+    stems=("roofline",),
+    method=(_TOLD_BELOW,),
+    numbered=True,
+)

@@ -1,0 +1,25 @@
+"""The kinds of figures, one a module. A module that is added here is in the report: no list names it.
+
+Each has a `Kind` by the name of ``KIND``, the function that makes its figures, and one that makes
+their tidy table. What several of them need is in `bench.report.figures.shared`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from bench.report.figures.figure import Figure
+from bench.report.figures.kind import Kind, Over
+
+
+def all_kinds() -> list[Kind]:
+    """Return every kind of figure, by its place in the report."""
+    modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
+    return sorted((module.KIND for module in modules), key=lambda kind: kind.order)
+
+
+def make_figures(over: Over, subject: object) -> list[tuple[Kind, Figure]]:
+    """Return all figures that have something to show of a subject, each with its kind; see `Kind.over`."""
+    kinds = [kind for kind in all_kinds() if kind.over == over]
+    return [(kind, figure) for kind in kinds for figure in kind.make(subject)]
