@@ -50,7 +50,7 @@ class Blocks:
     ``starts`` has one row per block of rows: where its blocks start, and where the last ends. ``ends`` has shape
     (n_opposite_blocks, n_rows): where a row's ratings with a block of opposite rows end. They start where those of the
     row before end, or, for the first row of its block, where the block does. ``ratings`` are records of opposite row
-    and target, see `kernels.ratings`; a view, behind whose last one there must be `LOOK_AHEAD` more.
+    and target, see `kernels.layout`; a view, behind whose last one there must be `LOOK_AHEAD` more.
     """
 
     starts: NDArray[np.int64]

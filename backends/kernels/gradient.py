@@ -44,13 +44,13 @@ def sweep(
         Where the opposite side's sums are added to; of this thread alone, so no atomics are needed and the result is
         one for a given number of threads. With None, a second sweep must be made with the sides swapped.
     ends, ratings
-        Ratings grouped by row, and where those of each row end; see `kernels.ratings`.
+        Ratings grouped by row, and where those of each row end; see `layout`.
     rows, opposites
         Factors of both sides, in tables made of whole vectors.
     row_sums, row_bias_sums
         Receive the sums of the rows, and of the errors alone.
     parts
-        As many as a row has vectors; see `tables`.
+        As many as a row has vectors; see `layout.vector_parts`.
     zero
         0 in the precision of the tables.
     """

@@ -153,13 +153,13 @@ def block_pass(
     ends
         Where the block's ratings of each user end, which start where those of the user before end: shape (n_users,).
     ratings
-        Of item and target; see `kernels.ratings`. Shape (n_ratings,).
+        Of item and target; see `layout`. Shape (n_ratings,).
     users, items
         Of each side the factors, a table; the rest of a row, shape (n_rows, 4): bias, accumulator of the factors,
         accumulator of the bias, and squared norm of the factors, which for a user need not be right; and the shares of
         the row's penalties that each of its ratings brings, of the factors and of the bias, shape (n_rows, 2).
     parts
-        As many as a row has vectors; see `tables`.
+        As many as a row has vectors; see `layout.vector_parts`.
     rule
         Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
         the largest error that a step is made for, larger ones count as this one; and 1, all in the precision of the

@@ -26,7 +26,7 @@ SNIPPET = """\
 import pandas as pd
 
 from backends import Ratings, get_backend
-from bench.gate import baselines
+from bench.cases import baselines
 
 table = pd.read_csv("rating.csv")  # user_id, anime_id, rating
 rated = table[table["rating"] != -1].sample(frac=1, random_state=0)

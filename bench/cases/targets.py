@@ -88,6 +88,11 @@ def walk_downhill(
             return at
 
 
+def meets(score: float, target: float) -> bool:
+    """Whether a validation MSE matches a target: the rule of every calibration and of every timed round."""
+    return score <= target
+
+
 def ladder(reference: Reference, scores: dict[str, Score]) -> list[Rung]:
     """Return the rungs, loosest first, with the reason for each that is no target on this data."""
     rungs = []

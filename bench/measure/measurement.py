@@ -18,6 +18,7 @@ from typing import Literal, Self, TypeVar
 
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
+from bench.cases.targets import meets
 from bench.machine.environment import environment_of, machine_facts, throttle_count
 from bench.records import SCHEMA, Calibration, Cold, Environment, Memory, Record, Round, Status
 from bench.text.progress import Say
@@ -167,7 +168,9 @@ class Measurement:
                 goal = goals[factor]
                 if epochs not in done:
                     done[epochs] = worker.time(epochs, number, goal)
-                timed = Round({**done[epochs], "factor": factor, "matched": done[epochs]["validation_mse"] <= goal})
+                timed = Round(
+                    {**done[epochs], "factor": factor, "matched": meets(done[epochs]["validation_mse"], goal)}
+                )
                 (self.rounds if factor == target["factor"] else self.rungs).append(timed)
 
     def refit_unseen(self) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from backends import BackendUnavailable, DivergenceWarning, Factorizer, Ratings, get_backend
 from backends import Progress as EpochProgress
 from bench.cases.case_file import read_case
-from bench.cases.targets import mse
+from bench.cases.targets import meets, mse
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
 from bench.machine.limits import last_level_cache, measure_limits
@@ -118,7 +118,7 @@ class Worker:
         solver = self._fit(self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch)
         out_of_time = watch.timed_out and solver.status_ == "callback"  # and did not diverge
         reached = {
-            name: next((p["epoch"] for p in watch.trace if p["validation_mse"] <= goal), None)
+            name: next((p["epoch"] for p in watch.trace if meets(p["validation_mse"], goal)), None)
             for name, goal in request.rungs.items()
         }
         calibration = Calibration(
@@ -174,7 +174,7 @@ class Worker:
             validation_mse=score,
             test_mse=mse(solver.model_, self.parts.get("test")),
             objective=solver.objective.value(solver.model_.parameters, train) if wants_objective else None,
-            matched=request.target is not None and score <= request.target,
+            matched=request.target is not None and meets(score, request.target),
         )
         del solver
         alive = sample(os.getpid())
@@ -264,7 +264,7 @@ class _Watch:
         self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
         if score < self.best:
             self.best, self.best_epoch = score, epoch
-        if self.reached is None and score <= self.target:
+        if self.reached is None and meets(score, self.target):
             self.reached = epoch
         if time.monotonic() - self.told > 0.2:
             self.told = time.monotonic()
@@ -273,7 +273,7 @@ class _Watch:
         if self.reached is None:
             enough = epoch - self.best_epoch >= self.patience
         else:
-            enough = score <= self.tightest or epoch >= 2 * self.reached + 2
+            enough = meets(score, self.tightest) or epoch >= 2 * self.reached + 2
         self.timed_out = not enough and progress.record.seconds >= self.max_seconds
         return enough or self.timed_out
 

@@ -44,7 +44,7 @@ class Ended(Exception):
 
 
 class WorkerProcess:
-    """A `bench.worker` in its own process group, with one thread budget for every library.
+    """A `bench.measure.worker` in its own process group, with one thread budget for every library.
 
     Parameters
     ----------

@@ -15,7 +15,9 @@ from bench.text.files import write_whole
 from .schema import SCHEMA, AnyRecord, Backend, Environment, Record, RooflineRecord
 
 RUNS = Path("reports/runs")  # one folder per run, relative to where the command is run
-RUN_STATE = "run.state"  # in the folder of a run, kept by `bench.resume`: of which command it is, and how far it is
+RUN_STATE = (
+    "run.state"  # in the folder of a run, kept by `bench.measure.run_folder`: of which command it is, and how far it is
+)
 
 
 class RecordError(ValueError):

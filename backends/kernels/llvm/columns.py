@@ -1,6 +1,7 @@
 """What a row has beside its factors: four numbers in a table of four columns, and two in a table of two.
 
-Several rows are handled at a time, as `tables` says, and turned into columns: one vector per number, a lane per row.
+Several rows are handled at a time, as `llvm.tables` says, and turned into columns: one vector per number, a lane per
+row.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Reading a user's ratings, whatever they are stored in: the one entrance to the modules that do it.
 
 Here live the recognition of a file by its first bytes and what all formats share. Not here: text (`sniff`, `text`),
-typed columns (`tables`), known data sets and their layouts.
+typed columns (`typed`), known data sets and their layouts.
 """
 
 from __future__ import annotations

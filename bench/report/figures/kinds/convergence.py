@@ -61,9 +61,7 @@ def convergence_table(case: Case) -> pd.DataFrame:
         for at, calibration in enumerate(entry.record["calibrations"]):
             kind = "other seed" if at else "first seed"
             points = [point for point in calibration["trace"] if _can_be_drawn(point)]
-            hit = next(
-                (one for one in points if case.target is not None and one["validation_mse"] <= case.target), None
-            )
+            hit = next((one for one in points if one["epoch"] == calibration["epochs"]), None)
             kept = [(kind, point) for point in thinned(points)]
             if hit and kind == "first seed":
                 kept.append(("reached", hit))
