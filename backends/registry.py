@@ -35,7 +35,8 @@ class BackendInfo(NamedTuple):
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for
-    optimizers: Mapping[str, str] = MappingProxyType({})  # what `get_backend(optimizer=)` takes, and the target of each
+    # what `get_backend(optimizer=)` takes, the default first, and the target of each
+    optimizers: Mapping[str, str] = MappingProxyType({})
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
@@ -44,6 +45,7 @@ _TORCH_GD = "momentum gradient descent (or Adam)"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
 _TORCH = "backends.torch_gd:TorchGD"
 _OPTIMIZERS = MappingProxyType({"gd": _TORCH, "adam": "backends.torch_adam:TorchAdam"})
+_ON_CPU = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
 
 _BACKENDS: dict[str, BackendInfo] = {
     "numba": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd"),
@@ -51,9 +53,9 @@ _BACKENDS: dict[str, BackendInfo] = {
     "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False),
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD),
     "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares"),
-    "torch-cpu": BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS),
-    "torch-cuda": BackendInfo(_TORCH, _TORCH_GD, ("torch",), "cuda", deterministic=False, optimizers=_OPTIMIZERS),
-    "torch-mps": BackendInfo(_TORCH, _TORCH_GD, ("torch",), "mps", deterministic=False, optimizers=_OPTIMIZERS),
+    "torch-cpu": _ON_CPU,
+    "torch-cuda": _ON_CPU._replace(device="cuda", deterministic=False),
+    "torch-mps": _ON_CPU._replace(device="mps", deterministic=False),
 }
 
 
@@ -67,8 +69,9 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     preset
         A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
     **params
-        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is none of them: it picks
-        the solver where a backend has several. The torch backends take "gd", their default, and "adam".
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is
+        none of them: it picks the solver where a backend has several. The torch backends take "gd",
+        their default, and "adam".
 
     Raises
     ------

@@ -1,13 +1,14 @@
 """``python -m bench.gpu_check [--smoke]``: proves and times the torch backend on a GPU.
 
-It holds both solvers against the CPU, counts how often an epoch makes the host wait, times preparing, epochs and the
-products inside on up to 99 million synthetic ratings (the size of the Netflix Prize), and does the same with prototypes
-of kernels in Triton. Figures are printed as they come, and once more as a table at the end.
+It holds both solvers against the CPU, counts how often an epoch makes the host wait, times
+preparing, epochs and the products inside on up to 99 million synthetic ratings (the size of the
+Netflix Prize), and does the same with prototypes of kernels in Triton. Figures are printed as they
+come, and once more as a table at the end.
 
-Each part is fenced: what fails is printed with its traceback, and the next part runs. The exit status is 1 if anything
-failed or any result is off, and 2 where there is no GPU. ``--smoke`` tests the check itself: tiny sizes on the CPU (so
-that the CPU is held against itself), and Triton's kernels by its interpreter. What a machine lacks is left out, and the
-end says so.
+Each part is fenced: what fails is printed with its traceback, and the next part runs. The exit
+status is 1 if anything failed or any result is off, and 2 where there is no GPU. ``--smoke`` tests
+the check itself: tiny sizes on the CPU (so that the CPU is held against itself), and Triton's
+kernels by its interpreter. What a machine lacks is left out, and the end says so.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and may be missing
 Optimizer = Literal["gd", "adam"]
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("gd", "adam")
-# Largest difference from the CPU after 12 epochs, relative to the largest parameter of its kind: sums in another order,
-# rounded anew in each epoch. A mistake makes it about 1.
+# Largest difference from the CPU after 12 epochs, relative to the largest parameter of its kind:
+# sums in another order, rounded anew in each epoch. A mistake makes it about 1.
 SAME = {"float32": 2e-3, "float64": 1e-8}
-SAME_SUMS = 1e-3  # relative, of a kernel's float32 sums from float64 ones; rounding makes about 1e-5
+SAME_SUMS = 1e-3  # relative, of a kernel's float32 sums from float64 ones; rounding makes 1e-5
 LEARNT = 0.999  # of the training MSE of the start, after some passes of SGD
 
 # Ratings, users and items: those of the anime data, of MovieLens 20M and of the Netflix Prize.
@@ -63,7 +64,7 @@ class Timing(NamedTuple):
     n_bytes: int = 0
 
     def cells(self) -> list[str]:
-        """Return the line of the table: milliseconds, nanoseconds per rating, terabytes per second."""
+        """Return the line of the table: what, ms, ns per rating, TB/s."""
         rate = f"{self.n_bytes / self.seconds / 1e12:.2f}" if self.n_bytes else ""
         return [self.what, f"{1e3 * self.seconds:,.3f}", f"{1e9 * self.seconds / self.n:.4f}", rate]
 
@@ -126,10 +127,19 @@ class Check:
         """Keep a timing for the table, and print it."""
         self.timings.append(timing)
         what, milliseconds, per_rating, rate = timing.cells()
-        self.say(f"{what}: {milliseconds} ms, {per_rating} ns/rating" + (f", {rate} TB/s" if rate else ""))
+        more = f", {rate} TB/s" if rate else ""
+        self.say(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
 
-    def time(self, what: str, n: int, work: Callable[[], object], *, repeats: int = 15, n_bytes: int = 0) -> None:
-        """Time something by the device's own clock: the median of some calls, after two to warm up."""
+    def time(
+        self,
+        what: str,
+        n: int,
+        work: Callable[[], object],
+        *,
+        repeats: int = 15,
+        n_bytes: int = 0,
+    ) -> None:
+        """Time something by the device's own clock: the median of some calls, after two others."""
         work()
         if self.smoke:
             began = time.perf_counter()
@@ -150,14 +160,23 @@ class Check:
             seconds.append(before.elapsed_time(after) / 1e3)
         self.add(Timing(what, n, float(np.median(seconds)), n_bytes))
 
-    def solver(self, optimizer: Optimizer = "gd", *, device: str | None = None, **params: Any) -> Factorizer:
+    def solver(
+        self,
+        optimizer: Optimizer = "gd",
+        *,
+        device: str | None = None,
+        **params: Any,
+    ) -> Factorizer:
         """Return a torch solver on the device under test, or another one."""
         name, threads = f"torch-{device or self.device}", 1 if self.smoke else 4
         return get_backend(name, optimizer=optimizer, n_jobs=threads, **params)
 
 
 def skewed_ratings(n: int, n_users: int, n_items: int) -> Ratings:
-    """Return random ratings of distinct pairs in random order, a few less than ``n``; some rows have far more."""
+    """Return random ratings of distinct pairs in random order, at most ``n``.
+
+    Some rows have far more than others: more than ``n`` are drawn, and pairs drawn twice are one.
+    """
     rng = np.random.default_rng(0)
     draws = n * 5 // 4
     items = (rng.random(draws) ** 2 * n_items).astype(np.int64)
@@ -175,7 +194,7 @@ def prepare(solver: Factorizer, train: Ratings) -> Any:
     return state
 
 
-# ---- the parts ------------------------------------------------------------------------------------------------------
+# ---- the parts -----------------------------------------------------------------------------------
 
 
 def correctness(check: Check) -> None:
@@ -189,11 +208,12 @@ def correctness(check: Check) -> None:
                 after_twelve_epochs(check.solver(optimizer, device=device, **options), train)
                 for device in (check.device, "cpu")
             )
-            check.expect(f"{what}: difference from the CPU", largest_difference(ours, theirs), SAME[dtype])
+            apart = largest_difference(ours, theirs)
+            check.expect(f"{what}: difference from the CPU", apart, SAME[dtype])
 
 
 def after_twelve_epochs(solver: Factorizer, train: Ratings) -> Parameters:
-    """Return where a solver stands after 12 epochs, begun with NaN in the buffers that it must overwrite."""
+    """Return where 12 epochs end that begin with NaN in the buffers they must overwrite."""
     with solver.threads():
         state = prepare(solver, train)
         for buffer in state.gradient.of.values():
@@ -204,15 +224,14 @@ def after_twelve_epochs(solver: Factorizer, train: Ratings) -> Parameters:
 
 
 def largest_difference(ours: Parameters, theirs: Parameters) -> float:
-    """Return the largest difference, relative to the largest parameter of the same kind; NaN if any is NaN."""
+    """Return the largest difference over the largest parameter of its kind; NaN if any is NaN."""
     other = theirs.arrays()
-    return float(
-        np.max([np.abs(a - other[name]).max() / np.abs(other[name]).max() for name, a in ours.arrays().items()])
-    )
+    apart = {name: np.abs(x - other[name]).max() for name, x in ours.arrays().items()}
+    return float(np.max([one / np.abs(other[name]).max() for name, one in apart.items()]))
 
 
 def waits(check: Check) -> None:
-    """Count how often an epoch of gradient descent makes the host wait for the device, and say where."""
+    """Count how often an epoch of gradient descent makes the host wait, and say for what."""
     if check.smoke:
         check.leave_out("waits of the host", "only CUDA tells them")
         return
@@ -234,7 +253,7 @@ def waits(check: Check) -> None:
 
 
 def graph(check: Check) -> None:
-    """Time the sums over all ratings as one CUDA graph: what an epoch in a single launch would need."""
+    """Time the sums over all ratings as one CUDA graph, which an epoch in one launch would need."""
     if check.smoke:
         check.leave_out("sums as a CUDA graph", "they take CUDA")
         return
@@ -246,7 +265,7 @@ def graph(check: Check) -> None:
         sums = sums_of(prepare(solver, train))
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # what is captured must have run before, on another stream than the default
+        with torch.cuda.stream(side):  # a graph is captured of what has run before, elsewhere
             sums()
             sums()
         torch.cuda.current_stream().wait_stream(side)
@@ -291,7 +310,8 @@ def time_epochs(check: Check, train: Ratings, optimizer: Optimizer, rank: int) -
         check.add(Timing(f"{title}: prepare", n, time.perf_counter() - began))
         check.time(f"{title}: epoch", n, lambda: solver.step(state, 1))
         if not check.smoke:
-            check.say(f"{title}: at most {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device")
+            peak = torch.cuda.max_memory_allocated() / 2**30
+            check.say(f"{title}: at most {peak:.2f} GiB on the device")
         if optimizer == "gd":
             with torch.no_grad():
                 time_products(check, state, n)
@@ -303,13 +323,22 @@ def time_products(check: Check, state: Any, n: int) -> None:
     check.time("  all sums", n, sums_of(state))
     if not hasattr(products, "by_user"):  # the device has no sparse products
         return
-    check.time("  sampled product", n, lambda: products.by_user.subtract_from_products(x["user"], x["item"]))
-    check.time("  product by user", n, lambda: products.by_user.multiply(x["item"], 1e-9, of["user"]))
-    check.time("  product by item", n, lambda: products.by_item.multiply(x["user"], 1e-9, of["item"]))
-    check.time("  errors in items' order", n, lambda: products.by_item.take(products.by_user.values, products.order))
+    check.time(
+        "  sampled product",
+        n,
+        lambda: products.by_user.subtract_from_products(x["user"], x["item"]),
+    )
+    by_user, by_item = products.by_user, products.by_item
+    check.time("  product by user", n, lambda: by_user.multiply(x["item"], 1e-9, of["user"]))
+    check.time("  product by item", n, lambda: by_item.multiply(x["user"], 1e-9, of["item"]))
+    check.time(
+        "  errors in items' order",
+        n,
+        lambda: products.by_item.take(products.by_user.values, products.order),
+    )
 
 
-# ---- prototypes in Triton -------------------------------------------------------------------------------------------
+# ---- prototypes in Triton ------------------------------------------------------------------------
 
 
 class Side(NamedTuple):
@@ -338,7 +367,8 @@ class OnDevice(NamedTuple):
 def kernels(check: Check) -> None:
     """Prove and time the prototypes: the gradient by row, and per-rating SGD."""
     if importlib.util.find_spec("triton") is None:
-        check.leave_out("Triton's kernels", "the package triton is not installed; run: pip install triton")
+        missing = "the package triton is not installed; run: pip install triton"
+        check.leave_out("Triton's kernels", missing)
         return
     import torch
 
@@ -363,29 +393,31 @@ def on_device(check: Check, train: Ratings) -> OnDevice:
     import torch
 
     targets = train.ratings - train.ratings.mean(dtype=np.float64).astype(np.float32)
-    columns = [torch.tensor(column, device=check.device) for column in (train.users, train.items, targets)]
+    users, items = (torch.tensor(rows, device=check.device) for rows in (train.users, train.items))
+    values = torch.tensor(targets, device=check.device)
 
     def side(rows: Tensor, others: Tensor, n_rows: int) -> Side:
         order = torch.argsort(rows, stable=True)
         ends = torch.bincount(rows, minlength=n_rows).cumsum(0)
-        return Side(torch.cat([ends.new_zeros(1), ends]).int(), others[order], columns[2][order])
+        return Side(torch.cat([ends.new_zeros(1), ends]).int(), others[order], values[order])
 
     def both() -> tuple[Side, Side]:
-        return side(columns[0], columns[1], train.n_users), side(columns[1], columns[0], train.n_items)
+        return side(users, items, train.n_users), side(items, users, train.n_items)
 
     check.time(f"both sides sorted on the device, n={len(train):,}", len(train), both, repeats=3)
-    return OnDevice(columns[0], columns[1], columns[2], *both())
+    return OnDevice(users, items, values, *both())
 
 
 def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str) -> None:
-    """Time the gradient by row with several block sizes and warps, and hold its sums against float64."""
+    """Time the gradient by row in blocks of several sizes; hold its sums against float64."""
     import torch
 
     from backends.kernels.triton.gradient import gd_side
 
     n, rank = len(ratings.targets), p.shape[1]
     scale = 2 / n
-    biases = [torch.zeros(len(table), device=check.device) for table in (p, q)]
+    draws = torch.Generator(device=check.device).manual_seed(1)
+    biases = [torch.randn(len(x), device=check.device, generator=draws) for x in (p, q)]
 
     def unwritten(*shape: int) -> Tensor:
         """Return NaN, which shows where a kernel did not write."""
@@ -401,30 +433,37 @@ def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title
             grid = (len(tables[0]),)
             gd_side[grid](*tables, *side, *written, scale, RANK=rank, BLOCK=block, num_warps=warps)
 
-    exact, exact_bias, squared_error = exact_sums(ratings, p, q, scale)
+    exact, exact_bias, squared_error = exact_sums(ratings, (p, q), biases, scale)
     n_bytes = n * (16 + 2 * rank * p.element_size())
     for block, warps in ((16, 1),) if check.smoke else ((16, 1), (32, 1), (32, 4), (64, 4)):
         what = f"Triton's gradient, {title}, block {block}, warps {warps}"
         check.time(what, n, partial(sweep, block, warps), n_bytes=n_bytes)
-        for name, one in (("users", 0), ("items", 1)):
-            check.expect(f"  error of the {name}' sums", relative_error(sums[one], exact[one]), SAME_SUMS)
-            check.expect(
-                f"  error of the {name}' bias sums", relative_error(bias_sums[one], exact_bias[one]), SAME_SUMS
-            )
-            apart = abs(float(squares[one].double().sum()) / squared_error - 1)
-            check.expect(f"  error of the squared error by {name}", apart, SAME_SUMS)
+        for one, name in enumerate(("users", "items")):
+            apart = {
+                "sums": relative_error(sums[one], exact[one]),
+                "bias sums": relative_error(bias_sums[one], exact_bias[one]),
+                "squared errors": abs(float(squares[one].double().sum()) / squared_error - 1),
+            }
+            for kind, error in apart.items():
+                check.expect(f"  {name}, {kind}: relative error", error, SAME_SUMS)
 
 
-def exact_sums(ratings: OnDevice, p: Tensor, q: Tensor, scale: float) -> tuple[list[Tensor], list[Tensor], float]:
-    """Return what `gd_side` writes for both sides without biases, and the squared error, in float64."""
+def exact_sums(
+    ratings: OnDevice,
+    tables: tuple[Tensor, Tensor],
+    biases: list[Tensor],
+    scale: float,
+) -> tuple[list[Tensor], list[Tensor], float]:
+    """Return what `gd_side` writes for both sides, and the squared error, in float64."""
     import torch
 
-    sums = [torch.zeros(table.shape, dtype=torch.float64, device=table.device) for table in (p, q)]
-    bias_sums = [torch.zeros(len(table), dtype=torch.float64, device=table.device) for table in (p, q)]
+    sums = [torch.zeros(table.shape, dtype=torch.float64, device=table.device) for table in tables]
+    bias_sums = [table.new_zeros(len(table)) for table in sums]
     squared_error = 0.0
     for users, items, targets in ratings.parts():
-        of_users, of_items = p[users].double(), q[items].double()
+        of_users, of_items = tables[0][users].double(), tables[1][items].double()
         errors = (of_users * of_items).sum(1) - targets
+        errors += biases[0][users].double() + biases[1][items]
         squared_error += float(errors.square().sum())
         errors *= scale
         for side, rows, opposites in ((0, users, of_items), (1, items, of_users)):
@@ -439,7 +478,7 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
 
 
 def triton_sgd(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str) -> None:
-    """Time passes of SGD over the ratings in random order and by user; each must lower the training MSE."""
+    """Time passes of SGD in random order and by user, which must lower the training MSE."""
     import torch
 
     from backends.kernels.triton.sgd import sgd
@@ -460,8 +499,13 @@ def triton_sgd(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str
         trained = p.clone(), q.clone()
         for per in (800,) if check.smoke else (128, 512):
             what = f"Triton's SGD, {title}, {order}, {per} per program"
-            check.time(what, n, partial(one_pass, columns, trained, per), repeats=5, n_bytes=n_bytes)
-        check.expect("  training MSE over that of the start", training_mse(ratings, *trained) / before, LEARNT)
+            work = partial(one_pass, columns, trained, per)
+            check.time(what, n, work, repeats=5, n_bytes=n_bytes)
+        check.expect(
+            "  training MSE over that of the start",
+            training_mse(ratings, *trained) / before,
+            LEARNT,
+        )
 
 
 def training_mse(ratings: OnDevice, p: Tensor, q: Tensor) -> float:
@@ -470,8 +514,9 @@ def training_mse(ratings: OnDevice, p: Tensor, q: Tensor) -> float:
     return sum(float(some.square().sum()) for some in errors) / len(ratings.targets)
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 
+ALL_RIGHT = "All that ran is right."
 PARTS: tuple[Callable[[Check], None], ...] = (correctness, waits, graph, epochs, kernels)
 
 
@@ -484,7 +529,8 @@ def run(check: Check) -> int:
     for title, notes in (("Left out", check.left_out), ("Wrong", check.wrong)):
         if notes:
             print("\n".join(["", f"{title}:", *(f"  {note}" for note in notes)]))
-    print(f"\n{plural(len(check.wrong), 'result')} failed or off" if check.wrong else "\nAll that ran is right.")
+    verdict = f"{plural(len(check.wrong), 'result')} failed or off" if check.wrong else ALL_RIGHT
+    print(f"\n{verdict}")
     return 1 if check.wrong else 0
 
 
@@ -502,14 +548,18 @@ def table(timings: list[Timing]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Prove and time the torch backend on a GPU."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu_check", description=main.__doc__)
-    parser.add_argument("--smoke", action="store_true", help="test the check itself: tiny sizes, on the CPU")
+    smoke = "test the check itself: tiny sizes, on the CPU"
+    parser.add_argument("--smoke", action="store_true", help=smoke)
     check = Check(parser.parse_args(arguments).smoke)
     if check.smoke:
         os.environ["TRITON_INTERPRET"] = "1"  # triton reads it when it is imported
     try:
         check.solver()
     except BackendUnavailable as error:
-        print(f"{error}" if check.smoke else f"{error}; --smoke tests the check itself on the CPU", file=sys.stderr)
+        print(
+            f"{error}" if check.smoke else f"{error}; --smoke tests the check itself on the CPU",
+            file=sys.stderr,
+        )
         sys.exit(2)
     sys.exit(run(check))
 

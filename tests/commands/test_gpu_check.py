@@ -1,4 +1,4 @@
-"""The check of the GPU: its smoke run on the CPU, what it counts as wrong, and on a GPU its proof."""
+"""The check of the GPU: its smoke run on the CPU, what counts as wrong, and on a GPU its proof."""
 
 import importlib.util
 import os
@@ -19,22 +19,28 @@ NO_GPU = unavailable_reason(backend_info("torch-cuda"))
 
 
 def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "bench.gpu_check", "--smoke"],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env=os.environ | {"PYTHONPATH": path},
         check=False,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     said, _, end = done.stdout.partition("\nwhat ")
-    assert said.count("difference from the CPU: ") == 8  # two solvers, two kinds of products, two precisions
+    # two solvers, two kinds of products, two precisions
+    assert said.count("difference from the CPU: ") == 8
     table, _, notes = end.partition("\n\n")
     head, *rows = table.splitlines()
     assert head.split() == ["ms", "ns/rating", "TB/s"]
-    for what in ("gd, rank 16, n=1,757: prepare", "gd, rank 16, n=1,757: epoch", "adam, rank 16, n=1,757: epoch"):
+    for what in (
+        "gd, rank 16, n=1,757: prepare",
+        "gd, rank 16, n=1,757: epoch",
+        "adam, rank 16, n=1,757: epoch",
+    ):
         (row,) = [row for row in rows if row.startswith(what)]
         assert all(float(cell.replace(",", "")) > 0 for cell in row.removeprefix(what).split())
     assert "waits of the host: only CUDA tells them" in notes
@@ -83,11 +89,18 @@ def test_a_part_that_fails_is_shown_and_the_next_one_runs(
 def test_a_result_that_is_off_is_a_failure(
     value: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert smoke(monkeypatch, lambda check: check.expect("difference", value, 0.01), timed) == status
-    assert (f"difference: {value:.3g}, at most 0.01 is right  <-- OFF" in capsys.readouterr().out) == bool(status)
+    def compares(check: Check) -> None:
+        check.expect("difference", value, 0.01)
+
+    assert smoke(monkeypatch, compares, timed) == status
+    line = f"difference: {value:.3g}, at most 0.01 is right  <-- OFF"
+    assert (line in capsys.readouterr().out) == bool(status)
 
 
-def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_gradient_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     twelve = gpu_check.after_twelve_epochs
     calls = iter([True, *[False] * 15])
 
@@ -98,7 +111,8 @@ def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr(gpu_check, "after_twelve_epochs", off)
     assert smoke(monkeypatch, gpu_check.correctness, timed) == 1
-    assert "Wrong:\n  gd, sparse products, float32: difference from the CPU: " in capsys.readouterr().out
+    line = "Wrong:\n  gd, sparse products, float32: difference from the CPU: "
+    assert line in capsys.readouterr().out
 
 
 def test_without_a_gpu_it_says_what_is_missing(
@@ -114,9 +128,9 @@ def test_without_a_gpu_it_says_what_is_missing(
     out, error = capsys.readouterr()
     assert out == ""
     assert error == (
-        f"backend 'torch-cuda' is not available here: this build of torch ({torch.__version__}) has no CUDA; on a "
-        "machine with an NVIDIA GPU install a CUDA build, see https://pytorch.org/get-started/locally; --smoke tests the check "
-        "itself on the CPU\n"
+        f"backend 'torch-cuda' is not available here: this build of torch ({torch.__version__}) "
+        "has no CUDA; on a machine with an NVIDIA GPU install a CUDA build, see "
+        "https://pytorch.org/get-started/locally; --smoke tests the check itself on the CPU\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Per-rating SGD without locks, many ratings at a time (Hogwild; Niu, Recht, Re and Wright 2011)."""
+"""Per-rating SGD without locks, many ratings at a time (Hogwild; Niu, Recht, Re, Wright 2011)."""
 
 import triton
 import triton.language as tl
