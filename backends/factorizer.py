@@ -320,24 +320,25 @@ class Factorizer(ABC):
         return self
 
     def initial_parameters(self, train: Ratings, seed: int = 0) -> Parameters:
-        """Return the random start that ``fit(train, seed=seed)`` draws where no ``initial`` is given.
+        """Return the random start that ``fit(train, seed=seed)`` draws without ``initial``.
 
-        It serves callers that need the start itself: to give several solvers the same one, to know the error before
-        the first epoch, or to call ``prepare`` and ``step`` by hand.
+        It serves callers that need the start itself: to give several solvers the same one, to know
+        the error before the first epoch, or to call ``prepare`` and ``step`` by hand.
 
         Returns
         -------
         initial : Parameters
-            In the solver's precision: factors of shapes (n_users, rank) and (n_items, rank), drawn as ``init`` and
-            ``init_scale`` say, see `initial_model`; biases of zero, shapes (n_users,) and (n_items,); and the mean of
-            ``train``, or 0 with ``bias=False``.
+            In the solver's precision: factors, shapes (n_users, rank) and (n_items, rank), drawn as
+            ``init`` and ``init_scale`` say, see `initial_model`; biases of zero, shapes (n_users,)
+            and (n_items,); and the mean of ``train``, or 0 with ``bias=False``.
 
         Raises
         ------
         ValueError
             For an unknown ``init``, or an ``init_scale`` that is not a positive number.
         """
-        return initial_model(self.objective, train, seed, self.init, self.init_scale, self.dtype, self.n_threads)
+        draws = (seed, self.init, self.init_scale, self.dtype, self.n_threads)
+        return initial_model(self.objective, train, *draws)
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
@@ -424,12 +425,12 @@ class Factorizer(ABC):
         check_choice("keep", keep, get_args(Keep))
 
     def _check_prepare(self) -> None:
-        """Refuse a ``prepare`` without the seed, as backends of other packages wrote it up to 0.2."""
+        """Refuse a ``prepare`` without the seed, as it was written up to version 0.2."""
         taken = inspect.signature(self.prepare).parameters
         if "seed" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
             raise TypeError(
-                f"{type(self).__name__}.prepare must take the seed: write `def prepare(self, train: Ratings, initial: "
-                "Parameters, *, seed: int)`, whether or not it draws anything"
+                f"{type(self).__name__}.prepare must take the seed: write `def prepare(self, "
+                "train: Ratings, initial: Parameters, *, seed: int)`, whether or not it draws anything"
             )
 
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:

@@ -37,7 +37,8 @@ class BackendInfo(NamedTuple):
     same_as: str = ""  # the backend that a short name stands for
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
     look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
-    optimizers: Mapping[str, str] = MappingProxyType({})  # what `get_backend(optimizer=)` takes, and the target of each
+    # what `get_backend(optimizer=)` takes, the default first, and the target of each
+    optimizers: Mapping[str, str] = MappingProxyType({})
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
@@ -73,8 +74,9 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     preset
         A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
     **params
-        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is none of them: it picks
-        the solver where a backend has several. The torch backends take "gd", their default, and "adam".
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is
+        none of them: it picks the solver where a backend has several. The torch backends take "gd",
+        their default, and "adam".
 
     Raises
     ------

@@ -127,12 +127,13 @@ class TorchGD(MomentumGD):
         with torch.no_grad():
             model = EmbeddingModel(initial, device)
             tables = model.tables()
+            weights = [column(rows.weight, model.user.weight) for rows in sides]
             [products] = make_products(self.products, train, targets, device, 1, rng, threads)
             return TorchDescent(
                 model=model,
                 products=products,
                 gradient=make_gradient(model, options["n"], 1, penalties),
-                weight={side: column(rows.weight, tables[side]) for side, rows in zip(SIDES, sides, strict=True)},
+                weight=dict(zip(SIDES, weights, strict=True)),
                 trial={side: table.clone() for side, table in tables.items()},
                 velocity={side: torch.zeros_like(table) for side, table in tables.items()},
                 **options,

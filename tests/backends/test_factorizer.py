@@ -282,7 +282,7 @@ def test_a_failed_fit_leaves_the_seed(train: Ratings) -> None:
     assert solver.model_.fit["seed"] == 3
 
 
-# ---- the seed -------------------------------------------------------------------------------------------------------
+# ---- the seed ------------------------------------------------------------------------------------
 
 
 def test_prepare_is_given_the_seed_as_a_plain_integer(train: Ratings) -> None:
@@ -302,12 +302,12 @@ def test_prepare_is_given_the_seed_as_a_plain_integer(train: Ratings) -> None:
 
 def test_a_prepare_without_the_seed_is_refused_with_the_line_to_write(train: Ratings) -> None:
     class Old(Counting):
-        def prepare(self, train: Ratings, initial: Parameters) -> CountingState:  # type: ignore[override]
+        def prepare(self, train: Ratings, initial: Parameters) -> CountingState:
             raise AssertionError("it must not come to that")
 
     assert refusal(TypeError, Old(), train) == (
-        "Old.prepare must take the seed: write `def prepare(self, train: Ratings, initial: Parameters, *, seed: int)`, "
-        "whether or not it draws anything"
+        "Old.prepare must take the seed: write `def prepare(self, train: Ratings, "
+        "initial: Parameters, *, seed: int)`, whether or not it draws anything"
     )
 
 
@@ -321,7 +321,11 @@ def test_a_prepare_that_takes_anything_takes_the_seed(train: Ratings) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("options", [{}, {"init": "uniform", "init_scale": 3.0}, {"bias": False}])
-def test_initial_parameters_are_the_start_of_a_fit(train: Ratings, dtype: str, options: dict[str, Any]) -> None:
+def test_initial_parameters_are_the_start_of_a_fit(
+    train: Ratings,
+    dtype: str,
+    options: dict[str, Any],
+) -> None:
     starts: list[Parameters] = []
 
     class Noting(Counting):
@@ -336,14 +340,15 @@ def test_initial_parameters_are_the_start_of_a_fit(train: Ratings, dtype: str, o
         assert array.dtype == dtype
         assert np.array_equal(starts[0].arrays()[name], array)
     assert expected.user_factors.shape == (train.n_users, 2)
-    assert not np.array_equal(solver.initial_parameters(train, seed=6).user_factors, expected.user_factors)
+    other = solver.initial_parameters(train, seed=6)
+    assert not np.array_equal(other.user_factors, expected.user_factors)
 
 
 def test_a_fit_from_its_own_initial_parameters_is_the_same_fit(train: Ratings) -> None:
     solver = get_backend("numpy", rank=2, n_jobs=1)
     start = solver.initial_parameters(train, seed=5)
-    drawn, given = (solver.fit(train, epochs=2, seed=5, initial=x).model_.parameters for x in (None, start))
-    assert np.array_equal(drawn.user_factors, given.user_factors)
+    fits = [solver.fit(train, epochs=2, seed=5, initial=x).model_.parameters for x in (None, start)]
+    assert np.array_equal(*(fit.user_factors for fit in fits))
 
 
 def test_a_callback_must_be_callable(train: Ratings) -> None:

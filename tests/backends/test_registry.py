@@ -51,7 +51,8 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
         pytest.importorskip(package)
-    assert info.target == next(iter(info.optimizers.values()), info.target)  # the first is the default
+    # the first is the default
+    assert info.target == next(iter(info.optimizers.values()), info.target)
     for target in {info.target, *info.optimizers.values()}:
         module, _, attribute = target.partition(":")
         factorizer = getattr(importlib.import_module(module), attribute)

@@ -299,7 +299,8 @@ def test_full_batch_descent_draws_nothing(small: Ratings) -> None:
 def test_adam_draws_by_the_seed_that_prepare_is_given(small: Ratings) -> None:
     def first_batch(seed: int) -> list[float]:
         solver = adam(batch_size=64)
-        return solver.prepare(small, solver.initial_parameters(small), seed=seed).batches[0].targets.tolist()
+        state = solver.prepare(small, solver.initial_parameters(small), seed=seed)
+        return state.batches[0].targets.tolist()
 
     assert first_batch(1) == first_batch(1)
     assert first_batch(1) != first_batch(2)
@@ -421,7 +422,8 @@ def test_a_parameter_of_the_other_solver_is_refused(optimizer: str, name: str) -
 
 def test_the_optimizer_is_no_parameter_of_a_solver() -> None:
     for solver in (TorchGD(), TorchAdam()):
-        with pytest.raises(ValueError, match=f"{type(solver).__name__} has no parameter 'optimizer'"):
+        name = type(solver).__name__
+        with pytest.raises(ValueError, match=f"{name} has no parameter 'optimizer'"):
             solver.set_params(optimizer="adam")
 
 
@@ -430,7 +432,8 @@ def test_the_earlier_name_gives_the_same_solver(optimizer: str) -> None:
     old, new = TorchEmbedding(optimizer=optimizer, rank=3), solver_of(optimizer, rank=3)
     assert type(old) is type(new)
     assert old.set_params(dtype="float64", n_jobs=1).get_params() == new.get_params()
-    assert TorchEmbedding(optimizer=optimizer, learning_rate=None).learning_rate == new.learning_rate
+    unset = TorchEmbedding(optimizer=optimizer, learning_rate=None)
+    assert unset.learning_rate == new.learning_rate
     assert type(TorchEmbedding()) is TorchGD
 
 
