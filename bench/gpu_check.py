@@ -111,7 +111,7 @@ class Check:
     def expect(self, what: str, value: float, limit: float) -> None:
         """Print a number, and note it as wrong unless it is at most ``limit``; NaN is wrong."""
         good = value <= limit
-        text = f"{what}: {value:.3g}, at most {limit:.3g} is right"
+        text = f"{what}: {value:.3g} (limit {limit:.3g})"
         self.say(text if good else f"{text}  <-- OFF")
         if not good:
             self.wrong.append(text)
@@ -445,7 +445,7 @@ def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title
                 "squared errors": abs(float(squares[one].double().sum()) / squared_error - 1),
             }
             for kind, error in apart.items():
-                check.expect(f"  {name}, {kind}: relative error", error, SAME_SUMS)
+                check.expect(f"{what}: relative error of the {name}' {kind}", error, SAME_SUMS)
 
 
 def exact_sums(
@@ -501,11 +501,8 @@ def triton_sgd(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str
             what = f"Triton's SGD, {title}, {order}, {per} per program"
             work = partial(one_pass, columns, trained, per)
             check.time(what, n, work, repeats=5, n_bytes=n_bytes)
-        check.expect(
-            "  training MSE over that of the start",
-            training_mse(ratings, *trained) / before,
-            LEARNT,
-        )
+        fallen = training_mse(ratings, *trained) / before
+        check.expect(f"Triton's SGD, {title}, {order}: MSE over that of the start", fallen, LEARNT)
 
 
 def training_mse(ratings: OnDevice, p: Tensor, q: Tensor) -> float:

@@ -93,7 +93,7 @@ def test_a_result_that_is_off_is_a_failure(
         check.expect("difference", value, 0.01)
 
     assert smoke(monkeypatch, compares, timed) == status
-    line = f"difference: {value:.3g}, at most 0.01 is right  <-- OFF"
+    line = f"difference: {value:.3g} (limit 0.01)  <-- OFF"
     assert (line in capsys.readouterr().out) == bool(status)
 
 
