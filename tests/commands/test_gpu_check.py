@@ -12,8 +12,9 @@ from backends.registry import backend_info, unavailable_reason
 
 pytest.importorskip("torch")
 
-from bench import gpu_check
-from bench.gpu_check import Check, Timing
+from bench.gpu_check import __main__ as command
+from bench.gpu_check import solvers
+from bench.gpu_check.check import Check, Timing
 
 NO_GPU = unavailable_reason(backend_info("torch-cuda"))
 
@@ -21,7 +22,7 @@ NO_GPU = unavailable_reason(backend_info("torch-cuda"))
 def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "bench.gpu_check", "--smoke"],
+        [sys.executable, "-m", "bench.gpu_check.__main__", "--smoke"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -54,9 +55,9 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
 def smoke(monkeypatch: pytest.MonkeyPatch, *parts: object) -> int:
     """Run some parts in place of the real ones; the exit status."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # as the run does itself: taken back after the test
-    monkeypatch.setattr(gpu_check, "PARTS", parts)
+    monkeypatch.setattr(command, "parts", lambda: parts)
     with pytest.raises(SystemExit) as caught:
-        gpu_check.main(["--smoke"])
+        command.main(["--smoke"])
     return int(caught.value.code or 0)
 
 
@@ -101,7 +102,7 @@ def test_a_wrong_gradient_is_seen(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    twelve = gpu_check.after_twelve_epochs
+    twelve = solvers.after_twelve_epochs
     calls = iter([True, *[False] * 15])
 
     def off(*arguments: object) -> object:
@@ -109,8 +110,8 @@ def test_a_wrong_gradient_is_seen(
         found.item_factors[3] *= 1.5 if next(calls) else 1.0
         return found
 
-    monkeypatch.setattr(gpu_check, "after_twelve_epochs", off)
-    assert smoke(monkeypatch, gpu_check.correctness, timed) == 1
+    monkeypatch.setattr(solvers, "after_twelve_epochs", off)
+    assert smoke(monkeypatch, solvers.correctness, timed) == 1
     line = "Wrong:\n  gd, sparse products, float32: difference from the CPU: "
     assert line in capsys.readouterr().out
 
@@ -123,7 +124,7 @@ def test_without_a_gpu_it_says_what_is_missing(
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None, raising=False)
     with pytest.raises(SystemExit) as caught:
-        gpu_check.main([])
+        command.main([])
     assert caught.value.code == 2
     out, error = capsys.readouterr()
     assert out == ""
@@ -138,6 +139,6 @@ def test_without_a_gpu_it_says_what_is_missing(
 @pytest.mark.skipif(bool(NO_GPU), reason=NO_GPU)
 def test_a_gpu_computes_what_the_cpu_does() -> None:
     check = Check(smoke=False)
-    gpu_check.correctness(check)
-    gpu_check.waits(check)
+    solvers.correctness(check)
+    solvers.waits(check)
     assert check.wrong == []

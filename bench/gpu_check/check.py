@@ -1,0 +1,146 @@
+"""One run of the check: what it timed, what was wrong, and what was left out and why."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from backends import Factorizer, get_backend
+
+Optimizer = Literal["gd", "adam"]
+
+
+class Timing(NamedTuple):
+    """How long something took, and for how many ratings; bytes where they are known."""
+
+    what: str
+    n: int
+    seconds: float
+    n_bytes: int = 0
+
+    def cells(self) -> list[str]:
+        """Return the line of the table: what, ms, ns per rating, TB/s."""
+        rate = f"{self.n_bytes / self.seconds / 1e12:.2f}" if self.n_bytes else ""
+        return [self.what, f"{1e3 * self.seconds:,.3f}", f"{1e9 * self.seconds / self.n:.4f}", rate]
+
+
+@dataclass
+class Check:
+    """One run: where it computes, what it timed, what was wrong, and what was left out and why."""
+
+    smoke: bool
+    timings: list[Timing] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def device(self) -> str:
+        """The device under test."""
+        return "cpu" if self.smoke else "cuda"
+
+    @contextmanager
+    def fenced(self, what: str) -> Iterator[None]:
+        """Print what fails in this block and note it; the run goes on."""
+        try:
+            yield
+        except Exception as error:
+            self.say(f"{what}: FAILED")
+            traceback.print_exc(file=sys.stdout)
+            self.wrong.append(f"{what}: {type(error).__name__}: {error}")
+        if not self.smoke:
+            import torch
+
+            with suppress(RuntimeError):  # of the failure above: some leave the device unusable
+                torch.cuda.empty_cache()
+
+    def say(self, text: str) -> None:
+        """Print a line with the time since the start."""
+        print(f"[{time.perf_counter() - self.start:6.1f} s] {text}", flush=True)
+
+    def leave_out(self, what: str, why: str) -> None:
+        """Note a part that cannot run here."""
+        self.left_out.append(f"{what}: {why}")
+        self.say(f"left out: {what}: {why}")
+
+    def expect(self, what: str, value: float, limit: float) -> None:
+        """Print a number, and note it as wrong unless it is at most ``limit``; NaN is wrong."""
+        good = value <= limit
+        text = f"{what}: {value:.3g} (limit {limit:.3g})"
+        self.say(text if good else f"{text}  <-- OFF")
+        if not good:
+            self.wrong.append(text)
+
+    def wait(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+        if not self.smoke:
+            import torch
+
+            torch.cuda.synchronize()
+
+    def add(self, timing: Timing) -> None:
+        """Keep a timing for the table, and print it."""
+        self.timings.append(timing)
+        what, milliseconds, per_rating, rate = timing.cells()
+        more = f", {rate} TB/s" if rate else ""
+        self.say(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
+
+    def time(
+        self,
+        what: str,
+        n: int,
+        work: Callable[[], object],
+        *,
+        repeats: int = 15,
+        n_bytes: int = 0,
+    ) -> None:
+        """Time something by the device's own clock: the median of some calls, after two others."""
+        work()
+        if self.smoke:
+            began = time.perf_counter()
+            work()
+            self.add(Timing(what, n, time.perf_counter() - began, n_bytes))
+            return
+
+        work()
+        self.wait()
+        import torch
+
+        seconds = []
+        for _ in range(repeats):
+            before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            before.record()
+            work()
+            after.record()
+            after.synchronize()
+            seconds.append(before.elapsed_time(after) / 1e3)
+        self.add(Timing(what, n, float(np.median(seconds)), n_bytes))
+
+    def solver(
+        self,
+        optimizer: Optimizer = "gd",
+        *,
+        device: str | None = None,
+        **params: Any,
+    ) -> Factorizer:
+        """Return a torch solver on the device under test, or another one."""
+        name, threads = f"torch-{device or self.device}", 1 if self.smoke else 4
+        return get_backend(name, optimizer=optimizer, n_jobs=threads, **params)
+
+
+def table(timings: list[Timing]) -> list[str]:
+    """Return the lines of a table of timings."""
+    rows = [["what", "ms", "ns/rating", "TB/s"], *(timing.cells() for timing in timings)]
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for what, *numbers in rows:
+        cells = [number.rjust(width) for number, width in zip(numbers, others, strict=True)]
+        lines.append("  ".join([what.ljust(first), *cells]).rstrip())
+    return lines
