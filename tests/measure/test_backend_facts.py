@@ -1,0 +1,36 @@
+"""A backend's registry row is all that the benchmark knows of it."""
+
+import pytest
+
+from backends import registry
+from backends.registry import BackendInfo
+from bench.measure.backend_facts import Contender, backend_rows
+from bench.report.figures.palette import PINK, Look, styles
+from bench.roofline.work import WORK_MODELS
+
+
+def test_a_new_backend_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is listed, measured, held against the roofline, and drawn in its colour, whatever else there is."""
+    new = BackendInfo("backends.numpy_gd:NumpyGD", "descent", work="gradient descent", look="pink *")
+    monkeypatch.setitem(registry._BACKENDS, "brand-new", new)
+    row = backend_rows()["brand-new"]
+    assert (row.algorithm, row.available) == ("descent", True)
+    assert row.work in WORK_MODELS
+    facts = Contender(row, threads=1).facts()
+    assert facts["look"] == "pink *"
+    assert styles({"brand-new": facts["look"], "numpy": "grey o"})["brand-new"] == Look(PINK, "*")
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_backend_of_another_package_needs_neither_work_nor_look() -> None:
+    row = backend_rows()["steady"]
+    assert (row.work, row.look) == ("", "")
+    assert "look" not in Contender(row, threads=1).facts()
+
+
+def test_a_contender_is_called_by_its_label() -> None:
+    row = backend_rows()["numpy"]
+    facts = Contender(row, 2, "float64", {"reg": 0.1}, "numpy:reg=0.1").facts()
+    assert (facts["name"], facts["threads"], facts["dtype"]) == ("numpy:reg=0.1", 2, "float64")
+    assert facts["params"] == {"reg": 0.1}
+    assert Contender(row, 2).facts()["name"] == "numpy"
