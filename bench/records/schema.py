@@ -29,7 +29,7 @@ class Backend(TypedDict):
     threads: int
     deterministic: bool
     minimises: bool  # claims to minimise the objective, so its gap to the reference is shown
-    look: NotRequired[str]  # how its registry row draws it; absent in older records and where there is none
+    look: NotRequired[str]  # how its registry row draws it; absent in older records and where none is
 
 
 class CaseFacts(TypedDict):

@@ -1,6 +1,6 @@
-"""How marks look and how large rows are: what both renderers draw, decided once, in pixels of the page.
+"""How marks look and how large rows are, decided once for both renderers, in pixels of the page.
 
-Colours are names of the theme, "ink", "muted" or "paper", of which each renderer has its own values.
+Colours are names of the theme, "ink" or "muted", of which each renderer has its own values.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def pen_of_rule(rule: Rule) -> Pen:
 
 
 def rules_on(figure: Figure, axis: Literal["x", "y"]) -> list[Rule]:
-    """Return the lines across at values of an axis, from the highest down, as their labels are put."""
+    """Return the lines across at values of an axis, from the highest down."""
     rules = [rule for rule in figure.rules if rule.axis == axis]
     return sorted(rules, key=lambda rule: -rule.value)
 
 
 def heading(axis: Axis, *, switch: bool) -> str:
-    """Return the title of an axis; ``switch``: a button may stand beside it that says whether it is logarithmic."""
+    """Return the title of an axis, which says that it is logarithmic where no ``switch`` shows that."""
     if axis.log and not (switch and axis.switchable):
         return f"{axis.title}, log scale"
     return axis.title
@@ -100,7 +100,7 @@ def part_colors(figure: Figure) -> dict[str, str]:
 
 
 def carriers(figure: Figure, layer: Layer) -> list[int]:
-    """Return which rows of the table are points of a line that carry a marker: about eight of each backend.
+    """Return the rows of the table whose points on a line carry a marker: about eight a backend.
 
     Lines may lie on each other, so those of each backend begin elsewhere.
     """

@@ -1,4 +1,4 @@
-"""Axes, lines across, strokes and markers of the page's figures, as parts of specifications; see `interactive`."""
+"""Axes, lines across, strokes and markers as parts of specifications; see `interactive`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .marks import ARROW, GAP, LONGEST, ROOM, Pen, heading, pen_of_rule, rules_o
 from .ticks import limits_of, log_ticks
 
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
-_THEME = {"ink": INK, "muted": MUTED, "paper": PAPER}
+_THEME = {"ink": INK, "muted": MUTED}
 Spec = dict[str, Any]
 Side = Literal["x", "y"]
 
