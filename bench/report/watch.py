@@ -31,8 +31,6 @@ def watch(
 
     Returns 0, or 1 where there was no record, 2 where it cannot be written, 130 for a second Ctrl-C.
 
-    Returns 0, or 1 where there was no record, 2 where it cannot be written, 130 for a second Ctrl-C.
-
     While it is watched the page reloads itself, and no pictures are drawn beside it. At the end all is written as
     without watching.
 

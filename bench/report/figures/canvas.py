@@ -11,22 +11,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.transforms import blended_transform_factory
 from pandas import DataFrame
 
-from .figure import Figure, Layer, marked
+from . import marks
+from .figure import Figure, Layer
 from .layout import apart, share_of
-from .marks import (
-    ARROW,
-    GAP,
-    LONGEST,
-    Pen,
-    bar_share,
-    dashes_of,
-    part_colors,
-    pen_of,
-    pen_of_rule,
-    room_of,
-    rule_label,
-    rules_on,
-)
+from .marks import Pen
 from .palette import Look
 from .style import INK, PAPER, THEME, plain
 from .ticks import limits_of
@@ -43,7 +31,7 @@ def draw_layer(axes: Axes, figure: Figure, layer: Layer, looks: Mapping[str, Loo
     rows = figure.rows(layer)
     if rows.empty:
         return
-    pen = pen_of(figure, layer)
+    pen = marks.pen_of(figure, layer)
     if layer.mark == "front":
         rows = rows.sort_values([layer.x, layer.y])
         axes.plot(rows[layer.x], rows[layer.y].cummin(), zorder=1.8, drawstyle="steps-post", **_stroke(pen))
@@ -60,23 +48,23 @@ def draw_layer(axes: Axes, figure: Figure, layer: Layer, looks: Mapping[str, Loo
     if layer.label:
         where = blended_transform_factory(axes.transAxes, axes.transData)
         for y, label in zip(_heights(figure, layer, rows), rows[layer.label], strict=True):
-            axes.text(1.012, y, plain(label, LONGEST), transform=where, va="center", fontsize=_LABEL)
+            axes.text(1.012, y, plain(label, marks.LONGEST), transform=where, va="center", fontsize=_LABEL)
 
 
 def draw_rules(axes: Axes, figure: Figure, height: float) -> None:
     """Draw the lines across axes of a height in inches, and their labels, none of which lies on another."""
     for rule in figure.rules:
         draw = axes.axhline if rule.axis == "y" else axes.axvline
-        draw(rule.value, zorder=1.5, **_stroke(pen_of_rule(rule)))
-    across = rules_on(figure, "y")
+        draw(rule.value, zorder=1.5, **_stroke(marks.pen_of_rule(rule)))
+    across = marks.rules_on(figure, "y")
     if not across:
         return
     low, high = limits_of(figure, "y")
     shares = [share_of(rule.value, low, high, figure.y.log) for rule in across]
-    places = apart([min(share, 1.0) * height for share in shares], GAP / PIXELS)
+    places = apart([min(share, 1.0) * height for share in shares], marks.GAP / PIXELS)
     for rule, share, place in zip(across, shares, places, strict=True):
-        text = (ARROW if share > 1 else "") + plain(rule_label(rule), LONGEST)
-        color = THEME[pen_of_rule(rule).color]
+        text = (marks.ARROW if share > 1 else "") + plain(rule.label, marks.LONGEST)
+        color = THEME[marks.pen_of_rule(rule).color]
         axes.text(1.012, place / height, text, transform=axes.transAxes, va="center", fontsize=_LABEL, color=color)
 
 
@@ -93,9 +81,9 @@ def legend_items(figure: Figure, looks: Mapping[str, Look]) -> list[tuple[str, d
             items.append((plain(name, 22), how | _marker(look, 7.6)))
     bar = {"lw": 7, "solid_capstyle": "butt"}
     if len(figure.parts) > 1:
-        items += [(part, {**bar, "color": color}) for part, color in part_colors(figure).items()]
+        items += [(part, {**bar, "color": color}) for part, color in marks.part_colors(figure).items()]
     for layer in figure.layers:
-        for name, dash in dashes_of(figure, layer).items():
+        for name, dash in marks.dashes_of(figure, layer).items():
             items.append((name, _stroke(Pen("ink", width=1.4, dash=dash))))
     return items
 
@@ -119,25 +107,23 @@ def _stroke(pen: Pen, look: Look = _NOBODY) -> dict[str, Any]:
 
 
 def _marker(look: Look, size: float) -> dict[str, Any]:
-    return {"marker": look.marker, "markersize": size * _POINT * room_of(look.marker), "mew": 0}
+    return {"marker": look.marker, "markersize": size * _POINT * marks.ROOM.get(look.marker, 1.0), "mew": 0}
 
 
 def _lines(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, pen: Pen, looks: Mapping[str, Look]) -> None:
-    dashes = dashes_of(figure, layer)
-    columns = ["backend", *layer.detail]
-    if layer.dash:
-        columns.append(layer.dash)
+    dashes = marks.dashes_of(figure, layer)
+    columns = ["backend", *layer.detail, *filter(None, [layer.dash])]
     for names, group in rows.groupby(columns, sort=False):
-        look = looks.get(str(names[0]), _NOBODY)
-        how = _stroke(pen, look)
+        how = _stroke(pen, looks.get(str(names[0]), _NOBODY))
         if layer.mark == "step":
             how["drawstyle"] = "steps-post"
-        if pen.size and look is not _NOBODY:
-            place = list(looks).index(str(names[0]))
-            how |= {**_marker(look, pen.size), "markevery": marked(len(group), place, len(looks))}
         if dashes:
             how["ls"] = (0, dashes[str(names[-1])])
         axes.plot(group[layer.x].to_numpy(), group[layer.y].to_numpy(), **how)
+    carrying = figure.table.loc[marks.carriers(figure, layer)]
+    for name, group in carrying.groupby("backend", sort=False):
+        look = looks[str(name)]
+        axes.plot(group[layer.x], group[layer.y], color=look.color, ls="", **_marker(look, pen.size))
 
 
 def _points(figure: Figure, layer: Layer, pen: Pen, look: Look) -> dict[str, Any]:
@@ -148,9 +134,9 @@ def _points(figure: Figure, layer: Layer, pen: Pen, look: Look) -> dict[str, Any
 
 
 def _bars(axes: Axes, figure: Figure, layer: Layer, rows: DataFrame, looks: Mapping[str, Look]) -> None:
-    parts = part_colors(figure)
+    parts = marks.part_colors(figure)
     colors = [parts[part] for part in rows["part"]] if parts else [looks[name].color for name in rows["backend"]]
-    half = bar_share(figure) / 2 * (0.8 / len(figure.lanes) if figure.lanes else 1.0)
+    half = marks.bar_share(figure) / 2 * (0.8 / len(figure.lanes) if figure.lanes else 1.0)
     ends = zip(_heights(figure, layer, rows), rows[layer.x2], rows[layer.x], strict=True)
     boxes = [[(start, y - half), (end, y - half), (end, y + half), (start, y + half)] for y, start, end in ends]
     axes.add_collection(PolyCollection(boxes, facecolors=colors, edgecolors="none", zorder=2))  # far sooner than barh

@@ -10,8 +10,6 @@ from typing import Literal
 
 import pandas as pd
 
-SECONDS = "time (seconds)"  # the title of an axis
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -88,11 +86,21 @@ class Layer:
 
 @dataclass(frozen=True)
 class Rule:
-    """A line across the figure at a value of one axis: the target, a baseline, a limit. ``strong``: in full, in ink."""
+    """A line across the figure at a value of one axis: the target, a baseline, a limit.
+
+    Attributes
+    ----------
+    axis, value
+        Where it lies.
+    label
+        Right of the figure; a line at a value of x has none.
+    strong
+        Whether it is drawn in full and in ink.
+    """
 
     axis: Literal["x", "y"]
     value: float
-    label: str
+    label: str = ""
     strong: bool = False
 
 
@@ -148,15 +156,6 @@ class Figure:
     def backends(self) -> list[str]:
         """Return the names of all backends in it, in the order of the table."""
         return [name for name in dict.fromkeys(self.table["backend"]) if name]
-
-
-def marked(count: int, place: int, of: int) -> slice:
-    """Return which of ``count`` points of a line carry a marker: about eight.
-
-    Lines may lie on each other, so each of ``of`` backends, by its ``place`` among them, begins elsewhere.
-    """
-    every = max(count // 8, 1)
-    return slice(every * place // of, None, every)
 
 
 def cut(text: str, longest: int = 24) -> str:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from .figure import Figure, Layer, marked
-from .marks import HEIGHT, Pen, bar_share, dashes_of, part_colors, pen_of, row_height
+from .figure import Figure, Layer
+from .marks import HEIGHT, Pen, bar_share, carriers, dashes_of, part_colors, pen_of, row_height
 from .palette import Look, looks_for
 from .scales import CONFIG, INK, PAPER, Side, Spec, channel, rules, stroke, switches, vega_shape
 
@@ -195,25 +195,14 @@ def _table(figure: Figure) -> tuple[pd.DataFrame, dict[str, str]]:
         used |= {"kind"} if layer.of else set()
     used |= {name for name, there in (("lane", figure.lanes), ("part", figure.parts)) if there}
     table = figure.table[[name for name in figure.table.columns if name in used]].copy()
-    if any(layer.mark in ("line", "step") for layer in figure.layers):
-        table["marked"] = _marked(figure)
+    marked = {row for layer in figure.layers for row in carriers(figure, layer)}
+    if marked:
+        table["marked"] = table.index.isin(marked).astype(int)
     types = {name: "number" if is_numeric_dtype(table[name]) else "string" for name in table.columns}
     for name in table.columns:
         if table[name].dtype.kind == "f":
             table[name] = [f"{value:.6g}" if pd.notna(value) else "" for value in table[name]]
     return table, types
-
-
-def _marked(figure: Figure) -> pd.Series[int]:
-    """Return 1 in the rows where a line carries its backend's marker."""
-    found = pd.Series(0, index=figure.table.index)
-    names = figure.backends()
-    for layer in figure.layers:
-        if layer.mark in ("line", "step") and not layer.small:
-            for name, rows in figure.rows(layer).groupby("backend", sort=False):
-                if name in names:
-                    found[rows.index[marked(len(rows), names.index(str(name)), len(names))]] = 1
-    return found
 
 
 def _point(pen: Pen) -> Spec:

@@ -1,4 +1,4 @@
-"""What a kind of figure is: what makes its figures, and what is known of them before they are made."""
+"""What a kind of figure is: how its figures are made, and what is known of all of them."""
 
 from __future__ import annotations
 

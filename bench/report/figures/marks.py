@@ -1,6 +1,6 @@
-"""How marks look and how large rows are: what both renderers draw, decided once, in pixels of the page.
+"""How marks look and how large rows are, decided once for both renderers, in pixels of the page.
 
-Colours are names of the theme, "ink", "muted" or "paper", of which each renderer has its own values.
+Colours are names of the theme, "ink" or "muted", of which each renderer has its own values.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Literal
 
-from .figure import Axis, Figure, Layer, Rule, cut
+from .figure import Axis, Figure, Layer, Rule
 from .palette import BLUE, GREEN, GREY, ORANGE, PINK
 
 HEIGHT = 300  # of axes of numbers
 GAP = 13  # from one label of a rule to the next
 ARROW = "\u2191 "  # before the label of a rule that lies above the figure
 LONGEST = 40  # letters of a label right of the figure
+ROOM = {"*": 1.45, "p": 1.15, "h": 1.15, "P": 1.15, "X": 1.15, "d": 1.25}  # what some markers lack in size
 
 _PART_COLORS = (GREY, ORANGE, BLUE, GREEN, PINK)
 _DASHES = ((2, 2), (7, 3), (7, 3, 2, 3), (1, 4), (12, 3))  # pixels on and off
-_ROOM = {"*": 1.45, "p": 1.15, "h": 1.15, "P": 1.15, "X": 1.15, "d": 1.25}
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,13 @@ def pen_of_rule(rule: Rule) -> Pen:
 
 
 def rules_on(figure: Figure, axis: Literal["x", "y"]) -> list[Rule]:
-    """Return the lines across at values of an axis, from the highest down, as their labels are put."""
+    """Return the lines across at values of an axis, from the highest down."""
     rules = [rule for rule in figure.rules if rule.axis == axis]
     return sorted(rules, key=lambda rule: -rule.value)
 
 
-def rule_label(rule: Rule) -> str:
-    """Return the label of a rule, cut to length."""
-    return cut(rule.label, LONGEST)
-
-
 def heading(axis: Axis, *, switch: bool) -> str:
-    """Return the title of an axis; ``switch``: a button may stand beside it that says whether it is logarithmic."""
+    """Return the title of an axis, which says that it is logarithmic where no ``switch`` shows that."""
     if axis.log and not (switch and axis.switchable):
         return f"{axis.title}, log scale"
     return axis.title
@@ -104,9 +99,20 @@ def part_colors(figure: Figure) -> dict[str, str]:
     return dict(zip(figure.parts, cycle(_PART_COLORS), strict=False))
 
 
-def room_of(marker: str) -> float:
-    """Return how much larger than others a marker is drawn, to look as large."""
-    return _ROOM.get(marker, 1.0)
+def carriers(figure: Figure, layer: Layer) -> list[int]:
+    """Return the rows of the table whose points on a line carry a marker: about eight a backend.
+
+    Lines may lie on each other, so those of each backend begin elsewhere.
+    """
+    if layer.mark not in ("line", "step") or not pen_of(figure, layer).size:
+        return []
+    names = figure.backends()
+    found: list[int] = []
+    for name, rows in figure.rows(layer).groupby("backend", sort=False):
+        if name in names:
+            every = max(len(rows) // 8, 1)
+            found += rows.index[every * names.index(str(name)) // len(names) :: every].tolist()
+    return found
 
 
 def row_height(figure: Figure) -> int:

@@ -59,8 +59,9 @@ def styles(looks: Mapping[str, str]) -> dict[str, Look]:
     """Return how each of some backends looks, no two the same while there are looks left (91).
 
     A backend with a look of its own keeps it, and its contenders after the first keep its colour as
-    long as that has markers left. One without gets a marker that no such look has, and where its look
-    is taken, the next that is free. The order of the names makes no difference.
+    long as that has markers left. A backend without gets its look by a hash of its name, with a marker
+    that no backend has as its own; where that look is taken, the next that is free. The order of the
+    names makes no difference.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Axes, lines across, strokes and markers of the page's figures, as parts of specifications; see `interactive`."""
+"""Axes, lines across, strokes and markers as parts of specifications; see `interactive`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.markers import MarkerStyle
 
-from .figure import Axis, Figure, Rule
-from .marks import ARROW, GAP, Pen, heading, pen_of_rule, room_of, rule_label, rules_on
+from .figure import Axis, Figure, Rule, cut
+from .marks import ARROW, GAP, LONGEST, ROOM, Pen, heading, pen_of_rule, rules_on
 from .ticks import limits_of, log_ticks
 
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
-_THEME = {"ink": INK, "muted": MUTED, "paper": PAPER}
+_THEME = {"ink": INK, "muted": MUTED}
 Spec = dict[str, Any]
 Side = Literal["x", "y"]
 
@@ -104,7 +104,7 @@ def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
         "y": {"expr": place},
         "text": {"expr": text},
     }
-    return {"data": {"values": [{"label": rule_label(rule)}]}, "mark": mark, "encoding": {}}, place
+    return {"data": {"values": [{"label": cut(rule.label, LONGEST)}]}, "mark": mark, "encoding": {}}, place
 
 
 @cache
@@ -114,7 +114,7 @@ def vega_shape(marker: str) -> str:
         return "circle"
     style = MarkerStyle(marker)
     (outline,) = style.get_path().transformed(style.get_transform()).to_polygons()
-    size = 1.9 * room_of(marker)
+    size = 1.9 * ROOM.get(marker, 1.0)
     points = [f"{size * x:.3f},{-size * y:.3f}" for x, y in np.asarray(outline)]  # Vega's y points down
     return f"M{'L'.join(points)}Z"
 

@@ -78,7 +78,7 @@ def rungs_reached(case: Case, entry: Entry) -> dict[float, list[Round]]:
 
 
 def levels_of(case: Case) -> list[tuple[str, float]]:
-    """Return the errors that a case is judged by, with their names: reference, target, baselines."""
+    """Return the errors that a case is judged by, with their names."""
     levels = [("reference", case.facts["reference"]["validation_mse"])]
     levels += [("target", case.target)] if case.target is not None else []
     return levels + [(name, score["validation_mse"]) for name, score in case.facts["baselines"].items()]

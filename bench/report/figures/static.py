@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from .canvas import PIXELS, draw_layer, draw_rules, legend_items
 from .figure import Axis, Figure
 from .layout import tick_text, widest, width_of
-from .marks import ARROW, HEIGHT, LONGEST, heading, row_height, rule_label, rules_on
+from .marks import ARROW, HEIGHT, LONGEST, heading, row_height, rules_on
 from .palette import Look, looks_for
 from .style import INK, MUTED, file_of, our_settings, plain
 from .ticks import limits_of, ticks_of
@@ -110,12 +110,12 @@ def _fitting(axis: Axis, low: float, high: float, width: float) -> list[float]:
 
 def _right(figure: Figure) -> float:
     """Return the room that labels right of the axes need, in inches."""
-    labels = [ARROW + rule_label(rule) for rule in rules_on(figure, "y")]
-    if figure.y.categories:
-        for layer in figure.layers:
-            labels += figure.rows(layer)[layer.label].tolist() if layer.label else []
-    return widest([plain(label, LONGEST) for label in labels], _SMALL) + 0.2
+    labels = [ARROW + plain(rule.label, LONGEST) for rule in rules_on(figure, "y")]
+    for layer in figure.layers:
+        if layer.label:
+            labels += [plain(label, LONGEST) for label in figure.rows(layer)[layer.label]]
+    return widest(labels, _SMALL) + 0.2
 
 
 def _scale(axis: Axis) -> str:
-    return "log" if axis.log and not axis.categories else "linear"
+    return "log" if axis.log else "linear"

@@ -1,1 +1,4 @@
-"""What the records say, as data: cases, rooflines, the verdict, tidy tables."""
+"""What the records say, as data, and how their numbers are made.
+
+It makes cases, rooflines, the verdict and tidy tables of them.
+"""

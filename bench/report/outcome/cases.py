@@ -11,6 +11,7 @@ from typing import Literal
 from bench import stats
 from bench.records import Record, Round
 from bench.stats import Ratio
+from bench.text.wording import plural
 
 YARDSTICK = "numpy"  # the backend over which speed-ups are given, where it matched
 
@@ -153,7 +154,7 @@ def _case(title: str, slug: str, records: list[Record]) -> Case:
     newest = {(record["backend"]["name"], record["backend"]["threads"]): record for record in records}
     swept = {name for name, _ in newest if sum(name == other for other, _ in newest) > 1}
     entries = [
-        Entry(record, _why_not(record), f"{name} ({threads} thread{'s' * (threads > 1)})" if name in swept else name)
+        Entry(record, _why_not(record), f"{name} ({plural(threads, 'thread')})" if name in swept else name)
         for (name, threads), record in newest.items()
     ]
     return Case(

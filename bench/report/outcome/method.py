@@ -1,4 +1,4 @@
-"""How the numbers of a case come to be, in words: a paragraph for each step, and all of it in `METHOD`.
+"""How the numbers of a case come to be, in words: a paragraph a step, all of them in `METHOD`.
 
 A figure that has a paragraph of its own keeps it in its module, in `bench.report.figures.kinds`.
 """

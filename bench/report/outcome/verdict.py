@@ -85,8 +85,11 @@ def left_out(case: Case) -> str:
     """List the backends that are not ranked: what ran with its reason, then what cannot run here; "" for none."""
     absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
     missed = [f"{entry.name} ({entry.why})" for entry in case.unranked if entry.name not in absent]
-    parts = [f"not matched: {'; '.join(missed)}"] * bool(missed)
-    parts += [f"not available here: {words(absent)}"] * bool(absent)  # their reasons are in the table
+    parts = []
+    if missed:
+        parts.append(f"not matched: {'; '.join(missed)}")
+    if absent:
+        parts.append(f"not available here: {words(absent)}")  # their reasons are in the table
     return "; ".join(parts)
 
 

@@ -18,6 +18,7 @@ from bench.report.tables.published import published_table
 from bench.report.tables.ranking import overview_table, ranking_table
 from bench.report.tables.roofline import RooflineSection, make_roofline_section
 from bench.report.tables.table import Table
+from bench.text.wording import plural
 
 from .exhibits import Exhibit, commands_of, doubts_of, make_exhibits
 
@@ -77,7 +78,7 @@ class Report:
     def source(self) -> str:
         """How many records it shows, and of when."""
         runs = sorted({record["run"] for record in self.records})
-        many = f"{len(self.records)} records of {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+        many = f"{len(self.records)} records of {plural(len(runs), 'run')}"
         return f"{many}, the newest of {max(record['created'] for record in self.records)}"
 
     @cached_property

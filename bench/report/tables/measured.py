@@ -80,7 +80,7 @@ def _to_rung(entry: Entry, factor: float) -> str:
     if len(counts) < len(entry.record["seeds"]):
         return DASH
     timed = entry.rounds_to(factor)
-    epochs = f"{extent(counts)} epoch{'s' * (set(counts) != {'1'})}"
+    epochs = f"{extent(counts)} {'epoch' if set(counts) == {'1'} else 'epochs'}"
     if not timed:
         return f"{DASH}, {epochs}"
     return f"{number(summary(timed))} s, {epochs}" if all(one["matched"] for one in timed) else f"missed, {epochs}"

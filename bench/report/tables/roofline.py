@@ -88,15 +88,15 @@ def sentence(roofline: Roofline) -> str:
         f"{record['backend']['name']} ({_why(record)})" for record in roofline.records if record["status"] != "measured"
     ]
     line = f"{roofline.title}: share of the limit that binds, at best: {words(parts)}" if parts else roofline.title
-    line += f"; not measured: {'; '.join(failed)}" * bool(failed) + "."
-    return one_line(line)
+    if failed:
+        line += f"; not measured: {'; '.join(failed)}"
+    return one_line(f"{line}.")
 
 
 def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
     header = ["Rank", "Backend", "Threads", "ns per rating", "CPU-ns per rating", "Memory ns", "Arithmetic ns"]
     header += ["Chain ns", "Bound", "Share", "CPU share", "Note"]
     rows: list[list[str]] = []
-    marks: list[tuple[str, str]] = []
     for record in roofline.records:
         name = record["backend"]["name"]
         for cost in record["costs"]:
@@ -105,12 +105,12 @@ def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
             rows.append([*row, cost["bound"], _percent(cost["share"]), _percent(cost["cpu_share"]), _note(cost)])
         if record["status"] != "measured":
             rows.append([DASH, name, *[DASH] * 9, _why(record)])
-        marks += [(looks[name].color, looks[name].glyph)] * (len(rows) - len(marks))
+    marks = tuple((looks[row[1]].color, looks[row[1]].glyph) for row in rows)
     caption = (
         "What an epoch costs, per training rating, beside what each limit allows. Share: the limit that binds over the "
         "measured ns."
     )
-    return Table(caption, header, rows, frozenset({0, *range(2, 8), 9, 10}), tuple(marks))
+    return Table(caption, header, rows, frozenset({0, *range(2, 8), 9, 10}), marks)
 
 
 def _limits_table(roofline: Roofline) -> Table:

@@ -15,6 +15,13 @@ from bench.records import Record
 from bench.report.files import write_report
 
 SECONDS = {"numba-sgd": 0.05, "numba-gd": 0.4, "torch-cpu": 0.8, "numpy-als": 11.0, "numpy": 4.0}
+LOOKS = {
+    "numba-sgd": "red s",
+    "numba-gd": "orange ^",
+    "torch-cpu": "blue v",
+    "numpy-als": "pink D",
+    "numpy": "grey o",
+}
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
@@ -34,6 +41,8 @@ def several_seeds(record: Record) -> Record:
 def records(case: str = "small", rank: int = 16) -> list[Record]:
     facts = {"name": f"{case}, rank {rank}", "dataset": case, "rank": rank}
     ran = [several_seeds(fake_record(name, seconds=seconds, case=facts)) for name, seconds in SECONDS.items()]
+    for record in ran:
+        record["backend"]["look"] = LOOKS[record["backend"]["name"]]
     ran[1]["rounds"][0]["seconds"] *= 4  # an outlier, so that there is a doubt
     return [*ran, fake_record(HOSTILE, "crashed", case=facts, reason=HOSTILE)]
 

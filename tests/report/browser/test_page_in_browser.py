@@ -12,6 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from bench.report.figures.palette import RED
+
 from .conftest import HOSTILE, SECONDS, Opened
 
 BY_SECONDS = sorted(SECONDS, key=lambda name: SECONDS[name])
@@ -94,7 +96,7 @@ def test_what_is_seen_is_copied(opened: Opened) -> None:
 def test_pointing_at_a_mark_shows_its_values(opened: Opened) -> None:
     page = opened.page
     page.locator("#figure-seconds").scroll_into_view_if_needed()
-    page.locator('#figure-seconds .view g.mark-symbol path[fill="#d55e00"]').first.hover()
+    page.locator(f'#figure-seconds .view g.mark-symbol path[fill="{RED}"]').first.hover()
     tooltip = page.locator("#vg-tooltip-element")
     expect(tooltip).to_be_visible()
     expect(tooltip).to_contain_text("numba-sgd")

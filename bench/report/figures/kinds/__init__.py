@@ -1,4 +1,4 @@
-"""The kinds of figures, one a module. A module that is added here is in the report: no list names it.
+"""The kinds of figures, one a module. A module that is added is in the report: no list names it.
 
 Each has a `Kind` by the name of ``KIND``, the function that makes its figures, and one that makes
 their tidy table. What several of them need is in `bench.report.figures.shared`.
@@ -20,6 +20,6 @@ def all_kinds() -> list[Kind]:
 
 
 def make_figures(over: Over, subject: object) -> list[tuple[Kind, Figure]]:
-    """Return all figures that have something to show of a subject, each with its kind; see `Kind.over`."""
+    """Return all figures of a subject that have something to show, each with its kind."""
     kinds = [kind for kind in all_kinds() if kind.over == over]
     return [(kind, figure) for kind in kinds for figure in kind.make(subject)]

@@ -33,7 +33,20 @@ def cold(case: Case) -> list[Figure]:
     parts = tuple(part for part in _PARTS if part in set(table["part"]))
     alt = f"Seconds in all: {said}."
     return [
-        Figure("cold", "Cold and warm starts", caption, alt, table, x, y, STACKED, case.title, (), lanes, parts, values)
+        Figure(
+            stem="cold",
+            title="Cold and warm starts",
+            caption=caption,
+            alt=alt,
+            table=table,
+            x=x,
+            y=y,
+            layers=STACKED,
+            subject=case.title,
+            lanes=lanes,
+            parts=parts,
+            values=values,
+        )
     ]
 
 

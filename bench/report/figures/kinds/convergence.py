@@ -108,6 +108,7 @@ KIND = Kind(
     make=convergence,
     over="case",
     order=20,
-    stems=("convergence_seconds", "convergence_epochs", "convergence"),  # the last in earlier releases
+    # The last was written by earlier releases.
+    stems=("convergence_seconds", "convergence_epochs", "convergence"),
     method=(method.CALIBRATION, _LINES),
 )

@@ -34,7 +34,7 @@ def memory(case: Case) -> list[Figure]:
         x, y = Axis("memory (MB)", zero=True), Axis("backend", categories=tuple(dict.fromkeys(rows["backend"])))
         parts = tuple(part for part in _PARTS if part in set(rows["part"]))
         alt = f"{title}, at most: {said}."
-        made.append(Figure(stem, title, text, alt, rows, x, y, STACKED, case.title, (), (), parts, values))
+        made.append(Figure(stem, title, text, alt, rows, x, y, STACKED, case.title, parts=parts, values=values))
     return made
 
 

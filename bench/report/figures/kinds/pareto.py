@@ -60,7 +60,8 @@ KIND = Kind(
     make=pareto,
     over="case",
     order=50,
-    stems=("pareto", "accuracy"),  # the latter in earlier releases
+    # The latter was written by earlier releases.
+    stems=("pareto", "accuracy"),
     method=(method.RUNGS, method.GATE, method.SEEDS),
     about_times=True,
 )

@@ -34,7 +34,21 @@ def rungs(case: Case) -> list[Figure]:
     values |= {"low": "fastest seed", "high": "slowest seed"}
     x, y = Axis(SECONDS, log=True, switchable=True), Axis("backend", categories=names)
     alt = f"Seconds to each rung: {said}."
-    return [Figure("rungs", "Time to each rung", caption, alt, table, x, y, layers, case.title, (), lanes, (), values)]
+    return [
+        Figure(
+            stem="rungs",
+            title="Time to each rung",
+            caption=caption,
+            alt=alt,
+            table=table,
+            x=x,
+            y=y,
+            layers=layers,
+            subject=case.title,
+            lanes=lanes,
+            values=values,
+        )
+    ]
 
 
 def rungs_table(case: Case) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The figure of the seconds to the target: each timed round, the median, and those that were given up."""
+"""The figure of the seconds to the target: rounds, medians, and those that were given up."""
 
 from __future__ import annotations
 

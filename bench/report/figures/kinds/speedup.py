@@ -29,7 +29,7 @@ def speedup(case: Case) -> list[Figure]:
     x = Axis(f"times as fast as {cut(base)}", log=True, switchable=True)
     y = Axis("backend", categories=tuple(table["backend"]))
     alt = f"Times as fast as {base}: {said}."
-    rules = (Rule("x", 1.0, "", strong=True),)
+    rules = (Rule("x", 1.0, strong=True),)
     return [Figure("speedup", "Speed-up", caption, alt, table, x, y, layers, case.title, rules, values=values)]
 
 
