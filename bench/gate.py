@@ -1,5 +1,5 @@
 """The earlier name of `bench.cases.targets`, under which pages of the article import it."""
 
-from .cases.targets import baselines
+from bench.cases.targets import baselines
 
 __all__ = ["baselines"]

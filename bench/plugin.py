@@ -15,16 +15,16 @@ import pytest
 
 from backends import UnknownBackend, get_backend
 from bench.cases.case import Case
+from bench.measure.backend_facts import BackendRow, backend_rows
+from bench.measure.measurement import Run
 from bench.measure.run_folder import RunFolder, open_run
+from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
+from bench.text.progress import Say, StatusLine
+from bench.text.wording import plural
 
-from .measure.backend_facts import BackendRow, backend_rows
-from .measure.measurement import Run
 from .options import RANK, Selection, add_options
 from .records import RUNS
-from .roofline.measure import RooflineOptions
-from .text.progress import Say, StatusLine
-from .text.wording import plural
 
 ROOFLINE_RANKS = [16, 64, 128]
 

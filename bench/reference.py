@@ -1,6 +1,6 @@
 """``python -m bench.reference``: the command of `bench.cases`, by its name."""
 
-from .cases.__main__ import main
+from bench.cases.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit  # Student's quantiles; scipy.stats, which has the tests, takes .7 s to import
 
+from bench.text.wording import plural
+
 from .records import Record, Round
-from .text.wording import plural
 
 LEAST_ROUNDS = 5  # fewer show nothing of the noise
 

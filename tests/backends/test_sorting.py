@@ -11,7 +11,7 @@ from backends import Ratings, get_backend, initial_model
 
 pytest.importorskip("numba")
 
-from backends._engine import sorting as _grouping
+from backends._engine import sorting
 from backends._engine.sorting import blocked, counted, row_weights, transposed
 from backends._engine.threads import Threads
 from backends.kernels import gradient, sgd
@@ -71,7 +71,7 @@ def test_transposing_is_a_stable_sort(
     weighted: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", per_call)
+    monkeypatch.setattr(sorting, "RATINGS_PER_CALL", per_call)
     train, threads = with_weights(random_ratings(), weighted), Threads(n_parts)
     users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
     by_user = blocked(threads, users, items, train, "float32", 0.0)
@@ -143,7 +143,7 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
         sizes.extend(last - first for first, last, *_ in runs)
         return run(self, function, arguments)
 
-    monkeypatch.setattr(_grouping, "RATINGS_PER_CALL", 50)
+    monkeypatch.setattr(sorting, "RATINGS_PER_CALL", 50)
     monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
     monkeypatch.setattr(Threads, "run", counting)
     pieces = solver.prepare(train, start, seed=0).blocks

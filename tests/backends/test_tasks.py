@@ -15,7 +15,7 @@ from backends import Ratings, get_backend, initial_model
 numba = pytest.importorskip("numba")
 
 from backends import numba_sgd  # noqa: E402
-from backends._engine import tasks as _tasks  # noqa: E402
+from backends._engine import tasks  # noqa: E402
 from backends._engine.tasks import share_tasks  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
 from backends.kernels.epoch import CALLED_OFF, DONE, MORE, NOTHING, WAITING  # noqa: E402
@@ -104,7 +104,7 @@ def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.Monk
 @pytest.fixture(params=["awake", "napping"])
 def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait in one of the two ways."""
-    monkeypatch.setattr(_tasks, "available_cores", lambda: 8 if request.param == "awake" else 1)
+    monkeypatch.setattr(tasks, "available_cores", lambda: 8 if request.param == "awake" else 1)
 
 
 @pytest.mark.usefixtures("waiting", "small_blocks")
@@ -168,7 +168,7 @@ def test_threads_stay_awake_only_where_each_has_a_core(
     n_cores: int, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(_tasks, "available_cores", lambda: n_cores)
+    monkeypatch.setattr(tasks, "available_cores", lambda: n_cores)
 
     def ask(hand: Any, counters: Any, n_looks: int) -> int:
         asked.append(n_looks)

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from backends._engine import threads as _threads
+from backends._engine import threads
 from backends._engine.threads import Threads
 
 
@@ -109,7 +109,7 @@ def test_no_more_threads_start_than_there_are_calls() -> None:
 
 
 def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_UNHEARD", 3600)
+    monkeypatch.setattr(threads, "_UNHEARD", 3600)
     assert Threads(2).run(lambda seconds: time.sleep(seconds), [(0,), (0.05,)]) == [None, None]
 
 

@@ -11,7 +11,7 @@ from backends import Factorizer, Objective, Parameters, Ratings, get_backend, in
 
 torch = pytest.importorskip("torch")
 
-from backends._engine import torch_products as _torch_products  # noqa: E402
+from backends._engine import torch_products  # noqa: E402
 from backends._engine.embedding import EmbeddingModel  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
 from backends.torch_adam import TorchAdam  # noqa: E402
@@ -131,8 +131,8 @@ def test_every_rating_is_in_one_batch_with_its_weight(n: int) -> None:
     marked = Ratings(train.users, train.items, marks, *shape, weights=marks + 1)
     arguments = (marked, marks, torch.device("cpu"), 7, np.random.default_rng(0))
     for batches in (
-        _torch_products.sparse_batches(*arguments, Threads(1)),
-        _torch_products.gather_batches(*arguments),
+        torch_products.sparse_batches(*arguments, Threads(1)),
+        torch_products.gather_batches(*arguments),
     ):
         assert {len(batch.targets) for batch in batches} <= {n // 7, n // 7 + 1}
         targets = np.concatenate([batch.targets.numpy() for batch in batches])
@@ -146,16 +146,16 @@ def test_every_rating_is_in_one_batch_with_its_weight(n: int) -> None:
 def test_both_products_agree_and_overwrite_what_a_divergence_left(
     weighted: Ratings, dtype: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_torch_products, "THREADED", 1)
-    monkeypatch.setattr(_torch_products, "GATHER_CELLS", 1000)
+    monkeypatch.setattr(torch_products, "THREADED", 1)
+    monkeypatch.setattr(torch_products, "GATHER_CELLS", 1000)
     start = initial_model(Objective(3), weighted, 0).astype(dtype)
     left, right = torch.tensor(start.user_factors), torch.tensor(start.item_factors)
     targets, rng = weighted.ratings.astype(dtype), np.random.default_rng(0)
     arguments, before = (weighted, targets, torch.device("cpu"), 1, rng), torch.get_num_threads()
     results = []
     for (products,) in (
-        _torch_products.sparse_batches(*arguments, Threads(n_threads)),
-        _torch_products.gather_batches(*arguments),
+        torch_products.sparse_batches(*arguments, Threads(n_threads)),
+        torch_products.gather_batches(*arguments),
     ):
         users, items = torch.full_like(left, torch.nan), torch.full_like(right, torch.nan)
         squared_error = products.sums(left, right, users, items, 0.5)
@@ -173,7 +173,7 @@ def test_more_threads_than_rows_change_nothing(
     dtype: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_torch_products, "THREADED", 1)
+    monkeypatch.setattr(torch_products, "THREADED", 1)
     items = np.arange(50)
     train = Ratings(np.zeros(50, np.int32), items, np.sin(items), 1, 50)
     solver = get_backend("torch-cpu", rank=3, dtype=dtype, optimizer=optimizer)
@@ -183,18 +183,18 @@ def test_more_threads_than_rows_change_nothing(
 
 def test_order_by_is_a_stable_argsort() -> None:
     rows = np.random.default_rng(0).integers(0, 50, 1000)
-    assert np.array_equal(_torch_products.order_by(rows, 60), np.argsort(rows, kind="stable"))
+    assert np.array_equal(torch_products.order_by(rows, 60), np.argsort(rows, kind="stable"))
 
 
 def test_squares_are_added_up_as_exactly_as_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_torch_products, "WIDE_CHUNK", 1000)
+    monkeypatch.setattr(torch_products, "WIDE_CHUNK", 1000)
     rng = np.random.default_rng(0)
     errors = rng.normal(size=12_345).astype(np.float32)
     weights = rng.uniform(0.1, 4.0, size=12_345).astype(np.float32)
     plain, weighted = torch.tensor(errors), torch.tensor(errors)
     squares = np.square(errors, dtype=np.float64)
-    assert float(_torch_products.weigh(plain, None)) == pytest.approx(squares.sum(), rel=1e-14)
-    of_weighted = float(_torch_products.weigh(weighted, torch.tensor(weights)))
+    assert float(torch_products.weigh(plain, None)) == pytest.approx(squares.sum(), rel=1e-14)
+    of_weighted = float(torch_products.weigh(weighted, torch.tensor(weights)))
     assert of_weighted == pytest.approx(squares @ weights.astype(np.float64), rel=1e-14)
     assert np.array_equal(plain.numpy(), errors)
     assert np.array_equal(weighted.numpy(), errors * weights)

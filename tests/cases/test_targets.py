@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backends import Ratings, damped_biases, get_backend
-from bench.cases import targets as gate
+from bench.cases import targets
 from bench.cases.targets import DAMPINGS, baselines, ladder, matching_rung, mse, walk_downhill
 from bench.records import Reference, Score
 from tests.fake_records import fake_score
@@ -99,7 +99,7 @@ def test_few_dampings_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         tried.append((user_damping, item_damping))
         return damped_biases(ratings, user_damping=user_damping, item_damping=item_damping)
 
-    monkeypatch.setattr(gate, "damped_biases", counted)
+    monkeypatch.setattr(targets, "damped_biases", counted)
     baselines(*halves(noisy_ratings(0.5, 0.7), seed=0), None)
     assert sorted(tried) == [(2.0, 2.0), (5.0, 1.0), (5.0, 2.0), (5.0, 5.0), (10.0, 2.0)]  # the best and its neighbours
 

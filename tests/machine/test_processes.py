@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine import processes as load
+from bench.machine import processes
 from bench.machine.processes import CpuTimes, ProcessSample, cpu_seconds, cpu_times, family, memory_limit_mb, sample
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -19,7 +19,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there i
 @pytest.fixture
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A /proc with one process, 7, of three threads."""
-    monkeypatch.setattr(load, "_PROC", tmp_path)
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "status").write_text("Name:\tpython\nVmHWM:\t 4096 kB\nVmRSS:\t 2048 kB\nThreads:\t3\n")
     for thread, stat in {"7": "7 (python) R 1 7", "8": "8 (python) S 1 7", "9": "9 (a) R 1 (b) D 1 7"}.items():
@@ -40,7 +40,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, folder: Path, **files: str) -> float
         assert path == "/sys/fs/cgroup"
         return folder
 
-    monkeypatch.setattr(load, "Path", redirected)
+    monkeypatch.setattr(processes, "Path", redirected)
     return memory_limit_mb()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from helpers import ROOT
 
-from bench.measure import run_folder as resume
+from bench.measure import fingerprint, run_folder
 from bench.measure.fingerprint import result_key
 from bench.measure.run_folder import open_run
 from bench.records import newest_run, read_record, record_path, write_record
@@ -178,7 +178,7 @@ def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at its state and the lock, the first run ends."""
-    first, lock = open_run("c", tmp_path), resume._locked
+    first, lock = open_run("c", tmp_path), run_folder._locked
 
     def ends_meanwhile(folder: Path) -> Any:
         if folder == first.path:
@@ -186,7 +186,7 @@ def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
             first.close()
         return lock(folder)
 
-    monkeypatch.setattr(resume, "_locked", ends_meanwhile)
+    monkeypatch.setattr(run_folder, "_locked", ends_meanwhile)
     second = open_run("c", tmp_path)
     assert (second.path == first.path, second.continued) == (False, False)
     assert json.loads((first.path / "run.state").read_text("utf-8"))["done"]
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_written_stays_free(tmp_path: Path, monkeypatch:
     def full(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(resume.RunFolder, "_write_state", full)
+    monkeypatch.setattr(run_folder.RunFolder, "_write_state", full)
     with pytest.raises(OSError, match="no space left") as held:  # with its frames, and what they hold
         open_run("c", tmp_path)
     monkeypatch.undo()
@@ -360,7 +360,7 @@ def test_a_large_library_stands_for_itself_by_size_and_time(site: Path, monkeypa
     read = list[Path]()
     read_bytes = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
-    monkeypatch.setattr(resume, "_READ", 99)
+    monkeypatch.setattr(fingerprint, "_READ", 99)
     before = versions()
     assert site / name not in read
     assert site / "theirs/steps.py" in read

@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from bench.limits.share import epoch_cost, nearest_bound
+from bench.limits.work import WORK_MODELS, WorkModel
 from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
-from bench.machine import limits as roofline
+from bench.machine import limits
 from bench.machine.environment import available_cores
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.measure.backend_facts import backend_rows
@@ -26,8 +28,6 @@ from bench.report.figures.kinds.roofline import roofline_figures
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.tables.roofline import sentence
-from bench.roofline.share import epoch_cost, nearest_bound
-from bench.roofline.work import WORK_MODELS, WorkModel
 
 FACTS: CaseFacts = {**fake_record()["case"], "n_users": 1000, "n_items": 500, "n_train": 100_000}
 ROOMY = 1e9
@@ -154,13 +154,13 @@ def test_the_kernels_do_the_work_that_is_counted() -> None:
     pytest.importorskip("numba")
     number = np.float32
     values = np.array([0, 1, 3], number)
-    roofline._compiled(roofline._multiply_add)(values, number(0.5), number(2), 3)
-    halvings = 0.5 ** (3 * roofline._DEPTH)
+    limits._compiled(limits._multiply_add)(values, number(0.5), number(2), 3)
+    halvings = 0.5 ** (3 * limits._DEPTH)
     assert values.tolist() == pytest.approx([4 + (x - 4) * halvings for x in (0, 1, 3)], abs=1e-6)
-    assert roofline._compiled(roofline._read)(np.full(1000, 3, number)) == 3000
+    assert limits._compiled(limits._read)(np.full(1000, 3, number)) == 3000
 
     p, q, ratings = np.array([1, 2], number), np.array([[3, 1], [1, 0]], number), np.array([9, 2], number)
-    total = roofline._compiled(roofline._chain)(p, q, ratings, number(0.1), number(0.5), 1)
+    total = limits._compiled(limits._chain)(p, q, ratings, number(0.1), number(0.5), 1)
     # Error 9 - 5 = 4: p = (1, 2) + 0.1 (4 (3, 1) - 0.5 (1, 2)) = (2.15, 2.3); error 2 - 2.15 = -0.15.
     assert total == pytest.approx(3.85, rel=1e-5)
     assert p.tolist() == pytest.approx([2.15 + 0.1 * (-0.15 - 0.5 * 2.15), 2.3 - 0.1 * 0.5 * 2.3], rel=1e-5)
@@ -168,7 +168,7 @@ def test_the_kernels_do_the_work_that_is_counted() -> None:
 
 def test_the_rows_of_the_chain_start_on_a_cache_line() -> None:
     for rank in (1, 16, 100):
-        row = roofline._aligned(3, rank)
+        row = limits._aligned(3, rank)
         assert (row.ctypes.data % 64, row.shape, float(row.max())) == (0, (3, rank), pytest.approx(0.1))
 
 
@@ -182,11 +182,11 @@ def test_the_cache_is_the_systems_or_the_default(monkeypatch: pytest.MonkeyPatch
             (folder / "level").write_text(f"{level}\n")
             (folder / "size").write_text(f"{size}\n")
             (folder / "shared_cpu_list").write_text("4\n" if core == 4 else f"{shared}\n")
-    monkeypatch.setattr(roofline, "_CORES", tmp_path)
+    monkeypatch.setattr(limits, "_CORES", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(5)), raising=False)
     assert last_level_cache() == 2 * 16384 * 1024
-    monkeypatch.setattr(roofline, "_CORES", tmp_path / "nowhere")
-    assert last_level_cache() == roofline.DEFAULT_CACHE
+    monkeypatch.setattr(limits, "_CORES", tmp_path / "nowhere")
+    assert last_level_cache() == limits.DEFAULT_CACHE
 
 
 # ---- which tests there are -------------------------------------------------------------------------------------------
@@ -207,11 +207,11 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     rooflines += [fake_roofline("torch-cpu", costs=[], status="crashed", reason="RuntimeError: no <memory>")]
     page = write_report([fake_record(), fake_record("numba-sgd"), *rooflines], tmp_path).read_text("utf-8")
     names = {f"roofline-{number}.{kind}" for number in (1, 2) for kind in ("svg", "png", "csv")}  # by threads
-    assert names | {"roofline.csv", "results.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert names | {"limits.csv", "results.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert '<h2 id="roofline">How close to the machine&#39;s limit</h2>' in page
     assert "crashed: RuntimeError: no &lt;memory&gt;" in page
     assert page.count("An operation is an operation.") == 1
-    assert len((tmp_path / "roofline.csv").read_text("utf-8").splitlines()) == 1 + 3 * 6
+    assert len((tmp_path / "limits.csv").read_text("utf-8").splitlines()) == 1 + 3 * 6
     ElementTree.parse(tmp_path / "roofline-1.svg")
     markdown = (tmp_path / "report.md").read_text("utf-8")
     section = markdown.split("## How close to the machine's limit")[1].split("\n## ")[0]
@@ -233,7 +233,7 @@ def test_a_page_of_rooflines_alone(tmp_path: Path, capsys: pytest.CaptureFixture
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert page.count("<svg ") == 1
     assert "calibrated" not in page  # what is said of times to the MSE
-    names = {"index.html", "report.md", "roofline.csv", "roofline.svg", "roofline.png"}
+    names = {"index.html", "report.md", "limits.csv", "limits.svg", "limits.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
@@ -244,7 +244,7 @@ def _written(folder: Path) -> Path:
 
 
 def test_times_alone_have_no_roofline(tmp_path: Path) -> None:
-    (tmp_path / "roofline.svg").touch()  # of an earlier report
+    (tmp_path / "limits.svg").touch()  # of an earlier report
     page = write_report([fake_record()], tmp_path).read_text("utf-8")
     assert "How close to the machine" not in page
     assert not list(tmp_path.glob("roofline*"))
