@@ -12,8 +12,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from bench.limits.share import epoch_cost, nearest_bound
-from bench.limits.work import WORK_MODELS, WorkModel
 from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
@@ -28,6 +26,8 @@ from bench.report.figures.kinds.roofline import roofline_figures
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.tables.roofline import sentence
+from bench.roofline.share import epoch_cost, nearest_bound
+from bench.roofline.work import WORK_MODELS, WorkModel
 
 FACTS: CaseFacts = {**fake_record()["case"], "n_users": 1000, "n_items": 500, "n_train": 100_000}
 ROOMY = 1e9
@@ -207,11 +207,11 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     rooflines += [fake_roofline("torch-cpu", costs=[], status="crashed", reason="RuntimeError: no <memory>")]
     page = write_report([fake_record(), fake_record("numba-sgd"), *rooflines], tmp_path).read_text("utf-8")
     names = {f"roofline-{number}.{kind}" for number in (1, 2) for kind in ("svg", "png", "csv")}  # by threads
-    assert names | {"limits.csv", "results.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert names | {"roofline.csv", "results.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert '<h2 id="roofline">How close to the machine&#39;s limit</h2>' in page
     assert "crashed: RuntimeError: no &lt;memory&gt;" in page
     assert page.count("An operation is an operation.") == 1
-    assert len((tmp_path / "limits.csv").read_text("utf-8").splitlines()) == 1 + 3 * 6
+    assert len((tmp_path / "roofline.csv").read_text("utf-8").splitlines()) == 1 + 3 * 6
     ElementTree.parse(tmp_path / "roofline-1.svg")
     markdown = (tmp_path / "report.md").read_text("utf-8")
     section = markdown.split("## How close to the machine's limit")[1].split("\n## ")[0]
@@ -233,7 +233,7 @@ def test_a_page_of_rooflines_alone(tmp_path: Path, capsys: pytest.CaptureFixture
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert page.count("<svg ") == 1
     assert "calibrated" not in page  # what is said of times to the MSE
-    names = {"index.html", "report.md", "limits.csv", "limits.svg", "limits.png"}
+    names = {"index.html", "report.md", "roofline.csv", "roofline.svg", "roofline.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
@@ -244,7 +244,7 @@ def _written(folder: Path) -> Path:
 
 
 def test_times_alone_have_no_roofline(tmp_path: Path) -> None:
-    (tmp_path / "limits.svg").touch()  # of an earlier report
+    (tmp_path / "roofline.svg").touch()  # of an earlier report
     page = write_report([fake_record()], tmp_path).read_text("utf-8")
     assert "How close to the machine" not in page
     assert not list(tmp_path.glob("roofline*"))
