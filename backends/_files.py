@@ -12,10 +12,10 @@ from typing import IO
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of ``path`` when the block ends, and is gone if it fails.
+    """Open a temporary file that replaces ``path`` when the block ends, and is deleted if the block fails.
 
-    It lies beside ``path`` under a name of its own, so that two writers do not meet, and is created there and nowhere
-    else: a link of that name would not be followed.
+    The temporary file lies in the same folder under a random name, so that two writers never share one. It must not
+    exist yet, so a link that somebody planted under that name is an error, and is not followed.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Checks of arguments; each error names the argument, what was given and what is expected."""
+"""Arguments and columns of ratings as the caller has them: checked, and refused with the reason or taken.
+
+Each error names the argument, what was given and what is expected.
+"""
 
 import math
 from numbers import Integral, Real
@@ -8,6 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import RatingsError
+
+Duplicates = Literal["error", "last", "mean"]
+
+_WEIGHTS = 1e-9, 1e9  # so that sums of them, and of their squares, are good numbers in float32 too
+_MAX_ROWS = np.iinfo(np.int32).max
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> None:
@@ -43,12 +51,6 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         wanted = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
-
-
-Duplicates = Literal["error", "last", "mean"]
-
-_WEIGHTS = 1e-9, 1e9  # so that sums of them, and of their squares, are good numbers in float32 too
-_MAX_ROWS = np.iinfo(np.int32).max
 
 
 def checked_values(values: ArrayLike) -> NDArray[Any]:

@@ -394,11 +394,7 @@ class Factorizer(ABC):
     def _check(self, train: Ratings, validation: object, epochs: int, seed: int, keep: str) -> None:
         self.check_params()
         self._check_prepare()
-        if not isinstance(train, Ratings):
-            raise TypeError(
-                f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or "
-                "Ratings.from_arrays"
-            )
+        _check_ratings(train)
         share = float(validation) if isinstance(validation, Real) and not isinstance(validation, bool) else None
         if share is not None:
             check_number("validation", validation, positive=True)
@@ -420,18 +416,22 @@ class Factorizer(ABC):
                     "use train.encoder.encode_new"
                 )
         check_count("epochs", epochs)
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        _check_seed(seed)
         check_choice("keep", keep, get_args(Keep))
 
     def _check_prepare(self) -> None:
         """Refuse a ``prepare`` without the seed, as it was written up to version 0.2."""
-        taken = inspect.signature(self.prepare).parameters
-        if "seed" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
+        try:
+            signature = inspect.signature(self.prepare, follow_wrapped=False)
+        except ValueError:  # written in C, and silent about its arguments
+            return
+        try:
+            signature.bind(None, None, seed=0)
+        except TypeError:
             raise TypeError(
                 f"{type(self).__name__}.prepare must take the seed: write `def prepare(self, "
                 "train: Ratings, initial: Parameters, *, seed: int)`, whether or not it draws anything"
-            )
+            ) from None
 
     def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
         """Draw or check the initial parameters, in the solver's precision."""
@@ -516,6 +516,18 @@ class Factorizer(ABC):
             stacklevel=3,
         )
         return self
+
+
+def _check_ratings(train: object) -> None:
+    if not isinstance(train, Ratings):
+        raise TypeError(
+            f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or Ratings.from_arrays"
+        )
+
+
+def _check_seed(seed: object) -> None:
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
 
 
 def _same_rows(one: RatingEncoder | None, other: RatingEncoder | None) -> bool:

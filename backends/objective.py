@@ -1,4 +1,4 @@
-"""The one objective that every solver minimises, its gradient in float64, and the one initial model.
+"""The one objective that every solver minimises, and its gradient in float64.
 
     r_ui ~ m + b_u + c_i + p_u . q_i
     J = (1/N) [ sum w_ui (r_ui - rhat_ui)^2

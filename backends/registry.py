@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._validation import check_choice
@@ -38,7 +36,7 @@ class BackendInfo(NamedTuple):
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
     look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
     # what `get_backend(optimizer=)` takes, the default first, and the target of each
-    optimizers: Mapping[str, str] = MappingProxyType({})
+    optimizers: tuple[tuple[str, str], ...] = ()
 
 
 _ADAGRAD = "per-rating SGD, row-wise AdaGrad"
@@ -47,7 +45,7 @@ _TORCH_GD = "momentum gradient descent (or Adam)"
 _SGD_WORK, _GD_WORK = "per-rating SGD", "gradient descent"
 _NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
 _TORCH = "backends.torch_gd:TorchGD"
-_OPTIMIZERS = MappingProxyType({"gd": _TORCH, "adam": "backends.torch_adam:TorchAdam"})
+_OPTIMIZERS = (("gd", _TORCH), ("adam", "backends.torch_adam:TorchAdam"))
 _TORCH_ROW = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
 
 _BACKENDS: dict[str, BackendInfo] = {
@@ -97,14 +95,16 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     reason = unavailable_reason(info)
     if reason:
         raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
-    if info.optimizers and "optimizer" in params:
-        optimizer = params.pop("optimizer")
-        check_choice("optimizer", optimizer, tuple(info.optimizers))
-        info = info._replace(target=info.optimizers[optimizer])
+    optimizer = params.pop("optimizer", None) if info.optimizers else None
+    if optimizer is not None:
+        targets = dict(info.optimizers)
+        check_choice("optimizer", optimizer, tuple(targets))
+        info = info._replace(target=targets[optimizer])
     factorizer = _import_backend(name, info)
     if preset is not None and preset not in factorizer.presets:
         known = ", ".join(map(repr, factorizer.presets)) or "none"
-        raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
+        chosen = f" with optimizer={optimizer!r}" if optimizer else ""
+        raise ValueError(f"backend {name!r} has no preset {preset!r}{chosen}; it has {known}")
     solver = factorizer().set_params(**(factorizer.presets[preset] if preset else {}))
     if info.device != "cpu":
         solver.set_params(device=info.device)

@@ -1,5 +1,6 @@
 """The earlier name of `backends.torch_gd` and `backends.torch_adam`, kept for a release."""
 
+import warnings
 from typing import Any
 
 from ._engine.embedding import EmbeddingModel
@@ -13,15 +14,28 @@ __all__ = ["EmbeddingModel", "TorchEmbedding"]
 def TorchEmbedding(*, optimizer: str = "gd", **params: Any) -> TorchGD | TorchAdam:
     """Return a `TorchGD`, or a `TorchAdam` for ``optimizer="adam"``; write these names instead.
 
-    A ``learning_rate`` of None is left out: it stood for the optimizer's own, now its default.
+    A ``learning_rate`` or ``batch_size`` of None is left out: it stood for the optimizer's own, now its default.
 
     Raises
     ------
     ValueError
         For another optimizer, or a parameter that this one does not have.
+
+    Warns
+    -----
+    DeprecationWarning
+        Always.
     """
     check_choice("optimizer", optimizer, ("gd", "adam"))
-    if params.get("learning_rate", 0) is None:
-        del params["learning_rate"]
-    solver = TorchAdam() if optimizer == "adam" else TorchGD()
-    return solver.set_params(**params)
+    solver = TorchAdam if optimizer == "adam" else TorchGD
+    warnings.warn(
+        f"TorchEmbedding will go; write backends.{solver.__module__.partition('.')[2]}.{solver.__name__}, or "
+        f'get_backend("torch-cpu", optimizer="{optimizer}")',
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    given = {name: value for name, value in params.items() if value is not None or name not in _OWN}
+    return solver().set_params(**given)
+
+
+_OWN = ("learning_rate", "batch_size")  # None stood for the optimizer's own

@@ -29,7 +29,7 @@ def test_harness_cost(benchmark: BenchmarkFixture, case: Case, monkeypatch: pyte
     # What it tells of its time has to be true here too.
     vars(solver).update(history_=[], prepare_seconds_=0.0)
     monkeypatch.setattr(solver, "fit", lambda *arguments, **options: solver)
-    worker = Worker(io.StringIO())
+    worker = Worker(io.BytesIO())
     worker.parts = {"train": case.data.train, "validation": case.data.validation}
     monkeypatch.setattr(worker, "solver", lambda: solver)
     request = Time(epochs=1, seed=0, round_number=0, factor=1.01, target=1e9, objective=False)

@@ -36,6 +36,7 @@ ROUNDS = 3  # per seed; they find 5 % at a noise of 2 %, and nothing between equ
 
 _OTHER_HELP = {  # where a duel's defaults are others
     "rank": "number of factors (default: 16)",
+    "quick": "the twin at 0.02",
     "seeds": f"seeds per contender, each in its own worker (default: {SEEDS})",
     "rounds": f"timed rounds per seed (default: {ROUNDS})",
 }

@@ -19,6 +19,17 @@ _ALGORITHMS = {
     "torch-cuda": "momentum gradient descent (or Adam)",
 }
 
+_LOOKS = {
+    "numba": "red s",
+    "numba-gd": "orange ^",
+    "numba-sgd": "red s",
+    "numpy": "grey o",
+    "numpy-als": "pink D",
+    "torch-cpu": "blue v",
+    "torch-cuda": "green P",
+    "torch-mps": "sky X",
+}
+
 
 def fake_record(
     backend: str = "numpy",
@@ -138,6 +149,8 @@ def fake_record(
             "torch": "2.8.0" if backend.startswith("torch") else None,
         },
     }
+    if backend in _LOOKS:
+        record["backend"]["look"] = _LOOKS[backend]
     for name, value in overrides.items():
         if name in ("backend", "case", "reference"):
             value = {**record[name], **value}

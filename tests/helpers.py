@@ -1,6 +1,5 @@
 """What several test modules share: data, trajectories, a fresh interpreter."""
 
-import ast
 import os
 import subprocess
 import sys
@@ -86,19 +85,3 @@ def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT, timeout: floa
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def solvers_loaded_by(code: str) -> list[str]:
-    """Solver modules, and the libraries that solvers run on, that a new interpreter has loaded after some code.
-
-    What every solver shares is none of them: NumPy alone, and writing a file whole.
-    """
-    shared = {"biases", "errors", "factorizer", "model", "objective", "ratings", "registry", "start", "stopping"}
-    listing = f"""
-import sys
-shared = {shared!r}
-mine = [name for name in sys.modules if name.startswith("backends.") and not name.startswith("backends._")]
-found = [name for name in mine if name.split(".")[1] not in shared]
-print(sorted(found + [name for name in ("numba", "torch") if name in sys.modules]))
-"""
-    return ast.literal_eval(in_fresh_process(f"{code}\n{listing}").splitlines()[-1])

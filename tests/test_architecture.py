@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import json
+import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +13,7 @@ import pytest
 from helpers import ROOT, in_fresh_process
 
 import backends
+from backends.registry import _BACKENDS
 
 SOURCES = sorted(
     path
@@ -44,6 +47,65 @@ def test_the_files_were_found() -> None:
     names = {module_name(path) for path in SOURCES}
     assert {"backends", "backends.kernels.sgd", "bench.records", "bench.measure.worker"} <= names
     assert {"backends._engine.torch_products", "backends.torch_gd"} <= {module_name(path) for path in ON_DEVICES}
+
+
+KERNELS_MAY_IMPORT = {"collections", "hashlib", "llvmlite", "math", "numba", "numpy", "operator", "pathlib", "typing"}
+SOLVERS = {info.target.partition(":")[0] for info in _BACKENDS.values()}
+SOLVERS |= {target.partition(":")[0] for info in _BACKENDS.values() for _, target in info.optimizers}
+EARLIER_NAMES = {"backends.torch_embedding"}  # kept for a release; they know what they stand for
+
+
+def imported_by(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports, at its top or in functions; of names, both readings."""
+    package = module_name(path).split(".") if path.stem == "__init__" else module_name(path).split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join(base + ([node.module] if node.module else []))
+            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_a_solver_imports_no_other_and_nothing_shared_imports_one() -> None:
+    assert len(SOLVERS) >= 6
+    wrong = []
+    for path in SOURCES:
+        name = module_name(path)
+        if name.startswith("backends.") and name not in EARLIER_NAMES:
+            wrong += [(name, solver) for solver in imported_by(path) & SOLVERS - {name}]
+    assert wrong == []
+
+
+def test_every_file_beside_the_solvers_has_its_floor() -> None:
+    """A module of backends/ is a solver of the registry, or stands in a contract: nothing is left to no rule."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [one["layers"] for one in contracts if one.get("containers") == ["backends"]]
+    floors = {f"backends.{name}" for layer in layers for name in re.split(r"\s*[|:]\s*", layer)}
+    modules = {".".join(module_name(path).split(".")[:2]) for path in SOURCES} - {"backends", "bench"}
+    unruled = {name for name in modules if name.startswith("backends.")} - floors - SOLVERS
+    assert unruled == set()
+
+
+def test_kernels_know_arrays_and_their_accelerator() -> None:
+    wrong = []
+    for path in SOURCES:
+        name = module_name(path)
+        if name.startswith("backends.kernels"):
+            allowed = KERNELS_MAY_IMPORT | ({"triton", "torch"} if ".triton" in name else set())
+            ours = {one for one in imported_by(path) if one.startswith("backends.")}
+            wrong += [(name, one) for one in ours if not one.startswith("backends.kernels")]
+            others = {one.partition(".")[0] for one in imported_by(path) - ours} - {"__future__", "backends"}
+            wrong += [(name, one) for one in others - allowed]
+    assert wrong == []
+
+
+def test_every_folder_is_a_package_that_contracts_see() -> None:
+    folders = {path.parent for path in SOURCES}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    assert imported_by(ROOT / "bench" / "__init__.py") == set()  # every import of a room runs it
 
 
 def test_nothing_imports_tests() -> None:

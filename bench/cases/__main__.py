@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.2, help="size of the twin")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0, help="seed of data and split")
-    parser.add_argument("--keep", action="store_true", help="store it in references.json beside this module")
+    parser.add_argument("--keep", action="store_true", help="store it in references.json, with the project")
     options = parser.parse_args()
 
     try:

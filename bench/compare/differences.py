@@ -148,7 +148,7 @@ def _packages(record: AnyRecord) -> dict[str, Any]:
 def _of(records: Iterable[AnyRecord], name: str) -> str:
     """Return a version in all records of a run: one, or several where the folder holds several runs."""
     facts = ({**_packages(record), **record["environment"]} for record in records)
-    return " or ".join(sorted({str(one.get(name, "not recorded")) for one in facts}))
+    return " or ".join(sorted({str("not recorded" if one.get(name) is None else one[name]) for one in facts}))
 
 
 def _keys(records: Iterable[AnyRecord], name: str) -> set[str]:

@@ -8,8 +8,6 @@ from backends import Ratings
 
 # Ratings, users and items: those of the anime data, of MovieLens 20M and of the Netflix Prize.
 SIZES = ((1_014_000, 13_771, 4_333), (20_000_000, 138_493, 26_744), (99_072_112, 480_189, 17_770))
-
-
 SMALL = (2_000, 100, 60)
 
 

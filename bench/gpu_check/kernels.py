@@ -107,6 +107,8 @@ def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title
     exact, exact_bias, squared_error = exact_sums(ratings, (p, q), biases, scale)
     n_bytes = n * (16 + 2 * rank * p.element_size())
     for block, warps in ((16, 1),) if check.smoke else ((16, 1), (32, 1), (32, 4), (64, 4)):
+        for written in (*sums, *bias_sums, *squares):
+            written.fill_(math.nan)
         what = f"Triton's gradient, {title}, block {block}, warps {warps}"
         check.time(what, n, partial(sweep, block, warps), n_bytes=n_bytes)
         for one, name in enumerate(("users", "items")):
@@ -161,13 +163,13 @@ def triton_sgd(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str
         sgd[(-(-n // per),)](*trained, *columns, n, 0.02, 0.05, RANK=rank, PER=per, num_warps=1)
 
     for order, columns in orders.items():
-        trained = p.clone(), q.clone()
         for per in (800,) if check.smoke else (128, 512):
             what = f"Triton's SGD, {title}, {order}, {per} per program"
+            trained = p.clone(), q.clone()
             work = partial(one_pass, columns, trained, per)
             check.time(what, n, work, repeats=5, n_bytes=n_bytes)
-        fallen = training_mse(ratings, *trained) / before
-        check.expect(f"Triton's SGD, {title}, {order}: MSE over that of the start", fallen, LEARNT)
+            fallen = training_mse(ratings, *trained) / before
+            check.expect(f"{what}: MSE over that of the start", fallen, LEARNT)
 
 
 def training_mse(ratings: OnDevice, p: Tensor, q: Tensor) -> float:

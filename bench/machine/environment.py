@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-from backends import available_cores
 from bench.records import Environment, MachineFacts, ProcessFacts
 
 _PACKAGES = (
@@ -46,6 +45,8 @@ _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 def machine_facts() -> MachineFacts:
     """Return what does not change while a run lasts."""
+    from backends import available_cores  # here, as who only compares two machines needs no solver
+
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),

@@ -1,9 +1,7 @@
-"""The roofline of an epoch: the machine's limits, the work of an algorithm, and how near a measured epoch comes.
+"""What the machine can do at best: memory bandwidth, multiply-adds, and the latency of the dependency chain.
 
-A computation cannot be faster than its bytes over the memory bandwidth, nor than its floating-point operations over the
-arithmetic rate (Williams, Waterman and Patterson 2009, "Roofline: an insightful visual performance model"). Per-rating
-SGD has a third limit: the next error of a row needs the row as the last error left it. The limits are measured
-here by small kernels in the same run; the work is counted by hand, below.
+Each limit is measured by a small kernel, with as many threads as the solver has. `bench.roofline` holds solvers against
+them.
 """
 
 from __future__ import annotations
@@ -35,15 +33,6 @@ _DEPTH = 8  # multiply-adds between a load and its store: enough to hide both, f
 _VALUES = 512  # that the multiply-adds run over: 2 KB, many more vectors than are in flight at a time
 _ROWS = 8  # that the chain goes round: with its own row 4.5 KB at rank 128, so all lie in the nearest cache
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-
-
-# ---- the work model --------------------------------------------------------------------------------------------------
-
-
-# ---- the share -------------------------------------------------------------------------------------------------------
-
-
-# ---- the machine's limits --------------------------------------------------------------------------------------------
 
 
 def measure_limits(ranks: list[int], threads: list[int]) -> list[MachineLimits]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -58,6 +59,11 @@ class Contender:
         Precision, and the one thread budget of all libraries.
     label
         What to call it in the record, where the name of the backend would not tell it from another; "" for its name.
+
+    Raises
+    ------
+    ValueError
+        For a hyper-parameter that no record can hold, such as an infinite number.
     """
 
     row: BackendRow
@@ -65,6 +71,16 @@ class Contender:
     dtype: str = "float32"
     params: dict[str, Any] = field(default_factory=dict)
     label: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in self.params.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"{name} must be a value that a record can hold (a finite number, a text, True, False or None), "
+                    f"got {value!r}"
+                ) from None
 
     def facts(self) -> Backend:
         """Return what a record says of it."""

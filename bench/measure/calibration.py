@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.records import Calibration, RungReached
 
 from .protocol import Calibrated
-from .solver_worker import Setting, SolverWorker
+from .session import Session, Setting
 from .worker_process import Ended
 
 _REPEATS = 3  # of a backend that is not deterministic; the largest count is taken
@@ -19,7 +19,7 @@ class Uncalibrated(Ended):
         self.calibration = calibration
 
 
-def calibrate(worker: SolverWorker) -> Calibration:
+def calibrate(session: Session) -> Calibration:
     """Return the calibration of one seed, of a backend that is not deterministic the slowest of several.
 
     Raises
@@ -27,17 +27,17 @@ def calibrate(worker: SolverWorker) -> Calibration:
     Uncalibrated
         When the target was not reached, or the fit diverged.
     """
-    repeats = 1 if worker.setting.contender.row.deterministic else _REPEATS
+    repeats = 1 if session.setting.contender.row.deterministic else _REPEATS
     attempts = []
     for _ in range(repeats):
-        answer = worker.calibrate()
+        answer = session.calibrate()
         if answer.status == "diverged":
             epochs = len(answer.calibration["trace"])
             raise Uncalibrated(Ended("diverged", f"its loss exploded after {epochs} epochs"), answer.calibration)
         attempts.append(answer)
     slowest = _slowest([attempt.calibration for attempt in attempts])
     if slowest["epochs"] is None:
-        raise Uncalibrated(_miss(worker.setting, slowest, attempts[-1]), slowest)
+        raise Uncalibrated(_miss(session.setting, slowest, attempts[-1]), slowest)
     return slowest
 
 

@@ -1,4 +1,4 @@
-"""What takes a backend out of the ranking though it reached the target: by what was measured, no process is asked."""
+"""What takes a backend out of the ranking though it reached the target: judged by what was measured alone."""
 
 from __future__ import annotations
 

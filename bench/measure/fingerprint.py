@@ -12,13 +12,12 @@ from typing import Any
 from bench.machine.environment import machine_facts, machine_key, short_hash
 from bench.records import Backend, CaseFacts
 
-# Of this package, what no figure depends on: it prints, draws or compares what was measured.
-_UNMEASURED = ("article", "compare", "duel.py", "report", "text")
-
-
+# What no figure depends on: it prints, draws or compares what was measured, or no solver uses it.
+_UNMEASURED = (
+    *("bench/article", "bench/compare", "bench/duel.py", "bench/gpu_check", "bench/report", "bench/text"),
+    *("backends/kernels/triton", "backends/testing"),
+)
 _CODE = re.compile(r"\.(py|pyc|so|pyd|dll|dylib)(\.\d+)*$")  # source, and what it was compiled to
-
-
 _READ = 1 << 20  # bytes; a larger file, as libraries of kernels are, stands for itself by its size and time of change
 
 
@@ -31,11 +30,12 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
         What else was asked for: targets, seeds, rounds, limits.
     """
     facts = machine_facts()
+    measured = {name: value for name, value in backend.items() if name != "look"}  # which is only drawn
     return {
         "code": code_hash(),
         "data": case["data_hash"],
         "machine": machine_key(facts),
-        "settings": short_hash([case, backend, settings]),
+        "settings": short_hash([case, measured, settings]),
         "versions": short_hash([facts["python"], facts["packages"], _third_parties()]),
     }
 
@@ -45,7 +45,7 @@ def code_hash(bench: Path = Path(__file__).parents[1]) -> str:
 
     ``bench`` is the folder of this package; that of the solvers lies beside it.
     """
-    skipped = {bench / name for name in _UNMEASURED}
+    skipped = {bench.parent / name for name in _UNMEASURED}
     sources = {
         str(path.relative_to(bench.parent)): path.read_text("utf-8")
         for folder in (bench.parent / "backends", bench)

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -28,7 +29,7 @@ from .backend_facts import Contender, Limits
 from .calibration import Uncalibrated, calibrate, training_seconds
 from .fair_play import over_budget
 from .fingerprint import result_key
-from .solver_worker import Setting, SolverWorker
+from .session import Session, Setting
 from .worker_process import Ended
 
 SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
@@ -102,7 +103,7 @@ class Measurement:
         self._setting: Setting | None = None  # None where no worker can be started
         self._throttled = throttle_count()
         self._stack = contextlib.ExitStack()
-        self._workers: list[SolverWorker] = []  # one per seed
+        self._sessions: list[Session] = []  # one per seed
 
     def __enter__(self) -> Self:
         try:
@@ -110,8 +111,9 @@ class Measurement:
                 setting = self._setting = self._make_setting()
                 for seed in self.seeds:
                     process = self._stack.enter_context(setting.start(f"stderr-{seed}.txt"))
-                    self._workers.append(SolverWorker(setting, process, seed))
-                self.environment = self._environment(self._workers[0])
+                    self._sessions.append(Session(setting, process, seed))
+                    if self.environment is None:
+                        self.environment = self._environment(self._sessions[0])
         except BaseException:  # a Ctrl-C while the worker starts must not leave it behind
             self._stack.close()
             raise
@@ -130,9 +132,9 @@ class Measurement:
         if self.ended:
             return False
         with self._ending():
-            for worker in self._workers:
-                self.say(f"calibrating, seed {worker.seed}" if len(self.seeds) > 1 else "calibrating")
-                self.calibrations.append(calibrate(worker))
+            for session in self._sessions:
+                self.say(f"calibrating, seed {session.seed}" if len(self.seeds) > 1 else "calibrating")
+                self.calibrations.append(calibrate(session))
         return not self.ended
 
     def wanted_rounds(self) -> int:
@@ -152,7 +154,7 @@ class Measurement:
             return
         number = len(self.rounds)
         turn = number % len(self.seeds)
-        calibration, worker = self.calibrations[turn], self._workers[turn]
+        calibration, session = self.calibrations[turn], self._sessions[turn]
         self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
         goals = {rung["factor"]: rung["mse"] for rung in self.case.ladder}
         epochs_to = {target["factor"]: calibration["epochs"]}
@@ -167,7 +169,7 @@ class Measurement:
                     continue
                 goal = goals[factor]
                 if epochs not in done:
-                    done[epochs] = worker.time(epochs, number, goal)
+                    done[epochs] = session.time(epochs, number, goal)
                 timed = Round(
                     {**done[epochs], "factor": factor, "matched": meets(done[epochs]["validation_mse"], goal)}
                 )
@@ -180,11 +182,17 @@ class Measurement:
             return
         self.say("fitting ratings that it has not met")
         with self._ending():
-            extras.refit_unseen(self._workers[0], self.calibrations[0], rounds)
+            extras.refit_unseen(self._sessions[0], self.calibrations[0], rounds)
 
     def start_cold(self) -> None:
         """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
-        self.cold = self._apart(extras.start_cold) or []
+        if not self.rounds or self.ended or self._setting is None:
+            return
+        caches = extras.empty_caches(self._setting)
+        for state in ("empty", "filled"):
+            cold = self._apart(partial(extras.start_cold, caches=caches, state=state))
+            if cold is not None:
+                self.cold.append(cold)
 
     def watch_memory(self) -> None:
         """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed workers."""
@@ -223,9 +231,9 @@ class Measurement:
         )
 
     def _outcome(self) -> tuple[Status, str]:
-        """Return how it ended, and why in one line: matched is what nothing speaks against."""
+        """Return the status of the record, and the reason in one line; a match needs none."""
         if not self.ended:
-            alive = [worker.alive for worker in self._workers if worker.alive]
+            alive = [session.alive for session in self._sessions if session.alive]
             self.ended = over_budget(self.backend["threads"], self.rounds, self.memory, alive)
         if self.ended:
             return self.ended.status, self.ended.reason
@@ -246,10 +254,10 @@ class Measurement:
         case_file = write_case(self.run.work, case)
         return Setting(case, case.target, case_file, self.contender, self.run.limits, self.run.work, self.say)
 
-    def _environment(self, worker: SolverWorker) -> Environment:
-        facts = environment_of(machine_facts(), worker.warmed.environment)
-        facts["import_seconds"], facts["device"] = worker.opened.import_seconds, worker.opened.device
-        facts["compile_seconds"] = worker.warmed.compile_seconds
+    def _environment(self, session: Session) -> Environment:
+        facts = environment_of(machine_facts(), session.warmed.environment)
+        facts["import_seconds"], facts["device"] = session.opened.import_seconds, session.opened.device
+        facts["compile_seconds"] = session.warmed.compile_seconds
         return facts
 
     def _throttlings(self) -> int | None:

@@ -1,12 +1,12 @@
 """What a worker is asked, and what it answers: one line of JSON each, typed on both sides.
 
-A `Request` knows the type of its answer. A worker sends any number of `Progress` messages, then `Done` or `Failed`.
+A `Request` knows the type of its answer. A worker sends any number of `Update` messages, then `Done` or `Failed`.
 JSON has no NaN and no infinity: a number that is none arrives as null, and is refused where a number is wanted.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,6 @@ from msgspec import Struct
 from bench.records import Calibration, Failure, MachineLimits, ProcessFacts, Round
 
 Answer = TypeVar("Answer")
-FitStatus = Literal["epochs", "target", "patience", "time", "callback", "interrupted", "diverged"]
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
@@ -35,14 +34,17 @@ class Warmed(Struct):
 
 
 class Calibrated(Struct):
-    """An untimed fit, scored after each epoch, and why it stopped; "time" where training took too long."""
+    """An untimed fit, scored after each epoch, and why it stopped, as its ``status_`` says.
+
+    "time" where training took too long, "diverged" also where a score was no number.
+    """
 
     calibration: Calibration
-    status: FitStatus
+    status: str
 
 
 class Timed(Struct, tag="timed"):
-    """A timed fit; threads as each library is set, and how many the process has, None where that cannot be read."""
+    """A timed fit; the threads that each library is set to use, and those of the process, None if unknown."""
 
     round: Round
     thread_settings: dict[str, int]
@@ -76,7 +78,7 @@ class EpochSeconds(Struct, tag="epochs"):
     cpu_seconds: float
 
 
-class LimitsFound(Struct):
+class MachineFound(Struct):
     """The machine's limits, and the bytes of its last-level cache."""
 
     limits: list[MachineLimits]
@@ -164,21 +166,21 @@ class MeasureEpochs(Request[EpochSeconds | Diverged], tag="epochs"):
     max_seconds: float
 
 
-class MeasureLimits(Request[LimitsFound], tag="limits"):
+class MeasureMachine(Request[MachineFound], tag="limits"):
     """Measure what the machine can do; no backend is involved."""
 
-    answer = LimitsFound
+    answer = MachineFound
     ranks: list[int]
     threads: list[int]
 
 
-AnyRequest = Open | Warm | Calibrate | Time | WatchMemory | MeasureEpochs | MeasureLimits
+AnyRequest = Open | Warm | Calibrate | Time | WatchMemory | MeasureEpochs | MeasureMachine
 
 
 # ---- messages --------------------------------------------------------------------------------------------------------
 
 
-class Progress(Struct, tag="progress"):
+class Update(Struct, tag="progress"):
     """How far it is, in words, and the seconds of training so far."""
 
     text: str
@@ -198,4 +200,32 @@ class Done(Struct, tag="done"):
     answer: msgspec.Raw
 
 
-Message = Progress | Failed | Done
+Message = Update | Failed | Done
+
+
+def as_line(message: Any) -> bytes:
+    """Return a request or a message as one line: UTF-8 whatever the locale, NumPy's numbers as Python's."""
+    return _ENCODER.encode(message) + b"\n"
+
+
+def as_done(answer: Any) -> Done:
+    """Return the message of an answer."""
+    return Done(msgspec.Raw(_ENCODER.encode(answer)))
+
+
+def as_failed(status: Failure, reason: str) -> Failed:
+    """Return the message of a failure; what is no text in UTF-8, half a letter, is replaced."""
+    return Failed(status, reason.encode("utf-8", "replace").decode())
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a subclass of its types, as NumPy's numbers are."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} is not for JSON")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)

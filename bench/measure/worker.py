@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import signal
 import statistics
@@ -23,13 +24,11 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
-from backends import BackendUnavailable, DivergenceWarning, Factorizer, Ratings, get_backend
-from backends import Progress as EpochProgress
+from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend
 from bench.cases.case_file import read_case
 from bench.cases.targets import meets, mse
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
-from bench.machine.limits import last_level_cache, measure_limits
 from bench.machine.processes import cpu_seconds, cpu_times, sample
 from bench.records import Calibration, Round, TracePoint
 
@@ -38,23 +37,24 @@ from .protocol import (
     Calibrate,
     Calibrated,
     Diverged,
-    Done,
     EpochSeconds,
-    Failed,
     FitMemory,
     Inconsistent,
-    LimitsFound,
+    MachineFound,
     MeasureEpochs,
-    MeasureLimits,
+    MeasureMachine,
     Message,
     Open,
     Opened,
-    Progress,
     Time,
     Timed,
+    Update,
     Warm,
     Warmed,
     WatchMemory,
+    as_done,
+    as_failed,
+    as_line,
 )
 
 _WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
@@ -65,7 +65,7 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
 class Worker:
     """The answers to the requests; `answer` finds the method of each."""
 
-    def __init__(self, channel: IO[str]) -> None:
+    def __init__(self, channel: IO[bytes]) -> None:
         self.channel = channel
         self.parts: dict[str, Ratings] = {}
         self.make: dict[str, Any] = {}
@@ -85,8 +85,10 @@ class Worker:
                 return self.memory(request)
             case MeasureEpochs():
                 return self.epochs(request)
-            case MeasureLimits():
-                return LimitsFound(measure_limits(request.ranks, request.threads), last_level_cache())
+            case MeasureMachine():
+                from bench.machine.limits import last_level_cache, measure_limits
+
+                return MachineFound(measure_limits(request.ranks, request.threads), last_level_cache())
 
     def open(self, request: Open) -> Opened:
         """Load the case's arrays and import the backend."""
@@ -116,7 +118,11 @@ class Worker:
         """Fit with evaluation after each epoch, as far as `Calibrate` says."""
         watch = _Watch(self, request)
         solver = self._fit(self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch)
-        out_of_time = watch.timed_out and solver.status_ == "callback"  # and did not diverge
+        status = str(solver.status_)
+        if watch.lost:
+            status = "diverged"
+        elif watch.timed_out and status == "callback":
+            status = "time"
         reached = {
             name: next((p["epoch"] for p in watch.trace if meets(p["validation_mse"], goal)), None)
             for name, goal in request.rungs.items()
@@ -129,7 +135,7 @@ class Worker:
             trace=watch.trace,
             rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
         )
-        return Calibrated(calibration, "time" if out_of_time else solver.status_)
+        return Calibrated(calibration, status)
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
         """Time one fit from unsorted ratings with empty caches, then score its model.
@@ -154,11 +160,17 @@ class Worker:
         claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
         if claimed > seconds + _CLOCK_SLACK:
             return Inconsistent(claimed, seconds)
-        score = mse(solver.model_, self.parts["validation"])
+        scores = (
+            mse(solver.model_, self.parts["validation"]),
+            mse(solver.model_, self.parts.get("test")),
+            solver.objective.value(solver.model_.parameters, train) if request.objective else None,
+        )
+        if any(score is not None and not math.isfinite(score) for score in scores):
+            return Diverged()
+        score, test_mse, objective = scores
         assert score is not None
         marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
         each = np.diff(marks).tolist() if len(solver.history_) == epochs else []
-        wants_objective = request.objective
         result = Round(
             round=request.round_number,
             seed=seed,
@@ -172,8 +184,8 @@ class Worker:
             stolen_seconds=after.stolen - machine.stolen if machine and after else None,
             energy_joules=joules,
             validation_mse=score,
-            test_mse=mse(solver.model_, self.parts.get("test")),
-            objective=solver.objective.value(solver.model_.parameters, train) if wants_objective else None,
+            test_mse=test_mse,
+            objective=objective,
             matched=request.target is not None and meets(score, request.target),
         )
         del solver
@@ -204,7 +216,7 @@ class Worker:
         self.make |= {"rank": request.rank, "n_jobs": request.threads}
         marks: list[tuple[float, float]] = []
 
-        def mark(progress: EpochProgress) -> bool:
+        def mark(progress: Progress) -> bool:
             marks.append((progress.record.seconds, time.process_time()))
             return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > request.max_seconds
 
@@ -233,7 +245,7 @@ class Worker:
 
     def send(self, message: Message) -> None:
         """Write one message."""
-        self.channel.write(msgspec.json.encode(message).decode() + "\n")
+        self.channel.write(as_line(message))
         self.channel.flush()
 
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
@@ -253,13 +265,17 @@ class _Watch:
         self.scoring: list[float] = []  # seconds
         self.reached: int | None = None
         self.timed_out = False  # training took too long before enough was seen
+        self.lost = False  # a score was no number
         self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
 
-    def __call__(self, progress: EpochProgress) -> bool:
+    def __call__(self, progress: Progress) -> bool:
         start = perf_counter()
         score = mse(progress.model, self.worker.parts["validation"])
         self.scoring.append(perf_counter() - start)
         assert score is not None
+        if not math.isfinite(score):
+            self.lost = True
+            return True
         epoch = progress.record.epoch
         self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
         if score < self.best:
@@ -269,7 +285,7 @@ class _Watch:
         if time.monotonic() - self.told > 0.2:
             self.told = time.monotonic()
             told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
-            self.worker.send(Progress(told, progress.record.seconds))
+            self.worker.send(Update(told, progress.record.seconds))
         if self.reached is None:
             enough = epoch - self.best_epoch >= self.patience
         else:
@@ -305,20 +321,20 @@ def _die_with_the_parent() -> None:
 def main() -> None:
     """Answer requests until standard input ends."""
     _die_with_the_parent()
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     worker = Worker(channel)
     decoder = msgspec.json.Decoder(AnyRequest)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         try:
             answer = worker.answer(decoder.decode(line))
-            worker.send(Done(msgspec.Raw(msgspec.json.encode(answer))))
+            worker.send(as_done(answer))
         except BackendUnavailable as error:
-            worker.send(Failed("unavailable", str(error)))
+            worker.send(as_failed("unavailable", str(error)))
         except MemoryError as error:
-            worker.send(Failed("out of memory", f"MemoryError: {error}"))
+            worker.send(as_failed("out of memory", f"MemoryError: {error}"))
         except Exception as error:  # whatever a backend does wrong becomes a record, not the end of the run
-            worker.send(Failed("crashed", f"{type(error).__name__}: {error}"))
+            worker.send(as_failed("crashed", f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

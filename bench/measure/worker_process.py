@@ -23,7 +23,7 @@ from bench.machine.processes import ProcessSample, family, memory_limit_mb, samp
 from bench.records import Status
 from bench.text.progress import Say
 
-from .protocol import Answer, Done, Failed, Message, Request
+from .protocol import Answer, Done, Failed, Message, Request, as_line
 
 _MESSAGES = msgspec.json.Decoder(Message)
 _LOOK = 0.5  # seconds between two looks at the memory of a worker that is waited for
@@ -72,7 +72,6 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
                 # PASSIVE: threads that wait for each other sleep. Where they spin, as is the default, one other busy
                 # process makes every parallel loop ten times slower, and the timings say nothing about the solver.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, **places, "PYTHONPATH": _import_path()},
@@ -80,8 +79,8 @@ class WorkerProcess:
             )
         self._guard = _guard(self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.requests: IO[str] = self.process.stdin
-        self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.requests: IO[bytes] = self.process.stdin
+        self.answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self.reader.start()
 
@@ -110,11 +109,11 @@ class WorkerProcess:
         Raises
         ------
         Ended
-            When the worker answers with an error, or what cannot be, dies, takes longer than ``timeout`` seconds or too
-            much memory.
+            When the worker reports a failure, sends no valid answer, dies, takes longer than ``timeout`` seconds or
+            uses too much memory.
         """
         try:
-            self.requests.write(msgspec.json.encode(request).decode() + "\n")
+            self.requests.write(as_line(request))
             self.requests.flush()
         except BrokenPipeError:
             raise self._death() from None
@@ -161,11 +160,11 @@ class WorkerProcess:
             taken = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"
             raise Ended("out of memory", f"the worker was ended for taking too much memory ({taken})")
 
-    def _read(self, stream: IO[str]) -> None:
+    def _read(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
                 self.answers.put(line)
-        self.answers.put("")
+        self.answers.put(b"")
 
     def _death(self) -> Ended:
         code = self.process.wait()

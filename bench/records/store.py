@@ -57,7 +57,9 @@ def read_record(path: Path) -> AnyRecord:
         )
     try:
         record = _upgrade(record)
-        msgspec.convert(record, RooflineRecord if record.get("kind") == "roofline" else Record)
+        facts = record.get("environment")
+        record = msgspec.convert(record, RooflineRecord if record.get("kind") == "roofline" else Record)
+        record["environment"] = {**facts, **record["environment"]}  # also what a later release tells of a machine
     except msgspec.ValidationError as error:
         raise RecordError(f"{path} is not a record of factorbench ({error})") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -121,6 +123,19 @@ def _last_written(folder: Path) -> str:
     return written if isinstance(written, str) else ""
 
 
+# How releases before looks were recorded drew their own backends. Closed: later ones say it in their records.
+_DRAWN_BEFORE = {
+    "numba": "red s",
+    "numba-gd": "orange ^",
+    "numba-sgd": "red s",
+    "numpy": "grey o",
+    "numpy-als": "pink D",
+    "torch-cpu": "blue v",
+    "torch-cuda": "green P",
+    "torch-mps": "sky X",
+}
+
+
 def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
     """Bring a record of an earlier version up to date; what was not measured then is None or empty."""
     if record["schema"] == 1:
@@ -153,6 +168,10 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
         case |= {"reg_unit": "rating", "bias_reg": case.get("reg"), **undamped}
         for score in record.get("baselines", {}).values():
             score |= {"user_damping": None, "item_damping": None, "note": ""}
+    backend = record["backend"] if isinstance(record.get("backend"), dict) else {}
+    name = re.split(r" \(|:", str(backend.get("name")), maxsplit=1)[0]  # of a contender, its backend's
+    if "look" not in backend and name in _DRAWN_BEFORE:
+        backend["look"] = _DRAWN_BEFORE[name]
     if isinstance(record.get("environment"), dict):
         for name in Environment.__annotations__:
             record["environment"].setdefault(name, None)

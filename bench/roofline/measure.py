@@ -14,7 +14,7 @@ from bench.cases.case_file import write_case
 from bench.machine.environment import environment_of, machine_facts
 from bench.measure.backend_facts import Contender, Limits
 from bench.measure.measurement import Run
-from bench.measure.protocol import Diverged, MeasureEpochs, MeasureLimits, Open, Warm
+from bench.measure.protocol import Diverged, MeasureEpochs, MeasureMachine, Open, Warm
 from bench.measure.worker_process import Ended, WorkerProcess
 from bench.records import SCHEMA, EpochCost, Failure, MachineLimits, RooflineRecord
 from bench.text.progress import Say
@@ -48,7 +48,7 @@ def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Mac
             tempfile.TemporaryDirectory(prefix="factorbench-") as folder,
             WorkerProcess(max(threads), Path(folder) / "stderr.txt") as worker,
         ):
-            request = MeasureLimits(ranks=ranks, threads=threads)
+            request = MeasureMachine(ranks=ranks, threads=threads)
             found = worker.ask(request, limits.timeout, lambda text: None)
             return Machine(found.limits, found.cache)
     except Ended as end:

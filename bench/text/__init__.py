@@ -1,1 +1,1 @@
-"""Words, numbers and lines for readers; imports nothing of the project."""
+"""Words, numbers, lines, progress and files: what everything that is read by people is made with."""

@@ -1,16 +1,25 @@
 """Files written whole or not at all, as everything that a run, a report or a download leaves behind.
 
-The one implementation is that of saved models; it lies in `backends`, as solvers know nothing of benchmarks.
+The one implementation is that of saved models, in `backends`. It is imported where a file is written: reading records
+loads nothing of `backends`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from backends._files import written_whole
 
-__all__ = ["write_all", "write_whole", "written_whole"]
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces ``path`` when the block ends, and is deleted if the block fails."""
+    from backends._files import written_whole as opened_beside
+
+    with opened_beside(path) as file:
+        yield file
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

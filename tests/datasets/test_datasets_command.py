@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import solvers_loaded_by
+from helpers import in_fresh_process
 from local_data import places, put  # noqa: F401  # a fixture
 
 from bench.datasets import KNOWN
@@ -66,5 +66,6 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err.startswith("interrupted: nothing partial was kept")
 
 
-def test_no_solver_is_needed() -> None:
-    assert solvers_loaded_by("import bench.datasets.__main__") == []
+def test_no_backend_is_needed() -> None:
+    code = "import bench.datasets.__main__, sys; print({name.partition('.')[0] for name in sys.modules})"
+    assert "'backends'" not in in_fresh_process(code)

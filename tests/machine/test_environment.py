@@ -13,9 +13,9 @@ import pytest
 from helpers import in_fresh_process
 from threadpoolctl import threadpool_limits
 
+from backends import available_cores
 from bench.machine import environment
 from bench.machine.environment import (
-    available_cores,
     environment_of,
     machine_facts,
     machine_key,

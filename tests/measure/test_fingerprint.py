@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from bench.measure.fingerprint import code_hash
+from bench.measure.fingerprint import code_hash, result_key
+from tests.fake_records import fake_record
 
 
 @pytest.fixture
@@ -47,10 +48,26 @@ def test_an_edit_of_what_is_measured_makes_records_stale(source: Path, file: str
 
 @pytest.mark.parametrize(
     "file",
-    ["duel.py", "compare/comparison.py", "report/figures/static.py", "article/run.py", "text/wording.py"],
+    [
+        "../backends/kernels/triton/sgd.py",
+        "../backends/testing/example.py",
+        "article/run.py",
+        "compare/comparison.py",
+        "duel.py",
+        "gpu_check/solvers.py",
+        "report/figures/static.py",
+        "text/wording.py",
+    ],
 )
 def test_an_edit_of_what_only_shows_makes_no_record_stale(source: Path, file: str) -> None:
     before = code_hash(source)
     with (source / file).open("a", encoding="utf-8") as opened:
         opened.write("# edited\n")
     assert code_hash(source) == before
+
+
+def test_how_a_backend_is_drawn_makes_no_record_stale() -> None:
+    record = fake_record("numpy")
+    plain, drawn = ({**record["backend"]}, {**record["backend"], "look": "grey o"})
+    plain.pop("look", None)
+    assert result_key(record["case"], plain, {}) == result_key(record["case"], drawn, {})

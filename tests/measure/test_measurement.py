@@ -76,7 +76,7 @@ def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
 
 def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 0.0) -> tuple[str, list[float]]:
     """How a calibration ends in this process, and the seconds of its trace."""
-    here = worker.Worker(io.StringIO())
+    here = worker.Worker(io.BytesIO())
     here.parts = {"train": case.data.train, "validation": case.data.validation}
     here.make = {"name": "numpy", **asdict(case.objective), "n_jobs": 1}
     limits = {"max_epochs": max_epochs, "max_seconds": max_seconds, "patience": 1000}

@@ -229,6 +229,37 @@ def test_time_outs_are_censored(case: Case) -> None:
     assert record["gave_up_after"] == pytest.approx(Steady.seconds, rel=0.5)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_words_go_over_the_pipe_whatever_the_locale(case: Case, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    record = measure(case, "umlaut", Limits(timeout=30))
+    assert (record["status"], record["reason"]) == ("crashed", "RuntimeError: größte Abweichung \N{SNOWMAN} ?")
+
+
+def test_numbers_of_numpy_and_a_status_of_its_own_are_no_fault(case: Case) -> None:
+    record = measure(case, "numpyseconds", rounds=1)
+    assert record["status"] == "matched", record["reason"]
+    assert type(record["rounds"][0]["prepare_seconds"]) is float
+
+
+def test_a_score_that_is_no_number_is_divergence(case: Case) -> None:
+    record = measure(case, "losesitsnumbers")
+    assert (record["status"], record["reason"]) == ("diverged", "its loss exploded after 2 epochs")
+    assert [point["epoch"] for point in record["calibrations"][0]["trace"]] == [1, 2]
+
+
+def test_what_was_measured_before_something_went_wrong_is_kept(case: Case) -> None:
+    record = measure(case, "diescoldfilled")
+    assert (record["status"], record["reason"][:35]) == ("crashed", "in a cold start, caches filled: the")
+    assert [one["caches"] for one in record["cold"]] == ["empty"]
+    record = measure(case, "diesofthesecondseed", seeds=(0, 1))
+    assert (record["status"], record["reason"]) == ("crashed", "the worker died by exit status 9")
+    assert record["environment"]["import_seconds"] is not None
+    assert record["environment"]["variables"] is not None
+
+
 def test_every_rung_is_timed_and_gated(case: Case) -> None:
     record = measure(case, "numpy", Limits(max_epochs=400), seeds=(0, 5), rounds=1)
     assert record["status"] == "matched"

@@ -15,11 +15,11 @@ from bench.measure.protocol import (
     Failed,
     FitMemory,
     MeasureEpochs,
-    MeasureLimits,
+    MeasureMachine,
     Message,
     Open,
-    Progress,
     Time,
+    Update,
     Warm,
     WatchMemory,
 )
@@ -31,7 +31,7 @@ REQUESTS = [
     Time(epochs=3, seed=0, round_number=2, factor=1.01, target=None, objective=True, unseen=True),
     WatchMemory(epochs=3, seed=0),
     MeasureEpochs(rank=16, threads=2, seed=0, max_seconds=0.5),
-    MeasureLimits(ranks=[16], threads=[1, 2]),
+    MeasureMachine(ranks=[16], threads=[1, 2]),
 ]
 
 
@@ -57,7 +57,7 @@ def test_what_is_no_request_is_refused(line: bytes) -> None:
 
 def test_messages_tell_their_kind() -> None:
     answer = Done(msgspec.Raw(msgspec.json.encode(FitMemory(1.0, None, None))))
-    for message in (Progress("epoch 1", 0.5), Failed("crashed", "why"), answer):
+    for message in (Update("epoch 1", 0.5), Failed("crashed", "why"), answer):
         assert type(msgspec.json.decode(msgspec.json.encode(message), type=Message)) is type(message)
     assert msgspec.json.decode(answer.answer, type=WatchMemory.answer) == FitMemory(1.0, None, None)
     diverged = msgspec.json.encode(Diverged())

@@ -324,3 +324,57 @@ def spin(seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
+
+
+class Umlaut(Planted):
+    """Fails in words that no ASCII has."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        raise RuntimeError("größte Abweichung \N{SNOWMAN} \udc80")
+
+
+class NumpySeconds(Planted):
+    """Tells its time in NumPy's numbers, and its status in a word of its own."""
+
+    def fit(self, *arguments: Any, **options: Any) -> Any:
+        super().fit(*arguments, **options)
+        self.prepare_seconds_ = np.float64(self.prepare_seconds_)
+        if self.status_ == "epochs":
+            self.status_ = "converged"
+        return self
+
+
+class LosesItsNumbers(Planted):
+    """Predicts NaN from the third epoch on, and says that all is well."""
+
+    def parameters(self, state: Any) -> Parameters:
+        found = super().parameters(state)
+        if state.epochs >= 3 and self.is_real:
+            found.user_bias[:] = np.nan
+        return found
+
+    def step(self, state: Any, n_epochs: int) -> float:
+        super().step(state, n_epochs)
+        return 1.0
+
+
+class DiesColdFilled(Planted):
+    """Dies in a cold start whose caches are filled, told by a file that the first one left there."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        folder = os.environ.get("CUDA_CACHE_PATH")
+        if folder:
+            mark = Path(folder) / "was here"
+            if mark.is_file() and mark.read_text() != str(os.getpid()):
+                os._exit(7)
+            mark.write_text(str(os.getpid()))
+        return loss
+
+
+class DiesOfTheSecondSeed(Planted):
+    """Dies when it is warmed up for the second seed."""
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
+        if seed == 1:
+            os._exit(9)
+        return super().prepare(train, initial, seed=seed)

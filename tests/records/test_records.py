@@ -30,7 +30,7 @@ def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [fake_record, fake_roofline])
 def test_a_record_may_say_how_its_backend_looks(make: Any, tmp_path: Path) -> None:
-    plain = make()
+    plain = make("of another package")
     assert "look" not in plain["backend"]
     drawn = copy.deepcopy(plain)
     drawn["backend"]["look"] = "grey o"
@@ -57,6 +57,7 @@ OLD_OBJECTIVE = {"reg": 0.1, "reg_unit": "rating", "bias_reg": 0.1} | dict.fromk
 def before_5(record: Any) -> dict[str, Any]:
     """Return a record as version 4 had it: one reg in ratings, and a baseline's too."""
     old: dict[str, Any] = copy.deepcopy(record) | {"schema": 4}
+    old["backend"].pop("look", None)
     for name in NEW_IN_5:
         del old["case"][name]
     for score in old.get("baselines", {}).values():
@@ -237,6 +238,25 @@ def test_what_a_machine_did_not_tell_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
     (read,) = read_records([tmp_path])
     assert read["environment"] == {**NOTHING_KNOWN, "cpu": "Z80", "of a later release": 1}
+
+
+def test_an_older_record_of_our_own_backend_is_drawn_as_it_was(tmp_path: Path) -> None:
+    record = fake_record("numba-sgd")
+    for name in ("numba-sgd", "numba-sgd:learning_rate=0.1", "numba-sgd (1 thread)"):
+        older = before_5(record)
+        older["backend"]["name"] = name
+        (tmp_path / "x.json").write_text(json.dumps(older), "utf-8")
+        (read,) = read_records([tmp_path])
+        assert read["backend"]["look"] == "red s"
+
+
+def test_a_large_integer_where_a_number_is_wanted_is_a_number(tmp_path: Path) -> None:
+    record: Any = fake_record("numpy")
+    record["rounds"][0]["seconds"] = 10**30
+    (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
+    (read,) = read_records([tmp_path])
+    assert read["rounds"][0]["seconds"] == 1e30
+    assert isinstance(read["rounds"][0]["seconds"], float)
 
 
 def test_missing_source(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from fake_records import fake_record, fake_score
-from helpers import in_fresh_process, solvers_loaded_by
+from helpers import in_fresh_process
 
 from bench.records import Record, Score, write_record
 from bench.report.__main__ import main
+from bench.report.figures import all_kinds
 from bench.report.figures.kinds.profile import profile_table
 from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
@@ -102,8 +103,17 @@ class Links(HTMLParser):
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
 
 
+def of_another_kind(name: str) -> bool:
+    """Whether a file belongs to a kind of figure that these tests know nothing of."""
+    stems = {stem for kind in all_kinds() for stem in kind.stems} - {name.partition(".")[0] for name in FIGURES}
+    return re.split(r"-|\.", name)[0] in stems - {"profile", "size", "roofline", "threads", "memory_device"}
+
+
 def test_writes_every_file_and_nothing_else(report: Path) -> None:
-    assert {path.name for path in report.iterdir()} == {*FIGURES, *TABLES, *DATA, "index.html", "report.md"}
+    found = {path.name for path in report.iterdir()}
+    expected = {*FIGURES, *TABLES, *DATA, "index.html", "report.md"}
+    assert expected <= found
+    assert {name for name in found - expected if not of_another_kind(name)} == set()
     for name in FIGURES:
         head = (report / name).read_bytes()[:8]
         assert head.startswith(b"<?xml" if name.endswith("svg") else b"\x89PNG"), name
@@ -134,7 +144,8 @@ def test_page_loads_nothing_and_has_no_id_twice(report: Path) -> None:
 def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
     page = re.sub("<script.*?</script>", "", (report / "index.html").read_text("utf-8"), flags=re.DOTALL)
     assert page.count("<table") == page.count("<caption><span>") == 9
-    assert len(re.findall(r'<div class="view" role="img" aria-label="[^"]+', page)) == len(STEMS)
+    views = len(re.findall(r'<div class="view" role="img" aria-label="[^"]+', page))
+    assert views == len(list(report.glob("*.png"))) >= len(STEMS)
     tables = re.findall(r"(?:^\|.*\n)+", (report / "report.md").read_text("utf-8"), flags=re.MULTILINE)
     assert len(tables) == 9
     for table in tables:
@@ -279,7 +290,9 @@ def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
     expected = {f"{name[:-4]}--{slug}{name[-4:]}" for name in FIGURES + TABLES for slug in slugs}
     expected |= {*DATA, "index.html", "report.md", "seconds-mine.svg"}
     expected |= {"profile.svg", "profile.png", "profile.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == expected
+    found = {path.name for path in tmp_path.iterdir()}
+    assert expected <= found
+    assert {name for name in found - expected if not of_another_kind(name)} == set()
 
 
 OF_VERSION_4 = {"reg": 0.11, "reg_unit": "rating", "damping": 0.0, "bias_reg": 0.11}
@@ -421,9 +434,9 @@ def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_report_imports_no_solver() -> None:
-    assert solvers_loaded_by("import bench.report.__main__") == []
-    code = "import sys, bench.report.__main__; print('matplotlib.pyplot' in sys.modules)"
-    assert in_fresh_process(code).strip() == "False"
+    heavy = "backends", "torch", "numba", "matplotlib.pyplot"
+    code = f"import sys, bench.report.__main__; print([name for name in {heavy} if name in sys.modules])"
+    assert in_fresh_process(code).strip() == "[]"
 
 
 def test_the_performance_profile_over_cases(tmp_path: Path) -> None:

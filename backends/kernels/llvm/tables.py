@@ -1,8 +1,8 @@
 """Tables of rows made of whole vectors, and what kernels do with rows of them.
 
-A table is a C-contiguous matrix whose rows are whole numbers of vectors of `simd.LINE` bytes, zeros at their ends. Rows
-may be taken several at a time: ids come as a tuple as long as there are rows, which is known when a kernel is compiled,
-and so is the tuple ``parts``, as long as a row has vectors. The numbers in ``parts`` are not used.
+A table is a C-contiguous matrix whose rows are whole numbers of vectors of `layout.LINE` bytes, zeros at their ends.
+Rows may be taken several at a time: ids come as a tuple as long as there are rows, which is known when a kernel is
+compiled, and so is the tuple ``parts``, as long as a row has vectors. The numbers in ``parts`` are not used.
 
 Nothing here checks an index, and none counts from the end.
 """
@@ -16,9 +16,6 @@ from numba.core import cgutils
 from backends.kernels.layout import LINE
 
 from .vectors import WORD, Vector, operation, request
-
-# ---- the layout ------------------------------------------------------------------------------------------------------
-
 
 # ---- one vector of a row ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ COLORS = {
     "grey": "#6d6f76",
 }
 RED, BLUE, GREEN, PINK, ORANGE, SKY, GREY = PALETTE = tuple(COLORS.values())
+OTHER_MARKERS = "<>ph*"  # of backends without a look of their own; those of registry rows are others
 GLYPHS = dict(zip("osD^dvPX<>ph*", "●■◆▲♦▼✚✖◀▶⬟⬢★", strict=True))
 
 
@@ -44,24 +45,22 @@ def read_look(text: str) -> Look | None:
     return Look(COLORS[color], marker) if color in COLORS and marker in GLYPHS else None
 
 
-def hashed_look(name: str, taken: Collection[str] = ()) -> Look:
-    """Return how a backend looks that has no look of its own: by a hash of its name.
+def hashed_look(name: str) -> Look:
+    """Return how a backend looks that has no look of its own: by a hash of its name alone.
 
     What tells two contenders of one backend apart, " (1 thread)" or ":learning_rate=0.1", makes no
-    difference. No marker is ``taken`` as long as there are others.
+    difference.
     """
-    markers = [marker for marker in GLYPHS if marker not in taken] or list(GLYPHS)
     crc = zlib.crc32(_base(name).encode())
-    return Look(PALETTE[crc % len(PALETTE)], markers[crc // 8 % len(markers)])
+    return Look(PALETTE[crc % len(PALETTE)], OTHER_MARKERS[crc // 8 % len(OTHER_MARKERS)])
 
 
 def styles(looks: Mapping[str, str]) -> dict[str, Look]:
     """Return how each of some backends looks, no two the same while there are looks left (91).
 
     A backend with a look of its own keeps it, and its contenders after the first keep its colour as
-    long as that has markers left. A backend without gets its look by a hash of its name, with a marker
-    that no backend has as its own; where that look is taken, the next that is free. The order of the
-    names makes no difference.
+    long as that has markers left. A backend without one gets its look by a hash of its name, and where
+    that look is taken, the next that is free. The order of the names makes no difference.
 
     Parameters
     ----------
@@ -73,13 +72,12 @@ def styles(looks: Mapping[str, str]) -> dict[str, Look]:
         look = read_look(looks[name])
         if look:
             own.setdefault(_base(name), look)
-    own_markers = {look.marker for look in own.values()}
     taken = set(own.values())
     made: dict[str, Look] = {}
     for name in sorted(looks, key=lambda name: (_base(name) not in own, name)):
-        look = first = own.get(_base(name)) or hashed_look(name, own_markers)
+        look = first = own.get(_base(name)) or hashed_look(name)
         if first in made.values():
-            others = _alike(first) if _base(name) in own else _strange(first, own_markers)
+            others = _alike(first) if _base(name) in own else _strange(first)
             look = next((other for other in others if other not in taken), first)
         made[name] = look
         taken.add(look)
@@ -103,11 +101,12 @@ def _alike(first: Look) -> Iterator[Look]:
     yield from (Look(*look) for look in product(_from(PALETTE, first.color), GLYPHS))
 
 
-def _strange(first: Look, taken: Collection[str]) -> Iterator[Look]:
-    """Yield all looks, those of the same marker first and those of taken markers last."""
-    markers = sorted(_from(tuple(GLYPHS), first.marker), key=lambda marker: marker in taken)
+def _strange(first: Look) -> Iterator[Look]:
+    """Yield all looks, those of the same marker first and those of registry rows' markers last."""
+    others = _from(tuple(OTHER_MARKERS), first.marker)
+    last = tuple(marker for marker in GLYPHS if marker not in OTHER_MARKERS)
     colors = _from(PALETTE, first.color)
-    yield from (Look(color, marker) for marker, color in product(markers, colors))
+    yield from (Look(color, marker) for marker, color in product(others + last, colors))
 
 
 def _from(items: tuple[str, ...], first: str) -> tuple[str, ...]:

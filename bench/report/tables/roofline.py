@@ -1,4 +1,4 @@
-"""How close to the machine's limit: records of rooflines by case and run, with their tables and text."""
+"""How close to the machine's limit: the tables and the text of a roofline."""
 
 from __future__ import annotations
 

@@ -15,8 +15,13 @@ from bench.report.figures.kind import Kind, Over
 
 def all_kinds() -> list[Kind]:
     """Return every kind of figure, by its place in the report."""
-    modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
-    return sorted((module.KIND for module in modules), key=lambda kind: kind.order)
+    kinds: list[Kind] = []
+    for found in iter_modules(__path__):
+        module = import_module(f"{__name__}.{found.name}")
+        if not isinstance(getattr(module, "KIND", None), Kind):
+            raise TypeError(f"{module.__name__} has no KIND: each module here is a kind of figure, see {__name__}")
+        kinds.append(module.KIND)
+    return sorted(kinds, key=lambda kind: kind.order)
 
 
 def make_figures(over: Over, subject: object) -> list[tuple[Kind, Figure]]:

@@ -1,4 +1,4 @@
-"""A worker that holds one backend and one case, and what a measurement asks of it, in the measurement's words."""
+"""A session with a worker: one backend on one case, asked in the measurement's words."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Setting:
         return WorkerProcess(self.contender.threads, self.folder / stderr, caches, self.limits.memory_mb)
 
 
-class SolverWorker:
-    """A worker process with the case loaded and the backend compiled; see `protocol` for what it is asked.
+class Session:
+    """A worker process in which the case is loaded and the backend compiled; see `protocol` for what it is asked.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class SolverWorker:
         return answer.round
 
     def time_again(self, epochs: int) -> Round:
-        """Time a fit of the same ratings again; it goes into no record."""
+        """Time a fit of the same ratings, apart from the rounds: no verdict on its score, nor on its threads."""
         return self._time(epochs, self.seed, 0, None).round
 
     def time_unseen(self, epochs: int, seed: int) -> Round:
