@@ -334,10 +334,13 @@ class Factorizer(ABC):
 
         Raises
         ------
-        ValueError
-            For an unknown ``init``, or an ``init_scale`` that is not a positive number.
+        TypeError, ValueError
+            Where `fit` would refuse the solver's parameters, ``train`` or ``seed``.
         """
-        draws = (seed, self.init, self.init_scale, self.dtype, self.n_threads)
+        self.check_params()
+        _check_ratings(train)
+        _check_seed(seed)
+        draws = (int(seed), self.init, self.init_scale, self.dtype, self.n_threads)
         return initial_model(self.objective, train, *draws)
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:

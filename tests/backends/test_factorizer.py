@@ -6,6 +6,8 @@ What every backend owes is in `backends.testing`; this file tests the loop itsel
 import _thread
 import copy
 import dataclasses
+import functools
+import inspect
 import math
 import pickle
 import signal
@@ -319,6 +321,31 @@ def test_a_prepare_that_takes_anything_takes_the_seed(train: Ratings) -> None:
     assert Wrapping().fit(train, epochs=1).n_epochs_ == 1
 
 
+def test_the_wrapper_that_is_called_must_take_the_seed(train: Ratings) -> None:
+    def forgets(prepare: Any) -> Any:
+        return functools.wraps(prepare)(lambda self, train, initial: prepare(self, train, initial, seed=0))
+
+    class Wrapped(Counting):
+        prepare = forgets(Counting.prepare)
+
+    assert "Wrapped.prepare must take the seed" in refusal(TypeError, Wrapped(), train)
+
+    class Positional(Counting):
+        def prepare(self, train: Ratings, initial: Parameters, seed: int, /) -> CountingState:  # type: ignore[override]
+            raise AssertionError("it must not come to that")
+
+    assert "Positional.prepare must take the seed" in refusal(TypeError, Positional(), train)
+
+
+def test_a_prepare_that_is_silent_about_its_arguments_is_tried(train: Ratings) -> None:
+    class Native(Counting):
+        prepare = getattr  # written in C, without a signature
+
+    with pytest.raises(ValueError, match="no signature found"):
+        inspect.signature(Native().prepare)
+    Native()._check_prepare()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("options", [{}, {"init": "uniform", "init_scale": 3.0}, {"bias": False}])
 def test_initial_parameters_are_the_start_of_a_fit(
@@ -342,6 +369,30 @@ def test_initial_parameters_are_the_start_of_a_fit(
     assert expected.user_factors.shape == (train.n_users, 2)
     other = solver.initial_parameters(train, seed=6)
     assert not np.array_equal(other.user_factors, expected.user_factors)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "error", "message"),
+    [
+        ({}, {"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+        ({}, {"seed": 1.5}, ValueError, "seed must be an integer of at least 0, got 1.5"),
+        ({}, {"train": pd.DataFrame()}, TypeError, "train must be Ratings, got DataFrame"),
+        ({"init": "zeros"}, {}, ValueError, 'init must be "normal" or "uniform"'),
+        ({"init_scale": 0}, {}, ValueError, "init_scale must be a positive number, got 0"),
+        ({"rank": 0}, {}, ValueError, "rank must be an integer of at least 1, got 0"),
+    ],
+)
+def test_initial_parameters_refuse_what_fit_refuses(
+    train: Ratings,
+    options: dict[str, Any],
+    arguments: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    solver = Counting(**options)
+    for call in (solver.initial_parameters, solver.fit):
+        with pytest.raises(error, match=message):
+            call(**{"train": train, **arguments})
 
 
 def test_a_fit_from_its_own_initial_parameters_is_the_same_fit(train: Ratings) -> None:

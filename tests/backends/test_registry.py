@@ -51,9 +51,9 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
         pytest.importorskip(package)
-    # the first is the default
-    assert info.target == next(iter(info.optimizers.values()), info.target)
-    for target in {info.target, *info.optimizers.values()}:
+    targets = [target for _, target in info.optimizers] or [info.target]
+    assert info.target == targets[0]  # the default
+    for target in targets:
         module, _, attribute = target.partition(":")
         factorizer = getattr(importlib.import_module(module), attribute)
         assert issubclass(factorizer, Factorizer)
@@ -185,6 +185,13 @@ def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ValueError) as caught:  # compared below
         get_backend("numpy-als", preset="article")
     assert str(caught.value) == "backend 'numpy-als' has no preset 'article'; it has none"
+
+
+def test_a_preset_that_an_optimizer_does_not_have_is_refused_with_its_name() -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError) as caught:  # compared below
+        get_backend("torch-cpu", preset="article", optimizer="adam")
+    assert str(caught.value) == ("backend 'torch-cpu' has no preset 'article' with optimizer='adam'; it has none")
 
 
 def test_an_unknown_parameter_is_refused() -> None:

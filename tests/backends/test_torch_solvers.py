@@ -429,16 +429,24 @@ def test_the_optimizer_is_no_parameter_of_a_solver() -> None:
 
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_the_earlier_name_gives_the_same_solver(optimizer: str) -> None:
-    old, new = TorchEmbedding(optimizer=optimizer, rank=3), solver_of(optimizer, rank=3)
+    new = solver_of(optimizer, rank=3)
+    with pytest.warns(DeprecationWarning, match=f'get_backend\\("torch-cpu", optimizer="{optimizer}"'):
+        old = TorchEmbedding(optimizer=optimizer, rank=3)
     assert type(old) is type(new)
     assert old.set_params(dtype="float64", n_jobs=1).get_params() == new.get_params()
-    unset = TorchEmbedding(optimizer=optimizer, learning_rate=None)
-    assert unset.learning_rate == new.learning_rate
-    assert type(TorchEmbedding()) is TorchGD
+    with pytest.warns(DeprecationWarning):
+        unset = TorchEmbedding(optimizer=optimizer, learning_rate=None, batch_size=None)
+    assert unset.get_params() == type(new)().get_params()
+
+
+def test_the_earlier_name_is_gradient_descent_by_default() -> None:
+    with pytest.warns(DeprecationWarning, match=r"write backends\.torch_gd\.TorchGD"):
+        assert type(TorchEmbedding()) is TorchGD
 
 
 def test_the_earlier_name_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match=r'^optimizer must be "gd" or "adam", got \'sgd\'$'):
         TorchEmbedding(optimizer="sgd")
-    with pytest.raises(ValueError, match="TorchAdam has no parameter 'momentum'"):
+    refused = pytest.raises(ValueError, match="TorchAdam has no parameter 'momentum'")
+    with refused, pytest.warns(DeprecationWarning):
         TorchEmbedding(optimizer="adam", momentum=0.5)

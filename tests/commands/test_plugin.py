@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers import ROOT
 
-from bench.machine.environment import available_cores
+from backends import available_cores
 from bench.plugin import _command_line, _thread_counts, _threads_id, pytest_configure, pytest_generate_tests
 
 TESTS = "bench/bench_time_to_mse.py::test_time_to_matching_mse"

@@ -15,8 +15,8 @@ import pytest
 from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
+from backends import available_cores
 from bench.machine import limits
-from bench.machine.environment import available_cores
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.measure.backend_facts import backend_rows
 from bench.measure.protocol import EpochSeconds
