@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, cast
 
 import pytest
 from helpers import ROOT
@@ -377,6 +377,68 @@ def test_control_characters_do_no_harm_in_a_terminal() -> None:
 
 
 # ---- fights ---------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """In place of a measurement: notes what is asked of whom."""
+
+    asked: ClassVar[list[tuple[str, Any]]] = []
+
+    def __init__(self, case: Case, one: Any, run: Any, **options: Any) -> None:
+        self.label, self.options = one.label, options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def calibrate(self) -> bool:
+        self.asked.append((self.label, "calibrate"))
+        return True
+
+    def wanted_rounds(self) -> int:
+        return len(self.options["seeds"]) * self.options["rounds"]
+
+    def time_round(self, rungs: bool = True) -> None:
+        assert not rungs
+        self.asked.append((self.label, "round"))
+
+    def refit_unseen(self) -> None:
+        self.asked.append((self.label, "unseen"))
+
+    def record(self) -> Record:
+        made = record(self.label, STABLE)
+        made["order"] = self.options["order"]
+        return made
+
+
+def order_of_blocks(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) -> list[list[str]]:
+    """The contenders of each block of a fight of three, in order."""
+    monkeypatch.setattr(duel, "Measurement", Recorder)
+    monkeypatch.setattr(Recorder, "asked", [])
+    names = ["numpy-als", "numpy-als:reg=0.1", "numpy-als:reg=0.2"]
+    run = open_run("typed", folder)
+    try:
+        asked = Selection(seed=seed, seeds=2, rounds=6, threads=1)
+        records = fight(cast("Case", None), [contender(name, 1) for name in names], asked, run, "typed")
+    finally:
+        run.close()
+    assert {one["order"] for one in records} == {"interleaved"}
+    timed = [label for label, what in Recorder.asked if what == "round"]
+    assert [what for _, what in Recorder.asked] == ["calibrate"] * 3 + ["round"] * 36 + ["unseen"] * 3
+    return [timed[start : start + 3] for start in range(0, 36, 3)]
+
+
+def test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocks = order_of_blocks(monkeypatch, tmp_path, seed=0)
+    assert {frozenset(block) for block in blocks} == {frozenset(blocks[0])}
+    assert len(set(blocks[0])) == 3
+    # Nobody always goes first, or last.
+    assert all({block[place] for block in blocks} == set(blocks[0]) for place in range(3))
+    assert order_of_blocks(monkeypatch, tmp_path, seed=0) == blocks
+    assert order_of_blocks(monkeypatch, tmp_path, seed=1) != blocks
 
 
 def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None:
