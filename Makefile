@@ -4,10 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Two processes, each of which takes a file at a time; SHARDS= runs the tests in one.
-SHARDS ?= -n 2 --dist loadfile
-# Neither processes nor pictures, nothing that takes long, and nothing that a busy machine could upset.
-FAST := -m 'not (browser or draws or load or process or slow)'
+# All tests run in two processes, and the one that is done first helps the other; SHARED= is one.
+SHARED ?= -n 2 --dist worksteal
+# Tests that start no process, draw nothing, and take seconds at most, on a busy machine too.
+FAST := -m "not (browser or draws or load or process or slow)"
 
 .PHONY: bench quick article test test-fast test-sdist check clean
 
@@ -22,7 +22,7 @@ quick: .venv/installed
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 test: .venv/installed
-	$(BIN)/pytest $(SHARDS) $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 
 test-fast: .venv/installed
 	$(BIN)/pytest $(FAST) $(ARGS)

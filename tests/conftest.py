@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let benchmarks that tests start not take themselves for one of several processes: they would time nothing."""
+    """Hide xdist from benchmarks that tests start: under it they would time nothing."""
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
 

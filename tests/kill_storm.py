@@ -1,7 +1,7 @@
-"""``python tests/kill_storm.py [--kills N] [--seed N]``: a run that is killed at random moments, again and again.
+"""``python tests/kill_storm.py``: kill a run at random moments, again and again, and let it end.
 
-Whatever was killed, the run ends with the records that one has which is left alone, timings apart, and leaves no
-process behind. Twenty kills take some minutes.
+Its records must be those of a run that is left alone, timings apart, and no process may stay
+behind. Twenty kills take some minutes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What a clock, a look at the machine or a process that differs from run to run puts into a record.
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
-_COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4", "--reg", "0.14"]
-_COMMAND += ["--seeds", "1", "--rounds", "1", "--threads", "1", "--backend", "numpy-als", "--backend", "numpy"]
+_COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
+_COMMAND += ["--reg", "0.14", "--seeds", "1", "--rounds", "1", "--threads", "1"]
+_COMMAND += ["--backend", "numpy-als", "--backend", "numpy"]
 _PATIENCE = 120.0  # seconds until what must happen has happened
 
-Moment = Callable[[Path, Path], None]  # returns when a run is to be killed, given its folder and its cache
+# Returns when a run is to be killed, given its folder and its cache.
+Moment = Callable[[Path, Path], None]
 
 
 def main() -> None:
@@ -61,9 +63,9 @@ def left_alone(folder: Path) -> dict[str, Any]:
 
 
 def storm(folder: Path, moments: Sequence[Moment]) -> int:
-    """Kill a run at each of some moments, each time going on with it; return how many records were kept.
+    """Kill a run at each of some moments, and go on with it; return how many records were kept.
 
-    A run that gets through makes room for a new one. Each must end with the same records.
+    A run that ends before it is killed is followed by a new one. All end with the same records.
     """
     cache, whole, kept, killed = folder / "cache", left_alone(folder), 0, list(moments)
     attempt = 0
@@ -74,7 +76,7 @@ def storm(folder: Path, moments: Sequence[Moment]) -> int:
         while killed and not is_through(place):
             process = start(place, cache)
             killed.pop(0)(place, cache)
-            os.kill(process.pid, signal.SIGKILL)  # one that has ended is still there to be waited for
+            os.kill(process.pid, signal.SIGKILL)  # if it has ended, it still waits to be collected
             kept += process.communicate()[0].count("kept, as measured")
         until(lambda: not workers_of(cache))
         if not is_through(place):
@@ -115,7 +117,8 @@ def records_of(folder: Path) -> dict[str, Any]:
     """Return the records of the one run in a folder by file name, without timings."""
     (run,) = (folder / "reports" / "runs").iterdir()
     assert not (run / "work").exists()
-    return {path.name: without_timings(json.loads(path.read_text("utf-8"))) for path in stored(folder)}
+    found = {path.name: json.loads(path.read_text("utf-8")) for path in stored(folder)}
+    return {name: without_timings(record) for name, record in found.items()}
 
 
 def without_timings(value: Any) -> Any:

@@ -24,7 +24,7 @@ def contender(name: str, *, threads: int = 1, dtype: str = "float64", label: str
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> None:
-    """Let workers take so many seconds for one kind of request; for all others they may take their time."""
+    """Let workers take so many seconds for one kind of request, and for others as many as ever."""
     ask = WorkerProcess.ask
 
     def hurried(process: Any, asked: Any, timeout: float, *others: Any) -> Any:

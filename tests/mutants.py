@@ -1,7 +1,7 @@
 """``python tests/mutants.py [--only NAME]``: do tests fail where the code is wrong?
 
-Each mutant is a small fault. It is put into a copy of the tree, never into the tree itself, and the tests that must
-fail for it run there. A mutant that they do not see has survived, and a test is missing.
+Each mutant is a small fault. It is put into a copy of the tree, never into the tree itself, and the
+tests that must fail for it run there. Where they pass, it has survived, and a test is missing.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ _SPLITS, _READING = "bench/datasets/splits.py", "bench/datasets/reading"
 _TEST_WORKER, _TEST_EXTRAS = "tests/measure/test_worker.py", "tests/measure/test_extras.py"
 _TEST_FAIR_PLAY = "tests/measure/test_fair_play.py"
 _TEST_DUEL, _TEST_TARGETS = "tests/commands/test_duel.py", "tests/cases/test_targets.py"
-_TEST_OBJECTIVE, _TEST_FACTORIZER = "tests/backends/test_objective.py", "tests/backends/test_factorizer.py"
+_TEST_OBJECTIVE = "tests/backends/test_objective.py"
+_TEST_FACTORIZER = "tests/backends/test_factorizer.py"
+_TEST_RUN_FOLDER = "tests/measure/test_run_folder.py"
 _TEST_SPLITS, _TEST_BAD_ROWS = "tests/datasets/test_splits.py", "tests/datasets/test_bad_rows.py"
 _TEST_READERS, _TEST_CATALOG = "tests/datasets/test_readers.py", "tests/datasets/test_catalog.py"
 
 MUTANTS = (
-    # ---- measuring ---------------------------------------------------------------------------------------------------
+    # ---- measuring -------------------------------------------------------------------------------
     Mutant(
         "objective doubled",
         _WORKER,
@@ -139,8 +141,8 @@ MUTANTS = (
     Mutant(
         "ratings shared by fits",
         _WORKER,
-        "        return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)\n\n"
-        "    def unseen_train",
+        "        return Ratings(train.users, train.items, train.ratings, "
+        "train.n_users, train.n_items)\n\n    def unseen_train",
         "        return train\n\n    def unseen_train",
         (f"{_TEST_WORKER}::test_a_fit_gets_ratings_of_its_own",),
         "what ratings keep of themselves is computed inside the clock",
@@ -230,7 +232,7 @@ MUTANTS = (
         "bench/measure/run_folder.py",
         "        if changed:",
         "        if len(changed) == len(key):",
-        ("tests/measure/test_run_folder.py::test_records_are_kept_only_where_their_key_is_what_it_would_be_now",),
+        (f"{_TEST_RUN_FOLDER}::test_records_are_kept_only_where_their_key_is_what_it_would_be_now",),
         "nothing is kept after what it depends on changed",
     ),
     Mutant(
@@ -249,7 +251,7 @@ MUTANTS = (
         (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
         "a duel can be fought again",
     ),
-    # ---- the gate ----------------------------------------------------------------------------------------------------
+    # ---- the gate --------------------------------------------------------------------------------
     Mutant(
         "target is out of reach",
         _TARGETS,
@@ -298,7 +300,7 @@ MUTANTS = (
         ("tests/cases/test_encode.py",),
         "what is left out is said",
     ),
-    # ---- the objective -----------------------------------------------------------------------------------------------
+    # ---- the objective ---------------------------------------------------------------------------
     Mutant(
         "damping left out",
         _OBJECTIVE,
@@ -318,11 +320,10 @@ MUTANTS = (
     Mutant(
         "items without bias_reg",
         _OBJECTIVE,
-        "        return side(user_weights, self.user_bias_damping), side(item_weights, self.item_bias_damping)",
-        "        users, items = (\n"
-        "            side(user_weights, self.user_bias_damping), side(item_weights, self.item_bias_damping)\n"
-        "        )\n"
-        "        return users, items._replace(biases=items.biases - self.bias_reg * item_weights)",
+        "side(item_weights, self.item_bias_damping)",
+        "side(item_weights, self.item_bias_damping)._replace(\n"
+        "            biases=np.where(item_weights > 0, self.item_bias_damping, 0.0)\n"
+        "        )",
         (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
         "both sides' biases are regularised",
     ),
@@ -382,7 +383,7 @@ MUTANTS = (
         (f"{_TEST_FACTORIZER}::test_a_score_at_the_target_ends_a_fit",),
         "a score at the target meets it",
     ),
-    # ---- readers and splits ------------------------------------------------------------------------------------------
+    # ---- readers and splits ----------------------------------------------------------------------
     Mutant(
         "line number off by one",
         f"{_READING}/blocks.py",
@@ -470,7 +471,7 @@ def main(words: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS
     """Try mutants and print a table; return 1 where one survived, or could not be tried."""
     names = [one.name for one in mutants]
     parser = argparse.ArgumentParser(prog="python tests/mutants.py", description=__doc__)
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="repeatable; default: all")
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="repeatable")
     asked = parser.parse_args(words).only or names
     chosen = [one for one in mutants if one.name in asked]
     width = max(len(one.name) for one in chosen)
@@ -502,7 +503,7 @@ def copy_of_the_tree(folder: Path) -> Path:
 
 
 def verdict(mutant: Mutant, tree: Path) -> str:
-    """Put a fault into a copy of the tree, run its tests and take it out again; return how that went."""
+    """Put a fault into a copy of the tree, run its tests, and take it out; return how that went."""
     path = tree / mutant.file
     before = path.read_text("utf-8")
     if before.count(mutant.text) != 1:
@@ -518,7 +519,7 @@ def verdict(mutant: Mutant, tree: Path) -> str:
 def run(tests: Iterable[str], tree: Path) -> int | None:
     """Run tests until one fails; return pytest's exit status, None where they took too long."""
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    # No byte code is kept: a file that is changed and changed back within a second looks as it did before.
+    # No byte code is kept: a file that is changed twice within a second looks as it did before.
     places = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tree)}
     with (tree / "output.txt").open("wb") as output:
         try:

@@ -1,4 +1,4 @@
-"""The script of mutants: each is still a fault of a file, and what kills one is told from what kills none."""
+"""The script of mutants: each still has its place, and one that is killed is told from others."""
 
 from collections import Counter
 from pathlib import Path

@@ -15,7 +15,8 @@ RATINGS = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
 def dataset(test: list[int] | None, note: str = "") -> Dataset:
     raw = RawRatings(USERS, ITEMS, RATINGS, dropped={"it is bad": 2})
     rows = None if test is None else np.array(test)
-    return Dataset("small", raw, Split("by hand", np.arange(4), np.array([4, 5, 6]), rows, note), None)
+    split = Split("by hand", np.arange(4), np.array([4, 5, 6]), rows, note)
+    return Dataset("small", raw, split, None)
 
 
 def test_rows_with_a_user_or_item_unseen_in_training_are_left_out_and_counted() -> None:

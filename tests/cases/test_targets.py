@@ -5,7 +5,15 @@ import pytest
 
 from backends import Ratings, damped_biases, get_backend
 from bench.cases import targets
-from bench.cases.targets import DAMPINGS, baselines, ladder, matching_rung, meets, mse, walk_downhill
+from bench.cases.targets import (
+    DAMPINGS,
+    baselines,
+    ladder,
+    matching_rung,
+    meets,
+    mse,
+    walk_downhill,
+)
 from bench.records import Reference, Score
 from tests.fake_records import fake_score
 

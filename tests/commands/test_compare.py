@@ -520,15 +520,18 @@ def test_the_table_fits_a_terminal(said: Any) -> None:
     assert len(set(starts)) == 1
 
 
+@pytest.mark.process
 def test_it_needs_no_solver_and_draws_nothing() -> None:
     assert solvers_loaded_by("import bench.compare.__main__") == []
     assert in_fresh_process("import sys, bench.compare.__main__; print('matplotlib' in sys.modules)").strip() == "False"
 
 
+@pytest.mark.process
 def test_what_counts_as_a_solver_is_seen() -> None:
     assert solvers_loaded_by("import backends.numpy_gd") == ["backends.momentum_gd", "backends.numpy_gd"]
 
 
+@pytest.mark.process
 def test_it_runs_as_a_module(tmp_path: Path) -> None:
     path = write_record(tmp_path, record())
     done = subprocess.run(

@@ -66,5 +66,6 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err.startswith("interrupted: nothing partial was kept")
 
 
+@pytest.mark.process
 def test_no_solver_is_needed() -> None:
     assert solvers_loaded_by("import bench.datasets.__main__") == []

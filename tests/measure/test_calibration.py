@@ -12,15 +12,23 @@ from bench.measure.protocol import Calibrated
 from bench.measure.solver_worker import SolverWorker
 from bench.records import Calibration
 
-TRACE: Any = [{"epoch": epoch, "seconds": epoch / 4, "validation_mse": 1 - epoch / 20} for epoch in range(1, 9)]
+TRACE: Any = [
+    {"epoch": epoch, "seconds": epoch / 4, "validation_mse": 1 - epoch / 20}  # down to 0.6
+    for epoch in range(1, 9)
+]
 
 
 def attempt(epochs: int | None, tighter: int | None) -> Calibration:
     rungs: Any = [{"factor": 1.01, "epochs": epochs}, {"factor": 1.001, "epochs": tighter}]
-    return Calibration(seed=3, epochs=epochs, repeats=1, evaluation_seconds=None, trace=TRACE, rungs=rungs)
+    facts: Any = {"seed": 3, "epochs": epochs, "repeats": 1, "evaluation_seconds": None}
+    return Calibration(**facts, trace=TRACE, rungs=rungs)
 
 
-def calibrated(attempts: Sequence[Calibration], deterministic: bool = False, status: Any = "callback") -> Calibration:
+def calibrated(
+    attempts: Sequence[Calibration],
+    deterministic: bool = False,
+    status: Any = "callback",
+) -> Calibration:
     answers = iter([Calibrated(one, status) for one in attempts])
     row, limits = SimpleNamespace(deterministic=deterministic), Limits(max_seconds=7.0, patience=5)
     contender = SimpleNamespace(row=row)

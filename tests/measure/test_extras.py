@@ -1,4 +1,4 @@
-"""Fits of unseen ratings, cold starts, and whose turn it is, by workers that answer as they are told."""
+"""Fits of unseen ratings, cold starts, and turns of seeds, by workers that answer as told."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from bench.measure import extras
 from bench.measure.measurement import Measurement, Run
 from bench.measure.solver_worker import Setting, SolverWorker
 from bench.measure.worker_process import Ended
-from bench.records import Round
+from bench.records import Round, RungReached
 from tests.fake_records import fake_record
 
 CALIBRATION = fake_record("numpy")["calibrations"][0]
@@ -70,7 +70,8 @@ def test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns() -> N
 
 
 def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
-    with pytest.raises(Ended, match=r"takes 2 s with ratings that it has not met, and 1 s with") as raised:
+    reason = "takes 2 s with ratings that it has not met, and 1 s with"
+    with pytest.raises(Ended, match=reason) as raised:
         refit(Told([2.0] * 8, [1.0] * 5), 1.0)
     assert raised.value.status == "inconsistent"
 
@@ -117,7 +118,7 @@ def test_caches_are_empty_and_then_filled(tmp_path: Path, monkeypatch: pytest.Mo
     assert [one["total_seconds"] for one in starts] == [6.5, 6.5]
 
 
-# ---- whose turn it is ------------------------------------------------------------------------------------------------
+# ---- turns of seeds ------------------------------------------------------------------------------
 
 
 def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
@@ -135,9 +136,11 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
 
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     measurement._workers = [worker(4), worker(9)]
-    rungs = [{"factor": 1.05, "epochs": 2}, {"factor": 1.01, "epochs": 3}, {"factor": 1.001, "epochs": None}]
+    reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
+    rungs = [RungReached(factor=factor, epochs=epochs) for factor, epochs in reached]
     measurement.calibrations = [
-        {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": rungs} for seed, epochs in ((4, 3), (9, 7))
+        {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": rungs}
+        for seed, epochs in ((4, 3), (9, 7))  # in turns
     ]
     assert measurement.wanted_rounds() == 4
     measurement.time_round(rungs=True)
@@ -147,8 +150,10 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
     assert case.target is not None
     assert case.target["factor"] == 1.01
     goal = goals[1.01]
-    assert asked == [(4, 3, 0, goal), (4, 2, 0, goals[1.05]), (9, 7, 1, goal), (4, 3, 2, goal), (9, 7, 3, goal)]
-    assert [(one["round"], one["seed"]) for one in measurement.rounds] == [(0, 4), (1, 9), (2, 4), (3, 9)]
+    first = [(4, 3, 0, goal), (4, 2, 0, goals[1.05])]
+    assert asked == [*first, (9, 7, 1, goal), (4, 3, 2, goal), (9, 7, 3, goal)]
+    numbered = [(one["round"], one["seed"]) for one in measurement.rounds]
+    assert numbered == [(0, 4), (1, 9), (2, 4), (3, 9)]
     assert [one["matched"] for one in measurement.rounds] == [True, True, True, False]
     assert [(one["factor"], one["round"]) for one in measurement.rungs] == [(1.05, 0)]
     record = measurement.record()

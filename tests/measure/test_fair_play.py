@@ -39,7 +39,10 @@ def test_cpu_seconds_over_the_budget(budget: int, cpu: float | None, reason: str
     assert said(over_budget(budget, rounds_of(1.0, cpu), None, [])) == reason
 
 
-@pytest.mark.parametrize(("running", "reason"), [(None, ""), (2.0, ""), (3.0, "3 of its threads ran at once")])
+@pytest.mark.parametrize(
+    ("running", "reason"),
+    [(None, ""), (2.0, ""), (3.0, "3 of its threads ran at once")],
+)
 def test_threads_at_once_over_the_budget(running: float | None, reason: str) -> None:
     assert said(over_budget(2, rounds_of(1.0, 1.0), memory(running), [])) == reason
 
@@ -55,7 +58,8 @@ def test_threads_that_stay_after_each_fit(alive: list[int], left: int) -> None:
 
 def test_libraries_set_to_more_threads_than_the_budget() -> None:
     check_settings(2, {"openblas": 2, "openmp": 1})
-    with pytest.raises(Ended, match="after a fit, threads were set: openblas to 3; the budget is 2"):
+    reason = "after a fit, threads were set: openblas to 3; the budget is 2"
+    with pytest.raises(Ended, match=reason):
         check_settings(2, {"openblas": 3, "openmp": 1})
 
 

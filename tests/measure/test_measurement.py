@@ -19,6 +19,8 @@ from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.protocol import Calibrate
 
+pytestmark = [pytest.mark.load, pytest.mark.process]
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -137,7 +139,10 @@ def test_giving_up_is_not_a_miss(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("planted")
-def test_a_hang_is_ended_and_its_process_is_gone(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_is_ended_and_its_process_is_gone(
+    case: Case,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hurry(monkeypatch, "calibrate", 1)
     record = measure(case, "hangs", Limits(timeout=60))
     assert (record["status"], record["reason"]) == ("timed out", "calibrate took longer than 1 s")

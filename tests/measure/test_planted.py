@@ -46,6 +46,8 @@ def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any
     return {one["backend"]["name"]: one for one in records} | {"verdicts": verdicts(records)}
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     found = duel(case, tmp_path, "slower", "worse", "steady", seeds=2, rounds=5)
     assert (found["steady"]["status"], found["slower"]["status"], found["worse"]["status"]) == (
@@ -68,6 +70,8 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     assert found["steady"]["order"] == "interleaved"
 
 
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "status", "reason"),
     [
@@ -83,6 +87,8 @@ def test_the_verdict_on_what_is_seen_only_in_timed_fits(case: Case, name: str, s
     assert record["reason"].startswith(reason), record["reason"]
 
 
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["remembers", "remembersondisk", "returns"])
 def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
     case: Case, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,12 +101,16 @@ def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
     assert re.fullmatch(told if name == "returns" else met, record["reason"]), record["reason"]
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
     record = measure(case, "compilesshapes")
     assert record["status"] == "matched", record["reason"]
     assert [start["fit_seconds"] > 1 for start in record["cold"]] == [True, True]
 
 
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["numpy-als", "numba-gd"])
 def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, name: str) -> None:
     """Other programs begin when the rounds are over, and slow all that follows, numba-gd in CPU-seconds too."""
@@ -121,6 +131,8 @@ def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, nam
     assert record["status"] == "matched", record["reason"]
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_duel_sees_it_too(case: Case, tmp_path: Path) -> None:
     found = duel(case, tmp_path, "remembers", "steady", seeds=2, rounds=1)
     assert found["remembers"]["status"] == "inconsistent"
@@ -128,6 +140,8 @@ def test_a_duel_sees_it_too(case: Case, tmp_path: Path) -> None:
     assert not any("times as fast" in line for line in found["verdicts"])
 
 
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["spinsprocesses", "keepsprocesses"])
 def test_processes_count_as_threads_do(loose: Case, name: str) -> None:
     """On a busy machine three get no more CPU-seconds than one is allowed, but they still want their cores."""
@@ -137,11 +151,13 @@ def test_processes_count_as_threads_do(loose: Case, name: str) -> None:
     assert re.fullmatch(f"({seen}); the budget is 1", record["reason"]), record["reason"]
     epochs = record["calibrations"][0]["epochs"]
     assert epochs is not None
-    # Each epoch has three processes; the system counts in steps of 0.01 s, and the worker itself only waits.
+    # Three processes in each epoch; the system counts in steps of 0.01 s.
     planted = 3 * SpinsProcesses.cpu_seconds * epochs
     assert all((one["cpu_seconds"] or 0.0) > 0.8 * planted for one in record["rounds"])
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_memory_of_child_processes_counts(loose: Case) -> None:
     memory = measure(loose, "growselsewhere")["memory"]
     assert memory is not None
@@ -149,11 +165,16 @@ def test_memory_of_child_processes_counts(loose: Case) -> None:
     assert 290 < memory["fit_mb"] < 400
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_nothing_that_a_backend_starts_outlives_it(loose: Case) -> None:
     measure(loose, "keepsprocesses", rounds=1)
-    until(lambda: not [pid for pid in family(os.getpid())[1:] if "bench.measure.worker" in command(pid)])
+    name = "bench.measure.worker"
+    until(lambda: not any(name in command(pid) for pid in family(os.getpid())[1:]))
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +183,8 @@ def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
     assert is_gone(int((tmp_path / "child").read_text("utf-8")))
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_nothing_outlives_a_run_that_is_killed() -> None:
     """The worker's end is the system's business; that of what it has started is the guard's."""
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
@@ -194,6 +217,8 @@ def command(pid: int) -> str:
         return ""
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_threads_over_the_budget_are_seen_by_the_clock_or_by_looking(loose: Case) -> None:
     """On a busy machine three threads get no more CPU-seconds than one is allowed, but they still want their cores."""
     record = measure(loose, "spinsthreads")
@@ -202,7 +227,12 @@ def test_threads_over_the_budget_are_seen_by_the_clock_or_by_looking(loose: Case
     assert re.fullmatch(f"({seen}); the budget is 1", record["reason"]), record["reason"]
 
 
-def test_threads_that_no_clock_shows_are_seen_by_looking(loose: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.load
+@pytest.mark.process
+def test_threads_that_no_clock_shows_are_seen_by_looking(
+    loose: Case,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """On as many cores as the budget, CPU-seconds cannot exceed it: the threads that want a core can."""
     monkeypatch.setattr("bench.measure.fair_play.CPU_SLACK", 1e9)
     record = measure(loose, "spinsthreads")
@@ -210,6 +240,8 @@ def test_threads_that_no_clock_shows_are_seen_by_looking(loose: Case, monkeypatc
     assert record["reason"].endswith("of its threads ran at once; the budget is 1")
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_memory_of_the_fit_alone_is_measured(loose: Case) -> None:
     record = measure(loose, "grows")
     epochs = record["calibrations"][0]["epochs"]
@@ -222,6 +254,8 @@ def test_memory_of_the_fit_alone_is_measured(loose: Case) -> None:
     assert memory["fit_mb"] < memory["peak_mb"]
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(loose: Case) -> None:
     record = measure(loose, "growsforever", Limits(timeout=60, memory_mb=600))
     assert record["status"] == "out of memory"
@@ -229,6 +263,8 @@ def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(loose: C
     assert record["reason"].endswith("MB resident, 600 MB allowed)")
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch, "calibrate", 1)
     began = time.monotonic()
@@ -237,6 +273,8 @@ def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
     assert 1 <= (record["gave_up_after"] or 0) <= time.monotonic() - began
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_calibration_that_takes_too_long_is_censored_by_its_training(case: Case) -> None:
     record = measure(case, "steady", Limits(max_seconds=1.5 * Steady.seconds))
     assert record["status"] == "timed out"
@@ -244,6 +282,8 @@ def test_a_calibration_that_takes_too_long_is_censored_by_its_training(case: Cas
     assert record["gave_up_after"] == record["calibrations"][0]["trace"][-1]["seconds"]
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_every_rung_is_timed_and_gated(case: Case) -> None:
     record = measure(case, "numpy", Limits(max_epochs=400), seeds=(0, 5), rounds=1)
     assert record["status"] == "matched"
@@ -265,6 +305,8 @@ def test_every_rung_is_timed_and_gated(case: Case) -> None:
     assert first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]  # another start
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path) -> None:
     (record,) = [value for name, value in duel(case, tmp_path, "numpy-als:init_scale=0.5", seeds=1, rounds=1).items()][
         :1
@@ -274,6 +316,8 @@ def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path
     assert timed["validation_mse"] == pytest.approx(at[calibration["epochs"]], rel=1e-9)
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
     run = Run("r", "c", tmp_path, LIMITS)
     with Measurement(case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1) as measurement:

@@ -23,12 +23,13 @@ KEY = {name: name for name in ("code", "data", "machine", "settings", "versions"
 @pytest.mark.load
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc")
 def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) -> None:
     """Killed once while its first backend is measured, and once when that has its record."""
 
     def a_worker_has_started(folder: Path, cache: Path) -> None:
-        kill_storm.until(lambda: any("bench.measure.worker" in one for one in kill_storm.workers_of(cache)))
+        workers = "bench.measure.worker"
+        kill_storm.until(lambda: any(workers in one for one in kill_storm.workers_of(cache)))
         assert kill_storm.stored(folder) == []
 
     def a_record_is_there(folder: Path, cache: Path) -> None:

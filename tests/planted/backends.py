@@ -96,7 +96,7 @@ class Flatters(Stalls):
 
 
 class Clock:
-    """What a worker takes for the time: it goes on as it is told, and a microsecond whenever somebody looks."""
+    """A worker's clock: it goes on as it is told, and by a microsecond whenever somebody looks."""
 
     def __init__(self) -> None:
         self.now = time.perf_counter()
@@ -117,8 +117,8 @@ class Steady(Planted):
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         if Steady.clock is None:  # in a worker, which does nothing else
-            Steady.clock = Clock()
-            sys.modules["__main__"].perf_counter = time.perf_counter = Steady.clock  # type: ignore[attr-defined]
+            Steady.clock = time.perf_counter = Clock()  # type: ignore[assignment]
+            sys.modules["__main__"].perf_counter = Steady.clock  # type: ignore[attr-defined]
         self.draw = random.Random()  # other noise in every fit
         return super().prepare(train, initial, seed=seed)
 
@@ -311,12 +311,15 @@ class KeepsProcesses(SpinsProcesses):
     def fault(self, state: Any, loss: float) -> float:
         read, write = os.pipe()
         for _ in range(3):
-            fork(lambda: (os.setsid(), spin(self.cpu_seconds), os.write(write, b"x"), time.sleep(3600)))
+            fork(lambda: (os.setsid(), spin(self.cpu_seconds), os.write(write, b"."), self.stay()))
         for _ in range(3):
             os.read(read, 1)
         os.close(read)
         os.close(write)
         return loss
+
+    def stay(self) -> None:
+        time.sleep(3600)
 
 
 class DiesLeaving(Planted):

@@ -19,6 +19,8 @@ from bench.records import write_record
 from bench.report.__main__ import main
 from bench.report.watch import watch
 
+pytestmark = pytest.mark.draws
+
 RELOADS = '<meta name="factorbench-reload" content="1.0">'
 
 
@@ -118,6 +120,8 @@ def test_intervals_that_make_no_sense_are_refused(text: str, capsys: pytest.Capt
     assert f"must be a number of seconds from 0.1 to 86400, got '{text}'" in capsys.readouterr().err
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     write_record(run, fake_record("a"))

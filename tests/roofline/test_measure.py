@@ -14,6 +14,8 @@ from bench.measure.worker_process import Ended
 from bench.records import RooflineRecord
 from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, measure_machine
 
+pytestmark = [pytest.mark.load, pytest.mark.process]
+
 MACHINE = Machine(
     [{"threads": 1, "memory_gb_per_s": 30.0, "gflop_per_s": 100.0, "chain": [{"rank": n, "ns": 9.0} for n in (2, 4)]}],
     32e6,

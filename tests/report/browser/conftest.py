@@ -106,7 +106,7 @@ LookedAt = Callable[[str, Literal["light", "dark"]], Page]
 
 @pytest.fixture(scope="package")
 def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[LookedAt]:
-    """Pages for tests that change nothing, by the name of their fixture and the reader's scheme: opened once."""
+    """Pages for tests that change nothing, by fixture and colour scheme; each is opened once."""
     pages: dict[tuple[str, str], Opened] = {}
 
     def page(which: str, scheme: Literal["light", "dark"] = "light") -> Page:

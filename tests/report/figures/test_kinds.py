@@ -19,6 +19,8 @@ import pandas as pd
 from bench.report.figures.figure import Axis, Figure, Layer
 from bench.report.figures.kind import Kind
 
+pytestmark = pytest.mark.draws
+
 
 def stars(case):
     """Return a star for each ranked backend."""
