@@ -6,8 +6,8 @@ BIN := .venv/bin
 ARGS ?=
 # All tests run in two processes, and the one that is done first helps the other; SHARED= is one.
 SHARED ?= -n 2 --dist worksteal
-# Tests that start no process, draw nothing, and take seconds at most, on a busy machine too.
-FAST := -m "not (browser or draws or load or process or slow)"
+# Tests that start no process, draw nothing, fit little, and take seconds at most.
+FAST := $(SHARED) -m "not (browser or draws or fits or load or process or slow)"
 
 .PHONY: bench quick article test test-fast test-sdist check clean
 

@@ -128,6 +128,7 @@ def test_the_share_of_planted_numbers() -> None:
 # ---- the machine's limits --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.load
 def test_the_limits_hang_together() -> None:
     pytest.importorskip("numba")
     (one,) = measure_limits([8, 64], [1])

@@ -13,13 +13,13 @@ from bench.records import Record
 from bench.report.figures import Figure, all_kinds, kinds
 from bench.report.files import write_report
 
+pytestmark = pytest.mark.draws
+
 STARS = '''
 import pandas as pd
 
 from bench.report.figures.figure import Axis, Figure, Layer
 from bench.report.figures.kind import Kind
-
-pytestmark = pytest.mark.draws
 
 
 def stars(case):
