@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from tests.mutants import MUTANTS, copy_of_the_tree, main
+from tests.mutants import MUTANTS, Mutant, copy_of_the_tree, main
 
 (ONE,) = [mutant for mutant in MUTANTS if mutant.name == "target is out of reach"]
 
@@ -17,8 +17,7 @@ def test_no_two_mutants_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_has_its_place_and_its_tests(mutant: object) -> None:
-    assert isinstance(mutant, type(ONE))
+def test_a_mutant_has_its_place_and_its_tests(mutant: Mutant) -> None:
     assert (ROOT / mutant.file).read_text("utf-8").count(mutant.text) == 1
     assert mutant.fault != mutant.text
     for test in mutant.tests:
