@@ -27,7 +27,7 @@ _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
 _COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
 _COMMAND += ["--reg", "0.14", "--seeds", "1", "--rounds", "1", "--threads", "1"]
 _COMMAND += ["--backend", "numpy-als", "--backend", "numpy"]
-_PATIENCE = 120.0  # seconds until what must happen has happened
+_PATIENCE = 300.0  # seconds until what must happen has happened
 
 # Returns when a run is to be killed, given its folder and its cache.
 Moment = Callable[[Path, Path], None]

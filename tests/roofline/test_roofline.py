@@ -6,7 +6,9 @@ import html
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,7 +18,6 @@ from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
 from bench.machine import limits
-from bench.machine.environment import available_cores
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.measure.backend_facts import backend_rows
 from bench.measure.protocol import EpochSeconds
@@ -140,16 +141,31 @@ def test_the_limits_hang_together() -> None:
     assert all(6 * chain["rank"] / chain["ns"] < one["gflop_per_s"] for chain in one["chain"])
 
 
-@pytest.mark.load
-def test_more_threads_than_cores_are_not_faster() -> None:
-    """Threads that take turns on a core have all of its time between them, not each."""
+def test_threads_that_take_turns_on_a_core_have_its_time_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four parts of a job need the same core for a second each: together they take four, not one."""
+    now, core = [0.0], threading.Lock()
+
+    def part() -> None:
+        with core:
+            now[0] += 1.0
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda _: None)
+    monkeypatch.setattr(limits, "time", clock)
+    jobs = {name: [part for _ in range(4)] for name in ("read", "multiply")}
+    assert limits._best_seconds(jobs, 4) == {"read": 4.0, "multiply": 4.0}
+
+
+def test_rates_are_those_of_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four threads that take as long as one read as much in all, and do four times the arithmetic."""
     pytest.importorskip("numba")
-    cores = available_cores()
-    tries = (measure_limits([8], [cores, 4 * cores]) for _ in range(5))  # other load may strike one of the two
-    assert any(
-        all(crowd[limit] < 1.5 * machine[limit] for limit in ("gflop_per_s", "memory_gb_per_s"))
-        for machine, crowd in tries
-    )
+    monkeypatch.setattr(limits, "_best_seconds", lambda jobs, threads: dict.fromkeys(jobs, 2.0))
+    one, four = measure_limits([8], [1, 4])
+    assert (one["threads"], four["threads"]) == (1, 4)
+    assert four["gflop_per_s"] == 4 * one["gflop_per_s"]
+    assert four["memory_gb_per_s"] == one["memory_gb_per_s"]
+    assert four["chain"] == one["chain"]
 
 
 def test_the_kernels_do_the_work_that_is_counted() -> None:

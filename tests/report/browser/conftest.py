@@ -87,7 +87,7 @@ class Opened:
         page.on("dialog", lambda one: (self.wrong.append(one.message), one.dismiss()))
         page.on("request", lambda one: self.requests.append(one.url))
         page.goto(path.as_uri())
-        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=60_000)
+        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=300_000)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look
 
 def eventually(page: Page, happened: Callable[[], object]) -> None:
     """Wait until something is so: a page draws when it comes to it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         page.wait_for_timeout(20)
