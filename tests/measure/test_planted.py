@@ -106,7 +106,12 @@ def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
 def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
     record = measure(case, "compilesshapes")
     assert record["status"] == "matched", record["reason"]
-    assert [start["fit_seconds"] > 1 for start in record["cold"]] == [True, True]
+    epochs = record["calibrations"][0]["epochs"]
+    assert epochs is not None
+    planted = 1 + epochs * Steady.seconds
+    assert [start["fit_seconds"] for start in record["cold"]] == pytest.approx([planted] * 2, rel=0.01)
+    steady = [one["seconds"] for one in record["rounds"]]
+    assert steady == pytest.approx([planted - 1] * 2, rel=0.01)
 
 
 @pytest.mark.load
