@@ -4,13 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Tests that start no worker process, no browser and few fits.
-FAST := tests/test_architecture.py tests/test_stats.py tests/cases tests/datasets tests/machine tests/records tests/text \
-  tests/report/test_published.py tests/report/figures/test_tables.py \
-  tests/backends/test_registry.py tests/backends/test_model.py tests/backends/test_ratings.py \
-  tests/backends/test_objective.py tests/backends/test_factorizer.py \
-  tests/commands/test_article.py tests/commands/test_article_page.py tests/commands/test_compare.py \
-  tests/commands/test_contributing.py tests/commands/test_options.py tests/commands/test_readme.py
+# All tests run in two processes, and the one that is done first helps the other; SHARED= is one.
+SHARED ?= -n 2 --dist worksteal
+# Tests that start no process, draw nothing, fit little, and take seconds at most.
+FAST := $(SHARED) -m "not (browser or draws or fits or load or process or slow)"
 
 .PHONY: bench quick article test test-fast test-sdist check clean
 
@@ -25,7 +22,7 @@ quick: .venv/installed
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 test: .venv/installed
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 
 test-fast: .venv/installed
 	$(BIN)/pytest $(FAST) $(ARGS)

@@ -2,8 +2,9 @@
 
     python tests/fuzz_readers.py --cases 100000 --seed 0
 
-Not collected by pytest; tests/test_readers.py runs some hundred cases of it. A case is made by its number and the seed
-alone, so that a failure is repeated by ``--first N --cases 1``. Real files from RATINGS_DATA are used where it is set.
+Not collected by pytest; tests/datasets/test_readers_round_trip.py runs some hundred cases of it. A
+case is made by its number and the seed alone, so that a failure is repeated by ``--first N --cases
+1``. Real files from RATINGS_DATA are used where it is set.
 """
 
 import argparse

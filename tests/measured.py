@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.cases.case import Case
 from bench.measure.backend_facts import Contender, Limits, backend_rows
 from bench.measure.measurement import Measurement, Run
+from bench.measure.worker_process import WorkerProcess
 from bench.records import Record
 
 LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
@@ -18,6 +21,16 @@ def contender(name: str, *, threads: int = 1, dtype: str = "float64", label: str
     """A backend on one thread, in float64; ``changes`` are of its row."""
     params = changes.pop("params", {})
     return Contender(replace(backend_rows()[name], **changes), threads, dtype, params, label)
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> None:
+    """Let workers take so many seconds for one kind of request, and for others as many as ever."""
+    ask = WorkerProcess.ask
+
+    def hurried(process: Any, asked: Any, timeout: float, *others: Any) -> Any:
+        return ask(process, asked, seconds if asked.name == request else timeout, *others)
+
+    monkeypatch.setattr(WorkerProcess, "ask", hurried)
 
 
 def measure(

@@ -163,11 +163,13 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
     assert len(copies) == len(in_parameters)  # the model comes to the host in parameters() and nowhere else
 
 
+@pytest.mark.process
 def test_importing_backends_loads_nothing_heavy() -> None:
     code = f"import sys, json, backends; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     assert json.loads(in_fresh_process(code)) == []
 
 
+@pytest.mark.process
 def test_numpy_backends_need_neither_torch_nor_numba() -> None:
     code = """
 import sys
@@ -212,6 +214,7 @@ def test_every_example_in_a_docstring_works() -> None:
         assert result.failed == 0
 
 
+@pytest.mark.process
 def test_a_worker_imports_nothing_that_would_count_as_its_backends() -> None:
     heavy = "numba", "pandas", "pyarrow", "scipy", "torch", "matplotlib"
     code = f"import sys, bench.measure.worker; print([name for name in {heavy} if name in sys.modules])"

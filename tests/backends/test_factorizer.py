@@ -450,6 +450,14 @@ def test_patience_counts_epochs_without_a_better_one(train: Ratings, validation:
     assert (frozen.status_, frozen.n_epochs_) == ("patience", 5)
 
 
+def test_a_score_at_the_target_ends_a_fit(train: Ratings, validation: Ratings) -> None:
+    history = Counting().fit(train, validation, epochs=6, keep="last").history_
+    course = [record.validation_mse for record in history]
+    assert course == sorted(set(course), reverse=True)  # so that the target is met once
+    fit = Counting().fit(train, validation, epochs=6, target_mse=course[3], keep="last")
+    assert (fit.status_, fit.n_epochs_) == ("target", 4)
+
+
 def test_a_callback_that_returns_nothing_stops_nothing(train: Ratings) -> None:
     assert Counting().fit(train, epochs=4, callback=lambda at: None).n_epochs_ == 4
 

@@ -13,6 +13,7 @@ pytest.importorskip("numba")
 from backends.kernels import _jit
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("weights", ["None", "np.arange(n) % 3 + 0.5"])
 def test_small_and_large_data_share_their_kernels(weights: str) -> None:
     """Or else a first fit would compile some that a small fit before it, to warm up, did not."""
@@ -34,6 +35,7 @@ print({{name: len(compiled) for name, compiled in signatures.items() if compiled
     assert set(compiled.values()) == {1}, compiled
 
 
+@pytest.mark.process
 def test_an_edited_callee_is_not_served_stale(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -57,6 +59,7 @@ def test_an_edited_callee_is_not_served_stale(
     assert list(package.glob("__pycache__/*.nbc")), "nothing was cached: the test shows nothing"
 
 
+@pytest.mark.process
 def test_kernels_work_where_no_folder_can_be_written_to(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -29,6 +29,8 @@ from backends.kernels.layout import (  # noqa: E402
 )
 from backends.kernels.sgd import block_pass  # noqa: E402
 
+pytestmark = pytest.mark.fits
+
 BEYOND = 2**31  # more ratings than a 32-bit offset can address
 
 

@@ -183,6 +183,7 @@ def test_the_path_is_taken_as_it_is(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["kept.model"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("users", [USERS, [7, 7, -(2**60), 9]], ids=["str", "int"])
 def test_a_fresh_process_predicts_the_same(tmp_path: Path, users: list[Any]) -> None:
     known = model(users)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from backends import Objective, Ratings, get_backend, initial_model
 from backends.objective import mean_squared_error
 
+pytestmark = pytest.mark.fits
+
 SOLVERS: dict[str, dict[str, Any]] = {
     "numba-gd": {},
     "numba-sgd": {},

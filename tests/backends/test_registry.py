@@ -114,6 +114,7 @@ def test_numba_told_not_to_compile_says_so(monkeypatch: pytest.MonkeyPatch, name
         assert unavailable_reason(backend_info(name)) == ""
 
 
+@pytest.mark.process
 def test_listing_does_not_import_numba() -> None:
     code = "import sys; from backends import list_backends; list_backends(); print('numba' in sys.modules)"
     assert in_fresh_process(code).strip() == "False"
@@ -158,6 +159,7 @@ def test_a_device_that_contradicts_the_name_is_refused(monkeypatch: pytest.Monke
         get_backend("torch-cuda", device="cpu")
 
 
+@pytest.mark.process
 def test_a_broken_package_does_not_break_the_list(tmp_path: Path) -> None:
     """A torch that fails on import (a missing shared library, say) is a reason, not a traceback."""
     (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: cannot open shared object file')")
@@ -231,6 +233,7 @@ def test_a_broken_registration_names_its_owner(monkeypatch: pytest.MonkeyPatch, 
     assert type(get_backend("numpy")).__name__ == "NumpyGD"
 
 
+@pytest.mark.process
 def test_asking_for_names_imports_no_accelerator() -> None:
     code = "import sys; from backends.registry import all_backends; all_backends(); print('torch' in sys.modules)"
     assert in_fresh_process(code).strip() == "False"

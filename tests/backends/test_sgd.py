@@ -14,6 +14,8 @@ pytest.importorskip("numba")
 
 from backends import numba_sgd
 
+pytestmark = pytest.mark.fits
+
 UNDAMPED = {"damping": 0, "user_bias_damping": 0, "item_bias_damping": 0}
 
 

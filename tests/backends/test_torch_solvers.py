@@ -18,6 +18,8 @@ from backends.torch_adam import TorchAdam  # noqa: E402
 from backends.torch_embedding import TorchEmbedding  # noqa: E402
 from backends.torch_gd import TorchGD  # noqa: E402
 
+pytestmark = pytest.mark.fits
+
 ROUNDING = 1e-12
 PENALTIES: dict[str, dict[str, Any]] = {
     "dampings": {

@@ -12,6 +12,8 @@ from backends import Objective, Ratings, get_backend
 from bench.cases import reference
 from bench.cases.case import Case
 
+pytestmark = pytest.mark.fits
+
 
 def test_references_are_remembered_by_content(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))

@@ -5,7 +5,15 @@ import pytest
 
 from backends import Ratings, damped_biases, get_backend
 from bench.cases import targets
-from bench.cases.targets import DAMPINGS, baselines, ladder, matching_rung, mse, walk_downhill
+from bench.cases.targets import (
+    DAMPINGS,
+    baselines,
+    ladder,
+    matching_rung,
+    meets,
+    mse,
+    walk_downhill,
+)
 from bench.records import Reference, Score
 from tests.fake_records import fake_score
 
@@ -117,6 +125,13 @@ def test_a_walk_downhill_ends_where_no_neighbour_is_better() -> None:
     assert walk_downhill(score, [0, 0], [4, 1]) == (3, 0)  # at the edges
     assert walk_downhill(lambda at: 1.0, [3], [7]) == (3,)
     assert walk_downhill(lambda at: float("nan"), [3], [7]) == (3,)
+
+
+def test_a_score_at_the_target_meets_it() -> None:
+    assert meets(0.7, 0.7)
+    assert meets(np.nextafter(0.7, 0), 0.7)
+    assert not meets(np.nextafter(0.7, 1), 0.7)
+    assert not meets(float("nan"), 0.7)
 
 
 def test_the_matching_rung_is_one_percent() -> None:

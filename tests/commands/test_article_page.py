@@ -196,6 +196,7 @@ def test_the_example_on_the_page_is_a_pair_that_is_really_mistaken() -> None:
     assert example["item"] != example["taken_item"]
 
 
+@pytest.mark.draws
 def test_ids_that_are_no_numbers_leave_no_wrong_pair(tmp_path: Path, capsys: Any) -> None:
     raw = anime_twin(0.002, seed=0)
     table = pd.DataFrame({"user": raw.users, "item": raw.items, "rating": raw.ratings})
@@ -220,6 +221,7 @@ def test_no_validation_rating_left_is_an_error() -> None:
 # ---- the command ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.draws
 def test_writes_every_file_and_nothing_else(output: Path) -> None:
     assert {path.name for path in output.iterdir()} == {"index.html", "article.svg", "article.png", "results.json"}
     ElementTree.fromstring((output / "article.svg").read_bytes())
@@ -245,6 +247,7 @@ def test_the_results_hold_what_the_page_claims(results: Any) -> None:
     assert results["environment"]["packages"]["numpy"] == np.__version__
 
 
+@pytest.mark.draws
 def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: Any) -> None:
     """As in every wheel, where there is no git checkout; the run was long, and must not be lost."""
     everything = write_page(results, tmp_path / "all", "command", 1.0).read_text("utf-8")
@@ -256,6 +259,7 @@ def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: A
         assert "None" not in page.read_text("utf-8").partition("<h3>Environment</h3>")[2], name
 
 
+@pytest.mark.draws
 def test_numpy_does_where_nothing_else_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any) -> None:
     def only_numpy(name: str, **options: Any) -> Any:
         if not name.startswith("numpy"):
@@ -287,6 +291,7 @@ def test_the_published_curve_is_whole() -> None:
     assert "http" not in json.dumps(PUBLISHED)
 
 
+@pytest.mark.draws
 def test_prints_the_curve_and_the_scores(tmp_path: Path, capsys: Any) -> None:
     assert main(["--scale", "0.002", "--iterations", "50", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr()
@@ -394,6 +399,7 @@ def test_the_page_says_the_numbers(output: Path, results: Any) -> None:
     assert "can be reproduced" not in text
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("drift", [1.0, 1.2])
 def test_only_a_curve_that_comes_close_is_called_reproduced(drift: float, results: Any, tmp_path: Path) -> None:
     """With the article's number of ratings, and its own curve or one that lies elsewhere."""
@@ -407,6 +413,7 @@ def test_only_a_curve_that_comes_close_is_called_reproduced(drift: float, result
     assert "not expected to meet" not in page
 
 
+@pytest.mark.draws
 def test_ratings_without_variance_can_be_drawn(results: Any, tmp_path: Path) -> None:
     told = results | {"constant": fake_score(0.0)}
     assert write_page(told, tmp_path, "command", 1.0).is_file()

@@ -520,12 +520,14 @@ def test_the_table_fits_a_terminal(said: Any) -> None:
     assert len(set(starts)) == 1
 
 
+@pytest.mark.process
 def test_it_needs_no_backend_and_draws_nothing() -> None:
     heavy = "backends", "matplotlib", "torch"
     code = f"import sys, bench.compare.__main__; print([m for m in {heavy} if m in sys.modules])"
     assert in_fresh_process(code).strip() == "[]"
 
 
+@pytest.mark.process
 def test_it_runs_as_a_module(tmp_path: Path) -> None:
     path = write_record(tmp_path, record())
     done = subprocess.run(

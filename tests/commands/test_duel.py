@@ -1,6 +1,7 @@
 """The duel: who is meant, what is refused, what is said of records, and one real duel from the command line."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, cast
 
 import pytest
 from helpers import ROOT
@@ -379,6 +380,71 @@ def test_control_characters_do_no_harm_in_a_terminal() -> None:
 # ---- fights ---------------------------------------------------------------------------------------------------------
 
 
+class Recorder:
+    """In place of a measurement: notes what is asked of whom."""
+
+    asked: ClassVar[list[tuple[str, Any]]] = []
+
+    def __init__(self, case: Case, one: Any, run: Any, **options: Any) -> None:
+        self.label, self.options = one.label, options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def calibrate(self) -> bool:
+        self.asked.append((self.label, "calibrate"))
+        return True
+
+    def wanted_rounds(self) -> int:
+        return len(self.options["seeds"]) * self.options["rounds"]
+
+    def time_round(self, rungs: bool = True) -> None:
+        assert not rungs
+        self.asked.append((self.label, "round"))
+
+    def refit_unseen(self) -> None:
+        self.asked.append((self.label, "unseen"))
+
+    def record(self) -> Record:
+        made = record(self.label, STABLE)
+        made["order"] = self.options["order"]
+        return made
+
+
+def order_of_blocks(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) -> list[list[str]]:
+    """The contenders of each block of a fight of three, in order."""
+    monkeypatch.setattr(duel, "Measurement", Recorder)
+    monkeypatch.setattr(Recorder, "asked", [])
+    names = ["numpy-als", "numpy-als:reg=0.1", "numpy-als:reg=0.2"]
+    run = open_run("typed", folder)
+    try:
+        asked = Selection(seed=seed, seeds=2, rounds=6, threads=1)
+        contenders = [contender(name, 1) for name in names]
+        records = fight(cast("Case", None), contenders, asked, run, "typed")
+    finally:
+        run.close()
+    assert {one["order"] for one in records} == {"interleaved"}
+    timed = [label for label, what in Recorder.asked if what == "round"]
+    steps = [what for what, _ in itertools.groupby(what for _, what in Recorder.asked)]
+    assert (steps, len(timed)) == (["calibrate", "round", "unseen"], 36)
+    return [timed[start : start + 3] for start in range(0, 36, 3)]
+
+
+def test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocks = order_of_blocks(monkeypatch, tmp_path, seed=0)
+    assert {frozenset(block) for block in blocks} == {frozenset(blocks[0])}
+    assert len(set(blocks[0])) == 3
+    # Nobody always goes first, or last.
+    assert all({block[place] for block in blocks} == set(blocks[0]) for place in range(3))
+    assert order_of_blocks(monkeypatch, tmp_path, seed=0) == blocks
+    assert order_of_blocks(monkeypatch, tmp_path, seed=1) != blocks
+
+
+@pytest.mark.process
 def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None:
     """Threads and precision that a contender asks for are the record's, and who asks for none has the budget."""
     texts = ["numpy-als:n_jobs=None,dtype=float64", "numpy-als:reg=0.04", "numpy-als"]
@@ -406,6 +472,7 @@ def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None
     assert stored == {one["backend"]["name"]: one for one in records}
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("case")  # whose reference is in the cache
 def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -441,6 +508,8 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     assert "numpy-als (2)" in (tmp_path / "told" / "index.html").read_text("utf-8")
 
 
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.usefixtures("case")  # whose reference is in the cache
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind")
 def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -451,16 +520,16 @@ def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, **pipes)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (workers := children(process.pid)) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert workers
     assert (process.returncode, output, errors) == (130, "", INTERRUPTED)
-    deadline = time.monotonic() + 20  # one that had only begun to start ends by itself as it finds nobody to answer
+    deadline = time.monotonic() + 300  # one that had only begun to start ends by itself as it finds nobody to answer
     while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert left == []

@@ -19,6 +19,7 @@ from bench.gpu_check.check import Check, Timing
 NO_GPU = unavailable_reason(backend_info("torch-cuda"))
 
 
+@pytest.mark.process
 def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

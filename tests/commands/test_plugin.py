@@ -12,6 +12,8 @@ from helpers import ROOT
 from backends import available_cores
 from bench.plugin import _command_line, _thread_counts, _threads_id, pytest_configure, pytest_generate_tests
 
+pytestmark = pytest.mark.process
+
 TESTS = "bench/bench_time_to_mse.py::test_time_to_matching_mse"
 
 

@@ -66,6 +66,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err.startswith("interrupted: nothing partial was kept")
 
 
+@pytest.mark.process
 def test_no_backend_is_needed() -> None:
     code = "import bench.datasets.__main__, sys; print({name.partition('.')[0] for name in sys.modules})"
     assert "'backends'" not in in_fresh_process(code)

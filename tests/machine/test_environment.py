@@ -327,6 +327,7 @@ def test_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> No
     assert available_cores() == 1
 
 
+@pytest.mark.process
 def test_the_peak_of_the_memory_counts_what_was_freed() -> None:
     code = """
 from bench.machine.environment import peak_memory_mb
@@ -339,6 +340,7 @@ print(before, peak_memory_mb())
     assert float(after) == pytest.approx(float(before) + 64, abs=8)
 
 
+@pytest.mark.process
 def test_importing_threadpoolctl_makes_no_other_machine() -> None:
     """It sets a variable, in this process and in those that it starts."""
     code = """

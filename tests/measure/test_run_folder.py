@@ -1,110 +1,44 @@
 """A run that is killed loses the case in flight, and nothing else; nothing is kept after what it depends on changed."""
 
-import contextlib
 import importlib
 import json
 import os
-import random
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ROOT
 
 from bench.measure import fingerprint, run_folder
 from bench.measure.fingerprint import result_key
 from bench.measure.run_folder import open_run
 from bench.records import newest_run, read_record, record_path, write_record
+from tests import kill_storm
 from tests.fake_records import fake_record
 
 KEY = {name: name for name in ("code", "data", "machine", "settings", "versions")}
-# What a clock, a look at the machine or a process that differs from run to run puts into a record.
-TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
-KILLS = int(os.environ.get("FACTORBENCH_KILLS", "6"))  # twenty take three minutes
-COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4", "--reg", "0.14"]
-COMMAND += ["--seeds", "1", "--rounds", "1", "--threads", "1"]
-COMMAND += [word for name in ("numpy-als", "numpy") for word in ("--backend", name)]
 
 
-def start(folder: Path, cache: Path) -> "subprocess.Popen[str]":
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
-    return subprocess.Popen(
-        COMMAND,
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finished(folder: Path, cache: Path, done: bool = False) -> dict[str, Any]:
-    """Run to the end, unless that is done, and return the run's records by file name, without timings."""
-    if not done:
-        process = start(folder, cache)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-    (run,) = (folder / "reports" / "runs").iterdir()
-    assert not (run / "work").exists()
-    return {path.name: without_timings(json.loads(path.read_text("utf-8"))) for path in sorted(run.glob("*.json"))}
-
-
-def without_timings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: without_timings(inner)
-            for name, inner in value.items()
-            if name not in TIMINGS and not name.endswith("seconds")
-        }
-    return [without_timings(inner) for inner in value] if isinstance(value, list) else value
-
-
-def workers_of(folder: Path) -> list[str]:
-    """Processes of a run: workers have the run's folder in their requests, but its cache in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            environment = (process / "environ").read_bytes()
-            state = (process / "stat").read_text("utf-8").rpartition(")")[2].split()[0]
-            if str(folder).encode() in environment and state != "Z":
-                found.append((process / "cmdline").read_text("utf-8"))
-    return found
-
-
+@pytest.mark.load
+@pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind")
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    (tmp_path / "whole").mkdir()
-    began = time.monotonic()
-    whole = finished(tmp_path / "whole", cache)
-    took = time.monotonic() - began
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc")
+def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) -> None:
+    """Killed once while its first backend is measured, and once when that has its record."""
+
+    def a_worker_has_started(folder: Path, cache: Path) -> None:
+        workers = "bench.measure.worker"
+        kill_storm.until(lambda: any(workers in one for one in kill_storm.workers_of(cache)))
+        assert kill_storm.stored(folder) == []
+
+    def a_record_is_there(folder: Path, cache: Path) -> None:
+        kill_storm.until(lambda: kill_storm.stored(folder))
+
+    assert kill_storm.storm(tmp_path, [a_worker_has_started, a_record_is_there]) == 1
+    whole = kill_storm.left_alone(tmp_path)
     assert {len(one["rounds"]) for one in whole.values()} == {1}
-    moments, kept, kills, attempt = random.Random(3), 0, 0, 0
-    while kills < KILLS:
-        attempt += 1
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        while kills < KILLS:  # the same run again and again, until it gets through
-            process = start(folder, cache)
-            time.sleep(moments.uniform(0.1, 1.0) * took)
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-            kept += process.communicate()[0].count("kept, as measured")
-            through = '"done": true' in "".join(one.read_text("utf-8") for one in folder.rglob("run.state"))
-            if through:
-                break
-        time.sleep(0.2)
-        assert workers_of(cache) == []
-        assert finished(folder, cache, done=through) == whole
-    assert kept > 0
+    assert len(whole) == 2
 
 
 def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:

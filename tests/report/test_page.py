@@ -229,6 +229,7 @@ def test_cases_beyond_the_second_are_folded() -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.draws
 def test_a_large_report_stays_small(tmp_path: Path) -> None:
     records = many_records()
     assert len(records) == 240
@@ -245,6 +246,7 @@ def test_a_large_report_stays_small(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.draws
 def test_pictures_are_drawn_in_the_formats_that_are_asked_for(records: list[Record], tmp_path: Path) -> None:
     write_report(records, tmp_path, pdf=True)
     assert (tmp_path / "seconds.pdf").read_bytes().startswith(b"%PDF")

@@ -25,6 +25,8 @@ from bench.report.outcome.verdict import answer, sentence
 from bench.report.tables.facts import case_facts
 from bench.text.wording import number
 
+pytestmark = pytest.mark.draws
+
 STEMS = ("seconds", "convergence_seconds", "convergence_epochs", "speedup", "pareto", "cold", "memory")
 FIGURES = [f"{stem}.{kind}" for stem in STEMS for kind in ("svg", "png")]
 TABLES = [f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"]  # both convergences show one table
@@ -433,6 +435,7 @@ def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.Captur
     assert "has schema version 99, this release reads version" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_report_imports_no_solver() -> None:
     heavy = "backends", "torch", "numba", "matplotlib.pyplot"
     code = f"import sys, bench.report.__main__; print([name for name in {heavy} if name in sys.modules])"

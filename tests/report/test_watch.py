@@ -19,6 +19,8 @@ from bench.records import write_record
 from bench.report.__main__ import main
 from bench.report.watch import watch
 
+pytestmark = pytest.mark.draws
+
 RELOADS = '<meta name="factorbench-reload" content="1.0">'
 
 
@@ -118,6 +120,8 @@ def test_intervals_that_make_no_sense_are_refused(text: str, capsys: pytest.Capt
     assert f"must be a number of seconds from 0.1 to 86400, got '{text}'" in capsys.readouterr().err
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     write_record(run, fake_record("a"))
@@ -130,11 +134,11 @@ def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
         cwd=ROOT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (out / "index.html").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert errors == ""
     assert said.splitlines()[-1] == f"Stopped; the report: {out / 'index.html'}"

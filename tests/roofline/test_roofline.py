@@ -6,7 +6,9 @@ import html
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,7 +17,6 @@ import pytest
 from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
-from backends import available_cores
 from bench.machine import limits
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.measure.backend_facts import backend_rows
@@ -128,6 +129,7 @@ def test_the_share_of_planted_numbers() -> None:
 # ---- the machine's limits --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.load
 def test_the_limits_hang_together() -> None:
     pytest.importorskip("numba")
     (one,) = measure_limits([8, 64], [1])
@@ -139,15 +141,31 @@ def test_the_limits_hang_together() -> None:
     assert all(6 * chain["rank"] / chain["ns"] < one["gflop_per_s"] for chain in one["chain"])
 
 
-def test_more_threads_than_cores_are_not_faster() -> None:
-    """Threads that take turns on a core have all of its time between them, not each."""
+def test_threads_that_take_turns_on_a_core_have_its_time_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four parts of a job need the same core for a second each: together they take four, not one."""
+    now, core = [0.0], threading.Lock()
+
+    def part() -> None:
+        with core:
+            now[0] += 1.0
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda _: None)
+    monkeypatch.setattr(limits, "time", clock)
+    jobs = {name: [part for _ in range(4)] for name in ("read", "multiply")}
+    assert limits._best_seconds(jobs, 4) == {"read": 4.0, "multiply": 4.0}
+
+
+def test_rates_are_those_of_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four threads that take as long as one read as much in all, and do four times the arithmetic."""
     pytest.importorskip("numba")
-    cores = available_cores()
-    tries = (measure_limits([8], [cores, 4 * cores]) for _ in range(5))  # other load may strike one of the two
-    assert any(
-        all(crowd[limit] < 1.5 * machine[limit] for limit in ("gflop_per_s", "memory_gb_per_s"))
-        for machine, crowd in tries
-    )
+    monkeypatch.setattr(limits, "_best_seconds", lambda jobs, threads: dict.fromkeys(jobs, 2.0))
+    one, four = measure_limits([8], [1, 4])
+    assert (one["threads"], four["threads"]) == (1, 4)
+    assert four["gflop_per_s"] == 4 * one["gflop_per_s"]
+    assert four["memory_gb_per_s"] == one["memory_gb_per_s"]
+    assert four["chain"] == one["chain"]
 
 
 def test_the_kernels_do_the_work_that_is_counted() -> None:
@@ -192,6 +210,8 @@ def test_the_cache_is_the_systems_or_the_default(monkeypatch: pytest.MonkeyPatch
 # ---- which tests there are -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.load
+@pytest.mark.process
 def test_backends_whose_work_is_counted_are_measured() -> None:
     asked = [f"--backend={name}" for name in ("numba", "numpy", "numpy-als")]
     command = [sys.executable, "-m", "pytest", "bench/bench_roofline.py", "--collect-only", "-q", *asked]
@@ -202,6 +222,7 @@ def test_backends_whose_work_is_counted_are_measured() -> None:
 # ---- the report ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.draws
 def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     rooflines = [fake_roofline("numba-sgd"), fake_roofline("numba-gd", ns=20), fake_roofline("numpy", ns=80)]
     rooflines += [fake_roofline("torch-cpu", costs=[], status="crashed", reason="RuntimeError: no <memory>")]
@@ -222,6 +243,7 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     assert "### How this was made" in section
 
 
+@pytest.mark.draws
 def test_a_page_of_rooflines_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_report([fake_roofline(ranks=(16,), threads=(1,))], tmp_path / "old")
     assert main(["--input", str(_written(tmp_path)), "--output", str(tmp_path / "out")]) == 0
@@ -243,6 +265,7 @@ def _written(folder: Path) -> Path:
     return write_record(folder / "run", fake_roofline(ranks=(16,), threads=(1,)))
 
 
+@pytest.mark.draws
 def test_times_alone_have_no_roofline(tmp_path: Path) -> None:
     (tmp_path / "roofline.svg").touch()  # of an earlier report
     page = write_report([fake_record()], tmp_path).read_text("utf-8")
@@ -250,6 +273,7 @@ def test_times_alone_have_no_roofline(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("roofline*"))
 
 
+@pytest.mark.draws
 def test_what_lies_outside_the_limits_is_explained(tmp_path: Path) -> None:
     fast = fake_roofline("numba-sgd", ranks=(16,), threads=(1,))
     fast["costs"][0] |= {"cpu_ns": 5.0, "ns": 6.0, "bound": "arithmetic", "share": 0.27, "cpu_share": 0.32}
@@ -263,6 +287,7 @@ def test_what_lies_outside_the_limits_is_explained(tmp_path: Path) -> None:
     assert "| 27 % | 107 % | over 100 %: it was spared work" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.draws
 def test_two_runs_have_sections_of_their_own(tmp_path: Path) -> None:
     both = [fake_roofline(), fake_roofline(run="2026-01-01T00-00-00")]
     page = write_report(both, tmp_path).read_text("utf-8")
@@ -284,6 +309,7 @@ def test_nothing_measured_is_said(tmp_path: Path) -> None:
     assert "the limits were not measured" in write_report([record], tmp_path).read_text("utf-8")
 
 
+@pytest.mark.draws
 def test_planted_markup_is_escaped(tmp_path: Path) -> None:
     nasty = '<script>alert("1")</script> | $x$ `b` & _i_ \n# h'
     words = {name: nasty for name in ("work_model", "reason", "command", "run")}
@@ -302,6 +328,7 @@ def test_planted_markup_is_escaped(tmp_path: Path) -> None:
         ElementTree.parse(path)
 
 
+@pytest.mark.draws
 def test_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     records = [fake_roofline("numba-sgd"), fake_roofline("numba-gd")]
     for name in ("a", "b"):
@@ -310,6 +337,7 @@ def test_same_records_give_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.draws
 def test_rooflines_with_long_names_have_files_of_their_own(tmp_path: Path) -> None:
     case = {"dataset": "/home/someone/data/a very long path to the ratings of a great shop/ratings.csv"}
     both = [fake_roofline(case=case), fake_roofline(case=case, run="2026-01-01T00-00-00")]

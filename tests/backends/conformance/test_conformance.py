@@ -15,6 +15,8 @@ from backends import Factorizer, get_backend
 from backends.registry import _BACKENDS, backend_info, unavailable_reason
 from backends.testing import FactorizerConformance
 
+pytestmark = pytest.mark.fits
+
 
 class Variant(NamedTuple):
     """A backend with parameters of its own, and what `FactorizerConformance` is told otherwise because of them."""

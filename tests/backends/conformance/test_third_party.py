@@ -13,6 +13,8 @@ from backends.objective import mean_squared_error
 from backends.start import initial_model
 from backends.testing import FactorizerConformance
 
+pytestmark = pytest.mark.fits
+
 
 @dataclass(kw_only=True)
 class PlainState(State):

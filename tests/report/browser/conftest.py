@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from fake_records import fake_record, fake_roofline
@@ -85,7 +87,7 @@ class Opened:
         page.on("dialog", lambda one: (self.wrong.append(one.message), one.dismiss()))
         page.on("request", lambda one: self.requests.append(one.url))
         page.goto(path.as_uri())
-        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=60_000)
+        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=300_000)
 
 
 @pytest.fixture
@@ -97,3 +99,32 @@ def opened(browser: Browser, report: Path) -> Iterator[Opened]:
     context.close()
     assert page.wrong == []
     assert {url.split(":")[0] for url in page.requests} <= {"file", "blob", "data"}
+
+
+LookedAt = Callable[[str, Literal["light", "dark"]], Page]
+
+
+@pytest.fixture(scope="package")
+def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[LookedAt]:
+    """Pages for tests that change nothing, by fixture and colour scheme; each is opened once."""
+    pages: dict[tuple[str, str], Opened] = {}
+
+    def page(which: str, scheme: Literal["light", "dark"] = "light") -> Page:
+        if (which, scheme) not in pages:
+            size: Any = {"width": 1400, "height": 900}
+            context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
+            pages[which, scheme] = Opened(context.new_page(), request.getfixturevalue(which))
+        return pages[which, scheme].page
+
+    yield page
+    for one in pages.values():
+        one.page.context.close()
+        assert one.wrong == []
+
+
+def eventually(page: Page, happened: Callable[[], object]) -> None:
+    """Wait until something is so: a page draws when it comes to it."""
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        page.wait_for_timeout(20)

@@ -13,6 +13,8 @@ from bench.records import Record
 from bench.report.figures import Figure, all_kinds, kinds
 from bench.report.files import write_report
 
+pytestmark = pytest.mark.draws
+
 STARS = '''
 import pandas as pd
 

@@ -1,0 +1,156 @@
+"""``python tests/kill_storm.py``: kill a run at random moments, again and again, and let it end.
+
+Its records must be those of a run that is left alone, timings apart, and no process may stay
+behind. Twenty kills take some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What a clock, a look at the machine or a process that differs from run to run puts into a record.
+_TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
+_COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
+_COMMAND += ["--reg", "0.14", "--seeds", "1", "--rounds", "1", "--threads", "1"]
+_COMMAND += ["--backend", "numpy-als", "--backend", "numpy"]
+_PATIENCE = 300.0  # seconds until what must happen has happened
+
+# Returns when a run is to be killed, given its folder and its cache.
+Moment = Callable[[Path, Path], None]
+
+
+def main() -> None:
+    """Raise a storm of random kills."""
+    parser = argparse.ArgumentParser(prog="python tests/kill_storm.py", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        began = time.monotonic()
+        left_alone(folder)
+        took = time.monotonic() - began
+
+        def random_moment(place: Path, cache: Path) -> None:
+            time.sleep(draw.uniform(0.1, 1.0) * took)
+
+        kept = storm(folder, [random_moment] * options.kills)
+    print(f"killed {options.kills} times; {kept} records were kept, all as if nothing had happened")
+
+
+def left_alone(folder: Path) -> dict[str, Any]:
+    """Return the records of a run that nobody kills, by file name, without timings; made once."""
+    whole = folder / "whole"
+    if not whole.exists():
+        whole.mkdir()
+        end(start(whole, folder / "cache"))
+    return records_of(whole)
+
+
+def storm(folder: Path, moments: Sequence[Moment]) -> int:
+    """Kill a run at each of some moments, and go on with it; return how many records were kept.
+
+    A run that ends before it is killed is followed by a new one. All end with the same records.
+    """
+    cache, whole, kept, killed = folder / "cache", left_alone(folder), 0, list(moments)
+    attempt = 0
+    while killed:
+        attempt += 1
+        place = folder / str(attempt)
+        place.mkdir()
+        while killed and not is_through(place):
+            process = start(place, cache)
+            killed.pop(0)(place, cache)
+            os.kill(process.pid, signal.SIGKILL)  # if it has ended, it still waits to be collected
+            kept += process.communicate()[0].count("kept, as measured")
+        until(lambda: not workers_of(cache))
+        if not is_through(place):
+            left = len(stored(place))
+            again = end(start(place, cache)).count("kept, as measured")
+            assert again == left, f"{again} of {left} records were kept"
+            kept += again
+        assert records_of(place) == whole
+    return kept
+
+
+def start(folder: Path, cache: Path) -> subprocess.Popen[str]:
+    """Start a run in a folder."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(_COMMAND, cwd=folder, env=env, start_new_session=True, **pipes)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """Let a run end, and return what it said."""
+    output, _ = process.communicate(timeout=5 * _PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def stored(folder: Path) -> list[Path]:
+    """Return the files of the records that there are in a run's folder."""
+    return sorted(folder.glob("reports/runs/*/*.json"))
+
+
+def is_through(folder: Path) -> bool:
+    """Tell whether a run says that nothing is missing."""
+    states = [path.read_text("utf-8") for path in folder.rglob("run.state")]
+    return any('"done": true' in state for state in states)
+
+
+def records_of(folder: Path) -> dict[str, Any]:
+    """Return the records of the one run in a folder by file name, without timings."""
+    (run,) = (folder / "reports" / "runs").iterdir()
+    assert not (run / "work").exists()
+    found = {path.name: json.loads(path.read_text("utf-8")) for path in stored(folder)}
+    return {name: without_timings(record) for name, record in found.items()}
+
+
+def without_timings(value: Any) -> Any:
+    """Return a record without what differs from run to run."""
+    if isinstance(value, dict):
+        return {
+            name: without_timings(inner)
+            for name, inner in value.items()
+            if name not in _TIMINGS and not name.endswith("seconds")
+        }
+    return [without_timings(inner) for inner in value] if isinstance(value, list) else value
+
+
+def workers_of(cache: Path) -> list[str]:
+    """Return the command lines of a run's workers, which have its cache in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (process / "environ").read_bytes()
+            state = (process / "stat").read_text("utf-8").rpartition(")")[2].split()[0]
+            if str(cache).encode() in environment and state != "Z":
+                found.append((process / "cmdline").read_text("utf-8"))
+    return found
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait until something has happened."""
+    deadline = time.monotonic() + _PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Which of several calibrations counts, and what is said where none reached the target."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bench.measure.backend_facts import Limits
+from bench.measure.calibration import Uncalibrated, calibrate, training_seconds
+from bench.measure.protocol import Calibrated
+from bench.measure.session import Session
+from bench.records import Calibration
+
+TRACE: Any = [
+    {"epoch": epoch, "seconds": epoch / 4, "validation_mse": 1 - epoch / 20}  # down to 0.6
+    for epoch in range(1, 9)
+]
+
+
+def attempt(epochs: int | None, tighter: int | None) -> Calibration:
+    rungs: Any = [{"factor": 1.01, "epochs": epochs}, {"factor": 1.001, "epochs": tighter}]
+    facts: Any = {"seed": 3, "epochs": epochs, "repeats": 1, "evaluation_seconds": None}
+    return Calibration(**facts, trace=TRACE, rungs=rungs)
+
+
+def calibrated(
+    attempts: Sequence[Calibration],
+    deterministic: bool = False,
+    status: Any = "callback",
+) -> Calibration:
+    answers = iter([Calibrated(one, status) for one in attempts])
+    row, limits = SimpleNamespace(deterministic=deterministic), Limits(max_seconds=7.0, patience=5)
+    contender = SimpleNamespace(row=row)
+    setting = SimpleNamespace(contender=contender, limits=limits, target={"mse": 0.5})
+    worker = SimpleNamespace(setting=setting, calibrate=lambda: next(answers))
+    found = calibrate(cast("Session", worker))
+    assert next(answers, None) is None  # all were asked for
+    return found
+
+
+def test_the_slowest_of_three_counts_rung_by_rung() -> None:
+    found = calibrated([attempt(4, 9), attempt(6, 7), attempt(5, 8)])
+    assert (found["epochs"], found["repeats"]) == (6, 3)
+    assert [rung["epochs"] for rung in found["rungs"]] == [6, 9]
+
+
+def test_a_rung_that_one_attempt_missed_is_missed() -> None:
+    found = calibrated([attempt(4, None), attempt(6, 7), attempt(5, 8)])
+    assert [rung["epochs"] for rung in found["rungs"]] == [6, None]
+
+
+def test_of_a_deterministic_backend_one_is_enough() -> None:
+    found = calibrated([attempt(4, 9)], deterministic=True)
+    assert (found["epochs"], found["repeats"]) == (4, 1)
+    assert training_seconds(found) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "reason"),
+    [
+        ("time", "timed out", "not at the target after 7 s of training"),
+        ("epochs", "timed out", "not at the target after the most epochs that are tried"),
+        ("callback", "missed", "no better for 5 epochs"),
+    ],
+)
+def test_an_attempt_that_missed_is_a_miss_of_all(status: Any, verdict: str, reason: str) -> None:
+    with pytest.raises(Uncalibrated) as raised:
+        calibrated([attempt(4, 9), attempt(None, None), attempt(5, 8)], status=status)
+    seen = "best validation MSE 0.6000 in 8 epochs, the target is 0.5000"
+    assert (raised.value.status, str(raised.value)) == (verdict, f"{reason} ({seen})")
+    assert raised.value.seconds == (2.0 if verdict == "timed out" else None)
+    assert raised.value.calibration["epochs"] is None
+
+
+def test_an_attempt_that_diverged_ends_it() -> None:
+    with pytest.raises(Uncalibrated, match="its loss exploded after 8 epochs") as raised:
+        calibrated([attempt(None, None)], status="diverged")
+    assert raised.value.status == "diverged"

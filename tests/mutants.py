@@ -1,0 +1,540 @@
+"""``python tests/mutants.py [--only NAME]``: do tests fail where the code is wrong?
+
+Each mutant is a small fault. It is put into a copy of the tree, never into the tree itself, and the
+tests that must fail for it run there. Where they pass, it has survived, and a test is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 300  # that the tests of a mutant may take
+
+_COPIED = ("backends", "bench", "tests", "pyproject.toml")
+_FAILED = 1  # pytest's exit status where tests failed; others say that none ran
+
+
+class Mutant(NamedTuple):
+    """A fault: ``text``, which the file has once, becomes ``fault``; one of ``tests`` must fail."""
+
+    name: str
+    file: str
+    text: str
+    fault: str
+    tests: tuple[str, ...]
+    why: str
+
+
+_WORKER, _EXTRAS = "bench/measure/worker.py", "bench/measure/extras.py"
+_MEASUREMENT, _FAIR_PLAY = "bench/measure/measurement.py", "bench/measure/fair_play.py"
+_TARGETS, _OBJECTIVE = "bench/cases/targets.py", "backends/objective.py"
+_START, _STOPPING = "backends/start.py", "backends/stopping.py"
+_SPLITS, _READING = "bench/datasets/splits.py", "bench/datasets/reading"
+_TEST_WORKER, _TEST_EXTRAS = "tests/measure/test_worker.py", "tests/measure/test_extras.py"
+_TEST_FAIR_PLAY = "tests/measure/test_fair_play.py"
+_TEST_DUEL, _TEST_TARGETS = "tests/commands/test_duel.py", "tests/cases/test_targets.py"
+_TEST_OBJECTIVE = "tests/backends/test_objective.py"
+_TEST_FACTORIZER = "tests/backends/test_factorizer.py"
+_TEST_RUN_FOLDER = "tests/measure/test_run_folder.py"
+_TEST_SPLITS, _TEST_BAD_ROWS = "tests/datasets/test_splits.py", "tests/datasets/test_bad_rows.py"
+_TEST_READERS, _TEST_CATALOG = "tests/datasets/test_readers.py", "tests/datasets/test_catalog.py"
+
+MUTANTS = (
+    # ---- measuring -------------------------------------------------------------------------------
+    Mutant(
+        "objective doubled",
+        _WORKER,
+        "            solver.objective.value(",
+        "            2 * solver.objective.value(",
+        (f"{_TEST_WORKER}::test_a_round_says_what_its_model_is_worth",),
+        "J of a record is that of its model",
+    ),
+    Mutant(
+        "another seed",
+        _WORKER,
+        "solver.initial_parameters(copy(train), seed)",
+        "solver.initial_parameters(copy(train), seed + 1)",
+        (f"{_TEST_WORKER}::test_a_round_says_what_its_model_is_worth",),
+        "a timed fit starts where its calibration did",
+    ),
+    Mutant(
+        "scored on training",
+        _WORKER,
+        '            mse(solver.model_, self.parts["validation"]),',
+        '            mse(solver.model_, self.parts["train"]),',
+        (f"{_TEST_WORKER}::test_a_round_says_what_its_model_is_worth",),
+        "rounds are scored on validation ratings",
+    ),
+    Mutant(
+        "every round matches",
+        _WORKER,
+        "matched=request.target is not None and meets(score, request.target)",
+        "matched=True",
+        (f"{_TEST_WORKER}::test_a_round_matches_at_the_target_and_not_below",),
+        "a round that missed is no match",
+    ),
+    Mutant(
+        "last epoch at the target",
+        _WORKER,
+        "if self.reached is None and meets(score, self.target):",
+        "if meets(score, self.target):",
+        (f"{_TEST_WORKER}::test_the_first_epoch_at_a_target_counts",),
+        "a calibration counts the first epoch at the target",
+    ),
+    Mutant(
+        "last epoch at a rung",
+        _WORKER,
+        'next((p["epoch"] for p in watch.trace if',
+        'next((p["epoch"] for p in reversed(watch.trace) if',
+        (f"{_TEST_WORKER}::test_the_first_epoch_at_a_target_counts",),
+        "and so it does for each rung",
+    ),
+    Mutant(
+        "calibration gives up late",
+        _WORKER,
+        "enough = epoch - self.best_epoch >= self.patience",
+        "enough = epoch - self.best_epoch > self.patience",
+        (f"{_TEST_WORKER}::test_patience_counts_the_epochs_without_a_new_best",),
+        "patience is a number of epochs, not one more",
+    ),
+    Mutant(
+        "tighter target given up early",
+        _WORKER,
+        "epoch >= 2 * self.reached + 2",
+        "epoch >= self.reached + 2",
+        (f"{_TEST_WORKER}::test_a_tighter_target_is_tried_for_twice_the_epochs",),
+        "the tightest rung gets twice the epochs of the target",
+    ),
+    Mutant(
+        "unseen ratings that are not new",
+        _WORKER,
+        "turned = longer * (train.ratings.min() + train.ratings.max() - train.ratings)[order]",
+        "turned = train.ratings[order]",
+        (f"{_TEST_WORKER}::test_unseen_ratings_are_the_same_problem_with_other_contents",),
+        "whoever keeps results by their sum must not have them",
+    ),
+    Mutant(
+        "unseen ratings drawn by a seed",
+        _WORKER,
+        "np.random.default_rng()",
+        "np.random.default_rng(0)",
+        (f"{_TEST_WORKER}::test_unseen_ratings_are_the_same_problem_with_other_contents",),
+        "each fit has ratings that no other had",
+    ),
+    Mutant(
+        "unseen ratings never fitted",
+        _WORKER,
+        "self.unseen_train() if request.unseen else self.fresh_train()",
+        "self.fresh_train()",
+        (f"{_TEST_WORKER}::test_unseen_ratings_are_fitted_only_where_asked_for",),
+        "a backend that keeps results is found by ratings that are new",
+    ),
+    Mutant(
+        "ratings shared by fits",
+        _WORKER,
+        "        return Ratings(train.users, train.items, train.ratings, "
+        "train.n_users, train.n_items)\n\n    def unseen_train",
+        "        return train\n\n    def unseen_train",
+        (f"{_TEST_WORKER}::test_a_fit_gets_ratings_of_its_own",),
+        "what ratings keep of themselves is computed inside the clock",
+    ),
+    Mutant(
+        "caches not emptied",
+        _EXTRAS,
+        "    shutil.rmtree(caches, ignore_errors=True)\n    caches.mkdir()",
+        "    caches.mkdir(exist_ok=True)",
+        (f"{_TEST_EXTRAS}::test_caches_are_empty_and_then_filled",),
+        "a cold start compiles all that it needs",
+    ),
+    Mutant(
+        "caches filled, then empty",
+        _MEASUREMENT,
+        'for state in ("empty", "filled"):',
+        'for state in ("filled", "empty"):',
+        (f"{_TEST_EXTRAS}::test_caches_are_empty_and_then_filled",),
+        "the two cold starts are told apart",
+    ),
+    Mutant(
+        "unseen fits held against rounds alone",
+        _EXTRAS,
+        "if slower(new, known):",
+        "if slower(new, rounds):",
+        (f"{_TEST_EXTRAS}::test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns",),
+        "a machine that became busy makes no backend a cheat",
+    ),
+    Mutant(
+        "slower by the slowest fit",
+        _FAIR_PLAY,
+        'return min(one["seconds"] for one in fits)',
+        'return max(one["seconds"] for one in fits)',
+        (_TEST_FAIR_PLAY,),
+        "one slow fit is noise",
+    ),
+    Mutant(
+        "budget of one core for all",
+        _FAIR_PLAY,
+        "cpu > CPU_SLACK * budget * seconds",
+        "cpu > CPU_SLACK * seconds",
+        (_TEST_FAIR_PLAY,),
+        "two threads may use two cores",
+    ),
+    Mutant(
+        "threads that stay are not seen",
+        _FAIR_PLAY,
+        "left >= len(counts) - 1",
+        "left > len(counts) - 1",
+        (_TEST_FAIR_PLAY,),
+        "a thread left behind by each fit but the first is one too many",
+    ),
+    Mutant(
+        "fastest calibration counts",
+        "bench/measure/calibration.py",
+        "worst = max(attempts",
+        "worst = min(attempts",
+        ("tests/measure/test_calibration.py",),
+        "of several calibrations the slowest counts",
+    ),
+    Mutant(
+        "seeds not in turn",
+        _MEASUREMENT,
+        "turn = number % len(self.seeds)",
+        "turn = 0",
+        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
+        "the spread holds what differs from seed to seed",
+    ),
+    Mutant(
+        "seeds one after the other",
+        _MEASUREMENT,
+        "turn = number % len(self.seeds)",
+        "turn = number * len(self.seeds) // self.wanted_rounds()",
+        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
+        "what the machine does meanwhile is no part of a seed's seconds",
+    ),
+    Mutant(
+        "missed rounds forgiven",
+        _MEASUREMENT,
+        'missed = [one for one in self.rounds if not one["matched"]]',
+        'missed = [one for one in self.rounds[:1] if not one["matched"]]',
+        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
+        "all rounds must match, not the first alone",
+    ),
+    Mutant(
+        "record kept though its key changed",
+        "bench/measure/run_folder.py",
+        "        if changed:",
+        "        if len(changed) == len(key):",
+        (f"{_TEST_RUN_FOLDER}::test_records_are_kept_only_where_their_key_is_what_it_would_be_now",),
+        "nothing is kept after what it depends on changed",
+    ),
+    Mutant(
+        "blocks in one order",
+        "bench/duel.py",
+        "rng.permutation(len(fighters))",
+        "range(len(fighters))",
+        (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
+        "nobody always goes first",
+    ),
+    Mutant(
+        "order of blocks without a seed",
+        "bench/duel.py",
+        "np.random.default_rng(selection.seed)",
+        "np.random.default_rng()",
+        (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
+        "a duel can be fought again",
+    ),
+    # ---- the gate --------------------------------------------------------------------------------
+    Mutant(
+        "target is out of reach",
+        _TARGETS,
+        "return score <= target",
+        "return score < target",
+        (f"{_TEST_TARGETS}::test_a_score_at_the_target_meets_it",),
+        "a score at the target meets it",
+    ),
+    Mutant(
+        "matching at five per cent",
+        _TARGETS,
+        "MATCHING = 1.01",
+        "MATCHING = 1.05",
+        (f"{_TEST_TARGETS}::test_the_matching_rung_is_one_percent",),
+        "to match is to be within one per cent",
+    ),
+    Mutant(
+        "loosest rung matches",
+        _TARGETS,
+        "return min(kept,",
+        "return max(kept,",
+        (f"{_TEST_TARGETS}::test_the_matching_rung_is_one_percent",),
+        "the tightest rung that is kept is the target",
+    ),
+    Mutant(
+        "rungs above the biases",
+        _TARGETS,
+        "if target >= biases:",
+        "if ours >= biases:",
+        (f"{_TEST_TARGETS}::test_rungs_that_biases_reach_are_dropped",),
+        "a target that biases reach needs no factors",
+    ),
+    Mutant(
+        "rungs inside the spread",
+        _TARGETS,
+        'elif target - ours < reference["spread"]:',
+        'elif target < reference["spread"]:',
+        (f"{_TEST_TARGETS}::test_rungs_inside_the_spread_are_dropped_and_the_looser_one_matches",),
+        "a target that a seed decides is none",
+    ),
+    Mutant(
+        "unseen validation rows not counted",
+        "bench/cases/encode.py",
+        "if encoded.n_dropped:",
+        'if encoded.n_dropped and name != "validation":',
+        ("tests/cases/test_encode.py",),
+        "what is left out is said",
+    ),
+    # ---- the objective ---------------------------------------------------------------------------
+    Mutant(
+        "damping left out",
+        _OBJECTIVE,
+        "self.reg * unit * (n + self.damping)",
+        "self.reg * unit * n",
+        (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
+        "rare rows are shrunk the most",
+    ),
+    Mutant(
+        "unit left out",
+        _OBJECTIVE,
+        "self.reg * unit * (n + self.damping)",
+        "self.reg * (n + self.damping)",
+        (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
+        "reg is a pure number",
+    ),
+    Mutant(
+        "items without bias_reg",
+        _OBJECTIVE,
+        "side(item_weights, self.item_bias_damping)",
+        "side(item_weights, self.item_bias_damping)._replace(\n"
+        "            biases=np.where(item_weights > 0, self.item_bias_damping, 0.0)\n"
+        "        )",
+        (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
+        "both sides' biases are regularised",
+    ),
+    Mutant(
+        "weights left out of the MSE",
+        _OBJECTIVE,
+        "np.average(squares, weights=ratings.weights)",
+        "np.average(squares)",
+        (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
+        "a rating of weight two counts twice",
+    ),
+    Mutant(
+        "weights left out of the gradient",
+        _OBJECTIVE,
+        "errors *= ratings.weights",
+        "pass",
+        (f"{_TEST_OBJECTIVE}::test_weight_two_is_the_row_twice",),
+        "and so it does in the gradient",
+    ),
+    Mutant(
+        "penalty of the items' factors left out of the gradient",
+        _OBJECTIVE,
+        " + items.factors[:, None] * at.item_factors",
+        "",
+        (f"{_TEST_OBJECTIVE}::test_gradient_is_that_of_autograd",),
+        "the gradient is that of the whole objective",
+    ),
+    Mutant(
+        "one stream for users and items",
+        _START,
+        "np.random.SeedSequence(seed).spawn(len(parts))",
+        "[np.random.SeedSequence(seed)] * len(parts)",
+        (_TEST_OBJECTIVE,),
+        "factors of users and items are drawn apart",
+    ),
+    Mutant(
+        "start in the square of its unit",
+        _START,
+        "math.sqrt(root_mean_square(ratings, mean))",
+        "root_mean_square(ratings, mean)",
+        (f"{_TEST_OBJECTIVE}::test_normal_start_has_its_scale_as_deviation",),
+        "a fit starts alike on any scale",
+    ),
+    Mutant(
+        "fit gives up late",
+        _STOPPING,
+        "record.epoch - self.best_epoch >= self.patience",
+        "record.epoch - self.best_epoch > self.patience",
+        (f"{_TEST_FACTORIZER}::test_patience_counts_epochs_without_a_better_one",),
+        "patience is a number of epochs, not one more",
+    ),
+    Mutant(
+        "fit goes on at its target",
+        _STOPPING,
+        "record.validation_mse <= self.target_mse",
+        "record.validation_mse < self.target_mse",
+        (f"{_TEST_FACTORIZER}::test_a_score_at_the_target_ends_a_fit",),
+        "a score at the target meets it",
+    ),
+    # ---- readers and splits ----------------------------------------------------------------------
+    Mutant(
+        "line number off by one",
+        f"{_READING}/blocks.py",
+        "return self.first_line + n_line_ends(self.data[:offset])",
+        "return self.first_line + 1 + n_line_ends(self.data[:offset])",
+        (f"{_TEST_BAD_ROWS}::test_bad_rows_are_named_by_line_or_dropped_and_counted",),
+        "the line named is the line",
+    ),
+    Mutant(
+        "lines of earlier blocks forgotten",
+        f"{_READING}/blocks.py",
+        "            line += n_line_ends(data)",
+        "            line += 1",
+        (f"{_TEST_BAD_ROWS}::test_bad_rows_are_named_by_line_or_dropped_and_counted",),
+        "the line named is the line, in every block",
+    ),
+    Mutant(
+        "line ends of Windows count twice",
+        f"{_READING}/blocks.py",
+        ' - data.count(b"\\r\\n")',
+        "",
+        (f"{_TEST_BAD_ROWS}::test_bad_rows_are_named_by_line_or_dropped_and_counted",),
+        "the line named is the line, whatever ends it",
+    ),
+    Mutant(
+        "infinite ratings",
+        f"{_READING}/columns.py",
+        "finite = np.isfinite(ratings)",
+        "finite = ~np.isnan(ratings)",
+        (f"{_TEST_BAD_ROWS}::test_bad_rows_are_named_by_line_or_dropped_and_counted",),
+        "a rating is a finite number",
+    ),
+    Mutant(
+        "leading zeros lost",
+        f"{_READING}/columns.py",
+        "if numbers.cast(pa.string()).equals(texts):",
+        "if len(numbers) == len(texts):",
+        (f"{_TEST_READERS}::test_ids",),
+        "007 and 7 are two users",
+    ),
+    Mutant(
+        "missing ratings kept",
+        f"{_READING}/text.py",
+        "keep = ratings != policy.missing_rating",
+        "keep = np.isfinite(ratings)",
+        (f"{_TEST_READERS}::test_missing_rating_sentinel",),
+        "-1 may mean not rated",
+    ),
+    Mutant(
+        "first duplicate kept",
+        "bench/datasets/raw.py",
+        'keep="last"',
+        'keep="first"',
+        (f"{_TEST_CATALOG}::test_without_duplicates_keeps_the_order",),
+        "the later rating of a pair counts",
+    ),
+    Mutant(
+        "validation and test exchanged",
+        _SPLITS,
+        "    train, validation, test = (np.sort(part)",
+        "    train, test, validation = (np.sort(part)",
+        (_TEST_SPLITS,),
+        "the newest rows are the test part",
+    ),
+    Mutant(
+        "oldest rows tested",
+        _SPLITS,
+        'split = _cut(np.argsort(times, kind="stable"),',
+        'split = _cut(np.argsort(times, kind="stable")[::-1],',
+        (f"{_TEST_SPLITS}::test_time_orders_the_parts",),
+        "no model is trained on the future",
+    ),
+    Mutant(
+        "users left without training rows",
+        _SPLITS,
+        "enough = np.repeat(counts > 2 * k, counts)",
+        "enough = np.repeat(counts >= 2 * k, counts)",
+        (f"{_TEST_SPLITS}::test_users_with_few_rows_stay_in_training_and_are_counted",),
+        "every user keeps a row to train on",
+    ),
+)
+
+
+def main(words: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS) -> int:
+    """Try mutants and print a table; return 1 where one survived, or could not be tried."""
+    names = [one.name for one in mutants]
+    parser = argparse.ArgumentParser(prog="python tests/mutants.py", description=__doc__)
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="repeatable")
+    asked = parser.parse_args(words).only or names
+    chosen = [one for one in mutants if one.name in asked]
+    width = max(len(one.name) for one in chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_of_the_tree(Path(folder))
+        tests = sorted({test for one in chosen for test in one.tests})
+        if (status := run(tests, tree)) != 0:
+            print(f"the tests do not pass as they are: pytest ended with {status}")
+            return 1
+        verdicts = []
+        for one in chosen:
+            verdicts.append(verdict(one, tree))
+            print(f"{one.name:{width}}  {verdicts[-1]:9}  {one.file}: {one.why}", flush=True)
+    killed = verdicts.count("killed")
+    print(f"{killed} of {len(chosen)} mutants were killed")
+    return int(killed < len(chosen))
+
+
+def copy_of_the_tree(folder: Path) -> Path:
+    """Copy what tests need; return the copy."""
+    tree = folder / "tree"
+    tree.mkdir()
+    for name in _COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, tree / name)
+    return tree
+
+
+def verdict(mutant: Mutant, tree: Path) -> str:
+    """Put a fault into a copy of the tree, run its tests, and take it out; return how that went."""
+    path = tree / mutant.file
+    before = path.read_text("utf-8")
+    if before.count(mutant.text) != 1:
+        return "outdated"  # its text is no longer there, or not once
+    path.write_text(before.replace(mutant.text, mutant.fault), "utf-8")
+    try:
+        status = run(mutant.tests, tree)
+    finally:
+        path.write_text(before, "utf-8")
+    return {_FAILED: "killed", 0: "survived", None: "timed out"}.get(status, f"status {status}")
+
+
+def run(tests: Iterable[str], tree: Path) -> int | None:
+    """Run tests until one fails; return pytest's exit status, None where they took too long."""
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    # No byte code is kept: a file that is changed twice within a second looks as it did before.
+    places = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tree)}
+    with (tree / "output.txt").open("wb") as output:
+        try:
+            done = subprocess.run(
+                words,
+                cwd=tree,
+                env=os.environ | places,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
