@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: who reads it meanwhile has the old content or the new, never a part."""
+"""Replacing a file atomically: a reader sees the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import IO
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes the place of ``path`` when the block ends, and is gone if it fails.
+    """Open a file that replaces ``path`` when the block ends, and is deleted if it fails.
 
-    It lies beside ``path`` under a name of its own, so that two writers do not meet, and is created there and nowhere
-    else: a link of that name would not be followed.
+    Until then it is a file of a random name in the same folder, so that two writers do not
+    interfere.
 
     Raises
     ------
     OSError
-        When the folder cannot be written to.
+        If the folder cannot be written to.
     """
     final = Path(path)
     partial = final.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        # "x" creates the file and fails if the name exists, even as a symbolic link.
         with partial.open("xb") as file:
             yield file
         partial.replace(final)

@@ -9,19 +9,19 @@ The update rule is that of ``torch.optim.SGD``, with g the gradient of J::
     v <- momentum v + (1 - dampening) g     afterwards
     x <- x - learning_rate s v
 
-Dampening 0 is the heavy ball (Polyak 1964). The scale s of a row is 1, or with ``row_scaling``
-N / (2 (n_row c + penalty)): the inverse of the row's own second derivative in J. There c is the mean
-squared norm of the opposite rows (1 for a bias), and the penalty is the row's in N J. This is a Jacobi
-preconditioner. It moves a row by about its mean gradient over its mean curvature, so that rows with
-many and with few ratings converge at the same rate.
+Dampening 0 is the heavy ball (Polyak 1964). The scale s of a row is 1, or with ``row_scaling`` N /
+(2 (n_row c + penalty)): the inverse of the row's own second derivative in J. There c is the mean
+squared norm of the opposite rows (1 for a bias), and the penalty is the row's in N J. This is a
+Jacobi preconditioner. It moves a row by about its mean gradient over its mean curvature, so that
+rows with many and with few ratings converge at the same rate.
 
-The safeguard is an adaptive restart (O'Donoghue and Candes 2015) with an adaptive step: if J is higher
-after a step, the step is discarded, the velocity is reset, and the learning rate is reduced. While J
-falls, the learning rate grows slowly.
+The safeguard is an adaptive restart (O'Donoghue and Candes 2015) with an adaptive step: if J is
+higher after a step, the step is discarded, the velocity is reset, and the learning rate is reduced.
+While J falls, the learning rate grows slowly.
 
-An iteration is one sweep over the ratings, at the trial point that it steps to: it gives J there, and
-the gradient for the next step. The first iteration takes one more sweep, at the initial point, and so
-does the iteration after a discarded step, whose gradient has been overwritten.
+An iteration is one sweep over the ratings, at the trial point that it steps to: it gives J there,
+and the gradient for the next step. The first iteration takes one more sweep, at the initial point,
+and so does the iteration after a discarded step, whose gradient has been overwritten.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from .factorizer import Factorizer, State
 from .objective import rating_unit
 from .ratings import Ratings
 
-# Factors of the learning rate: after an iteration in which J fell; after one in which it rose, and the
-# velocity may have been too large; and after one in which it rose on a plain gradient step, for which
-# only the learning rate can have been too large.
+# Factors of the learning rate: after an iteration in which J fell; after one in which it rose, and
+# the velocity may have been too large; and after one in which it rose on a plain gradient step, for
+# which only the learning rate can have been too large.
 _GROWTH = 1.03
 _SHRINK = 0.7
 _SHRINK_PLAIN = 0.5
 
-# Relative rise of J from which a step is discarded. It is above the rounding errors of float32 sums,
-# so that all engines decide alike.
+# Relative rise of J from which a step is discarded. It is above the rounding errors of float32
+# sums, so that all engines decide alike.
 _RISE = 1e-6
 
 
@@ -93,13 +93,13 @@ class DescentState(State):
         Returns
         -------
         squared_error, penalty
-            The two terms of N J: the weighted sum of squared residuals, and the sum over all rows of
-            penalty times squared norm.
+            The two terms of N J: the weighted sum of squared residuals, and the sum over all rows
+            of penalty times squared norm.
         """
 
     @abstractmethod
     def curvature(self) -> tuple[float, float]:
-        """Return the weighted mean over the ratings of |q_i|^2, and of |p_u|^2, at the current point."""
+        """Return the weighted means over ratings of |q_i|^2 and |p_u|^2 at the current point."""
 
     @abstractmethod
     def move(self, rates: Rates, momentum: float, gradient_weight: float) -> None:
@@ -135,8 +135,8 @@ class Rates:
     half_n
         N / 2.
     curvature
-        c of the module's docstring for the factor rows of each side, "user" and "item"; None if rates
-        are not scaled.
+        c of the module's docstring for the factor rows of each side, "user" and "item"; None if
+        rates are not scaled.
     """
 
     plain: float
@@ -148,7 +148,11 @@ class Rates:
 
         That of a row without ratings is meaningless, but finite: its gradient is zero.
         """
-        return self._scaled(None if self.curvature is None else self.curvature[side], weight, penalty)
+        return self._scaled(
+            None if self.curvature is None else self.curvature[side],
+            weight,
+            penalty,
+        )
 
     def of_biases(self, weight: Any, penalty: Any) -> Any:
         """Return the rates of the biases of one side, in the shape of ``weight``."""
@@ -169,9 +173,9 @@ class MomentumGD(Factorizer):
     Parameters
     ----------
     learning_rate
-        Of the first step; the safeguard adapts it. With ``row_scaling`` it is independent of the rating
-        scale (in float32 from about 1e-15 to 1e15, beyond which squares overflow or underflow).
-        Without, it depends on the scale.
+        Of the first step; the safeguard adapts it. With ``row_scaling`` it is independent of the
+        rating scale (in float32 from about 1e-15 to 1e15, beyond which squares overflow or
+        underflow). Without, it depends on the scale.
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
@@ -181,7 +185,8 @@ class MomentumGD(Factorizer):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases, plain steps.
+        # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases,
+        # plain steps.
         "article": {
             "rank": 3,
             "reg": 2e-4,
@@ -241,8 +246,8 @@ class MomentumGD(Factorizer):
         objective = self.objective
         unit = rating_unit(train, objective.mean(train))
         weights = row_weights or (train.user_weights(), train.item_weights())
-        # Penalties are limited so that nothing overflows, about 1e15 per rating in float32. A row is
-        # zero, to that precision, under a weaker penalty already.
+        # Penalties are limited so that nothing overflows, about 1e15 per rating in float32. A row
+        # is zero, to that precision, under a weaker penalty already.
         largest = float(np.finfo(self.dtype).max ** 0.4)
         penalties_of_sides = objective.penalties_of(train, *weights)
         users, items = (
@@ -303,8 +308,8 @@ class MomentumGD(Factorizer):
         if not self.row_scaling:
             return Rates(state.learning_rate, state.n / 2, None)
         user_curvature, item_curvature = state.curvature()
-        # At least the ratings' unit, which is what squared norms come to in a fit. At a small random
-        # start they are far below, and the rates would be far too large.
+        # At least the ratings' unit, which is what squared norms come to in a fit. At a small
+        # random start they are far below, and the rates would be far too large.
         curvature = {
             "user": max(state.unit, user_curvature),
             "item": max(state.unit, item_curvature),

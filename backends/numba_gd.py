@@ -1,9 +1,10 @@
 """Momentum gradient descent in numba: one sweep over the ratings per iteration.
 
 A sweep visits the ratings user by user, and computes each residual and its share of the gradient of
-both sides at once. The sums of a user stay in registers, but those of the items are all over memory,
-and several threads add to the same item. So each thread has a table of items' sums to itself; or, with
-so many items that these tables would be too large, a second sweep visits the ratings item by item.
+both sides at once. The sums of a user stay in registers, but those of the items are all over
+memory, and several threads add to the same item. So each thread has a table of items' sums to
+itself; or, with so many items that these tables would be too large, a second sweep visits the
+ratings item by item.
 """
 
 from __future__ import annotations
@@ -185,7 +186,9 @@ class NumbaDescent(DescentState):
             arguments = [
                 (first, last, factor_sums, bias_sums, *shared)
                 for (first, last), (factor_sums, bias_sums) in zip(
-                    ranges[call::n_calls], private, strict=True
+                    ranges[call::n_calls],
+                    private,
+                    strict=True,
                 )
             ]
             squared_error += sum(self.threads.run(sweep, arguments))
@@ -198,14 +201,17 @@ class NumbaGD(MomentumGD):
 
     Memory, beside the factors, which are held five times, and those of the items once more per
     thread: 20 bytes per rating in float32 while ratings are sorted and 8 afterwards, or 16 with a
-    second sweep by item; weights add 8 bytes while ratings are sorted and 4 (or 8) afterwards. While
-    they are sorted, 8 bytes per thread for each user and item.
+    second sweep by item; weights add 8 bytes while ratings are sorted and 4 (or 8) afterwards.
+    While they are sorted, 8 bytes per thread for each user and item.
     """
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> NumbaDescent:
-        """Sort the ratings by user, and also by item if the items' sums are too large per thread."""
+        """Sort the ratings by user, and by item too if the items' sums are too large per thread."""
         threads = Threads(self.n_threads)
-        sides = ((initial.user_factors, initial.user_bias), (initial.item_factors, initial.item_bias))
+        sides = (
+            (initial.user_factors, initial.user_bias),
+            (initial.item_factors, initial.item_bias),
+        )
         now, trial = ((_table(*sides[0]), _table(*sides[1])) for _ in range(2))
         two_sweeps = threads.n * now[1].factors.nbytes > _PRIVATE_BYTES
         item_copies = 1 if two_sweeps else threads.n
@@ -254,7 +260,10 @@ def _sums(table: Table, copies: int) -> Sums:
     """Return sums of zero for as many copies of the rows of a table."""
     n_rows, n_columns = table.factors.shape
     number = table.factors.dtype
-    return Sums(aligned_zeros(copies * n_rows, n_columns, number), np.zeros(copies * n_rows, number))
+    return Sums(
+        aligned_zeros(copies * n_rows, n_columns, number),
+        np.zeros(copies * n_rows, number),
+    )
 
 
 def _dot(a: Float, b: Float) -> float:

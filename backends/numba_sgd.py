@@ -1,12 +1,13 @@
-"""Parallel per-rating SGD in numba: how ratings are cut into blocks, and epochs that take effect whole.
+"""Parallel per-rating SGD in numba: blocks of ratings, and epochs that take effect whole.
 
-Users and items are cut into the same number of blocks, of about as many ratings each, and the threads
-share the tasks of an epoch, each a cell of that grid or a part of one; see `kernels.epoch`. The result
-depends on the ratings in their order, the seed and the parameters, but not on the number of threads.
+Users and items are cut into the same number of blocks, of about as many ratings each, and the
+threads share the tasks of an epoch, each a cell of that grid or a part of one; see `kernels.epoch`.
+The result depends on the ratings in their order, the seed and the parameters, but not on the number
+of threads.
 
-Within a cell the ratings are sorted by the side that has fewer rows: a row then has many ratings in a
-cell, for which it stays in registers; see `kernels.sgd`. The kernels call that side the users. So in
-data with fewer items than users, the kernels' users are the items.
+Within a cell the ratings are sorted by the side that has fewer rows: a row then has many ratings in
+a cell, for which it stays in registers; see `kernels.sgd`. The kernels call that side the users. So
+in data with fewer items than users, the kernels' users are the items.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
 # An epoch goes around all blocks this many times, and takes an eighth of each cell's ratings each
-# time. If the first epoch did each cell in full, the rows of a cell would settle on factors that fit
-# each other and no other cell, and it would take an epoch or two to undo that.
+# time. If the first epoch did each cell in full, the rows of a cell would settle on factors that
+# fit each other and no other cell, and it would take an epoch or two to undo that.
 _ROUNDS = 8
 
 # A task of fewer ratings takes too little time for what it costs to hand it out.
@@ -46,17 +47,18 @@ _MIN_RATINGS_PER_CELL = 5_000
 
 _COPY_TASKS_PER_THREAD = 2  # tasks in which the tables are copied
 
-# Coming to another user, whose row must be loaded, takes as long as this many ratings. It happens once
-# per user and cell. Blocks of users are balanced by ratings plus these.
+# Coming to another user, whose row must be loaded, takes as long as this many ratings. It happens
+# once per user and cell. Blocks of users are balanced by ratings plus these.
 _USER_CHANGE_COST = 2
 
-# Share of a row's squared gradient that its accumulator adds up. With a larger share the learning rate
-# falls sooner. With this one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
+# Share of a row's squared gradient that its accumulator adds up. With a larger share the learning
+# rate falls sooner. With this one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets
+# tried.
 _ACCUMULATED_SHARE = 1 / 16
 
-# Initial value of the accumulators: the first step on a row has learning_rate / sqrt of it. A larger
-# value slows the first epochs, a smaller one lets rows with few ratings diverge. Between 0.1 and 1 it
-# makes no difference by the twentieth epoch.
+# Initial value of the accumulators: the first step on a row has learning_rate / sqrt of it. A
+# larger value slows the first epochs, a smaller one lets rows with few ratings diverge. Between 0.1
+# and 1 it makes no difference by the twentieth epoch.
 _INITIAL_ACCUMULATOR = 0.1
 
 # Larger errors are clipped to this many root mean squares of the ratings. No rating on a scale of
@@ -88,9 +90,9 @@ class BlockedState(State):
         What a rating of weight 1 bears of the penalties of its user's factors and bias, shape
         (n_users, 2), and of its item's, shape (n_items, 2).
     done, working
-        Two sets of tables: those of the last whole epoch, and those that the next one is computed in.
-        Each is user factors, shape (n_users, padded rank), user columns, shape (n_users, 4), item
-        factors and item columns; see `kernels.sgd.block_pass`.
+        Two sets of tables: those of the last whole epoch, and those that the next one is computed
+        in. Each is user factors, shape (n_users, padded rank), user columns, shape (n_users, 4),
+        item factors and item columns; see `kernels.sgd.block_pass`.
     """
 
     threads: Threads
@@ -113,19 +115,20 @@ class NumbaSGD(Factorizer):
     ratings. Within a cell the ratings of a row are visited in the given order, unless a row has so
     many that they are visited at several places in turn.
 
-    Memory, beside the factors, which are held four times: 20 bytes per rating in float32 while ratings
-    are sorted and 8 afterwards (28 and 12 with weights); while they are sorted, 8 bytes per thread for
-    each user and item; and 8 bytes per block for each row of the side that has fewer rows.
+    Memory, beside the factors, which are held four times: 20 bytes per rating in float32 while
+    ratings are sorted and 8 afterwards (28 and 12 with weights); while they are sorted, 8 bytes per
+    thread for each user and item; and 8 bytes per block for each row of the side that has fewer
+    rows.
 
     Parameters
     ----------
     learning_rate
-        A step on a row has learning_rate / sqrt(accumulator), and the accumulator adds up the squares
-        of the row's gradients.
+        A step on a row has learning_rate / sqrt(accumulator), and the accumulator adds up the
+        squares of the row's gradients.
     n_blocks
         Number of blocks of users, and of items, at most: n blocks need n^2 times 5,000 ratings. It
-        decides in which order the ratings are visited, and so what the model is, whatever ``n_jobs``
-        is. No more threads than blocks are used.
+        decides in which order the ratings are visited, and so what the model is, whatever
+        ``n_jobs`` is. No more threads than blocks are used.
     """
 
     patience: ClassVar[int] = 3
@@ -183,9 +186,7 @@ class NumbaSGD(Factorizer):
             weight_unit=weight_unit,
             bounds=(user_bounds, item_bounds),
         )
-        working = [
-            aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables
-        ]
+        working = [aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables]
         return BlockedState(
             threads=threads,
             row_weights=weights,
@@ -234,7 +235,7 @@ class NumbaSGD(Factorizer):
         return one_blas_thread()
 
     def _epoch(self, state: BlockedState) -> float:
-        """Visit every rating once, in the working tables; return the sum of squared errors, in units."""
+        """Visit every rating once, in the working tables; return the sum of squared errors."""
         n_blocks, users = len(state.blocks.starts), state.working[0]
         largest_cell = int(np.diff(state.blocks.starts).max())
 
@@ -305,9 +306,9 @@ def _columns(bias: Float) -> Float:
 def _shares(penalties: Penalties, weights: Float, unit: float, dtype: np.dtype[Any]) -> Float:
     """Return what a rating of weight 1 bears of its row's penalties, in units; shape (n_rows, 2).
 
-    A share is limited to about 1e15 in float32, so that its product with a learning rate or a weight
-    does not overflow. A penalty that strong leaves nothing of the row that would change a prediction,
-    so a stronger one would not make a difference.
+    A share is limited to about 1e15 in float32, so that its product with a learning rate or a
+    weight does not overflow. A penalty that strong leaves nothing of the row that would change a
+    prediction, so a stronger one would not make a difference.
     """
     table = aligned_zeros(len(weights), 2, dtype)
     largest = float(np.finfo(dtype).max ** 0.4)

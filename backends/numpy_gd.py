@@ -29,7 +29,8 @@ class NumpyDescent(DescentState):
     now, trial
         The current point, and the one that is stepped to.
     errors
-        CSR matrix, shape (n_users, n_items), with an entry per training rating: rhat - r, or w (rhat
+        CSR matrix, shape (n_users, n_items), with an entry per training rating: rhat - r, or w
+        (rhat
         - r) with weights. Its pattern never changes; each sweep overwrites the values.
     rows
         User of each entry, shape (n,).
@@ -74,11 +75,11 @@ class NumpyDescent(DescentState):
             sums |= {"user_bias": self.errors.sum(axis=1), "item_bias": self.errors.sum(axis=0)}
         # dJ/dx = 2 / N (sum of w (rhat - r) times opposite row + penalty x)
         scale, at = number(2.0 / self.n), x.arrays()
-        self.gradient = {
-            name: scale * (total + penalties[name].astype(number) * at[name])
-            for name, total in sums.items()
-        }
-        penalty = users.penalty @ _squares(x.user_factors) + items.penalty @ _squares(x.item_factors)
+        self.gradient = {}
+        for name, total in sums.items():
+            self.gradient[name] = scale * (total + penalties[name].astype(number) * at[name])
+        penalty = users.penalty @ _squares(x.user_factors)
+        penalty += items.penalty @ _squares(x.item_factors)
         for rows, bias in ((users, x.user_bias), (items, x.item_bias)):
             penalty += rows.bias_penalty @ np.square(bias, dtype=np.float64)
         return squared_error, float(penalty)
@@ -111,9 +112,7 @@ class NumpyDescent(DescentState):
         if momentum:
             velocity = {name: momentum * self.velocity[name] + v for name, v in velocity.items()}
         x = self.now.arrays()
-        moved = {
-            name: x[name] - steps[name].astype(v.dtype) * v for name, v in velocity.items()
-        }
+        moved = {name: x[name] - steps[name].astype(v.dtype) * v for name, v in velocity.items()}
         # Without biases these have no gradient and stay as they are.
         self.velocity, self.trial = velocity, Parameters(self.now.mean, **(x | moved))
 
@@ -131,8 +130,8 @@ class NumpyGD(MomentumGD):
         order = np.argsort(train.users, kind="stable")
         offsets = np.concatenate(([0], np.cumsum(train.user_counts())))
         targets = self.targets(train, initial)[order]
-        # Built from the arrays of the CSR form: from coordinates, scipy would add up the ratings of a
-        # pair that is rated twice.
+        # Built from the arrays of the CSR form: from coordinates, scipy would add up the ratings of
+        # a pair that is rated twice.
         shape = train.n_users, train.n_items
         matrix = csr_array((targets.copy(), train.items[order], offsets), shape=shape)
         weights = None if train.weights is None else train.weights[order].astype(self.dtype)

@@ -67,21 +67,22 @@ class TorchAdam(Factorizer):
     The ratings are dealt into batches once per fit, and the order of the batches is drawn in each
     epoch; both depend on the seed of ``fit``. In the gradient of a batch its ratings stand for all:
     the sum over them is multiplied by the number of batches, and the penalty counts in full. So the
-    mean over the batches is the gradient of J, even if they differ in weight. Every row moves in every
-    step, by its penalty and by Adam's running means, whether or not the batch has ratings of it. The
-    learning rate falls with the square root of the epoch, as in the paper's analysis: with a constant
-    one the parameters keep fluctuating around a minimum of J.
+    mean over the batches is the gradient of J, even if they differ in weight. Every row moves in
+    every step, by its penalty and by Adam's running means, whether or not the batch has ratings of
+    it. The learning rate falls with the square root of the epoch, as in the paper's analysis: with
+    a constant one the parameters keep fluctuating around a minimum of J.
 
     Parameters
     ----------
     learning_rate
-        In units of the ratings, so that it is independent of their scale: in a step of the first epoch
-        a bias moves by up to about learning_rate * unit, and a factor by learning_rate * sqrt(unit),
-        where the unit is the root mean square of r - m.
+        In units of the ratings, so that it is independent of their scale: in a step of the first
+        epoch a bias moves by up to about learning_rate * unit, and a factor by learning_rate *
+        sqrt(unit), where the unit is the root mean square of r - m.
     batch_size
         Ratings in a mini-batch, at most. None for four times the number of users and items, so that
-        moving all rows takes less time than the products of the batch, but no fewer than 16 batches.
-        Each batch takes 4 bytes per row beside its ratings, so many small ones take much memory.
+        moving all rows takes less time than the products of the batch, but no fewer than 16
+        batches. Each batch takes 4 bytes per row beside its ratings, so many small ones take much
+        memory.
     device
         The torch device to compute on, such as "cpu".
     products
@@ -143,7 +144,7 @@ class TorchAdam(Factorizer):
             )
 
     def step(self, state: AdamState, n_epochs: int) -> float:
-        """Train ``n_epochs`` epochs; return the MSE over the last, of each batch before its step."""
+        """Train ``n_epochs`` epochs; return the MSE over the last, each batch before its step."""
         with torch.no_grad():
             for _ in range(n_epochs):
                 train_mse = _adam_epoch(state)
@@ -172,7 +173,7 @@ def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
 
 
 def _adam_epoch(state: AdamState) -> float:
-    """Take a step for each batch, in random order; return the MSE, of each batch before its step."""
+    """Take a step for each batch, in random order; return the MSE, each batch before its step."""
     x = state.model.tables()
     for group in state.optimizer.param_groups:
         group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)

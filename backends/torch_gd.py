@@ -89,7 +89,8 @@ class TorchDescent(DescentState):
             else:
                 torch.mul(self.gradient.of[side], gradient_weight, out=v)
             penalty, bias_penalty = self.gradient.penalties[side]
-            # Columns with their rates. Those of ones, and of biases in a model without, do not move.
+            # Columns with their rates. Those of ones, and of biases in a model without, do not
+            # move.
             moves = [(slice(rank), rates.of_factors(side, weight, penalty))]
             if self.bias:
                 column = self.model.bias_column[side]

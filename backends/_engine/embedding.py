@@ -86,8 +86,8 @@ def make_products(
     Parameters
     ----------
     kind
-        "sparse", "gather", or "auto": "sparse" if the device has sparse products in the precision of
-        the targets and no pair is rated twice, "gather" otherwise.
+        "sparse", "gather", or "auto": "sparse" if the device has sparse products in the precision
+        of the targets and no pair is rated twice, "gather" otherwise.
     targets
         The ratings minus the mean, in the unit of the tables, shape (n,).
     n_batches, rng
@@ -142,7 +142,7 @@ def make_gradient(
 
 
 def column(values: Float, like: Tensor) -> Tensor:
-    """Return one number per row on the device and in the precision of a table, shape (n_rows, 1)."""
+    """Return one number per row, like a table in device and precision, shape (n_rows, 1)."""
     # Penalties are float64. One beyond float32 would become infinite, and infinity times 0 is NaN.
     representable = np.minimum(values, torch.finfo(like.dtype).max)
     return torch.tensor(representable, dtype=like.dtype, device=like.device)[:, None]

@@ -1,8 +1,8 @@
 """Ctrl-C between whole epochs only.
 
-Python raises KeyboardInterrupt between any two bytecodes, so in the middle of an epoch it would leave
-a half-updated model, or a library in an inconsistent state. So the signal is recorded while an epoch
-runs, and raised at the next safe place.
+Python raises KeyboardInterrupt between any two bytecodes, so in the middle of an epoch it would
+leave a half-updated model, or a library in an inconsistent state. So the signal is recorded while
+an epoch runs, and raised at the next safe place.
 """
 
 import signal
@@ -42,8 +42,8 @@ def delayed_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        # A second Ctrl-C may raise at any place in here. Whatever happens, the previous handler must
-        # be restored, so the inner `finally` does it once more.
+        # A second Ctrl-C may raise at any place in here. Whatever happens, the previous handler
+        # must be restored, so the inner `finally` does it once more.
         try:
             _delaying = False
             signal.signal(signal.SIGINT, previous)
@@ -55,8 +55,8 @@ def delayed_interrupt() -> Iterator[None]:
 def checkpoint() -> None:
     """Raise a delayed Ctrl-C here, if there is one.
 
-    Solvers call it now and then inside long epochs, where the parameters are those of the last whole
-    epoch.
+    Solvers call it now and then inside long epochs, where the parameters are those of the last
+    whole epoch.
     """
     if _pending and threading.current_thread() is threading.main_thread():
         # Removed before it acts: a handler that raises must not leave it pending.

@@ -39,7 +39,8 @@ class Counted:
     rows
         Shape (n_ratings,).
     shares
-        How many of each thread's share of the ratings belong to each row; shape (n_threads, n_rows).
+        How many of each thread's share of the ratings belong to each row; shape (n_threads,
+        n_rows).
     """
 
     rows: NDArray[np.int32]
@@ -56,8 +57,8 @@ class Counted:
 class Blocks:
     """Ratings as a grid of cells: blocks of rows by blocks of opposite rows.
 
-    They are sorted by block of rows, then by block of opposite rows, then by row. Ratings of one row
-    in one cell keep the order in which they were given.
+    They are sorted by block of rows, then by block of opposite rows, then by row. Ratings of one
+    row in one cell keep the order in which they were given.
 
     Attributes
     ----------
@@ -69,8 +70,9 @@ class Blocks:
         n_rows). They start where those of the row before end, and those of the first row of a block
         where the cell starts.
     ratings
-        Records of opposite row, target and perhaps weight, shape (n_ratings,); see `kernels.layout`.
-        A view of an array that is `LOOK_AHEAD` longer, which is as far as kernels read beyond the end.
+        Records of opposite row, target and perhaps weight, shape (n_ratings,); see
+        `kernels.layout`. A view of an array that is `LOOK_AHEAD` longer, which is as far as kernels
+        read beyond the end.
     """
 
     starts: NDArray[np.int64]
@@ -79,21 +81,22 @@ class Blocks:
 
 
 def counted(threads: Threads, *sides: tuple[NDArray[np.int32], int]) -> list[Counted]:
-    """Count the ratings of each row, for sides given as the row of each rating and the number of rows."""
+    """Count the ratings of each row; a side is the row of each rating and the number of rows."""
     shares = [np.zeros((threads.n, n_rows), np.int64) for _, n_rows in sides]
     tables = [(rows, table) for (rows, _), table in zip(sides, shares, strict=True)]
     for pieces in threads.cut(len(sides[0][0])):
-        calls = [
-            (rows, first, last, table[thread])
-            for rows, table in tables
-            for thread, (first, last) in enumerate(pieces)
-        ]
+        calls = []
+        for rows, table in tables:
+            for thread, (first, last) in enumerate(pieces):
+                calls.append((rows, first, last, table[thread]))
         threads.run(count, calls)
     return [Counted(rows, table) for rows, table in tables]
 
 
 def row_weights(
-    train: Ratings, users: Counted, items: Counted
+    train: Ratings,
+    users: Counted,
+    items: Counted,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of the weights of each user's and each item's ratings, shapes (n_rows,).
 
@@ -126,7 +129,8 @@ def blocked(
         The ratings.
     dtype, mean, unit, weight_unit
         Targets are (rating - mean) / unit and weights, if any, weight / weight_unit, in this
-        precision. Both are products with a reciprocal, so the last bit may differ from a quotient's.
+        precision. Both are products with a reciprocal, so the last bit may differ from a
+        quotient's.
     bounds
         First row of each block, and one past the last row, of the side and of the opposite side; by
         default there is one block of each.
@@ -153,8 +157,8 @@ def blocked(
     bucket = _block_of_each(cuts)
     weighted = train.weights is not None
     weights = np.empty(0) if train.weights is None else train.weights
-    # Allocated here and not in a kernel, because NumPy asks the system for huge pages and numba does
-    # not. With them, scattered writes miss the TLB less often.
+    # Allocated here and not in a kernel, because NumPy asks the system for huge pages and numba
+    # does not. With them, scattered writes miss the TLB less often.
     by_bucket = np.empty(n, keyed_dtype(dtype, weighted=weighted))
     per_unit, per_weight = 1 / unit, 1 / weight_unit
     for pieces in threads.cut(n):
@@ -177,8 +181,8 @@ def blocked(
         ]
         threads.run(scatter, calls)
 
-    # Second pass: each bucket is sorted into cells and rows. `ends` is first counts, then the places
-    # where ratings start; as `place` advances these past each rating, they become the ends.
+    # Second pass: each bucket is sorted into cells and rows. `ends` is first counts, then the
+    # places where ratings start; as `place` advances these past each rating, they become the ends.
     ends, block = np.zeros((n_blocks, n_rows), np.int64), _block_of_each(opposite_bounds)
     threads.run(count_pairs, [(a, b, by_bucket, block, ends) for a, b in buckets])
     starts = first_places_of_blocks(ends, row_bounds)

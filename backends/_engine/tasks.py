@@ -11,13 +11,13 @@ from backends.kernels.layout import new_counters
 
 from .threads import Threads, available_cores
 
-# How many times a waiting thread reads a counter before it goes to sleep. On x86 each read is followed
-# by a `pause`, and so many take about 0.1 ms, as long as it takes to wake a thread: a wait then costs
-# at most twice what it would if its length were known beforehand.
+# How many times a waiting thread reads a counter before it goes to sleep. On x86 each read is
+# followed by a `pause`, and so many take about 0.1 ms, as long as it takes to wake a thread: a wait
+# then costs at most twice what it would if its length were known beforehand.
 _POLLS = 4_000
 
-# Seconds. Each sleep of a wait is twice as long as the one before. The sleeper wakes by itself: a lock
-# or a condition to wake it could be left locked by a Ctrl-C.
+# Seconds. Each sleep of a wait is twice as long as the one before. The sleeper wakes by itself: a
+# lock or a condition to wake it could be left locked by a Ctrl-C.
 _FIRST_SLEEP = 2e-5
 _LONGEST_SLEEP = 1e-3
 
@@ -40,8 +40,8 @@ def share_tasks(
     do_tasks
         Called as ``do_tasks(claimed_task, counters, n_polls)``; see `kernels.epoch.do_tasks`.
     check
-        Called by the caller's thread before each of its calls, to raise a pending Ctrl-C. When it or
-        a call raises, the other threads finish the task that they are at and stop.
+        Called by the caller's thread before each of its calls, to raise a pending Ctrl-C. When it
+        or a call raises, the other threads finish the task that they are at and stop.
     """
     counters = new_counters(n_counters)
     # Polling pays only where the thread that is waited for has a core to run on meanwhile.

@@ -1,4 +1,4 @@
-"""The threads of one fit, for kernels that release the GIL, and BLAS limited to one thread meanwhile."""
+"""The threads of one fit, for kernels that release the GIL, and a limit on those of BLAS."""
 
 import os
 import sys
@@ -38,8 +38,8 @@ def available_cores() -> int:
 def _blas(n_modules: int) -> Any:
     """Return the controller of the loaded BLAS libraries.
 
-    Looking for them takes a millisecond. ``n_modules`` is the number of imported modules: the cached
-    controller serves until another module is imported, which may have loaded another BLAS.
+    Looking for them takes a millisecond. ``n_modules`` is the number of imported modules: the
+    cached controller serves until another module is imported, which may have loaded another BLAS.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -70,10 +70,10 @@ def one_blas_thread() -> Iterator[None]:
 class Threads:
     """Runs calls side by side on ``n`` threads, one of which is the caller's.
 
-    The threads start when they are first needed and end with this object, which belongs to one fit. So
-    fits in several threads, or in a forked process, do not share threads. numba's own thread pool is
-    one per process and supports neither. Between calls the threads sleep; during an epoch they wait
-    for each other by polling, see `tasks`.
+    The threads start when they are first needed and end with this object, which belongs to one fit.
+    So fits in several threads, or in a forked process, do not share threads. numba's own thread
+    pool is one per process and supports neither. Between calls the threads sleep; during an epoch
+    they wait for each other by polling, see `tasks`.
     """
 
     def __init__(self, n: int) -> None:
@@ -91,10 +91,11 @@ class Threads:
         arguments: Sequence[tuple[Any, ...]],
         give_up: Callable[[], object] = lambda: None,
     ) -> list[Any]:
-        """Call ``function`` once with each tuple of arguments and return the results in their order.
+        """Call ``function`` once with each tuple of arguments; return the results in that order.
 
         Call k starts on thread k, as in the run before: if the calls split up the same rows in the
-        same way, those are still in that core's cache. Further calls go to whichever thread is free.
+        same way, those are still in that core's cache. Further calls go to whichever thread is
+        free.
 
         Parameters
         ----------
@@ -105,7 +106,8 @@ class Threads:
         Raises
         ------
         BaseException
-            What a call raised first. Calls that had started are finished, and no further one starts.
+            What a call raised first. Calls that had started are finished, and no further one
+            starts.
         """
         if self.n == 1 or not arguments:
             return [function(*tuple_of_arguments) for tuple_of_arguments in arguments]
@@ -141,10 +143,11 @@ class Threads:
                 ended.append(call)
                 notifications.put(None)
 
-        # A Ctrl-C can raise between any two bytecodes below. So nothing may depend on two steps that
-        # belong together, as acquiring and releasing a lock do. `sent` grows in the same C call that
-        # puts a call into the queue, so it always is the number of calls that are on their way; and a
-        # notification that is received but lost only costs one `_RECHECK_INTERVAL`.
+        # A Ctrl-C can raise between any two bytecodes below. So nothing may depend on two steps
+        # that belong together, as acquiring and releasing a lock do. `sent` grows in the same C
+        # call that puts a call into the queue, so it always is the number of calls that are on
+        # their way; and a notification that is received but lost only costs one
+        # `_RECHECK_INTERVAL`.
         failed = True
         try:
             calls = [partial(serve, call) for call in range(1, n_used)]
@@ -184,17 +187,17 @@ class Threads:
                 self._workers.append(thread)
 
     def share(self, n: int, thread: int) -> tuple[int, int]:
-        """Return the first element of a thread's equal share of ``range(n)``, and one past its last."""
+        """Return the first element of a thread's share of ``range(n)``, and one past its last."""
         return n * thread // self.n, n * (thread + 1) // self.n
 
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
-        """Cut ``range(n)`` into one share per thread, and each share into pieces of at most ``longest``.
+        """Cut ``range(n)`` into a share per thread, and shares into pieces of at most ``longest``.
 
         Returns
         -------
         list of list of (first, last)
-            The first piece of every thread, then the second piece of every thread, and so on. Between
-            two of these lists the caller can notice a Ctrl-C.
+            The first piece of every thread, then the second piece of every thread, and so on.
+            Between two of these lists the caller can notice a Ctrl-C.
         """
         shares = [self.share(n, thread) for thread in range(self.n)]
         n_pieces = max(1, -(-max(last - first for first, last in shares) // longest))
@@ -211,7 +214,7 @@ class Threads:
 
 
 def _serve(calls: SimpleQueue[Any], end: object) -> None:
-    """Make calls from the queue until ``end`` is among them. It is put back, for the next thread."""
+    """Make calls from the queue until ``end`` comes, which is put back for the next thread."""
     while (call := calls.get()) is not end:
         call()
         # Otherwise the last call's arguments would live until the next call comes.

@@ -1,8 +1,8 @@
 """The gradient in torch: by sparse products, or from gathered rows where the device has none.
 
-Full-batch descent computes it over all ratings, Adam over those of a mini-batch. Biases are columns of
-the factor tables: a user's row is (p, b, 1) and an item's (q, 1, c), so their dot product is
-p . q + b + c, and one matrix product serves factors and biases.
+Full-batch descent computes it over all ratings, Adam over those of a mini-batch. Biases are columns
+of the factor tables: a user's row is (p, b, 1) and an item's (q, 1, c), so their dot product is p .
+q + b + c, and one matrix product serves factors and biases.
 """
 
 from __future__ import annotations
@@ -123,9 +123,10 @@ class SparseProducts:
     """`Products` by sampled and sparse matrix products, without an array of size ratings x rank.
 
     The weighted residuals E are a sparse (n_users, n_items) matrix in CSR form. The residuals are a
-    sampled product, of left right^T where E has entries; the sums for the users are E right, and those
-    for the items E^T left. CSR is fast by rows only, so E^T is a CSR matrix too, with the same values
-    in another order. Pattern and order are computed once, and the values are overwritten in place.
+    sampled product, of left right^T where E has entries; the sums for the users are E right, and
+    those for the items E^T left. CSR is fast by rows only, so E^T is a CSR matrix too, with the
+    same values in another order. Pattern and order are computed once, and the values are
+    overwritten in place.
     """
 
     def __init__(
@@ -343,15 +344,13 @@ def sparse_batches(
     # In that order a repeated pair is next to itself.
     if (_repeats(train.users[order]) & _repeats(train.items[order])).any():
         raise RepeatedPairs(
-            'products="sparse" needs distinct (user, item) pairs; take products="gather"'
+            'products="sparse" needs distinct (user, item) pairs; take products="gather"',
         )
     shape = train.n_users, train.n_items
     batches: list[Products] = []
     for part in _deal(order, n_batches, rng):
         users, items, part_targets, weights = _columns(train, targets, part)
-        batches.append(
-            SparseProducts(users, items, part_targets, weights, shape, device, threads)
-        )
+        batches.append(SparseProducts(users, items, part_targets, weights, shape, device, threads))
     return batches
 
 
@@ -398,10 +397,10 @@ def _deal(order: Rows, n_batches: int, rng: np.random.Generator) -> list[Rows]:
 
 
 def weigh(errors: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the weighted sum of squared errors in the `widest` type; multiply the errors by weights.
+    """Return the weighted sum of squared errors, and multiply the errors by their weights.
 
-    Summing with ``dtype=torch.float64`` would convert all errors at once. Here a buffer of
-    `WIDE_CHUNK` numbers is enough.
+    The sum is in the `widest` type. Summing with ``dtype=torch.float64`` would convert all errors
+    at once; here a buffer of `WIDE_CHUNK` numbers is enough.
     """
     device = errors.device
     wide = torch.empty(min(len(errors), WIDE_CHUNK), dtype=widest(device), device=device)
@@ -429,9 +428,9 @@ def widest(device: torch.device) -> torch.dtype:
 def order_by(rows: Rows, n_rows: int) -> Rows:
     """Return the stable order of rows, as ``argsort`` does, in O(n).
 
-    Consider a matrix with one entry per line, in column rows[n] of line n. Converting it from CSR to
-    CSC sorts the entries by column, and scipy does that by counting. ``argsort`` takes several times
-    as long.
+    Consider a matrix with one entry per line, in column rows[n] of line n. Converting it from CSR
+    to CSC sorts the entries by column, and scipy does that by counting. ``argsort`` takes several
+    times as long.
     """
     from scipy.sparse import csr_array
 

@@ -1,9 +1,9 @@
-"""The compiler options of all kernels, with their reasons, and a disk cache that never serves a stale kernel.
+"""The compiler options of all kernels, and a disk cache that never serves a stale kernel.
 
 numba recompiles a cached kernel when the file it is written in changes, but not when the file of a
-function that it calls changes, nor when these options do. So the name under which a kernel is cached
-ends in a hash of all Python files in this folder and below. Kernels of older versions stay on disk
-until the ``__pycache__`` here is deleted.
+function that it calls changes, nor when these options do. So the name under which a kernel is
+cached ends in a hash of all Python files in this folder and below. Kernels of older versions stay
+on disk until the ``__pycache__`` here is deleted.
 
 Where neither this folder nor the user's cache folder can be written to, each process compiles the
 kernels again, which takes seconds. NUMBA_CACHE_DIR names another folder.
@@ -16,8 +16,9 @@ from typing import Any
 
 from numba import njit
 
-# Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products. NaN
-# and infinity keep their meaning (no "nnan", no "ninf"), because a diverging fit is recognised by them.
+# Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products.
+# NaN and infinity keep their meaning (no "nnan", no "ninf"), because a diverging fit is recognised
+# by them.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 _OPTIONS: dict[str, Any] = {
@@ -44,7 +45,7 @@ _VERSION = _source_hash(Path(__file__).parent)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel at its first call with given argument types, and cache it on disk if possible.
+    """Compile a kernel at its first call with given types, and cache it on disk if possible.
 
     A kernel runs on one thread; solvers call it on several threads at once. numba's parallel loops
     take several times as long to compile, and their thread pool spins, does not survive a fork, and

@@ -1,15 +1,15 @@
-"""One SGD epoch on several threads: a queue of tasks whose result is the same on any number of threads.
+"""One SGD epoch on several threads, with the same result on any number of threads.
 
-Users are cut into ``n_blocks`` blocks, items into as many, so the ratings form a grid of ``n_blocks``
-x ``n_blocks`` cells. In step s the users of block b meet the items of block (b + s) % n_blocks: a
-diagonal of the grid, ``n_blocks`` tasks of which no two share a row of a table (Gemulla et al. 2011,
-DSGD). After ``n_blocks`` steps every cell was visited once; an epoch makes ``n_rounds`` such rounds
-and takes 1 / n_rounds of a cell's ratings in each.
+Users are cut into ``n_blocks`` blocks, items into as many, so the ratings form a grid of
+``n_blocks`` x ``n_blocks`` cells. In step s the users of block b meet the items of block (b + s) %
+n_blocks: a diagonal of the grid, ``n_blocks`` tasks of which no two share a row of a table (Gemulla
+et al. 2011, DSGD). After ``n_blocks`` steps every cell was visited once; an epoch makes
+``n_rounds`` such rounds and takes 1 / n_rounds of a cell's ratings in each.
 
-A barrier after every step would make all threads wait for the slowest. Instead a task waits only for
-the two tasks of the step before that used its block of users or its block of items. With more blocks
-than threads there is usually a task that can start (Zhuang et al. 2013, FPSGD, which picks the task
-at random; here the order of the tasks that touch a row is fixed, so the result is too).
+A barrier after every step would make all threads wait for the slowest. Instead a task waits only
+for the two tasks of the step before that used its block of users or its block of items. With more
+blocks than threads there is usually a task that can start (Zhuang et al. 2013, FPSGD, which picks
+the task at random; here the order of the tasks that touch a row is fixed, so the result is too).
 
 Tasks are numbered in the order in which they are claimed::
 
@@ -85,8 +85,8 @@ def do_tasks(
     n_rounds
         How many times the epoch goes around all blocks.
     errors
-        Output, shape (n_rounds * n_blocks * n_blocks,): each task writes its sum of squared errors to
-        its own element, so that their total does not depend on who finishes first.
+        Output, shape (n_rounds * n_blocks * n_blocks,): each task writes its sum of squared errors
+        to its own element, so that their total does not depend on who finishes first.
     done, working
         The tables of the last whole epoch, which are only read, and those that this epoch fills and
         trains: factors of the users, columns of the users, then the same of the items; see
@@ -94,8 +94,8 @@ def do_tasks(
     shares
         Of users and of items; see `block_pass`.
     starts
-        Where each cell of the grid starts in ``ratings``, and where the last of its row of cells ends;
-        shape (n_blocks, n_blocks + 1).
+        Where each cell of the grid starts in ``ratings``, and where the last of its row of cells
+        ends; shape (n_blocks, n_blocks + 1).
     user_bounds
         First user of each block, and one past the last user of all; shape (n_blocks + 1,).
     ends
@@ -138,10 +138,10 @@ def do_tasks(
             step, user_block = divmod(task, n_blocks)
             item_block = (user_block + step) % n_blocks
             round_number = step // n_blocks
-            # Each block is used exactly once per step. So a block whose counter is at `step` is done
-            # with all the steps before this one, and nobody else touches its rows now. Waiting cannot
-            # deadlock: tasks are claimed in order, so whatever this one waits for has been claimed by
-            # a thread that will finish it.
+            # Each block is used exactly once per step. So a block whose counter is at `step` is
+            # done with all the steps before this one, and nobody else touches its rows now. Waiting
+            # cannot deadlock: tasks are claimed in order, so whatever this one waits for has been
+            # claimed by a thread that will finish it.
             for counter, target in (
                 (_COPIED, n_copies),
                 (_FINISHED + user_block, step),
@@ -167,7 +167,9 @@ def do_tasks(
                     user_bounds[user_block + 1],
                 )
             # What the division left over, fewer ratings than a group, is done in the last round.
-            n_leftover = end - start - len(group) * stream_length if round_number == n_rounds - 1 else 0
+            n_leftover = 0
+            if round_number == n_rounds - 1:
+                n_leftover = end - start - len(group) * stream_length
             errors[task] = block_pass(
                 first,
                 last,
@@ -212,7 +214,7 @@ def _renew_norms(share: int, n_shares: int, factors: NDArray[Any], columns: NDAr
 
 @part
 def _user_at(ends: NDArray[np.int64], position: int, first: int, last: int) -> int:
-    """Return the first of the users ``first:last`` whose ratings end after ``position``, or ``last``.
+    """Return the first user of ``first:last`` whose ratings end after ``position``, or ``last``.
 
     That is the user of the rating at ``position``, found by bisection: ``ends`` ascends.
     """

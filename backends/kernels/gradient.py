@@ -1,4 +1,4 @@
-"""The gradient of the squared error in one sweep over ratings grouped by row, and the momentum update.
+"""The gradient of the squared error in one sweep over the ratings, and the momentum update.
 
 The residual of a rating is used as soon as it is known, so neither residuals nor gathered rows are
 ever written to memory. Each call does one thread's share of the rows.
@@ -26,8 +26,8 @@ from ._jit import kernel
 # How many ratings ahead an opposite row is requested from memory.
 _PREFETCH_DISTANCE = 8
 
-# The operations on ratings take one rating per stream, from a tuple of where the streams start. Here
-# there is one stream, which starts at 0, so that positions in it are positions in the array.
+# The operations on ratings take one rating per stream, from a tuple of where the streams start.
+# Here there is one stream, which starts at 0, so that positions in it are positions in the array.
 _ONE_STREAM = (0,)
 
 
@@ -133,8 +133,8 @@ def descend(
     Parameters
     ----------
     now, after, velocity
-        Factors before and after the step, and the velocity, which is updated in place: tables of shape
-        (n_rows, padded rank).
+        Factors before and after the step, and the velocity, which is updated in place: tables of
+        shape (n_rows, padded rank).
     sums
         What `sweep` added up: a table like ``now``, or the tables of several threads below each
         other, shape (n_threads * n_rows, padded rank), which are added up here.

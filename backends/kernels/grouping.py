@@ -4,12 +4,13 @@ A counting sort first counts how often each key (row) occurs; running totals of 
 places where each key's ratings start; and then every rating is copied to the next place of its key.
 
 With hundreds of thousands of rows that copying writes to more cache lines at a time than the caches
-hold. So ratings are sorted in two passes: `scatter` copies each to the bucket of its row, a range of
-rows with about as many ratings as any other bucket, and `place` sorts one bucket at a time, whose
-places fit the cache.
+hold. So ratings are sorted in two passes: `scatter` copies each to the bucket of its row, a range
+of rows with about as many ratings as any other bucket, and `place` sorts one bucket at a time,
+whose places fit the cache.
 
-Each call does one thread's share, except `first_places` and `first_places_of_blocks`, which run once.
-All offsets are 64-bit: there may be more than 2^31 ratings, though not so many users or items.
+Each call does one thread's share, except `first_places` and `first_places_of_blocks`, which run
+once. All offsets are 64-bit: there may be more than 2^31 ratings, though not so many users or
+items.
 """
 
 from typing import Any
@@ -43,8 +44,8 @@ def count(keys: NDArray[np.int32], first: int, last: int, counts: NDArray[np.int
 def first_places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Turn the counts of each thread into the places where its ratings of each key start.
 
-    The places of a key are next to each other, first those of thread 0, then of thread 1, and so on.
-    So each thread can copy its ratings without regard to the others, and the sort is stable.
+    The places of a key are next to each other, first those of thread 0, then of thread 1, and so
+    on. So each thread can copy its ratings without regard to the others, and the sort is stable.
 
     Parameters
     ----------
@@ -130,7 +131,8 @@ def count_pairs(
 
 @kernel
 def first_places_of_blocks(
-    counts: NDArray[np.int64], key_bounds: NDArray[np.int64]
+    counts: NDArray[np.int64],
+    key_bounds: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Turn the counts of `count_pairs` into the places where each pair of block and key starts.
 
@@ -173,8 +175,9 @@ def place(
 ) -> None:
     """Copy the ratings ``first:last``, one bucket, to the next places of their block and key.
 
-    ``places``, shape (n_blocks, n_keys), is advanced: at the end a place is where the ratings of its
-    block and key end. A key is in one bucket only, so threads do not advance each other's places.
+    ``places``, shape (n_blocks, n_keys), is advanced: at the end a place is where the ratings of
+    its block and key end. A key is in one bucket only, so threads do not advance each other's
+    places.
     """
     for n in range(np.uint64(first), np.uint64(last)):
         soon = min(n + np.uint64(_PREFETCH_DISTANCE), np.uint64(last - 1))

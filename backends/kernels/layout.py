@@ -1,9 +1,9 @@
-"""How ratings, tables and counters are laid out in memory: what a solver must know to call a kernel.
+"""How ratings, tables and counters are laid out in memory.
 
-A table is a C-contiguous matrix, shape (n_rows, n_columns). Its rows are padded with zeros to a whole
-number of vectors of `LINE` bytes, so that a kernel needs no code for a shorter vector at the end.
-Ratings are records of an opposite row (for a user the item's, and the other way round), a target and,
-if they are weighted, a weight. A counter occupies a cache line of its own.
+A table is a C-contiguous matrix, shape (n_rows, n_columns). Its rows are padded with zeros to a
+whole number of vectors of `LINE` bytes, so that a kernel needs no code for a shorter vector at the
+end. Ratings are records of an opposite row (for a user the item's, and the other way round), a
+target and, if they are weighted, a weight. A counter occupies a cache line of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 
 LINE = 64  # bytes of a cache line, and of the widest vectors (AVX-512)
 
-# Kernels read the opposite row of a rating this many positions ahead, to prefetch it, and do not check
-# for the end. So arrays of ratings are followed by this many more, all of opposite row 0.
+# Kernels read the opposite row of a rating this many positions ahead, to prefetch it, and do not
+# check for the end. So arrays of ratings are followed by this many more, all of opposite row 0.
 LOOK_AHEAD = 16
 
 # Vectors per row are rounded up to one of these, or to one of these times a power of 2. A kernel is
@@ -41,7 +41,7 @@ def ratings_dtype(dtype: DTypeLike, *, weighted: bool = False) -> np.dtype[Any]:
 
 
 def keyed_dtype(dtype: DTypeLike, *, weighted: bool = False) -> np.dtype[Any]:
-    """Return the record type of ratings that are not grouped yet, with their row in the field "key"."""
+    """Return the record type of ratings that are not grouped yet; "key" is their row."""
     weight: list[Any] = [("weight", dtype)] if weighted else []
     return np.dtype([("key", np.int32), ("opposite", np.int32), ("target", dtype), *weight])
 
@@ -57,7 +57,7 @@ def padded_rank(rank: int, dtype: np.dtype[Any]) -> int:
 
 
 def aligned_zeros(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a matrix of zeros that starts at a cache line, so that no load straddles two of them."""
+    """Return a matrix of zeros that starts at a cache line, so that no load straddles two."""
     size = n_rows * n_columns * dtype.itemsize
     # NumPy aligns to 16 bytes only. One line more leaves room to start at the next boundary.
     buffer = np.zeros(size + LINE, np.uint8)
@@ -76,7 +76,8 @@ def padded_table(factors: NDArray[Any]) -> NDArray[Any]:
 def vector_parts(table: NDArray[Any]) -> tuple[int, ...]:
     """Return a tuple of zeros, one per vector of a row of the table.
 
-    Kernels take it as ``row_vectors`` and use nothing but its length. The length of a tuple is part of
-    its type, so it is known when a kernel is compiled, and loops over a row's vectors are unrolled.
+    Kernels take it as ``row_vectors`` and use nothing but its length. The length of a tuple is part
+    of its type, so it is known when a kernel is compiled, and loops over a row's vectors are
+    unrolled.
     """
     return (0,) * int(table.shape[1] * table.dtype.itemsize // LINE)

@@ -1,7 +1,7 @@
 """Per-rating stochastic gradient descent with one AdaGrad accumulator per row.
 
-`plain_step` is the definition of what happens for one rating: read it first. The rest of this module
-computes the same for several ratings at a time, one per lane of a vector.
+`plain_step` is the definition of what happens for one rating: read it first. The rest of this
+module computes the same for several ratings at a time, one per lane of a vector.
 
 The rule, and where it comes from:
 
@@ -10,18 +10,20 @@ The rule, and where it comes from:
   factorization": the rule of LIBMF, which accumulates 1 / rank of a row's squared gradient; with a
   constant share instead, one learning rate serves all ranks).
 - The step is implicit in the penalty (composite mirror descent, Duchi et al. 2011): the row is
-  divided by 1 + rate * penalty instead of being reduced by rate * penalty times itself. So no penalty
-  is too strong for the learning rate. A row's penalty is spread evenly over the weights of its ratings.
+  divided by 1 + rate * penalty instead of being reduced by rate * penalty times itself. So no
+  penalty is too strong for the learning rate. A row's penalty is spread evenly over the weights of
+  its ratings.
 - A rating of weight w is not a step of w times the length, which would overshoot for a large w, but
-  about as much as w steps in a row (importance-aware updates, Karampatziakis and Langford 2011, here
-  by a quotient). Weights are in units of their mean.
+  about as much as w steps in a row (importance-aware updates, Karampatziakis and Langford 2011,
+  here by a quotient). Weights are in units of their mean.
 - Errors are clipped, so a rating that is wrong by orders of magnitude cannot make a fit diverge.
 
 A step on a row must wait for the one before it on the same row, and apart from a dot product and an
-update of two rows a step is arithmetic on single numbers. So ratings are processed in groups of 2 or
-4 that share no user and no item, and these numbers become lanes of one vector. The ratings of a cell
-(see `epoch`) are sorted by user and cut into as many streams of equal length; a group takes one
-rating from each stream. While the users of the streams stay the same, their rows stay in registers.
+update of two rows a step is arithmetic on single numbers. So ratings are processed in groups of 2
+or 4 that share no user and no item, and these numbers become lanes of one vector. The ratings of a
+cell (see `epoch`) are sorted by user and cut into as many streams of equal length; a group takes
+one rating from each stream. While the users of the streams stay the same, their rows stay in
+registers.
 """
 
 from typing import Any, NamedTuple
@@ -96,12 +98,12 @@ def plain_step(
     """
     rate, bias_rate, accumulated_share, max_error, _ = rule
     p, q = user.factors, item.factors
-    error = target - p @ q - (user.bias + item.bias)
+    error = target - float(p @ q) - (user.bias + item.bias)
     squared_error = weight * error**2
     error = max(-max_error, min(error, max_error))
 
-    # A step of weight 1 changes the prediction by `effect` times the error. A step of weight w > 1 is
-    # shortened so that its effect stays below 1, as that of w small steps would.
+    # A step of weight 1 changes the prediction by `effect` times the error. A step of weight w > 1
+    # is shortened so that its effect stays below 1, as that of w small steps would.
     effect = 0.0
     for row, opposite in ((user, q), (item, p)):
         effect += rate * (opposite @ opposite) / row.accumulator**0.5
@@ -116,7 +118,7 @@ def plain_step(
         return Row(
             (row.factors + row_rate * error * opposite) / (1 + row_rate * penalty),
             (row.bias + row_bias_rate * error) / (1 + row_bias_rate * bias_penalty),
-            row.accumulator + accumulated_share * error**2 * (opposite @ opposite),
+            row.accumulator + accumulated_share * error**2 * float(opposite @ opposite),
             row.bias_accumulator + error**2,
         )
 
@@ -125,7 +127,7 @@ def plain_step(
 
 
 def group_size(row_vectors: tuple[int, ...]) -> int:
-    """Return how many ratings to process at a time, 4 or 2: more users' rows would not fit registers."""
+    """Return how many ratings to process at a time, as many users' rows as fit registers."""
     return 4 if 4 * len(row_vectors) <= _REGISTERS else 2
 
 
@@ -143,14 +145,15 @@ def _step(
 ) -> Any:
     """Take the n-th rating of each stream; no two may share a row. The vector form of `plain_step`.
 
-    With g ratings in the group, ``p`` is g rows of factors, and ``user_columns`` (bias, accumulator,
-    bias accumulator, squared norm) and ``user_shares`` (factors, bias) are tuples of vectors of g lanes.
+    With g ratings in the group, ``p`` is g rows of factors, and ``user_columns`` (bias,
+    accumulator, bias accumulator, squared norm) and ``user_shares`` (factors, bias) are tuples of
+    vectors of g lanes.
 
     Returns
     -------
     p, user_columns, squared_error
-        The users' rows and columns after the step, which stay in registers, and the weighted squared
-        errors before it, one per lane. The items are written to their tables.
+        The users' rows and columns after the step, which stay in registers, and the weighted
+        squared errors before it, one per lane. The items are written to their tables.
     """
     # All that the numbers of a step depend on are p.q, |p|^2 and |q|^2. The new |p|^2 follows from
     # these, so the norms are kept as columns, and a step makes one dot product instead of three.
@@ -161,8 +164,8 @@ def _step(
     squared_error = times_weights(error * error, ratings, stream_starts, n)
     error = clipped(error, max_error)
 
-    # From here on a vector has 2 g lanes: first one per user, then one per item. Both sides need the
-    # same arithmetic, and a division or a root takes as long for 2 g lanes as for g.
+    # From here on a vector has 2 g lanes: first one per user, then one per item. Both sides need
+    # the same arithmetic, and a division or a root takes as long for 2 g lanes as for g.
     error, dot = joined(error, error), joined(dot, dot)
     bias = joined(user_columns[0], columns[0])
     accumulator = joined(user_columns[1], columns[1])
@@ -182,8 +185,9 @@ def _step(
     share = by_importance(share, effect, ratings, stream_starts, n)
     bias_share = by_importance(bias_share, effect, ratings, stream_starts, n)
 
-    # With rate / root for the row's learning rate, (p + rate / root error q) / (1 + rate / root share)
-    # becomes shrink p + step q: numerator and denominator times root, which leaves one division.
+    # With rate / root for the row's learning rate, (p + rate / root error q) / (1 + rate / root
+    # share) becomes shrink p + step q: numerator and denominator times root, which leaves one
+    # division.
     squared = error * error
     inverse = unit_value / (root + rate * share)
     shrink, step = root * inverse, (rate * inverse) * error
@@ -247,7 +251,8 @@ def _advance(
     Returns
     -------
     int
-        The position in the streams at which the first of them comes to another user, at most ``last``.
+        The position in the streams at which the first of them comes to another user, at most
+        ``last``.
     """
     until = last
     for k in range(len(stream_starts)):
@@ -296,15 +301,17 @@ def block_pass(
 
         - factors, shape (n_rows, padded rank);
         - columns, shape (n_rows, 4): bias, accumulator of the factors, accumulator of the bias, and
-          squared norm of the factors. A user's norm may be wrong: it is computed when the row is loaded;
-        - shares, shape (n_rows, 2): what a rating of weight 1 bears of the penalty of the row's factors
+          squared norm of the factors. A user's norm may be wrong: it is computed when the row is
+          loaded;
+        - shares, shape (n_rows, 2): what a rating of weight 1 bears of the penalty of the row's
+        factors
           and of its bias.
     row_vectors
         See `layout.vector_parts`.
     rule
-        Five numbers in the precision of the tables: the learning rates of factors and of biases; the
-        share of a factor row's squared gradient that its accumulator adds up; the largest error that
-        is not clipped; and 1, so that no constant of another precision widens the arithmetic.
+        Five numbers in the precision of the tables: the learning rates of factors and of biases;
+        the share of a factor row's squared gradient that its accumulator adds up; the largest error
+        that is not clipped; and 1, so that no constant of another precision widens the arithmetic.
 
     Returns
     -------

@@ -12,8 +12,8 @@ from numba.core import cgutils
 from .tables import load_vector, store_vector
 from .vectors import Vector, operation, shuffled
 
-# Interleave the first halves, or the second halves, of two vectors of four lanes. Every processor has
-# an instruction for these two shuffles, such as x86's unpcklps and unpckhps.
+# Interleave the first halves, or the second halves, of two vectors of four lanes. Every processor
+# has an instruction for these two shuffles, such as x86's unpcklps and unpckhps.
 _INTERLEAVE_LOW = (0, 4, 1, 5)
 _INTERLEAVE_HIGH = (2, 6, 3, 7)
 
@@ -108,9 +108,8 @@ def pairs_of(typing: Any, table: Any, rows: Any) -> Any:
             neighbours = zip(vectors[::2], vectors[1::2], strict=True)
             vectors = [shuffled(builder, left, right, range(n_lanes)) for left, right in neighbours]
         (pairs,) = vectors
-        columns = [
-            shuffled(builder, pairs, None, range(column, 2 * len(rows), 2)) for column in (0, 1)
-        ]
-        return context.make_tuple(builder, result, columns)
+        first = shuffled(builder, pairs, None, range(0, 2 * len(rows), 2))
+        second = shuffled(builder, pairs, None, range(1, 2 * len(rows), 2))
+        return context.make_tuple(builder, result, [first, second])
 
     return result(table, rows), generate

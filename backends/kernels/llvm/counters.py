@@ -1,11 +1,11 @@
 """Atomic counters that threads share, and waiting for one of them in a loop.
 
-A counter is a row of an array of shape (n_counters, 8): a cache line of its own, so that threads that
-poll one counter do not slow down those that increment another.
+A counter is a row of an array of shape (n_counters, 8): a cache line of its own, so that threads
+that poll one counter do not slow down those that increment another.
 
 Incrementing releases and loading acquires, in the terms of C++'s memory model: whatever a thread
-wrote before it incremented a counter is visible to every thread that has read the new count. That is
-how one task's rows reach the next without a lock.
+wrote before it incremented a counter is visible to every thread that has read the new count. That
+is how one task's rows reach the next without a lock.
 """
 
 from typing import Any

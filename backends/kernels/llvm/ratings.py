@@ -35,12 +35,13 @@ def _fields(context: Any, builder: Any, ratings: Any, arguments: Any, field: str
     """Load a field of one rating per stream; ``arguments`` are (ratings, stream_starts, n)."""
     value, starts, n = arguments
     kind = context.get_value_type(ratings.dtype.typeof(field)).as_pointer()
-    positions = [builder.add(start, n) for start in cgutils.unpack_tuple(builder, starts)]
-    pointers = [
-        _address(context, builder, ratings, value, position, field) for position in positions
-    ]
-    # Records are packed: a float64 behind an int32 is aligned to 4 bytes only.
-    return [builder.load(builder.bitcast(pointer, kind), align=4) for pointer in pointers]
+    loaded = []
+    for start in cgutils.unpack_tuple(builder, starts):
+        position = builder.add(start, n)
+        pointer = _address(context, builder, ratings, value, position, field)
+        # Records are packed: a float64 behind an int32 is aligned to 4 bytes only.
+        loaded.append(builder.load(builder.bitcast(pointer, kind), align=4))
+    return loaded
 
 
 def _vector(builder: Any, kind: Any, numbers: list[Any]) -> Any:
@@ -100,12 +101,17 @@ def times_weights(typing: Any, values: Any, ratings: Any, stream_starts: Any, n:
 
 @operation
 def by_importance(
-    typing: Any, values: Any, effect: Any, ratings: Any, stream_starts: Any, n: Any
+    typing: Any,
+    values: Any,
+    effect: Any,
+    ratings: Any,
+    stream_starts: Any,
+    n: Any,
 ) -> Any:
     """Return values * w / (1 + max(w - 1, 0) * effect), w the ratings' weights if they have any.
 
-    ``values`` and ``effect`` have two lanes per stream: one for each user, then one for each item. See
-    `sgd.plain_step` for what this does.
+    ``values`` and ``effect`` have two lanes per stream: one for each user, then one for each item.
+    See `sgd.plain_step` for what this does.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -129,8 +135,8 @@ def by_importance(
 def copy_weight(typing: Any, ratings: Any, to: Any, source: Any, at: Any, scale: Any) -> Any:
     """Set the weight of ratings[to], if ratings have weights.
 
-    ``source`` is an array of weights in float64, and the weight becomes source[at] * scale; or it is
-    another array of ratings, and the weight of source[at] is copied as it is.
+    ``source`` is an array of weights in float64, and the weight becomes source[at] * scale; or it
+    is another array of ratings, and the weight of source[at] is copied as it is.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

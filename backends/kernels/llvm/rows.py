@@ -1,8 +1,8 @@
 """Whole rows of tables, held in vector registers as far as there are enough.
 
-Several rows may be handled at a time, see `tables`: a dot product of each then makes one vector, with
-a lane per row. In the docstrings p is a row of the side that the kernel goes through, which it holds
-in registers, and q its opposite row, which is read from a table where it is needed.
+Several rows may be handled at a time, see `tables`: a dot product of each then makes one vector,
+with a lane per row. In the docstrings p is a row of the side that the kernel goes through, which it
+holds in registers, and q its opposite row, which is read from a table where it is needed.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from numba.extending import models, register_model
 from .tables import lanes_of, load_vector, store_vector
 from .vectors import FLAGS, Vector, added, filled, operation, shuffled, totals
 
-# A dot product is added up in this many independent sums. An addition takes about four cycles, and in
-# a single sum each would wait for the one before it.
+# A dot product is added up in this many independent sums. An addition takes about four cycles, and
+# in a single sum each would wait for the one before it.
 _CHAINS = 2
 
 
@@ -32,8 +32,8 @@ class Rows(types.Type):
 class _RowsModel(models.PrimitiveModel):
     """Represents `Rows` as the IR array [n_rows x [n_vectors x vector]].
 
-    It is a value and has no address, so LLVM keeps each vector in a register of its own. Numbers are
-    put in and taken out by insertvalue and extractvalue, which emit no machine code.
+    It is a value and has no address, so LLVM keeps each vector in a register of its own. Numbers
+    are put in and taken out by insertvalue and extractvalue, which emit no machine code.
     """
 
     def __init__(self, manager: Any, rows: Rows) -> None:
@@ -44,13 +44,24 @@ class _RowsModel(models.PrimitiveModel):
 
 
 def _loaded(
-    context: Any, builder: Any, rows: Rows, table: Any, array: Any, ids: Any
+    context: Any,
+    builder: Any,
+    rows: Rows,
+    table: Any,
+    array: Any,
+    ids: Any,
 ) -> list[list[Any]]:
     """Load the rows ``ids`` of a table, each as a list of its vectors."""
     return [
         [
             load_vector(
-                context, builder, table, array, row, row.type(vector), lanes_of(rows.number)
+                context,
+                builder,
+                table,
+                array,
+                row,
+                row.type(vector),
+                lanes_of(rows.number),
             )
             for vector in range(rows.n_vectors)
         ]
@@ -60,10 +71,11 @@ def _loaded(
 
 def _vectors(builder: Any, rows: Rows, value: Any) -> list[list[Any]]:
     """Return the vectors of each row of a `Rows` value."""
-    return [
-        [builder.extract_value(value, [k, vector]) for vector in range(rows.n_vectors)]
-        for k in range(rows.n_rows)
-    ]
+
+    def of_row(k: int) -> list[Any]:
+        return [builder.extract_value(value, [k, n]) for n in range(rows.n_vectors)]
+
+    return [of_row(k) for k in range(rows.n_rows)]
 
 
 @operation
@@ -100,10 +112,8 @@ def _dots(builder: Any, rows: list[list[Any]], opposites: list[list[Any]]) -> An
     """Return the dot product of each row with its opposite, one per lane of a vector."""
     sums = []
     for p, q in zip(rows, opposites, strict=True):
-        products = [
-            builder.fmul(p_vector, q_vector, flags=FLAGS)
-            for p_vector, q_vector in zip(p, q, strict=True)
-        ]
+        pairs = zip(p, q, strict=True)
+        products = [builder.fmul(p_vector, q_vector, flags=FLAGS) for p_vector, q_vector in pairs]
         chains = products[:_CHAINS]
         for n, product in enumerate(products[_CHAINS:]):
             chain = n % _CHAINS
@@ -189,8 +199,8 @@ def add_to_opposite(typing: Any, table: Any, opposite: Any, factor: Any, row: An
 def update_pairs(typing: Any, rows: Any, table: Any, opposites: Any, shrink: Any, step: Any) -> Any:
     """Replace each p and its q by shrink p + step q and shrink q + step p; return the new rows p.
 
-    The new rows q are written to their table. ``shrink`` and ``step`` are vectors with two lanes per
-    pair: first the factors of all the rows p, then those of all the rows q.
+    The new rows q are written to their table. ``shrink`` and ``step`` are vectors with two lanes
+    per pair: first the factors of all the rows p, then those of all the rows q.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -198,8 +208,8 @@ def update_pairs(typing: Any, rows: Any, table: Any, opposites: Any, shrink: Any
         p_vectors = _vectors(builder, rows, result)
         n_lanes = lanes_of(rows.number)
         for k, row in enumerate(cgutils.unpack_tuple(builder, ids)):
-            # One pair at a time, and q is loaded again although the dot product has just read it: all
-            # rows p and q together would not fit the registers, and q is still in the cache.
+            # One pair at a time, and q is loaded again although the dot product has just read it:
+            # all rows p and q together would not fit the registers, and q is still in the cache.
             shrink_p = shuffled(builder, shrinks, None, [k] * n_lanes)
             shrink_q = shuffled(builder, shrinks, None, [rows.n_rows + k] * n_lanes)
             step_p = shuffled(builder, steps, None, [k] * n_lanes)

@@ -17,16 +17,22 @@ from backends.kernels.layout import LINE
 
 from .vectors import WORD, Vector, operation, request
 
-# ---- one vector of a row -------------------------------------------------------------------------
+# ---- one vector of a row ------------------------------------------------------------------------
 
 
 def lanes_of(number: Any) -> int:
-    """Return how many numbers of a numba type fill `layout.LINE` bytes: 16 float32, or 8 float64."""
+    """Return how many numbers of a type fill `layout.LINE` bytes: 16 float32, or 8 float64."""
     return LINE * 8 // int(number.bitwidth)
 
 
 def _address(
-    context: Any, builder: Any, table: Any, array: Any, row: Any, vector: Any, n_lanes: int
+    context: Any,
+    builder: Any,
+    table: Any,
+    array: Any,
+    row: Any,
+    vector: Any,
+    n_lanes: int,
 ) -> Any:
     """Return a pointer to the ``vector``-th vector of ``n_lanes`` lanes in a row."""
     matrix = context.make_array(table)(context, builder, array)
@@ -38,15 +44,27 @@ def _address(
 
 
 def load_vector(
-    context: Any, builder: Any, table: Any, array: Any, row: Any, vector: Any, n_lanes: int
+    context: Any,
+    builder: Any,
+    table: Any,
+    array: Any,
+    row: Any,
+    vector: Any,
+    n_lanes: int,
 ) -> Any:
-    """Load a vector of a row. No more than a number's alignment is promised, for tables of tests."""
+    """Load a vector of a row. Only the alignment of one number is assumed."""
     address = _address(context, builder, table, array, row, vector, n_lanes)
     return builder.load(address, align=table.dtype.bitwidth // 8)
 
 
 def store_vector(
-    context: Any, builder: Any, table: Any, array: Any, row: Any, vector: Any, value: Any
+    context: Any,
+    builder: Any,
+    table: Any,
+    array: Any,
+    row: Any,
+    vector: Any,
+    value: Any,
 ) -> None:
     """Store a vector of a row."""
     address = _address(context, builder, table, array, row, vector, value.type.count)
@@ -99,7 +117,13 @@ def _prefetch(table: Any, rows: Any, row_vectors: Any, *, to_write: bool) -> Any
             # A vector is as long as a cache line, so this requests every line of the row.
             for vector in range(len(row_vectors)):
                 address = _address(
-                    context, builder, table, arguments[0], row, row.type(vector), n_lanes
+                    context,
+                    builder,
+                    table,
+                    arguments[0],
+                    row,
+                    row.type(vector),
+                    n_lanes,
                 )
                 request(builder, address, to_write=to_write)
         return context.get_dummy_value()
@@ -107,7 +131,7 @@ def _prefetch(table: Any, rows: Any, row_vectors: Any, *, to_write: bool) -> Any
     return types.void(table, rows, row_vectors), generate
 
 
-# ---- row numbers ---------------------------------------------------------------------------------
+# ---- row numbers -------------------------------------------------------------------------------
 
 
 @operation
@@ -125,7 +149,7 @@ def first_of(typing: Any, ids: Any, group: Any) -> Any:
 
 @operation
 def all_distinct(typing: Any, rows: Any) -> Any:
-    """Return whether no number occurs twice in a tuple. Every pair is compared; there are at most 6."""
+    """Return whether no number occurs twice in a tuple, by comparing all pairs, at most 6."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         numbers = cgutils.unpack_tuple(builder, arguments[0])

@@ -1,12 +1,12 @@
 """SIMD vectors as a numba type, with the few operations that the kernels are made of.
 
-numba leaves vectorising to LLVM, which cannot know that a user's row and an item's row do not overlap
-in memory, and so checks for it, or gives up, at every rating. Here the kernel says what is a vector,
-and LLVM maps it to whatever registers the machine has: 16 float32 lanes are one AVX-512 register,
-two of AVX, or four of NEON.
+numba leaves vectorising to LLVM, which cannot know that a user's row and an item's row do not
+overlap in memory, and so checks for it, or gives up, at every rating. Here the kernel says what is
+a vector, and LLVM maps it to whatever registers the machine has: 16 float32 lanes are one AVX-512
+register, two of AVX, or four of NEON.
 
-Two vectors of one type, and a vector and a number of its precision, are added, subtracted, multiplied
-and divided by the usual operators.
+Two vectors of one type, and a vector and a number of its precision, are added, subtracted,
+multiplied and divided by the usual operators.
 """
 
 import operator
@@ -40,7 +40,7 @@ class _VectorModel(models.PrimitiveModel):
 
     def __init__(self, manager: Any, vector: Vector) -> None:
         kind = ir.VectorType(manager.lookup(vector.number).get_value_type(), vector.lanes)
-        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # no types in numba
+        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # untyped
 
 
 def operation(function: Callable[..., Any]) -> Any:
@@ -51,7 +51,7 @@ def operation(function: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
-# ---- IR that several operations emit -------------------------------------------------------------
+# ---- IR that several operations emit -----------------------------------------------------------
 
 
 def shuffled(builder: Any, left: Any, right: Any, lanes: Sequence[int]) -> Any:
@@ -61,7 +61,9 @@ def shuffled(builder: Any, left: Any, right: Any, lanes: Sequence[int]) -> Any:
     """
     right = ir.Constant(left.type, ir.Undefined) if right is None else right
     return builder.shuffle_vector(
-        left, right, ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
+        left,
+        right,
+        ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes)),
     )
 
 
@@ -76,25 +78,24 @@ def added(builder: Any, terms: Sequence[Any]) -> Any:
     terms = list(terms)
     while len(terms) > 1:
         pairs = [terms[k : k + 2] for k in range(0, len(terms), 2)]
-        terms = [
-            builder.fadd(*pair, flags=FLAGS) if len(pair) == 2 else pair[0] for pair in pairs
-        ]
+        terms = [builder.fadd(*pair, flags=FLAGS) if len(pair) == 2 else pair[0] for pair in pairs]
     return terms[0]
 
 
 def totals(builder: Any, vectors: Sequence[Any]) -> Any:
     """Return a vector whose k-th lane is the sum of the lanes of the k-th of 1, 2 or 4 vectors.
 
-    Summing each vector alone takes log2(lanes) shuffles and additions per vector. Here two vectors are
-    merged into one, by adding half of the lanes of each to the other half, so that every addition
-    works on full vectors: (a0 a1 a2 a3) and (b0 b1 b2 b3) become (a0+a2  b0+b2  a1+a3  b1+b3).
+    Summing each vector alone takes log2(lanes) shuffles and additions per vector. Here two vectors
+    are merged into one, by adding half of the lanes of each to the other half, so that every
+    addition works on full vectors: (a0 a1 a2 a3) and (b0 b1 b2 b3) become (a0+a2  b0+b2  a1+a3
+    b1+b3).
     """
     sums, n_lanes = list(vectors), vectors[0].type.count
-    # On x86 a shuffle within 128 bits takes one cycle, one across them three. So lanes are exchanged
-    # within blocks of 128 bits for as long as that is possible.
+    # On x86 a shuffle within 128 bits takes one cycle, one across them three. So lanes are
+    # exchanged within blocks of 128 bits for as long as that is possible.
     lanes_in_128_bits = 2 if isinstance(vectors[0].type.element, ir.DoubleType) else 4
-    # Each vector of `sums` holds partial sums of `run` of the given vectors, in turn, over and over:
-    # (a b a b ...) for run = 2.
+    # Each vector of `sums` holds partial sums of `run` of the given vectors, in turn, over and
+    # over: (a b a b ...) for run = 2.
     run = 1
     while len(sums) > 1:
         block = max(2 * run, lanes_in_128_bits)
@@ -117,9 +118,7 @@ def totals(builder: Any, vectors: Sequence[Any]) -> Any:
     # One vector is left. Its two halves hold partial sums of the same vectors in the same order.
     while result.type.count > len(vectors):
         half = result.type.count // 2
-        halves = [
-            shuffled(builder, result, None, range(at, at + half)) for at in (0, half)
-        ]
+        halves = [shuffled(builder, result, None, range(at, at + half)) for at in (0, half)]
         result = added(builder, halves)
     return result
 
@@ -134,7 +133,7 @@ def request(builder: Any, place: Any, *, to_write: bool) -> None:
     builder.call(function, [address, read_or_write, all_cache_levels, data])
 
 
-# ---- operations ----------------------------------------------------------------------------------
+# ---- operations --------------------------------------------------------------------------------
 
 
 def _define(symbol: Callable[..., Any], instruction: str) -> None:
@@ -144,9 +143,7 @@ def _define(symbol: Callable[..., Any], instruction: str) -> None:
     def typing(context: Any) -> Any:
         def result(left: Any, right: Any) -> Any:
             vectors = [kind for kind in (left, right) if isinstance(kind, Vector)]
-            numbers = {
-                kind.number if isinstance(kind, Vector) else kind for kind in (left, right)
-            }
+            numbers = {kind.number if isinstance(kind, Vector) else kind for kind in (left, right)}
             # None means that this operator is not for these types. A number of another precision is
             # refused rather than converted, since it would silently widen the arithmetic.
             if vectors and len(numbers) == 1 and len(set(vectors)) == 1:
@@ -156,13 +153,14 @@ def _define(symbol: Callable[..., Any], instruction: str) -> None:
         return result
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        both = [
-            value
-            if isinstance(kind, Vector)
-            else filled(builder, value, signature.return_type.lanes)
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        return getattr(builder, instruction)(*both, flags=FLAGS)
+        vectors = []
+        for kind, value in zip(signature.args, arguments, strict=True):
+            if isinstance(kind, Vector):
+                vectors.append(value)
+            else:
+                vectors.append(filled(builder, value, signature.return_type.lanes))
+        left, right = vectors
+        return getattr(builder, instruction)(left, right, flags=FLAGS)
 
     for kinds in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
         lower_builtin(symbol, *kinds)(generate)
