@@ -56,26 +56,26 @@ class SeenItems(NamedTuple):
 
 @dataclass(eq=False)
 class FactorModel:
-    """Predicts r_ui = m + b_u + c_i + p_u . q_i for the caller's own ids.
+    """Predicts r_ui = m + b_u + c_i + p_u . q_i for raw ids.
 
     Parameters
     ----------
     parameters
-        The numbers, finite.
+        Biases and factors; all finite.
     encoder
-        Raw ids of the rows; None when raw ids are row numbers.
+        Raw ids of the rows; None if raw ids are row numbers.
     rating_range
         Smallest and largest training rating, for clipping.
     rating_mean
-        Mean training rating: the prediction where nothing is known.
+        Mean training rating: the prediction for an unknown user and an unknown item.
     training
-        The ratings it was fitted on (or, in a loaded model, which items each user rated), for
-        ``exclude_seen``.
+        For ``exclude_seen``: the training ratings, or, in a loaded model, the items that each user
+        rated.
     fit
-        How it was fitted: the solver's class and hyper-parameters; ``seed``; ``validation``, the
-        share that was split off, or whether there were validation ratings; ``warm_start``, whether
-        it was given an initial model; and ``epoch``, which one this is the model of. Saved with the
-        model.
+        How it was fitted, saved with the model: the solver's class and hyper-parameters; ``seed``;
+        ``validation``, the share that was split off, or whether there were validation ratings;
+        ``warm_start``, whether an initial model was given; and ``epoch``, the number of epochs
+        after which these were the parameters.
     """
 
     parameters: Parameters
@@ -108,12 +108,11 @@ class FactorModel:
         Parameters
         ----------
         users, items
-            Raw ids, shape (n,) each, or one scalar and an array, which then goes with each of its
-            elements.
+            Raw ids, shape (n,) each. One of them may be a scalar, which is paired with each element
+            of the other.
         unknown
-            What to do with ids that were not in training: raise, or use what is left of the model
-            (``"mean"``: the mean and the biases of the known side; a model without biases gives the
-            mean training rating).
+            How to treat ids that were not in training. "error" raises. "mean" predicts the mean
+            plus the bias of the known user or item, if one of them is known.
         clip
             Whether to clip to the range of the training ratings.
 
@@ -124,9 +123,9 @@ class FactorModel:
         Raises
         ------
         UnknownIdError
-            Counting and naming some of the unknown ids, under ``unknown="error"``.
+            If ids are unknown and ``unknown="error"``; the message counts them and names some.
         ValueError
-            For shapes that do not fit each other.
+            If the shapes do not match.
         """
         if unknown not in ("error", "mean"):
             raise ValueError(f'unknown must be "error" or "mean", got {unknown!r}')

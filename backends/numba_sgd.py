@@ -39,7 +39,7 @@ from .ratings import Ratings
 # fit each other and no other cell, and it would take an epoch or two to undo that.
 _ROUNDS = 8
 
-# A task of fewer ratings takes too little time for what it costs to hand it out.
+# With fewer ratings, claiming a task takes too long compared with doing it.
 _MIN_RATINGS_PER_TASK = 6_000
 
 # n blocks of users and n of items take at least n^2 times as many ratings.

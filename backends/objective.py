@@ -8,16 +8,16 @@
 
 m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A
 factor row is a row of p or q. n_row is the sum of the weights w of its training ratings (their
-number, where all weigh 1), N that of all. So `reg` shrinks every row alike (ALS-WR, Zhou et al.
-2008, and what SGD minimises) and the dampings, which are numbers of ratings, shrink rare rows the
-most. Under ``reg_scaling="per_entity"`` N stands for n_row, and there is no damping.
+number if all weigh 1), and N the sum of all weights. So `reg` shrinks all rows to the same degree
+(ALS-WR, Zhou et al. 2008, and what SGD minimises), and the dampings, which are numbers of ratings,
+shrink rows with few ratings the most. With ``reg_scaling="per_entity"`` N takes the place of n_row,
+and there is no damping.
 
-`reg` and `bias_reg` are pure numbers: the unit is the root mean square of r - m, which is what
-|factors|^2 is measured in, so nothing depends on the rating scale. With ``reg_unit="rating"`` it is
-1.
+`reg` and `bias_reg` have no unit: |factors|^2 is measured in units of the root mean square of
+r - m, so nothing depends on the rating scale. With ``reg_unit="rating"`` the unit is 1.
 
-Rows without training ratings weigh nothing, and are zero in a fitted model. Solvers live in their
-own modules; this one is their oracle.
+Rows without training ratings have no penalty, and are zero in a fitted model. Solvers live in their
+own modules, and tests compare them with this one.
 """
 
 from __future__ import annotations
@@ -120,29 +120,29 @@ class Objective:
     rank
         Number of factors, at least 1.
     reg
-        Regularisation of the factors, at least 0: a pure number, or in ratings under
+        Regularisation of the factors, at least 0; without a unit, or in rating units if
         ``reg_unit="rating"``.
     reg_scaling
-        What a row's penalty grows with: "per_rating", its number of ratings, or "per_entity", all
-        ratings.
+        "per_rating": a row's penalty is proportional to its number of ratings (plus the damping).
+        "per_entity": all rows have the same penalty, as if each had all ratings.
     bias
-        Whether the model has the mean and the biases.
+        Whether the model has a mean and biases.
     reg_unit
-        "rms": factors are penalised in the root mean square of r - m; "rating": in the ratings' own
-        numbers.
+        The unit in the penalty of the factors: the root mean square of r - m ("rms"), or 1
+        ("rating").
     damping
-        Number of ratings, at least 0, by which the penalty of each factor row counts more than it
-        has.
+        Number of ratings, at least 0, that is added to each row's own in the penalty of its
+        factors.
     bias_reg
-        Regularisation of the biases, at least 0, a pure number.
+        Regularisation of the biases, at least 0; without a unit.
     user_bias_damping, item_bias_damping
-        How many ratings at the mean each user, and each item, is given beside its own, as far as
-        its bias goes.
+        At least 0. It shrinks the bias of each user, and of each item, as this many further ratings
+        equal to the mean would.
 
     Raises
     ------
     ValueError
-        Naming the argument, what was given and what is expected.
+        If an argument is wrong.
     """
 
     rank: int = 16
@@ -191,7 +191,8 @@ class Objective:
         def side(weights: NDArray[np.float64], bias_damping: float) -> Penalties:
             n = weights if self.reg_scaling == "per_rating" else np.full(len(weights), total)
             penalties = self.reg * unit * (n + self.damping), self.bias_reg * n + bias_damping
-            return Penalties(*(np.where(weights > 0, penalty, 0.0) for penalty in penalties))
+            factors, biases = (np.where(weights > 0, penalty, 0.0) for penalty in penalties)
+            return Penalties(factors, biases)
 
         return side(user_weights, self.user_bias_damping), side(
             item_weights,

@@ -45,17 +45,17 @@ class Ratings:
     Parameters
     ----------
     users, items
-        Shape (n,), integer rows in ``[0, n_users)`` and ``[0, n_items)``; kept as int32.
+        Shape (n,), integer rows in ``[0, n_users)`` and ``[0, n_items)``; stored as int32.
     ratings
         Shape (n,), finite; float32 stays float32, everything else becomes float64.
     n_users, n_items
-        Number of rows of the factor tables; 1 + the largest index when omitted (-1).
+        Number of users and items; by default 1 + the largest row.
     encoder
-        The raw ids of the rows; None when raw ids are the rows themselves.
+        Raw ids of the rows; None if raw ids are the rows themselves.
     weights
-        Shape (n,), from 1e-9 to 1e9; kept as float64. None when every rating weighs 1. A rating of
-        weight 2 counts like two ratings of weight 1: in the mean, in the rows' numbers of ratings,
-        in the objective.
+        Shape (n,), from 1e-9 to 1e9; stored as float64. None if every rating weighs 1. A rating of
+        weight 2 counts like two ratings of weight 1 in the mean, in the rows' numbers of ratings
+        and in the objective.
 
     Raises
     ------
@@ -132,9 +132,9 @@ class Ratings:
         weights
             Shape (n,), positive numbers; None when every rating weighs 1.
         duplicates
-            What to do with a (user, item) pair that occurs more than once: ``"error"``, keep the
-            ``"last"`` rating, or the ``"mean"`` of its ratings (at the place of its first),
-            weighted by their weights, with the mean of these as its weight.
+            How to treat a (user, item) pair that occurs more than once. "error" raises. "last"
+            keeps its last rating. "mean" keeps the weighted mean of its ratings, at the position of
+            the first, with the mean of their weights.
 
         Raises
         ------
@@ -219,16 +219,16 @@ class Ratings:
         Parameters
         ----------
         share
-            Share of the ratings to split off, between 0 and 1, rounded to whole ratings. Fewer come
-            where the rest is what users and items must keep.
+            Share of the ratings to split off, between 0 and 1. It is rounded to whole ratings, and
+            reduced if users and items would otherwise lose their last rating.
         seed
-            Of the draws, which are raw integers: one seed gives one split, whatever the version of
-            NumPy.
+            Seed of the draws. They are raw integers, so a seed gives the same split with every
+            version of NumPy.
 
         Returns
         -------
         train, validation
-            Both over the rows of these ratings, in their order.
+            With the same rows, and in the order of these ratings.
 
         Raises
         ------
@@ -258,12 +258,12 @@ class Ratings:
         return self.take(~held_out), self.take(held_out)
 
     def canonical(self) -> Ratings:
-        """Return the same ratings in an order that does not depend on the order in which they came.
+        """Return the same ratings in an order that does not depend on their present order.
 
-        Rows are numbered by ascending raw id, and the ratings sorted by user, item, rating and
-        weight. Solvers that take the ratings as they come (`numba-sgd`), and starts, which are
-        drawn row by row, then give one result for one set of ratings and one seed. Takes about a
-        second for five million ratings.
+        Rows are numbered by ascending raw id, and ratings are sorted by user, item, rating and
+        weight. The result of `numba-sgd`, which visits ratings in the given order, and the initial
+        model, which is drawn row by row, then depend on the set of ratings and the seed only. It
+        takes about a second for five million ratings.
         """
         users, items, encoder = self.users, self.items, self.encoder
         if encoder is not None:

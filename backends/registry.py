@@ -37,8 +37,8 @@ class BackendInfo(NamedTuple):
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
-    look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
-    # what `get_backend(optimizer=)` takes, the default first, and the target of each
+    look: str = ""  # colour and marker in figures, such as "red s"; by default chosen by the name
+    # target of each ``optimizer`` that `get_backend` accepts, the default first
     optimizers: Mapping[str, str] = MappingProxyType({})
 
 
@@ -185,7 +185,7 @@ def all_backends() -> dict[str, BackendInfo]:
 
 
 def backend_info(name: str) -> BackendInfo:
-    """Return the line of one backend.
+    """Return the entry of a backend.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def backend_info(name: str) -> BackendInfo:
 
 
 def unavailable_reason(info: BackendInfo) -> str:
-    """Return why a backend cannot run here and what mends it, in one line; "" when it can."""
+    """Return in a line why a backend cannot run here, and the remedy; "" if it can run."""
     for package in info.requires:
         if importlib.util.find_spec(package) is None:
             remedy = f"pip install 'factorbench[{package}]'"

@@ -20,7 +20,7 @@ LINE = 64  # bytes of a cache line, and of the widest vectors (AVX-512)
 LOOK_AHEAD = 16
 
 # Vectors per row are rounded up to one of these, or to one of these times a power of 2. A kernel is
-# compiled for each number of vectors, and every other one would be compiled for a rank of its own.
+# compiled for each number of vectors that occurs; rounding bounds how many these are.
 _VECTORS_PER_ROW = (1, 2, 3, 4, 6)
 
 _COUNTERS_PER_LINE = LINE // 8

@@ -92,30 +92,28 @@ class FactorizerConformance:
     Attributes
     ----------
     divergent
-        Hyper-parameters under which a fit diverges; None when it cannot.
+        Hyper-parameters with which a fit diverges; None if it never does.
     order_invariant
-        What a permutation of the training rows does to the model: nothing ("exact"), reorders sums
-        ("rounding"), or gives another trajectory ("no").
+        How the model changes when the training ratings are permuted: not at all ("exact"), by
+        rounding errors ("rounding"), or arbitrarily ("no").
     deterministic
-        Whether one seed and one number of threads always give one result, to the bit.
+        Whether the same seed and number of threads give the same bits.
     minimises
         Whether a long fit ends within 0.5 % of the minimum of the objective, which exact ALS finds.
     epochs_to_minimum
-        How long that fit takes.
+        Number of epochs of that fit.
     dtypes
-        The precisions it computes in.
+        The precisions that it supports.
     without_bias, per_entity
-        Whether it can do ``bias=False``, and ``reg_scaling="per_entity"``.
+        Whether it supports ``bias=False``, and ``reg_scaling="per_entity"``.
     takes_initial
-        Whether it starts from the given initial parameters (a library may insist on its own).
+        Whether it starts from given initial parameters; a library may only draw its own.
     takes_weights
-        Whether it can weigh ratings; one that cannot must refuse `Ratings` with weights by a
-        ValueError.
+        Whether it supports weights; if not, it must raise ValueError for `Ratings` with weights.
     any_scale
-        Whether its defaults serve ratings on any scale; a fixed learning rate in rating units does
-        not.
+        Whether its defaults fit ratings on any scale. A learning rate in rating units does not.
     epochs_to_weigh
-        After how many epochs a weighted fit and one of repeated rows are compared.
+        Number of epochs after which a weighted fit and one of repeated ratings are compared.
     """
 
     divergent: ClassVar[dict[str, Any] | None] = None
@@ -644,7 +642,12 @@ class FactorizerConformance:
             pytest.skip("not deterministic")
         train, validation = example_ratings()
         plain = self._fit(train, evaluate=False)
-        watched = self._fit(train, validation, keep="last", callback=lambda at: at.model and None)
+        models: list[FactorModel] = []
+
+        def watch(progress: Progress) -> None:
+            models.append(progress.model)
+
+        watched = self._fit(train, validation, keep="last", callback=watch)
         assert_equal(plain.model_.parameters, watched.model_.parameters)
 
     def test_divergence_is_reported(self) -> None:

@@ -22,13 +22,16 @@ def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
     """Turn 1, 2 or 4 vectors of 4 lanes into 4 vectors of 1, 2 or 4 lanes."""
     if len(vectors) == 4:
         a, b, c, d = vectors
-        columns = []
-        for interleave in (_INTERLEAVE_LOW, _INTERLEAVE_HIGH):
-            ab = shuffled(builder, a, b, interleave)  # (a0 b0 a1 b1), then (a2 b2 a3 b3)
-            cd = shuffled(builder, c, d, interleave)  # (c0 d0 c1 d1), then (c2 d2 c3 d3)
-            columns.append(shuffled(builder, ab, cd, (0, 1, 4, 5)))  # (a0 b0 c0 d0), then of 2
-            columns.append(shuffled(builder, ab, cd, (2, 3, 6, 7)))  # (a1 b1 c1 d1), then of 3
-        return columns
+        ab_low = shuffled(builder, a, b, _INTERLEAVE_LOW)  # (a0 b0 a1 b1)
+        cd_low = shuffled(builder, c, d, _INTERLEAVE_LOW)  # (c0 d0 c1 d1)
+        ab_high = shuffled(builder, a, b, _INTERLEAVE_HIGH)  # (a2 b2 a3 b3)
+        cd_high = shuffled(builder, c, d, _INTERLEAVE_HIGH)  # (c2 d2 c3 d3)
+        return [
+            shuffled(builder, ab_low, cd_low, (0, 1, 4, 5)),  # (a0 b0 c0 d0)
+            shuffled(builder, ab_low, cd_low, (2, 3, 6, 7)),  # (a1 b1 c1 d1)
+            shuffled(builder, ab_high, cd_high, (0, 1, 4, 5)),  # (a2 b2 c2 d2)
+            shuffled(builder, ab_high, cd_high, (2, 3, 6, 7)),  # (a3 b3 c3 d3)
+        ]
     if len(vectors) == 2:
         a, b = vectors
         return [shuffled(builder, a, b, [column, 4 + column]) for column in range(4)]

@@ -35,13 +35,11 @@ def _fields(context: Any, builder: Any, ratings: Any, arguments: Any, field: str
     """Load a field of one rating per stream; ``arguments`` are (ratings, stream_starts, n)."""
     value, starts, n = arguments
     kind = context.get_value_type(ratings.dtype.typeof(field)).as_pointer()
-    loaded = []
-    for start in cgutils.unpack_tuple(builder, starts):
-        position = builder.add(start, n)
-        pointer = _address(context, builder, ratings, value, position, field)
-        # Records are packed: a float64 behind an int32 is aligned to 4 bytes only.
-        loaded.append(builder.load(builder.bitcast(pointer, kind), align=4))
-    return loaded
+    positions = [builder.add(start, n) for start in cgutils.unpack_tuple(builder, starts)]
+    # All addresses before all loads: LLVM mostly keeps the order, and the loads then overlap.
+    pointers = [_address(context, builder, ratings, value, place, field) for place in positions]
+    # Records are packed: a float64 behind an int32 is aligned to 4 bytes only.
+    return [builder.load(builder.bitcast(pointer, kind), align=4) for pointer in pointers]
 
 
 def _vector(builder: Any, kind: Any, numbers: list[Any]) -> Any:

@@ -37,8 +37,8 @@ def _address(
     """Return a pointer to the ``vector``-th vector of ``n_lanes`` lanes in a row."""
     matrix = context.make_array(table)(context, builder, array)
     n_columns = cgutils.unpack_tuple(builder, matrix.shape)[1]
-    column = builder.mul(vector, vector.type(n_lanes))
-    start = builder.add(builder.mul(row, n_columns), column)
+    row_start = builder.mul(row, n_columns)
+    start = builder.add(row_start, builder.mul(vector, vector.type(n_lanes)))
     kind = ir.VectorType(context.get_value_type(table.dtype), n_lanes)
     return builder.bitcast(builder.gep(matrix.data, [start]), kind.as_pointer())
 
