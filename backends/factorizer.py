@@ -330,8 +330,9 @@ class Factorizer(ABC):
                         record = self._record(0, candidate, train, held_out, 0.0, evaluate)
                         if best.offer(record, candidate):
                             outcome.history_ = [record]
-                has_first = target_mse is not None and best.parameters is not None
-                if has_first and best.mse <= cast("float", target_mse):
+                # Without a candidate the comparison with NaN is false.
+                first_mse = math.nan if best.parameters is None else best.mse
+                if target_mse is not None and first_mse <= target_mse:
                     epochs, outcome.status_ = 0, "target"
                 while state.epochs < epochs:
                     # Only what is between the two readings of the clock counts as training.
@@ -376,8 +377,7 @@ class Factorizer(ABC):
                     return self._diverged(outcome, exploded_mse)
                 outcome.best_epoch_ = state.epochs if best.parameters is None else best.epoch
                 model = model_of(best.parameters or last, outcome.best_epoch_)
-                # A single update, so that a thread that predicts meanwhile sees either fit in
-                # whole.
+                # A single update, so that a thread that predicts meanwhile never sees half of it.
                 vars(self).update(vars(outcome), model_=model)
         return self
 

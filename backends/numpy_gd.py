@@ -54,6 +54,7 @@ class NumpyDescent(DescentState):
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute residuals, gradient, squared error and penalty at a point."""
         x, errors = self.trial if at_trial else self.now, self.errors.data
+        # In chunks: the rows gathered for all ratings at once would take rank numbers per rating.
         for part in chunks(len(errors)):
             checkpoint()
             u, i = self.rows[part], self.errors.indices[part]
@@ -67,6 +68,7 @@ class NumpyDescent(DescentState):
             "user_bias": users.bias_penalty,
             "item_bias": items.bias_penalty,
         }
+        # Per row the sum of error times opposite row. The opposite row of a bias is 1.
         sums: dict[str, Any] = {
             "user_factors": self.errors @ x.item_factors,
             "item_factors": self.errors.T @ x.user_factors,

@@ -64,6 +64,7 @@ class TorchDescent(DescentState):
         squared_error = self.gradient.measure(x, self.products)
         penalty = torch.zeros_like(squared_error)
         for side in SIDES:
+            # Kept for `curvature`, which is asked for next.
             norms = torch.linalg.vector_norm(x[side][:, : self.model.rank], dim=1, keepdim=True)
             self.squares[side] = norms.square_()
             bias = x[side][:, self.model.bias_column[side], None]
@@ -96,6 +97,7 @@ class TorchDescent(DescentState):
                 column = self.model.bias_column[side]
                 rate = rates.of_biases(weight, bias_penalty)
                 moves.append((slice(column, column + 1), rate))
+            # trial = x - rate v, written into the trial table's columns.
             for columns, rate in moves:
                 trial = self.trial[side][:, columns]
                 torch.addcmul(x[side][:, columns], rate, v[:, columns], value=-1.0, out=trial)

@@ -36,6 +36,7 @@ _ONE_STREAM = (0,)  # positions in the stream are positions in the array; see `g
 @kernel
 def count(keys: NDArray[np.int32], first: int, last: int, counts: NDArray[np.int64]) -> None:
     """Add to ``counts``, shape (n_keys,), how often each key occurs in ``keys[first:last]``."""
+    # Unsigned indices here and below, because a signed one is checked for counting from the end.
     for n in range(np.uint64(first), np.uint64(last)):
         counts[np.uint32(keys[n])] += 1
 
@@ -63,6 +64,7 @@ def first_places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     for key in range(n_keys):
         offsets[key] = place
         for thread in range(n_threads):
+            # A running total, which leaves behind the total up to here in place of the count.
             n = counts[thread, key]
             counts[thread, key] = place
             place += n
@@ -180,6 +182,7 @@ def place(
     places.
     """
     for n in range(np.uint64(first), np.uint64(last)):
+        # Where a rating further on will go, approximately: its place may still advance until then.
         soon = min(n + np.uint64(_PREFETCH_DISTANCE), np.uint64(last - 1))
         key, b = np.uint32(ratings[soon].key), block[np.uint32(ratings[soon].opposite)]
         prefetch_rating(result, np.uint64(places[b, key]))
@@ -214,6 +217,7 @@ def transpose(
     for row in range(first, last):
         start = ends[row - 1] if row > 0 else 0
         for n in range(np.uint64(start), np.uint64(ends[row])):
+            # May lie in the next rows, or beyond the end, where `LOOK_AHEAD` ratings are zeros.
             soon = opposites_at(ratings, _ONE_STREAM, n + np.uint64(LOOK_AHEAD))[0]
             prefetch_rating(result, np.uint64(places[np.uint32(soon)]))
             opposite = np.uint32(ratings[n].opposite)

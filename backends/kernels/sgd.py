@@ -304,8 +304,7 @@ def block_pass(
           squared norm of the factors. A user's norm may be wrong: it is computed when the row is
           loaded;
         - shares, shape (n_rows, 2): what a rating of weight 1 bears of the penalty of the row's
-        factors
-          and of its bias.
+          factors and of its bias.
     row_vectors
         See `layout.vector_parts`.
     rule
@@ -333,12 +332,14 @@ def block_pass(
             p, user_shares = load_rows(factors, user_rows, row_vectors), pairs_of(shares, user_rows)
             user_columns = with_norms(load_columns(columns, user_rows), p)
             squares = zeros_like(user_shares[0])
+            # Ratings are sorted by user, so the next user of a stream most likely follows.
             for k in range(len(stream_starts)):
                 next_user = min(current_users[k] + 1, last_user)
                 prefetch_to_write(factors, (next_user,), row_vectors)
             while n < until:
                 soon = opposites_at(ratings, stream_starts, n + np.uint64(_PREFETCH_DISTANCE))
                 prefetch_to_write(items[0], soon, row_vectors)
+                # Columns of a row, at most 32 bytes, are in one cache line.
                 prefetch_to_write(items[1], soon, (0,))
                 item_rows = opposites_at(ratings, stream_starts, n)
                 together = all_distinct(item_rows)
@@ -357,7 +358,7 @@ def block_pass(
                 )
                 squares = squares + squared
                 n += np.uint64(1)
-            # Before anything else reads the users' rows from memory.
+            # The users change, or the next ratings are processed alone and read memory.
             store_rows(factors, user_rows, p)
             store_columns(columns, user_rows, user_columns)
             squared_error += total(squares)
@@ -374,6 +375,7 @@ def block_pass(
                     rule,
                 )
             n += np.uint64(1)
+    # What is left over follows the last stream, whose user is known.
     user = current_users[len(stream_starts) - 1]
     for position in range(stream_starts[-1] + last, stream_starts[-1] + last + n_leftover):
         while ends[user] <= position:

@@ -36,6 +36,8 @@ def increment(typing: Any, counters: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, counters, *arguments)
+        # Reads, adds and writes in one step. Release: this thread's earlier writes are visible to
+        # whoever sees the new count. Acquire: a claimed task sees what was written before it.
         return builder.atomic_rmw("add", address, _LONG(1), "acq_rel")
 
     return types.int64(counters, types.int64), generate
@@ -47,6 +49,7 @@ def load_counter(typing: Any, counters: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, counters, *arguments)
+        # Later reads of this thread are not moved before this one: they see what was published.
         return builder.load_atomic(address, "acquire", align=8)
 
     return types.int64(counters, types.int64), generate

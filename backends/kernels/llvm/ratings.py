@@ -117,9 +117,11 @@ def by_importance(
         if not is_weighted(ratings):
             return value
         loaded = _fields(context, builder, ratings, where, "weight")
+        # Once for the lanes of the users, and once for those of the items.
         weights = _vector(builder, value.type, [*loaded, *loaded])
         ones = filled(builder, ir.Constant(value.type.element, 1.0), values.lanes)
         zeros = filled(builder, ir.Constant(value.type.element, 0.0), values.lanes)
+        # max(w - 1, 0): the formula shortens the steps of weights above 1 only.
         excess = builder.fsub(weights, ones, flags=FLAGS)
         excess = builder.select(builder.fcmp_ordered(">", excess, zeros), excess, zeros)
         divisor = builder.fadd(ones, builder.fmul(excess, effects, flags=FLAGS), flags=FLAGS)
@@ -142,6 +144,7 @@ def copy_weight(typing: Any, ratings: Any, to: Any, source: Any, at: Any, scale:
             value, to_index, source_value, source_index, factor = arguments
             number = ratings.dtype.typeof("weight")
             kind = context.get_value_type(number).as_pointer()
+            # Decided by the type of `source` when the kernel is compiled: one branch is emitted.
             if isinstance(source.dtype, types.Record):
                 byte = _address(context, builder, source, source_value, source_index, "weight")
                 weight = builder.load(builder.bitcast(byte, kind), align=4)

@@ -84,6 +84,7 @@ def load_rows(typing: Any, table: Any, rows: Any, row_vectors: Any) -> Any:
     result = Rows(table.dtype, len(rows), len(row_vectors))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # An undefined array, whose elements are then set one by one.
         value = ir.Constant(context.get_value_type(result), ir.Undefined)
         loaded = _loaded(context, builder, result, table, arguments[0], arguments[1])
         for k, vectors in enumerate(loaded):
@@ -114,6 +115,7 @@ def _dots(builder: Any, rows: list[list[Any]], opposites: list[list[Any]]) -> An
     for p, q in zip(rows, opposites, strict=True):
         pairs = zip(p, q, strict=True)
         products = [builder.fmul(p_vector, q_vector, flags=FLAGS) for p_vector, q_vector in pairs]
+        # The first products start the sums; each later one is added to them in turn.
         chains = products[:_CHAINS]
         for n, product in enumerate(products[_CHAINS:]):
             chain = n % _CHAINS

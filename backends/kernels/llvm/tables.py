@@ -35,10 +35,13 @@ def _address(
     n_lanes: int,
 ) -> Any:
     """Return a pointer to the ``vector``-th vector of ``n_lanes`` lanes in a row."""
+    # numba passes an array as a struct of data pointer, shape and strides. Strides are not used:
+    # the table is C-contiguous.
     matrix = context.make_array(table)(context, builder, array)
     n_columns = cgutils.unpack_tuple(builder, matrix.shape)[1]
     row_start = builder.mul(row, n_columns)
     start = builder.add(row_start, builder.mul(vector, vector.type(n_lanes)))
+    # The pointer to a number becomes a pointer to a vector, so that one load gets all lanes.
     kind = ir.VectorType(context.get_value_type(table.dtype), n_lanes)
     return builder.bitcast(builder.gep(matrix.data, [start]), kind.as_pointer())
 
@@ -153,7 +156,7 @@ def all_distinct(typing: Any, rows: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         numbers = cgutils.unpack_tuple(builder, arguments[0])
-        result = ir.IntType(1)(1)
+        result = ir.IntType(1)(1)  # true, for a single row
         for k, number in enumerate(numbers):
             for earlier in numbers[:k]:
                 result = builder.and_(result, builder.icmp_unsigned("!=", number, earlier))
