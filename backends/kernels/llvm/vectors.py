@@ -87,8 +87,9 @@ def totals(builder: Any, vectors: Sequence[Any]) -> Any:
 
     Summing each vector alone takes log2(lanes) shuffles and additions per vector. Here two vectors
     are merged into one, by adding half of the lanes of each to the other half, so that every
-    addition works on full vectors: (a0 a1 a2 a3) and (b0 b1 b2 b3) become (a0+a2  b0+b2  a1+a3
-    b1+b3).
+    addition works on full vectors::
+
+        (a0 a1 a2 a3), (b0 b1 b2 b3)  ->  (a0+a2  b0+b2  a1+a3  b1+b3)
     """
     sums, n_lanes = list(vectors), vectors[0].type.count
     # On x86 a shuffle within 128 bits takes one cycle, one across them three. So lanes are
