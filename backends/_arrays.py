@@ -1,4 +1,4 @@
-"""What every module says of arrays: their type in annotations, and chunks of a bounded size."""
+"""The type of float arrays in annotations, and iterating over arrays in chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.floating[Any]]
 
-CHUNK = 1 << 12  # ratings at a time: the gathered rows stay in cache, and memory is bounded
+# Ratings that are processed at a time: the rows gathered for them stay in cache, and memory is
+# bounded.
+CHUNK = 1 << 12
 
 
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:

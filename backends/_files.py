@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: who reads it meanwhile has the old content or the new, never a part."""
+"""Replacing a file atomically: a reader sees the old content or the new, never a part of it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import IO
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces ``path`` when the block ends, and is deleted if the block fails.
+    """Open a temporary file that replaces ``path`` when the block ends, and is deleted if it fails.
 
-    The temporary file lies in the same folder under a random name, so that two writers never share one. It must not
-    exist yet, so a link that somebody planted under that name is an error, and is not followed.
+    The temporary file lies in the same folder under a random name, so that two writers never share
+    one. It must not exist yet, so a link that somebody planted under that name is an error, and is
+    not followed.
 
     Raises
     ------
     OSError
-        When the folder cannot be written to.
+        If the folder cannot be written to.
     """
     final = Path(path)
     partial = final.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        # "x" creates the file and fails if the name exists, even as a symbolic link.
         with partial.open("xb") as file:
             yield file
         partial.replace(final)

@@ -1,10 +1,14 @@
-"""Damped biases alone: the model to beat, and epoch 0 of every fit that has a validation set.
+"""Damped biases alone: the baseline, and epoch 0 of every fit that has a validation set.
 
-    r_ui ~ m + b_u + c_i, minimising
-    sum w (r_ui - m - b_u - c_i)^2 + sum_u (reg n_u + user_damping) b_u^2 + sum_i (reg n_i + item_damping) c_i^2
+The model is r_ui ~ m + b_u + c_i, and it minimises
 
-It is the `Objective` without factors. Users and items alternate, each side exactly: b_u is the sum of the user's
-weighted residuals over n_u (1 + reg) + user_damping, which shrinks rare rows the most (Funk 2006; Koren 2010).
+    sum w (r_ui - m - b_u - c_i)^2
+        + sum_u (reg n_u + user_damping) b_u^2
+        + sum_i (reg n_i + item_damping) c_i^2
+
+That is the `Objective` without factors. Users' and items' biases are solved for in turn, each
+exactly: b_u is the sum of the user's weighted residuals over n_u (1 + reg) + user_damping, which
+shrinks the biases of rows with few ratings the most (Funk 2006; Koren 2010).
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ from ._validation import check_number
 from .ratings import Ratings
 
 _MAX_SWEEPS = 30
-_TOLERANCE = 1e-3  # largest change of a user's bias in a sweep, in standard deviations of the ratings, that ends it
+# Iteration ends when no user's bias changes by more than this, in standard deviations of the
+# ratings.
+_TOLERANCE = 1e-3
 
 
 def damped_biases(
@@ -27,9 +33,9 @@ def damped_biases(
     Parameters
     ----------
     user_damping, item_damping
-        How many ratings at the mean each user, and each item, is given beside its own.
+        Number of ratings equal to the mean that are added to those of each user, and of each item.
     reg
-        Shrinks every bias to 1 / (1 + reg) of what it would be, whatever its number of ratings.
+        Divides every bias by 1 + reg, whatever its number of ratings.
 
     Returns
     -------
@@ -39,24 +45,26 @@ def damped_biases(
     Raises
     ------
     ValueError
-        For a parameter that is not a finite number of at least 0.
+        If a parameter is not a finite number of at least 0.
     RatingsError
-        When there are no ratings.
+        If there are no ratings.
     """
-    for name, value in (("user_damping", user_damping), ("item_damping", item_damping), ("reg", reg)):
-        check_number(name, value)
+    check_number("user_damping", user_damping)
+    check_number("item_damping", item_damping)
+    check_number("reg", reg)
     mean, variance = ratings.summary.mean, ratings.summary.variance
     residuals = ratings.ratings - np.float64(mean)
     weighted = residuals if ratings.weights is None else residuals * ratings.weights
-    users, items = ratings.users.astype(np.intp), ratings.items.astype(np.intp)  # as bincount wants them, once
+    # `bincount` would convert them in each of its many calls.
+    users, items = ratings.users.astype(np.intp), ratings.items.astype(np.intp)
     user_size = _size(ratings.user_weights(), user_damping, reg)
     item_size = _size(ratings.item_weights(), item_damping, reg)
-    user_sums, item_sums = (
-        np.bincount(rows, weighted, n) for rows, n in ((users, ratings.n_users), (items, ratings.n_items))
-    )
+    user_sums = np.bincount(users, weighted, ratings.n_users)
+    item_sums = np.bincount(items, weighted, ratings.n_items)
 
-    def explained(bias: NDArray[np.float64], of: NDArray[np.intp]) -> NDArray[np.float64]:
-        return bias[of] if ratings.weights is None else bias[of] * ratings.weights
+    def explained(bias: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the part of each weighted residual that one side's biases explain, shape (n,)."""
+        return bias[rows] if ratings.weights is None else bias[rows] * ratings.weights
 
     b, c = np.zeros(ratings.n_users), np.zeros(ratings.n_items)
     for _ in range(_MAX_SWEEPS):
@@ -69,5 +77,5 @@ def damped_biases(
 
 
 def _size(weights: NDArray[np.float64], damping: float, reg: float) -> NDArray[np.float64]:
-    """Return what the sums of residuals are divided by; 1 for rows without ratings."""
+    """Return what each row's sum of residuals is divided by; 1 for rows without ratings."""
     return np.where(weights > 0, weights * (1 + reg) + damping, 1.0)

@@ -1,4 +1,4 @@
-"""The errors and warnings a user can meet. Each message says what is wrong, what was given, what to do."""
+"""Errors and warnings. Each message says what is wrong, what was given and what to do."""
 
 __all__ = [
     "BackendUnavailable",
@@ -20,7 +20,7 @@ class UnknownBackend(ValueError):
 
 
 class BackendUnavailable(RuntimeError):
-    """A known backend that cannot run here; the message names the missing package or device and the remedy."""
+    """A known backend that cannot run here; the message says what is missing, and the remedy."""
 
 
 class UnknownIdError(LookupError):
@@ -28,7 +28,10 @@ class UnknownIdError(LookupError):
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A fitted attribute was asked for before a successful ``fit`` (both bases, as in scikit-learn)."""
+    """A fitted attribute was read before a successful ``fit``.
+
+    It has both base classes because that of scikit-learn has.
+    """
 
 
 class ModelFileError(ValueError):

@@ -1,8 +1,8 @@
-"""`Factorizer`: what every solver is to its user, and the only epoch loop there is.
+"""`Factorizer`: the interface of all solvers, and the only epoch loop.
 
-A backend is a dataclass of hyper-parameters with three methods: ``prepare`` (sort, copy to the device), ``step``
-(train for some epochs) and ``parameters`` (a copy on the host). The loop, its clock, evaluation, callbacks and
-stopping live here.
+A backend is a dataclass of hyper-parameters with three methods: ``prepare`` (sort, copy to the
+device), ``step`` (train for some epochs) and ``parameters`` (copy to the host). The epoch loop, its
+clock, evaluation, callbacks and stopping are here.
 """
 
 from __future__ import annotations
@@ -33,16 +33,30 @@ from .model import FactorModel, Recommendation
 from .objective import Objective, Parameters, RegScaling, RegUnit, mean_squared_error
 from .ratings import RatingEncoder, Ratings
 from .start import Init, initial_model
-from .stopping import Best, EpochRecord, Keep, Patience, Progress, Status, Stopping, exploded, explosion_limit
+from .stopping import (
+    Best,
+    EpochRecord,
+    Keep,
+    Patience,
+    Progress,
+    Status,
+    Stopping,
+    exploded,
+    explosion_limit,
+)
 
 
 @dataclass(kw_only=True)
 class State:
-    """What a solver keeps during a fit; backends add their arrays.
+    """The state of a fit; backends add their arrays.
 
-    ``epochs`` counts the whole epochs done; a backend raises it as an epoch takes effect.
-    ``row_weights`` are the sums of the weights of each user's and each item's ratings, shapes
-    (n_users,) and (n_items,), where ``prepare`` has them anyway; None leaves that to ``fit``.
+    Attributes
+    ----------
+    epochs
+        Number of whole epochs trained. A backend increments it when an epoch takes effect.
+    row_weights
+        Sums of the weights of each user's and each item's ratings, shapes (n_users,) and
+        (n_items,). ``prepare`` may set them if it has them anyway; if None, ``fit`` computes them.
     """
 
     epochs: int = 0
@@ -51,7 +65,7 @@ class State:
 
 @dataclass
 class Outcome:
-    """What a fit leaves behind besides its model: put on the solver at its end, all at once."""
+    """The results of a fit besides its model. They become the solver's attributes at the end."""
 
     history_: list[EpochRecord] = dataclasses.field(default_factory=list)
     n_epochs_: int = 0
@@ -69,13 +83,13 @@ class Factorizer(ABC):
     rank, reg, reg_scaling, bias, reg_unit, damping, bias_reg, user_bias_damping, item_bias_damping
         The objective; see `Objective`.
     epochs
-        How many passes ``fit`` makes over the ratings unless told otherwise.
+        Passes over the ratings; the default of ``fit``.
     dtype
         Precision of the computation, "float32" or "float64".
     n_jobs
-        Threads to use; None for every core that this process may use.
+        Number of threads; None for one per core that this process may use.
     init, init_scale
-        The start: normal draws in the ratings' unit, or uniform draws as they are; see `initial_model`.
+        How the initial factors are drawn; see `initial_model`.
 
     Attributes
     ----------
@@ -84,18 +98,23 @@ class Factorizer(ABC):
     history_ : list of EpochRecord
         One record per epoch; ``pandas.DataFrame(history_)`` makes a table of it.
     n_epochs_ : int
-        Whole epochs that were trained.
+        Number of whole epochs trained.
     best_epoch_ : int
-        The epoch that ``model_`` is of: that with the lowest validation MSE, or the last one. 0 is the damped biases
-        alone, or the initial model that was given: no epoch did better. It means nothing after a fit that diverged.
+        The epoch whose parameters ``model_`` has: the one with the lowest validation MSE, or the
+        last one. 0 if no epoch was better than the damped biases alone, or than the given initial
+        model. Meaningless after a fit that diverged.
     prepare_seconds_ : float
-        What sorting and copying to the device took; part of the seconds in ``history_``.
+        Duration of ``prepare``; included in the seconds of ``history_``.
     status_ : str
-        Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or "diverged".
+        Why the fit stopped: "epochs", "target", "patience", "time", "callback", "interrupted" or
+        "diverged".
     """
 
-    steppable: ClassVar[bool] = True  # False: step() restarts from scratch, so the loop asks for all epochs at once
-    patience: ClassVar[int] = 5  # epochs without a better validation MSE after which a fit ends unless told otherwise
+    # False if `step` restarts from scratch at each call; then it is called once, for all epochs.
+    steppable: ClassVar[bool] = True
+    # What ``patience="auto"`` of `fit` stands for.
+    patience: ClassVar[int] = 5
+    # Named sets of hyper-parameters, for `get_backend(preset=)`.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     rank: int = Objective.rank
@@ -113,22 +132,29 @@ class Factorizer(ABC):
     init: Init = "normal"
     init_scale: float = 0.1
 
-    # ---- what a backend supplies ------------------------------------------------------------------------------------
+    # ---- what a backend implements --------------------------------------------------------------
 
     @abstractmethod
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> State:
-        """Return the solver's state at ``initial``, from unsorted ratings. Neither may be changed.
+        """Return the solver's state at the parameters ``initial``. Neither argument may be changed.
 
-        ``seed`` is that of ``fit``, for solvers that draw more than the initial model.
+        Parameters
+        ----------
+        train
+            Ratings in any order.
+        initial
+            In the solver's precision.
+        seed
+            The seed of ``fit``, for solvers that draw more than the initial model.
         """
 
     @abstractmethod
     def step(self, state: Any, n_epochs: int) -> float:
-        """Train ``n_epochs`` more epochs; return a training MSE seen on the way (NaN or infinity: diverged).
+        """Train ``n_epochs`` more epochs; return a training MSE, to recognise divergence by.
 
-        An epoch takes effect at its end, and with it ``state.epochs`` rises. A Ctrl-C waits until the step is over,
-        so a step that can take longer than half a second calls `checkpoint` now and then, wherever the parameters are
-        those of the last whole epoch.
+        An epoch takes effect at its end, when ``state.epochs`` is incremented: until then
+        ``parameters`` returns those of the epoch before. During a step a Ctrl-C is delayed. A step
+        that can take longer than half a second calls `checkpoint` now and then, which raises it.
         """
 
     @abstractmethod
@@ -136,31 +162,37 @@ class Factorizer(ABC):
         """Return a copy of the parameters on the host."""
 
     def targets(self, train: Ratings, initial: Parameters) -> Float:
-        """Return r - m of each training rating in the solver's precision, subtracted in float64, shape (n,)."""
-        targets: Float = np.subtract(train.ratings, initial.mean, dtype=np.float64).astype(self.dtype)
+        """Return r - m of each rating in the solver's precision, shape (n,)."""
+        # In float64, since close numbers are subtracted.
+        differences = np.subtract(train.ratings, initial.mean, dtype=np.float64)
+        targets: Float = differences.astype(self.dtype)
         return targets
 
-    def synchronize(self, state: Any) -> None:  # noqa: B027  # a hook: nothing to wait for on a CPU
-        """Wait until the device has done all work asked of it."""
+    def synchronize(self, state: Any) -> None:  # noqa: B027  # optional: nothing on a CPU
+        """Wait until the device has finished all work it was given."""
 
     def threads(self) -> AbstractContextManager[Any]:
-        """Return a context in which the solver's threads keep to ``n_jobs``; the default covers BLAS and OpenMP."""
+        """Return a context that limits the solver's threads to ``n_jobs``.
+
+        By default it limits those of BLAS and OpenMP.
+        """
         from threadpoolctl import threadpool_limits
 
-        return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]  # untyped there
+        return threadpool_limits(self.n_threads)  # type: ignore[no-any-return]  # it has no types
 
-    # ---- what a user calls ------------------------------------------------------------------------------------------
+    # ---- what a user calls ----------------------------------------------------------------------
 
     @property
     def objective(self) -> Objective:
         """The objective that ``fit`` minimises."""
-        return Objective(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Objective)})
+        names = [field.name for field in dataclasses.fields(Objective)]
+        return Objective(**{name: getattr(self, name) for name in names})
 
     @property
     def n_threads(self) -> int:
-        """Threads that ``n_jobs`` stands for."""
+        """Number of threads that ``n_jobs`` stands for."""
         if self.n_jobs is not None:
-            return int(self.n_jobs)  # of NumPy's integers threadpoolctl takes none
+            return int(self.n_jobs)  # threadpoolctl refuses NumPy's integers
         return available_cores()
 
     def fit(
@@ -180,46 +212,50 @@ class Factorizer(ABC):
     ) -> Self:
         """Fit ``model_`` to ``train``.
 
-        With validation ratings the model is the best that was met: after each epoch its mean squared error on them is
-        computed, and the model with the lowest is kept. Epoch 0 competes: the damped biases alone (the objective
-        without factors, see `damped_biases`) or the ``initial`` that was given, whichever does better. Scoring counts
-        for ``max_seconds``, not for the clock of ``history_``; beside a fast solver it takes longer than training.
-        Without validation ratings the model is that of the last epoch.
+        With validation ratings the model is that of the best epoch: the mean squared error on them
+        is computed after each epoch, and the parameters with the lowest are kept. Epoch 0 takes
+        part: it is the damped biases alone (the objective without factors, see `damped_biases`) or
+        the given ``initial``, whichever is better. Without validation ratings the model is that of
+        the last epoch. Computing the error counts for ``max_seconds`` but not for the seconds of
+        ``history_``; with a fast solver it takes longer than training.
 
-        An old ``model_`` serves until the new one takes its place, at the end of the fit. What a callback raises, or a
-        Ctrl-C before the first epoch is over, leaves everything as it was before the fit.
+        During a fit ``model_`` is still the model of the fit before. If a callback raises, or a
+        Ctrl-C comes before the first epoch is over, the solver stays as it was before the fit.
 
         Parameters
         ----------
         train
             The ratings to factorise, at least one.
         validation
-            Ratings over the same rows, encoded by ``train.encoder.encode_new``; only looked at, never trained on. A
-            number between 0 and 1 splits this share off the training ratings; see `Ratings.split`.
+            Ratings over the same rows, encoded by ``train.encoder.encode_new``; they are not
+            trained on. A number between 0 and 1 is the share of the training ratings to split off;
+            see `Ratings.split`.
         epochs
-            Passes over the ratings, at most; ``self.epochs`` when None.
+            Passes over the ratings, at most; ``self.epochs`` if None.
         callback
-            Called with a `Progress` after each epoch, outside the clock of ``history_``; a true result stops the fit.
+            Called with a `Progress` after each epoch; its time does not count for ``history_``. If
+            it returns a true value, the fit stops.
         seed
-            Seed of the initial model, of whatever else the solver draws, and of the split where ``validation`` is a
-            share.
+            Seed of the initial model, of whatever else the solver draws, and of the split if
+            ``validation`` is a share.
         initial
-            Parameters to start from in place of random ones; copied. Their mean becomes that of ``train``. A model that
-            was trained on what are now validation ratings is at an unfair advantage as epoch 0: where ``validation`` is
-            a share, keep the seed.
+            Parameters to start from instead of random ones; copied. Their mean is replaced by that
+            of ``train``. A model that was trained on what are now validation ratings has an unfair
+            advantage as epoch 0: if ``validation`` is a share, keep the seed.
         target_mse
-            Stop once the validation MSE is at or under this; that of epoch 0 may be.
+            Stop when the validation MSE is at most this, which may already be so at epoch 0.
         patience
-            Stop once the validation MSE has not improved for this many epochs; None for never. "auto" is the solver's
-            own ``patience`` where the best model is kept on validation ratings, and None otherwise.
+            Stop when the validation MSE has not improved for this many epochs; None for never.
+            "auto" is the solver's ``patience`` if the best epoch is kept, and None otherwise.
         max_seconds
-            Stop after the epoch in which this much time has passed since ``fit`` was called, evaluation and callbacks
-            included.
+            Stop after the epoch in which this much time has passed since ``fit`` was called,
+            including evaluation and callbacks.
         keep
-            "best", as above, or "last": the model of the last epoch, also with validation ratings.
+            "best", as above, or "last": the model of the last epoch even with validation ratings.
         evaluate
-            Whether ``history_`` gets the objective and the training MSE after each epoch, which costs about as much as
-            an epoch of a slow solver; without it they are NaN.
+            Whether to compute the objective and the training MSE after each epoch, for
+            ``history_``. It takes about as long as an epoch of a slow solver. Otherwise they are
+            NaN.
 
         Returns
         -------
@@ -228,17 +264,20 @@ class Factorizer(ABC):
         Raises
         ------
         TypeError, ValueError
-            Naming the argument, what was given and what is expected.
+            If an argument is wrong; the message says which, what it is and what it should be.
 
         Warns
         -----
         DivergenceWarning
-            When the loss became non-finite or exploded; ``status_`` is then "diverged" and there is no ``model_``.
+            If the loss exceeds all bounds or is not finite. Then ``status_`` is "diverged" and
+            there is no ``model_``.
         """
         epochs = self.epochs if epochs is None else epochs
         stopping = Stopping(callback, target_mse, None, max_seconds)
         self._check(train, validation, epochs, seed, keep)
-        rated = train  # what counts as seen by a user, also where some of it is split off
+        # What `recommend` counts as seen by a user, which includes ratings that are split off
+        # below.
+        rated = train
         held_out = validation if isinstance(validation, Ratings) else None
         if validation is not None and not isinstance(validation, Ratings):
             train, held_out = train.split(float(validation), int(seed))
@@ -249,22 +288,29 @@ class Factorizer(ABC):
         stopping.check(held_out)
         start = self._start(train, seed, initial)
         limit = explosion_limit(train, start)
+        # Epochs per call of `step`: all at once if a solver restarts at each call and nothing has
+        # to be looked at in between.
         stride = 1 if self.steppable or evaluate or stopping.watches else epochs
         best = Best()
         outcome = Outcome()
+        # The cast tells mypy that the loop below, which an exception can leave at any place, may
+        # have set `state`.
         seconds, state = 0.0, cast("State | None", None)
 
-        facts = {
+        # How the model was fitted, saved with it; see `FactorModel`.
+        facts: dict[str, Any] = {
             "seed": int(seed),
-            "validation": float(validation) if isinstance(validation, Real) else validation is not None,
+            "validation": validation is not None,
             "warm_start": initial is not None,
         }
+        if isinstance(validation, Real):
+            facts["validation"] = float(validation)
 
         def model_of(x: Parameters, epoch: int) -> FactorModel:
             return self._model(x, train, rated, facts | {"epoch": epoch})
 
         def model_now(x: Parameters | None, epoch: int) -> FactorModel:
-            """Return the model of this epoch, of arrays of its own: a callback may do with them what it likes."""
+            """Return the current epoch's model, of new arrays: a callback may change them."""
             assert state is not None
             return model_of(x.astype(self.dtype) if x else self._parameters(state, train), epoch)
 
@@ -274,28 +320,39 @@ class Factorizer(ABC):
                 state = self.prepare(train, start, seed=int(seed))
                 seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
                 if keeps_best:
-                    firsts = [self._biases_alone(train, start)] if self.bias else []
+                    # The candidates for epoch 0; the better one gets the first record of the
+                    # history.
+                    candidates = [self._biases_alone(train, start)] if self.bias else []
                     if initial is not None:
-                        firsts.append(self._without_unrated(start.astype(self.dtype), state, train))
-                    for first in firsts:
-                        record = self._record(0, first, train, held_out, 0.0, evaluate)
-                        if best.offer(record, first):
+                        given = self._without_unrated(start.astype(self.dtype), state, train)
+                        candidates.append(given)
+                    for candidate in candidates:
+                        record = self._record(0, candidate, train, held_out, 0.0, evaluate)
+                        if best.offer(record, candidate):
                             outcome.history_ = [record]
-                if target_mse is not None and best.parameters is not None and best.mse <= target_mse:
+                # Without a candidate the comparison with NaN is false.
+                first_mse = math.nan if best.parameters is None else best.mse
+                if target_mse is not None and first_mse <= target_mse:
                     epochs, outcome.status_ = 0, "target"
                 while state.epochs < epochs:
+                    # Only what is between the two readings of the clock counts as training.
                     clock = time.perf_counter()
-                    with delayed_interrupt():  # an epoch happens and is counted, or neither; see `checkpoint`
+                    # Without the delay a Ctrl-C could come between an epoch's taking effect and its
+                    # being counted.
+                    with delayed_interrupt():
                         loss = self.step(state, stride)
                         self.synchronize(state)
                     seconds += time.perf_counter() - clock
                     if state.epochs <= outcome.n_epochs_:
-                        raise RuntimeError(
-                            f"{type(self).__name__}.step must raise state.epochs by the epochs it trained"
-                        )
+                        step = f"{type(self).__name__}.step"
+                        wanted = "must raise state.epochs by the epochs it trained"
+                        raise RuntimeError(f"{step} {wanted}")
                     outcome.n_epochs_ = state.epochs
+                    # Written so that NaN, for which every comparison is false, counts as diverged.
                     if not loss <= limit:
                         return self._diverged(outcome, loss)
+                    # Copying the parameters takes time, so they are only copied if they are used. A
+                    # callback that asks for the model gets it through `model_now`.
                     x = self._parameters(state, train) if evaluate or held_out is not None else None
                     record = self._record(state.epochs, x, train, held_out, seconds, evaluate)
                     if x is not None and keeps_best:
@@ -306,31 +363,36 @@ class Factorizer(ABC):
                         outcome.status_ = reason
                         break
             except KeyboardInterrupt:
-                if state is None or not state.epochs:  # nothing was trained yet: there is no model to leave behind
+                # Before the first epoch is over there is no model to return.
+                if state is None or not state.epochs:
                     raise
+                # The interrupt may have come after the last epoch but before it was noted above.
                 outcome.status_, outcome.n_epochs_ = "interrupted", state.epochs
             with delayed_interrupt():
                 last = self._parameters(state, train)
-                worthless = exploded(last, train, limit)
-                if worthless:
-                    return self._diverged(outcome, worthless)
+                # `step` returns a loss from before or during the last epoch, so this epoch's own
+                # divergence shows only in its parameters.
+                exploded_mse = exploded(last, train, limit)
+                if exploded_mse:
+                    return self._diverged(outcome, exploded_mse)
                 outcome.best_epoch_ = state.epochs if best.parameters is None else best.epoch
                 model = model_of(best.parameters or last, outcome.best_epoch_)
-                vars(self).update(vars(outcome), model_=model)  # one step: who predicts meanwhile has one or the other
+                # A single update, so that a thread that predicts meanwhile never sees half of it.
+                vars(self).update(vars(outcome), model_=model)
         return self
 
     def initial_parameters(self, train: Ratings, seed: int = 0) -> Parameters:
-        """Return the random start that ``fit(train, seed=seed)`` draws without ``initial``.
+        """Return the random parameters that ``fit(train, seed=seed)`` starts from.
 
-        It serves callers that need the start itself: to give several solvers the same one, to know
-        the error before the first epoch, or to call ``prepare`` and ``step`` by hand.
+        They can be given to several solvers, evaluated to know the error before the first epoch, or
+        passed to ``prepare``, to call that and ``step`` by hand.
 
         Returns
         -------
         initial : Parameters
-            In the solver's precision: factors, shapes (n_users, rank) and (n_items, rank), drawn as
-            ``init`` and ``init_scale`` say, see `initial_model`; biases of zero, shapes (n_users,)
-            and (n_items,); and the mean of ``train``, or 0 with ``bias=False``.
+            In the solver's precision: factors, shapes (n_users, rank) and (n_items, rank), drawn
+            according to ``init`` and ``init_scale``, see `initial_model`; biases of zero, shapes
+            (n_users,) and (n_items,); and the mean of ``train``, or 0 with ``bias=False``.
 
         Raises
         ------
@@ -340,21 +402,34 @@ class Factorizer(ABC):
         self.check_params()
         _check_ratings(train)
         _check_seed(seed)
-        draws = (int(seed), self.init, self.init_scale, self.dtype, self.n_threads)
-        return initial_model(self.objective, train, *draws)
+        return initial_model(
+            self.objective,
+            train,
+            int(seed),
+            self.init,
+            self.init_scale,
+            self.dtype,
+            self.n_threads,
+        )
 
     def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
         model: FactorModel = self.model_
         return model.predict(users, items, **options)
 
-    def recommend(self, user: Any, n: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
+    def recommend(
+        self,
+        user: Any,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+    ) -> list[Recommendation]:
         """Return the ``n`` best items for one user; see `FactorModel.recommend`."""
         model: FactorModel = self.model_
         return model.recommend(user, n, exclude_seen=exclude_seen)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the hyper-parameters by name (``deep`` is there for scikit-learn)."""
+        """Return the hyper-parameters by name. ``deep`` is ignored; scikit-learn passes it."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def set_params(self, **params: Any) -> Self:
@@ -368,25 +443,27 @@ class Factorizer(ABC):
         names = self.get_params()
         for name, value in params.items():
             if name not in names:
-                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}")
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}",
+                )
             setattr(self, name, value)
         return self
 
     def __getattr__(self, name: str) -> Any:
+        # Python calls this only for attributes that do not exist.
         if name == "model_" or name in Outcome.__dataclass_fields__:
-            diverged = self.__dict__.get("status_") == "diverged"
-            raise NotFittedError(
-                f"no {name}: the fit diverged; lower the learning rate or raise reg, and fit again"
-                if diverged
-                else f"no {name}: call fit first"
-            )
+            if self.__dict__.get("status_") == "diverged":
+                advice = "the fit diverged; lower the learning rate or raise reg, and fit again"
+            else:
+                advice = "call fit first"
+            raise NotFittedError(f"no {name}: {advice}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    # ---- inner parts of fit -----------------------------------------------------------------------------------------
+    # ---- parts of fit ---------------------------------------------------------------------------
 
     def check_params(self) -> None:
-        """Raise ValueError naming the hyper-parameter that is wrong; backends extend it."""
-        _ = self.objective  # checks its own
+        """Raise ValueError if a hyper-parameter is wrong; backends extend it."""
+        _ = self.objective  # its constructor checks its own parameters
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("init", self.init, get_args(Init))
         check_count("epochs", self.epochs)
@@ -395,75 +472,94 @@ class Factorizer(ABC):
         check_count("n_jobs", self.n_jobs, optional=True)
 
     def _check(self, train: Ratings, validation: object, epochs: int, seed: int, keep: str) -> None:
+        """Raise TypeError or ValueError if an argument of `fit` is wrong."""
         self.check_params()
         self._check_prepare()
         _check_ratings(train)
-        share = float(validation) if isinstance(validation, Real) and not isinstance(validation, bool) else None
-        if share is not None:
+        is_share = isinstance(validation, Real) and not isinstance(validation, bool)
+        if is_share:
             check_number("validation", validation, positive=True)
-            if share >= 1:
-                raise ValueError(f"validation must be ratings, or a share of less than 1, got {validation!r}")
-        if not (validation is None or share is not None or isinstance(validation, Ratings)):
+            if float(cast("float", validation)) >= 1:
+                raise ValueError(
+                    f"validation must be ratings, or a share of less than 1, got {validation!r}",
+                )
+        if not (validation is None or is_share or isinstance(validation, Ratings)):
             raise TypeError(
-                f"validation must be Ratings, got {type(validation).__name__}; make them by train.encoder.encode_new, "
-                "or give the share of the training ratings to split off"
+                f"validation must be Ratings, got {type(validation).__name__}; make them by "
+                "train.encoder.encode_new, or give the share of the training ratings to split off"
             )
         if not len(train):
             raise ValueError("train has no ratings; at least one is needed")
         if isinstance(validation, Ratings):
-            shapes = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
-            if shapes[0] != shapes[1] or not _same_rows(validation.encoder, train.encoder):
+            given, wanted = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
+            same_rows = _same_rows(validation.encoder, train.encoder)
+            if given != wanted or not same_rows:
+                encoder = "the same" if same_rows else "another"
                 raise ValueError(
-                    f"validation must be encoded as train is: got {shapes[0]} rows for {shapes[1]}, and "
-                    f"{'the same' if _same_rows(validation.encoder, train.encoder) else 'another'} encoder; "
-                    "use train.encoder.encode_new"
+                    f"validation must be encoded as train is: got {given} rows for {wanted}, and "
+                    f"{encoder} encoder; use train.encoder.encode_new"
                 )
         check_count("epochs", epochs)
         _check_seed(seed)
         check_choice("keep", keep, get_args(Keep))
 
     def _check_prepare(self) -> None:
-        """Refuse a ``prepare`` without the seed, as it was written up to version 0.2."""
+        """Raise TypeError if ``prepare`` takes no seed, as it was written up to version 0.2."""
         try:
             signature = inspect.signature(self.prepare, follow_wrapped=False)
-        except ValueError:  # written in C, and silent about its arguments
+        except ValueError:  # written in C, without a signature
             return
         try:
             signature.bind(None, None, seed=0)
         except TypeError:
             raise TypeError(
                 f"{type(self).__name__}.prepare must take the seed: write `def prepare(self, "
-                "train: Ratings, initial: Parameters, *, seed: int)`, whether or not it draws anything"
+                "train: Ratings, initial: Parameters, *, seed: int)`, "
+                "whether or not it draws anything"
             ) from None
 
-    def _start(self, train: Ratings, seed: int, initial: Parameters | FactorModel | None) -> Parameters:
-        """Draw or check the initial parameters, in the solver's precision."""
+    def _start(
+        self,
+        train: Ratings,
+        seed: int,
+        initial: Parameters | FactorModel | None,
+    ) -> Parameters:
+        """Return the initial parameters, drawn or given, in the solver's precision."""
         if initial is None:
             return self.initial_parameters(train, seed)
         if not isinstance(initial, Parameters | FactorModel):
-            raise TypeError(f"initial must be Parameters or a FactorModel, got {type(initial).__name__}")
+            raise TypeError(
+                f"initial must be Parameters or a FactorModel, got {type(initial).__name__}",
+            )
         given = initial.parameters if isinstance(initial, FactorModel) else initial
         if isinstance(initial, FactorModel) and not _same_rows(initial.encoder, train.encoder):
-            raise ValueError("initial must be a model of these rows: it was fitted on other ids, or in another order")
+            reason = "it was fitted on other ids, or in another order"
+            raise ValueError(f"initial must be a model of these rows: {reason}")
         shapes = [
             given.user_factors.shape,
             given.item_factors.shape,
             given.user_bias.shape,
             given.item_bias.shape,
         ]
-        wanted = [(train.n_users, self.rank), (train.n_items, self.rank), (train.n_users,), (train.n_items,)]
+        wanted = [
+            (train.n_users, self.rank),
+            (train.n_items, self.rank),
+            (train.n_users,),
+            (train.n_items,),
+        ]
         if shapes != wanted:
-            raise ValueError(
-                f"initial must have arrays of shapes {wanted} for these ratings and this rank, got {shapes}"
-            )
+            needed = f"arrays of shapes {wanted} for these ratings and this rank"
+            raise ValueError(f"initial must have {needed}, got {shapes}")
         if not given.is_finite():
             raise ValueError("initial holds numbers that are not finite")
         if not self.bias and (given.mean or given.user_bias.any() or given.item_bias.any()):
-            raise ValueError("initial has a mean or biases, which a model with bias=False does not; set them to zero")
+            found = "a mean or biases, which a model with bias=False does not"
+            raise ValueError(f"initial has {found}; set them to zero")
         start = given.astype(self.dtype)
         if not start.is_finite():
             raise ValueError(f"initial holds numbers beyond {self.dtype}")
-        start.mean = self.objective.mean(train)  # of other ratings it may have been another
+        # The given model may be of other ratings, with another mean.
+        start.mean = self.objective.mean(train)
         return start
 
     def _parameters(self, state: State, train: Ratings) -> Parameters:
@@ -471,20 +567,24 @@ class Factorizer(ABC):
         return self._without_unrated(self.parameters(state), state, train)
 
     def _without_unrated(self, x: Parameters, state: State, train: Ratings) -> Parameters:
+        """Set rows without training ratings to zero. Their initial values would mean nothing."""
         if state.row_weights is None:
             state.row_weights = train.user_weights(), train.item_weights()
         for side, weights in zip(("user", "item"), state.row_weights, strict=True):
             unrated = weights == 0
-            for name in (f"{side}_factors", f"{side}_bias") if unrated.any() else ():
+            if not unrated.any():
+                continue
+            for name in (f"{side}_factors", f"{side}_bias"):
+                # A copy, since a backend may return arrays that cannot be written to.
                 array = np.array(getattr(x, name))
                 array[unrated] = 0
                 setattr(x, name, array)
         return x
 
     def _biases_alone(self, train: Ratings, like: Parameters) -> Parameters:
-        """Return the minimum of the objective without factors, in the form of other parameters."""
+        """Return the damped biases, with factors of zero in the shapes of ``like``."""
         b, c = self.objective.biases_alone(train)
-        p, q = (np.zeros_like(factors) for factors in (like.user_factors, like.item_factors))
+        p, q = np.zeros_like(like.user_factors), np.zeros_like(like.item_factors)
         return Parameters(like.mean, b.astype(p.dtype), c.astype(p.dtype), p, q)
 
     def _record(
@@ -496,6 +596,7 @@ class Factorizer(ABC):
         seconds: float,
         evaluate: bool,
     ) -> EpochRecord:
+        """Return a row of the history; what is not computed in it is NaN."""
         objective = train_mse = validation_mse = math.nan
         if x is not None and evaluate:
             objective, train_mse = self.objective.value_and_mse(x, train)
@@ -503,37 +604,48 @@ class Factorizer(ABC):
             validation_mse = mean_squared_error(x, validation)
         return EpochRecord(epoch, seconds, objective, train_mse, validation_mse)
 
-    def _model(self, x: Parameters, train: Ratings, rated: Ratings, facts: dict[str, Any]) -> FactorModel:
-        ratings = train.summary
+    def _model(
+        self,
+        x: Parameters,
+        train: Ratings,
+        rated: Ratings,
+        facts: dict[str, Any],
+    ) -> FactorModel:
+        summary = train.summary
         fit = {"solver": type(self).__name__, **self.get_params(), **facts}
-        return FactorModel(x, train.encoder, (ratings.low, ratings.high), ratings.mean, rated, fit)
+        return FactorModel(x, train.encoder, (summary.low, summary.high), summary.mean, rated, fit)
 
     def _diverged(self, outcome: Outcome, loss: float) -> Self:
+        """End a fit that diverged: no model, and a warning."""
         outcome.status_ = "diverged"
         self.__dict__.pop("model_", None)
         vars(self).update(vars(outcome))
         warnings.warn(
-            f"{type(self).__name__} diverged in epoch {self.n_epochs_} (training MSE {loss:.3g}); it has no model. "
-            "Lower the learning rate or raise reg",
+            f"{type(self).__name__} diverged in epoch {self.n_epochs_} (training MSE {loss:.3g}); "
+            "it has no model. Lower the learning rate or raise reg",
             DivergenceWarning,
-            stacklevel=3,
+            stacklevel=3,  # the line that called `fit`
         )
         return self
 
 
 def _check_ratings(train: object) -> None:
+    """Raise TypeError unless ``train`` is `Ratings`."""
     if not isinstance(train, Ratings):
         raise TypeError(
-            f"train must be Ratings, got {type(train).__name__}; make them by Ratings.from_frame or Ratings.from_arrays"
+            f"train must be Ratings, got {type(train).__name__}; make them by "
+            "Ratings.from_frame or Ratings.from_arrays"
         )
 
 
 def _check_seed(seed: object) -> None:
+    """Raise ValueError unless ``seed`` is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
 
 
-def _same_rows(one: RatingEncoder | None, other: RatingEncoder | None) -> bool:
-    if one is None or other is None or one is other:
-        return one is other
-    return np.array_equal(one.users, other.users) and np.array_equal(one.items, other.items)
+def _same_rows(a: RatingEncoder | None, b: RatingEncoder | None) -> bool:
+    """Return whether two encoders give the same rows to the same ids."""
+    if a is None or b is None or a is b:
+        return a is b
+    return np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items)

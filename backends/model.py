@@ -1,4 +1,7 @@
-"""The fitted model: predictions and recommendations for raw ids, and its file format. Solvers never appear here."""
+"""The fitted model: predictions and recommendations for raw ids, and its file format.
+
+It does not depend on any solver.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,12 @@ class SeenItems(NamedTuple):
         return cls(offsets, ratings.items[order])
 
     def check(self, n_users: int, n_items: int) -> None:
-        """Raise ValueError unless these are offsets and items of so many rows."""
+        """Raise ValueError unless these are valid for ``n_users`` and ``n_items`` rows."""
         offsets, items = self
-        shape_fits = (
-            offsets.shape == (n_users + 1,) and items.ndim == 1 and offsets.dtype.kind == items.dtype.kind == "i"
-        )
-        if not (shape_fits and offsets[0] == 0 and offsets[-1] == len(items) and (np.diff(offsets) >= 0).all()):
+        fits = offsets.shape == (n_users + 1,) and items.ndim == 1
+        fits = fits and offsets.dtype.kind == items.dtype.kind == "i"
+        fits = fits and offsets[0] == 0 and offsets[-1] == len(items)
+        if not (fits and (np.diff(offsets) >= 0).all()):
             raise ValueError("its lists of seen items do not fit its users")
         if len(items) and not (items.min() >= 0 and items.max() < n_items):
             raise ValueError("its lists of seen items name items that it does not have")
@@ -53,24 +56,26 @@ class SeenItems(NamedTuple):
 
 @dataclass(eq=False)
 class FactorModel:
-    """Predicts r_ui = m + b_u + c_i + p_u . q_i for the caller's own ids.
+    """Predicts r_ui = m + b_u + c_i + p_u . q_i for raw ids.
 
     Parameters
     ----------
     parameters
-        The numbers, finite.
+        Biases and factors; all finite.
     encoder
-        Raw ids of the rows; None when raw ids are row numbers.
+        Raw ids of the rows; None if raw ids are row numbers.
     rating_range
         Smallest and largest training rating, for clipping.
     rating_mean
-        Mean training rating: the prediction where nothing is known.
+        Mean training rating: the prediction for an unknown user and an unknown item.
     training
-        The ratings it was fitted on (or, in a loaded model, which items each user rated), for ``exclude_seen``.
+        For ``exclude_seen``: the training ratings, or, in a loaded model, the items that each user
+        rated.
     fit
-        How it was fitted: the solver's class and hyper-parameters; ``seed``; ``validation``, the share that was split
-        off, or whether there were validation ratings; ``warm_start``, whether it was given an initial model; and
-        ``epoch``, which one this is the model of. Saved with the model.
+        How it was fitted, saved with the model: the solver's class and hyper-parameters; ``seed``;
+        ``validation``, the share that was split off, or whether there were validation ratings;
+        ``warm_start``, whether an initial model was given; and ``epoch``, the number of epochs
+        after which these were the parameters.
     """
 
     parameters: Parameters
@@ -103,10 +108,11 @@ class FactorModel:
         Parameters
         ----------
         users, items
-            Raw ids, shape (n,) each, or one scalar and an array, which then goes with each of its elements.
+            Raw ids, shape (n,) each. One of them may be a scalar, which is paired with each element
+            of the other.
         unknown
-            What to do with ids that were not in training: raise, or use what is left of the model (``"mean"``: the
-            mean and the biases of the known side; a model without biases gives the mean training rating).
+            How to treat ids that were not in training. "error" raises. "mean" predicts the mean
+            plus the bias of the known user or item, if one of them is known.
         clip
             Whether to clip to the range of the training ratings.
 
@@ -117,9 +123,9 @@ class FactorModel:
         Raises
         ------
         UnknownIdError
-            Counting and naming some of the unknown ids, under ``unknown="error"``.
+            If ids are unknown and ``unknown="error"``; the message counts them and names some.
         ValueError
-            For shapes that do not fit each other.
+            If the shapes do not match.
         """
         if unknown not in ("error", "mean"):
             raise ValueError(f'unknown must be "error" or "mean", got {unknown!r}')
@@ -127,7 +133,9 @@ class FactorModel:
         try:
             users, items = np.broadcast_arrays(users, items)
         except ValueError:
-            raise ValueError(f"users and items must pair up, got shapes {users.shape} and {items.shape}") from None
+            raise ValueError(
+                f"users and items must pair up, got shapes {users.shape} and {items.shape}",
+            ) from None
         if users.ndim != 1:
             raise ValueError(f"users and items must be one-dimensional, got shape {users.shape}")
         user_rows, item_rows = self._user_rows(users), self._item_rows(items)
@@ -139,7 +147,13 @@ class FactorModel:
             predictions = self._predict_with_unknown(user_rows, item_rows)
         return np.clip(predictions, *self.rating_range) if clip else predictions
 
-    def recommend(self, user: Any, n: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
+    def recommend(
+        self,
+        user: Any,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+    ) -> list[Recommendation]:
         """Return the ``n`` items with the highest predicted rating for one user, best first.
 
         Fewer come back where fewer are left. Ties go to the item that appeared first in training.
@@ -155,17 +169,23 @@ class FactorModel:
         if exclude_seen:
             if isinstance(self.training, Ratings):
                 self.training = SeenItems.of(self.training)  # grouped once, at the first call
-            scores[self.training.items[self.training.offsets[row] : self.training.offsets[row + 1]]] = -np.inf
+            first, last = self.training.offsets[row : row + 2]
+            scores[self.training.items[first:last]] = -np.inf
         n = min(n, int(np.isfinite(scores).sum()))
         best = np.argsort(-scores, kind="stable")[:n]
         ids = best if self.encoder is None else self.encoder.items[best]
-        return [Recommendation(item, score) for item, score in zip(ids.tolist(), scores[best].tolist(), strict=True)]
+        items_and_scores = zip(ids.tolist(), scores[best].tolist(), strict=True)
+        return [Recommendation(item, score) for item, score in items_and_scores]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
         seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
         header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
-        header |= {"ids": self.encoder is not None, "rating_range": self.rating_range, "rating_mean": self.rating_mean}
+        header |= {
+            "ids": self.encoder is not None,
+            "rating_range": self.rating_range,
+            "rating_mean": self.rating_mean,
+        }
         header["fit"] = self.fit
         arrays: dict[str, Any] = {
             **self.parameters.arrays(),
@@ -198,22 +218,28 @@ class FactorModel:
                 return cls._from_stored(header, stored)
         except FileNotFoundError:
             raise
-        except Exception as error:  # zip, zlib, npy and JSON readers each have their own for a damaged file
-            raise ModelFileError(f"{os.fspath(path)} is not a saved model, or is damaged ({error})") from error
+        except Exception as error:
+            # The readers of zip, zlib, npy and JSON each raise other errors for a damaged file.
+            raise ModelFileError(
+                f"{os.fspath(path)} is not a saved model, or is damaged ({error})",
+            ) from error
         raise ModelFileError(
-            f"{os.fspath(path)} has format version {header['version']}, this release reads version {_VERSION}; "
-            "upgrade factorbench or save the model again"
+            f"{os.fspath(path)} has format version {header['version']}, this release reads version "
+            f"{_VERSION}; upgrade factorbench or save the model again"
         )
 
     @classmethod
     def _from_stored(cls, header: dict[str, Any], stored: dict[str, NDArray[Any]]) -> FactorModel:
-        """Make the model of a file's content; an error of any kind when the parts do not make one."""
+        """Make the model of a file's content; raises any kind of error if that is not possible."""
         names = ("user_bias", "item_bias", "user_factors", "item_factors")
         parameters = Parameters(float(header["mean"]), **{name: stored[name] for name in names})
         (n_users, rank), n_items = parameters.user_factors.shape, len(parameters.item_factors)
         shapes = [stored[name].shape for name in names]
-        if shapes != [(n_users,), (n_items,), (n_users, rank), (n_items, rank)] or not parameters.is_finite():
-            raise ValueError("its arrays do not fit each other, or hold numbers that are not finite")
+        wanted = [(n_users,), (n_items,), (n_users, rank), (n_items, rank)]
+        if shapes != wanted or not parameters.is_finite():
+            raise ValueError(
+                "its arrays do not fit each other, or hold numbers that are not finite",
+            )
         seen = SeenItems(stored["seen_offsets"], stored["seen_items"])
         seen.check(n_users, n_items)
         encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if header["ids"] else None
@@ -224,15 +250,26 @@ class FactorModel:
         return cls(parameters, encoder, (low, high), float(header["rating_mean"]), seen, fit)
 
     def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
-        return self.encoder.user_rows(users) if self.encoder else _rows_in_range(users, self.n_users)
+        if self.encoder:
+            return self.encoder.user_rows(users)
+        return _rows_in_range(users, self.n_users)
 
     def _item_rows(self, items: NDArray[Any]) -> NDArray[np.int64]:
-        return self.encoder.item_rows(items) if self.encoder else _rows_in_range(items, self.n_items)
+        if self.encoder:
+            return self.encoder.item_rows(items)
+        return _rows_in_range(items, self.n_items)
 
-    def _predict_with_unknown(self, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _predict_with_unknown(
+        self,
+        user_rows: NDArray[np.int64],
+        item_rows: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
         known = (user_rows >= 0) & (item_rows >= 0)
         out = np.full(len(user_rows), self.rating_mean)
-        for rows, bias in ((user_rows, self.parameters.user_bias), (item_rows, self.parameters.item_bias)):
+        for rows, bias in (
+            (user_rows, self.parameters.user_bias),
+            (item_rows, self.parameters.item_bias),
+        ):
             one_side = ~known & (rows >= 0)
             out[one_side] += bias[rows[one_side]]
         out[known] = self.parameters.predict(user_rows[known], item_rows[known])
@@ -240,12 +277,12 @@ class FactorModel:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold: NumPy's numbers as Python's, and anything else by its text."""
+    """Convert what JSON cannot represent: NumPy's numbers to Python's, anything else to text."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _rows_in_range(ids: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
-    """Raw ids that are row numbers: themselves in range, -1 elsewhere."""
+    """Return raw ids that are row numbers as they are, with -1 for those out of range."""
     if ids.dtype.kind not in "iu":
         return np.full(len(ids), -1)
     return np.where((ids >= 0) & (ids < n_rows), ids, -1).astype(np.int64)

@@ -1,19 +1,27 @@
-"""Full-batch momentum gradient descent: the algorithm, once, for every engine that can sweep over the ratings.
+"""Full-batch momentum gradient descent: the algorithm, written once for all engines.
 
-An engine supplies a `DescentState` (NumPy, numba, torch); the update rule and its safeguard are decided here, so that
-all engines follow the same trajectory.
+An engine (NumPy, numba, torch) supplies a `DescentState`, which computes gradients and moves. The
+update rule and its safeguard are here, so that all engines follow the same trajectory.
 
-The rule is that of ``torch.optim.SGD``: v = g at the first step, then v = momentum v + (1 - dampening) g; x <- x - lr
-s v, with g the gradient of J. Dampening 0 is the heavy ball (Polyak 1964). The row scale s is 1, or with
-``row_scaling`` N over twice the row's own curvature: n_row c + penalty, where c is the mean squared norm of the
-opposite rows (1 for a bias) and the penalty is the row's in the objective. That is a Jacobi preconditioner: a row moves
-by about its mean residual gradient over its mean curvature, and the dampings, which curve J more for rare rows, cost no
-epochs.
+The update rule is that of ``torch.optim.SGD``, with g the gradient of J::
 
-The safeguard (adaptive restart, O'Donoghue and Candes 2015, with a step that adapts): a step after which J is higher
-is not taken; the momentum is forgotten and the step shrunk. While J falls, the step grows slowly. An iteration is one
-sweep over the ratings, at the point that it steps to; the first needs one more, and so does the one after a step not
-taken.
+    v <- g                                  at the first step
+    v <- momentum v + (1 - dampening) g     afterwards
+    x <- x - learning_rate s v
+
+Dampening 0 is the heavy ball (Polyak 1964). The scale s of a row is 1, or with ``row_scaling`` N /
+(2 (n_row c + penalty)): the inverse of the row's own second derivative in J. There c is the mean
+squared norm of the opposite rows (1 for a bias), and the penalty is the row's in N J. This is a
+Jacobi preconditioner. It moves a row by about its mean gradient over its mean curvature, so that
+rows with many and with few ratings converge at the same rate.
+
+The safeguard is an adaptive restart (O'Donoghue and Candes 2015) with an adaptive step: if J is
+higher after a step, the step is discarded, the velocity is reset, and the learning rate is reduced.
+While J falls, the learning rate grows slowly.
+
+An iteration is one sweep over the ratings, at the trial point that it steps to: it gives J there,
+and the gradient for the next step. The first iteration takes one more sweep, at the initial point,
+and so does the iteration after a discarded step, whose gradient has been overwritten.
 """
 
 from __future__ import annotations
@@ -33,44 +41,72 @@ from .factorizer import Factorizer, State
 from .objective import rating_unit
 from .ratings import Ratings
 
-_GROWTH = 1.03  # of the step after each iteration in which J fell
-_SHRINK = 0.7  # of the step when J rose on momentum
-_SHRINK_PLAIN = 0.5  # when J rose on a plain gradient step: the step itself is too long
-_RISE = 1e-6  # relative rise of J that counts; above the rounding of float32 sums, so that all engines decide alike
+# Factors of the learning rate: after an iteration in which J fell; after one in which it rose, and
+# the velocity may have been too large; and after one in which it rose on a plain gradient step, for
+# which only the learning rate can have been too large.
+_GROWTH = 1.03
+_SHRINK = 0.7
+_SHRINK_PLAIN = 0.5
+
+# Relative rise of J from which a step is discarded. It is above the rounding errors of float32
+# sums, so that all engines decide alike.
+_RISE = 1e-6
 
 
 @dataclass(kw_only=True)
 class DescentState(State):
-    """A point, the velocity, and where the safeguard stands. An engine adds its arrays and the methods below."""
+    """The current point, a trial point, a velocity and a gradient, and the state of the safeguard.
+
+    An engine adds its arrays and implements the methods.
+
+    Attributes
+    ----------
+    n
+        N, the sum of the weights of all ratings.
+    unit
+        Of the ratings; see `rating_unit`.
+    learning_rate
+        As adapted so far.
+    objective, train_mse
+        J and the mean squared error at the current point; NaN until they are computed.
+    accepted
+        Number of steps taken since the velocity was last reset.
+    has_gradient
+        Whether the gradient in memory is that of the current point.
+    """
 
     bias: bool
     users: DescentRows
     items: DescentRows
-    n: float  # N, the sum of the weights of all ratings
-    unit: float  # of the ratings, see `rating_unit`
+    n: float
+    unit: float
     learning_rate: float
-    objective: float = math.nan  # J at the current point, NaN until it is measured
+    objective: float = math.nan
     train_mse: float = math.nan
-    accepted: int = 0  # iterations since the momentum was last forgotten
-    has_gradient: bool = False  # whether the gradient kept is that of the current point
+    accepted: int = 0
+    has_gradient: bool = False
 
     @abstractmethod
     def sweep(self, at_trial: bool) -> tuple[float, float]:
-        """Compute the gradient of J at the current or the trial point and keep it.
+        """Compute the gradient of J at the current or the trial point, and store it in the state.
 
         Returns
         -------
         squared_error, penalty
-            The weighted sum of squared residuals, and the sum over rows of their penalties times their squares.
+            The two terms of N J: the weighted sum of squared residuals, and the sum over all rows
+            of penalty times squared norm.
         """
 
     @abstractmethod
     def curvature(self) -> tuple[float, float]:
-        """Return the weighted mean over the ratings of |q_i|^2, and of |p_u|^2, at the current point."""
+        """Return the weighted means over ratings of |q_i|^2 and |p_u|^2 at the current point."""
 
     @abstractmethod
-    def move(self, rates: Rates, momentum: float, gain: float) -> None:
-        """Set v = momentum v + gain g, and the trial point to x - rate s v for every row; the current point stays."""
+    def move(self, rates: Rates, momentum: float, gradient_weight: float) -> None:
+        """Set v = momentum v + gradient_weight g, and the trial point to x - rate v for every row.
+
+        With a momentum of 0 the velocity is not read: at the first step it is undefined.
+        """
 
     @abstractmethod
     def accept(self) -> None:
@@ -79,34 +115,52 @@ class DescentState(State):
 
 @dataclass(frozen=True)
 class DescentRows:
-    """What the descent knows of the rows of one side: float64, shape (n_rows,) each."""
+    """Weights and penalties of the rows of one side, shape (n_rows,) each."""
 
     weight: NDArray[np.float64]  # n_row, the sum of the weights of a row's ratings
-    penalty: NDArray[np.float64]  # of the factors in N J, and of the bias
-    bias_penalty: NDArray[np.float64]
+    penalty: NDArray[np.float64]  # of the factors, in N J
+    bias_penalty: NDArray[np.float64]  # of the bias, in N J
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of the rows: the plain rate, or N / 2 times it over each row's curvature.
+    """Learning rates of rows: all the same, or scaled by each row's curvature.
 
-    The methods take arrays, or tensors, of whatever an engine computes with.
+    The methods take NumPy arrays or tensors, and return the like.
+
+    Attributes
+    ----------
+    plain
+        The learning rate before scaling.
+    half_n
+        N / 2.
+    curvature
+        c of the module's docstring for the factor rows of each side, "user" and "item"; None if
+        rates are not scaled.
     """
 
     plain: float
     half_n: float
-    curvature: dict[str, float] | None  # per rating of a "user" or an "item" row of factors; None for plain rates
+    curvature: dict[str, float] | None
 
     def of_factors(self, side: str, weight: Any, penalty: Any) -> Any:
-        """Return the rates of the factor rows of one side, shape (n_rows,); anything for rows without ratings."""
-        return self._over(None if self.curvature is None else self.curvature[side], weight, penalty)
+        """Return the rates of the factor rows of one side, in the shape of ``weight``.
+
+        That of a row without ratings is meaningless, but finite: its gradient is zero.
+        """
+        return self._scaled(
+            None if self.curvature is None else self.curvature[side],
+            weight,
+            penalty,
+        )
 
     def of_biases(self, weight: Any, penalty: Any) -> Any:
-        """Return the rates of the biases of one side, shape (n_rows,); anything for rows without ratings."""
-        return self._over(None if self.curvature is None else 1.0, weight, penalty)
+        """Return the rates of the biases of one side, in the shape of ``weight``."""
+        return self._scaled(None if self.curvature is None else 1.0, weight, penalty)
 
-    def _over(self, curvature: float | None, weight: Any, penalty: Any) -> Any:
-        empty = weight == 0  # 1 in place of their curvature, which is 0 as their gradient is
+    def _scaled(self, curvature: float | None, weight: Any, penalty: Any) -> Any:
+        # Added to the divisors, True is 1: rows without ratings would divide 0 by 0.
+        empty = weight == 0
         if curvature is None:
             return self.plain * (weight / (weight + empty))
         return self.plain * self.half_n / (weight * curvature + penalty + empty)
@@ -119,19 +173,20 @@ class MomentumGD(Factorizer):
     Parameters
     ----------
     learning_rate
-        First step length; the safeguard adapts it. With ``row_scaling`` it fits ratings on any scale (in float32 from
-        about 1e-15 to 1e15, where their squares are good numbers); without, it is the plain step's, in the ratings' own
-        numbers.
+        Of the first step; the safeguard adapts it. With ``row_scaling`` it is independent of the
+        rating scale (in float32 from about 1e-15 to 1e15, beyond which squares overflow or
+        underflow). Without, it depends on the scale.
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
         Whether each row's step is scaled by its curvature.
     safeguard
-        Whether to undo, restart and shorten steps after which J rose.
+        Whether to discard a step after which J is higher, restart and reduce the learning rate.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases, plain steps.
+        # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases,
+        # plain steps.
         "article": {
             "rank": 3,
             "reg": 2e-4,
@@ -152,7 +207,8 @@ class MomentumGD(Factorizer):
         }
     }
 
-    patience: ClassVar[int] = 30  # it may rise for as long as that while the factors grow from a small start
+    # While the factors grow from a small start, the validation MSE may rise for that many epochs.
+    patience: ClassVar[int] = 30
 
     epochs: int = 100
     learning_rate: float = 0.8
@@ -184,19 +240,23 @@ class MomentumGD(Factorizer):
     ) -> dict[str, Any]:
         """Return the constructor arguments of a `DescentState` that do not depend on the engine.
 
-        ``row_weights`` are the sums of the weights of users' and items' ratings, where the engine has them already.
+        ``row_weights`` are the sums of the weights of each user's and each item's ratings, shapes
+        (n_rows,), if the engine has them already.
         """
-        objective, most = self.objective, float(np.finfo(self.dtype).max ** 0.4)
+        objective = self.objective
         unit = rating_unit(train, objective.mean(train))
         weights = row_weights or (train.user_weights(), train.item_weights())
-        # No penalty per rating, in units, is so large that it overflows: the row vanishes under a smaller one too.
+        # Penalties are limited so that nothing overflows, about 1e15 per rating in float32. A row
+        # is zero, to that precision, under a weaker penalty already.
+        largest = float(np.finfo(self.dtype).max ** 0.4)
+        penalties_of_sides = objective.penalties_of(train, *weights)
         users, items = (
             DescentRows(
                 weight,
-                np.minimum(penalties.factors, most * unit * weight),
-                np.minimum(penalties.biases, most * weight),
+                np.minimum(penalties.factors, largest * unit * weight),
+                np.minimum(penalties.biases, largest * weight),
             )
-            for weight, penalties in zip(weights, objective.penalties_of(train, *weights), strict=True)
+            for weight, penalties in zip(weights, penalties_of_sides, strict=True)
         )
         return {
             "row_weights": weights,
@@ -209,18 +269,26 @@ class MomentumGD(Factorizer):
         }
 
     def _iterate(self, state: DescentState) -> None:
-        """Make one iteration: step to a trial point, measure it, take it or leave it."""
+        """Make one iteration: step to a trial point, compute J there, accept or discard it."""
+        # At the first iteration, and after a discarded step, the gradient is of another point.
         if not state.has_gradient:
             state.objective, state.train_mse = self._measure(state, at_trial=False)
             state.has_gradient = True
-        fresh = state.accepted == 0  # the velocity starts as the plain gradient, also after a restart
+        # The first step, also after a restart, is a plain gradient step.
+        fresh = state.accepted == 0
         if self.safeguard and not fresh:
             state.learning_rate *= _GROWTH
-        state.move(self._rates(state), *((0.0, 1.0) if fresh else (self.momentum, 1.0 - self.dampening)))
+        if fresh:
+            momentum, gradient_weight = 0.0, 1.0
+        else:
+            momentum, gradient_weight = self.momentum, 1.0 - self.dampening
+        state.move(self._rates(state), momentum, gradient_weight)
         objective, train_mse = self._measure(state, at_trial=True)
-        rose = not objective <= state.objective * (1 + _RISE)  # NaN counts as a rise
+        # Written so that NaN, for which every comparison is false, counts as a rise.
+        rose = not objective <= state.objective * (1 + _RISE)
         if self.safeguard and rose:
             state.learning_rate *= _SHRINK_PLAIN if fresh else _SHRINK
+            # Measuring the trial point has overwritten the gradient of the current one.
             state.accepted, state.has_gradient = 0, False
         else:
             state.accept()
@@ -229,16 +297,21 @@ class MomentumGD(Factorizer):
         state.epochs += 1
 
     def _measure(self, state: DescentState, at_trial: bool) -> tuple[float, float]:
-        """Return J and the training MSE at a point; its gradient is kept in the state."""
+        """Return J and the training MSE at a point, and store its gradient in the state."""
         checkpoint()
         squared_error, penalty = state.sweep(at_trial)
         train_mse = squared_error / state.n
         return train_mse + penalty / state.n, train_mse
 
     def _rates(self, state: DescentState) -> Rates:
+        """Return the learning rates at the current point."""
         if not self.row_scaling:
             return Rates(state.learning_rate, state.n / 2, None)
         user_curvature, item_curvature = state.curvature()
-        # No less than the ratings' unit: at a small random start the curvature of the factors says nothing yet.
-        least = {"user": max(state.unit, user_curvature), "item": max(state.unit, item_curvature)}
-        return Rates(state.learning_rate, state.n / 2, least)
+        # At least the ratings' unit, which is what squared norms come to in a fit. At a small
+        # random start they are far below, and the rates would be far too large.
+        curvature = {
+            "user": max(state.unit, user_curvature),
+            "item": max(state.unit, item_curvature),
+        }
+        return Rates(state.learning_rate, state.n / 2, curvature)

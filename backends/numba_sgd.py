@@ -1,10 +1,13 @@
-"""Parallel per-rating SGD in numba: the blocks of ratings, epochs that take effect whole, and the tables' layout.
+"""Parallel per-rating SGD in numba: blocks of ratings, and epochs that take effect whole.
 
-Users and items are cut into as many blocks, balanced by ratings, and threads share the tasks of an epoch, a block of
-ratings or a part of one each; see `kernels.epoch`. The result depends on nothing but the ratings in their order, the
-seed and the parameters: not on the number of threads. Within a block the ratings go row by row of the side that has
-fewer rows, so that each has many ratings there: the row stays in registers for that long; but several rows go in
-turn, see `kernels.sgd`. The kernels call that side the users, whichever it is.
+Users and items are cut into the same number of blocks, of about as many ratings each, and the
+threads share the tasks of an epoch, each a cell of that grid or a part of one; see `kernels.epoch`.
+The result depends on the ratings in their order, the seed and the parameters, but not on the number
+of threads.
+
+Within a cell the ratings are sorted by the side that has fewer rows: a row then has many ratings in
+a cell, for which it stays in registers; see `kernels.sgd`. The kernels call that side the users. So
+in data with fewer items than users, the kernels' users are the items.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from backends._engine.interrupt import checkpoint
 from backends._engine.sorting import Blocks, balanced_bounds, blocked, counted, row_weights
-from backends._engine.tasks import share_tasks
+from backends._engine.tasks import ClaimedTask, Counters, share_tasks
 from backends._engine.threads import WORK_PER_CALL, Threads, one_blas_thread
 from backends.kernels.epoch import do_tasks, n_counters
 from backends.kernels.layout import aligned_zeros, padded_table, vector_parts
@@ -31,46 +34,65 @@ from .factorizer import Factorizer, State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
-# An epoch goes this many times around the blocks, a part of each at a time: in a first pass over whole blocks, users
-# and items that do not meet would settle on factors of their own, which costs an epoch or two.
+# An epoch goes around all blocks this many times, and takes an eighth of each cell's ratings each
+# time. If the first epoch did each cell in full, the rows of a cell would settle on factors that
+# fit each other and no other cell, and it would take an epoch or two to undo that.
 _ROUNDS = 8
 
-# Ratings that are worth a task of their own.
-_TASK = 6_000
+# With fewer ratings, claiming a task takes too long compared with doing it.
+_MIN_RATINGS_PER_TASK = 6_000
 
-# Ratings that are worth a block of users, and of items, more: n blocks of each take n^2 times as many.
-_BLOCK = 5_000
+# n blocks of users and n of items take at least n^2 times as many ratings.
+_MIN_RATINGS_PER_CELL = 5_000
 
-_COPIES = 2  # per thread: tasks in which the tables are copied
+_COPY_TASKS_PER_THREAD = 2  # tasks in which the tables are copied
 
-# Ratings that take as long as going over to another user does, whose row must be loaded: counted for each block.
-_NEXT_USER = 2
+# Coming to another user, whose row must be loaded, takes as long as this many ratings. It happens
+# once per user and cell. Blocks of users are balanced by ratings plus these.
+_USER_CHANGE_COST = 2
 
-# Share of a row's squared gradient that its accumulator takes. A larger one forgets the learning rate sooner; with this
-# one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets tried.
-_ACCUMULATED = 1 / 16
+# Share of a row's squared gradient that its accumulator adds up. With a larger share the learning
+# rate falls sooner. With this one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets
+# tried.
+_ACCUMULATED_SHARE = 1 / 16
 
-# What the accumulators start from, in units: a row's first step is learning_rate over its root. A larger one slows the
-# first epochs, a smaller one lets rows with few ratings run off; from 0.1 to 1 the twentieth epoch is the same.
-_FIRST = 0.1
+# Initial value of the accumulators: the first step on a row has learning_rate / sqrt of it. A
+# larger value slows the first epochs, a smaller one lets rows with few ratings diverge. Between 0.1
+# and 1 it makes no difference by the twentieth epoch.
+_INITIAL_ACCUMULATOR = 0.1
 
-# Largest error that a step is made for, in root mean squares of the ratings: larger ones count as this one (gradient
-# clipping). No rating on a scale of stars comes near it; one that is wrong by orders of magnitude diverges no fit.
-_LONGEST = 10.0
+# Larger errors are clipped to this many root mean squares of the ratings. No rating on a scale of
+# stars comes near it, and one that is wrong by orders of magnitude makes no fit diverge.
+_MAX_ERROR = 10.0
 
 
 @dataclass(kw_only=True)
 class BlockedState(State):
-    """Ratings in blocks, and two sets of tables: the last whole epoch's, and the one being worked on.
+    """The ratings in blocks, and two sets of tables.
 
-    Where there are fewer items than users, ``exchanged`` is True: the users of what follows are the items. A set is:
-    user factors, padded to whole vectors, and for each user bias, accumulator of the factors, accumulator of the bias,
-    and squared norm of the factors; then the same for the items. Ratings are in units of ``unit``, so biases are too,
-    and factors are in units of its root: learning rate and accumulators then fit any rating scale.
+    Ratings and biases are in units of ``unit``, and factors in units of its square root, so that
+    learning rate and accumulators do not depend on the rating scale. Weights are in units of their
+    mean.
 
-    ``user_bounds`` is where the blocks of users start, and the last ends. ``group`` is how many ratings are taken at a
-    time. ``shares``, shapes (n_users, 2) and (n_items, 2), is what each rating brings of the penalties of its user and
-    of its item, of the factors and of the bias. Weights are in units of their mean.
+    Attributes
+    ----------
+    exchanged
+        Whether the users of the attributes below are the items, and the other way round.
+    mean
+        m of the objective.
+    group
+        How many ratings are processed at a time.
+    user_bounds
+        First user of each block, and one past the last user; shape (n_blocks + 1,).
+    blocks
+        The ratings; see `Blocks`.
+    shares
+        What a rating of weight 1 bears of the penalties of its user's factors and bias, shape
+        (n_users, 2), and of its item's, shape (n_items, 2).
+    done, working
+        Two sets of tables: those of the last whole epoch, and those that the next one is computed
+        in. Each is user factors, shape (n_users, padded rank), user columns, shape (n_users, 4),
+        item factors and item columns; see `kernels.sgd.block_pass`.
     """
 
     threads: Threads
@@ -89,22 +111,24 @@ class BlockedState(State):
 class NumbaSGD(Factorizer):
     """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
 
-    Within a block, the ratings of a user (or of an item, where there are fewer items) are met in the order in which
-    they were given, but those of one with so many that they are met at several places in turn. Beside the factors,
-    which it holds four times, it takes 20 bytes per rating in float32 while it sorts, and 8 afterwards (28 and 12 where
-    ratings have weights); per thread also 8 bytes for each user and each item while it sorts; per block 8 for each row
-    of the side that has fewer.
+    The model depends on the order of the ratings; `Ratings.canonical` gives one order to a set of
+    ratings. Within a cell the ratings of a row are visited in the given order, unless a row has so
+    many that they are visited at several places in turn.
 
-    The model depends on the order of the ratings; `Ratings.canonical` makes it one for one set of them.
+    Memory, beside the factors, which are held four times: 20 bytes per rating in float32 while
+    ratings are sorted and 8 afterwards (28 and 12 with weights); while they are sorted, 8 bytes per
+    thread for each user and item; and 8 bytes per block for each row of the side that has fewer
+    rows.
 
     Parameters
     ----------
     learning_rate
-        Rate of a row, over the root of its accumulator, which adds up the row's own gradients.
+        A step on a row has learning_rate / sqrt(accumulator), and the accumulator adds up the
+        squares of the row's gradients.
     n_blocks
-        How many blocks users, and items, are cut into; n^2 times 5,000 ratings are worth n blocks, so fewer ratings
-        make fewer. It decides in which order the ratings are met, and so what the model is, whatever ``n_jobs`` is.
-        More threads than blocks are not used.
+        Number of blocks of users, and of items, at most: n blocks need n^2 times 5,000 ratings. It
+        decides in which order the ratings are visited, and so what the model is, whatever
+        ``n_jobs`` is. No more threads than blocks are used.
     """
 
     patience: ClassVar[int] = 3
@@ -120,31 +144,49 @@ class NumbaSGD(Factorizer):
         check_count("n_blocks", self.n_blocks)
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> BlockedState:
-        """Sort the ratings into blocks."""
-        n_blocks = max(1, min(self.n_blocks, math.isqrt(len(train) // _BLOCK)))
+        """Sort the ratings into blocks, and copy the initial parameters into padded tables."""
+        most_blocks = math.isqrt(len(train) // _MIN_RATINGS_PER_CELL)
+        n_blocks = max(1, min(self.n_blocks, most_blocks))
         threads = Threads(min(self.n_threads, n_blocks))
-        unit, weight_unit = rating_unit(train, initial.mean), train.summary.weight / len(train)
-        exchanged = train.n_items < train.n_users
-        sides = [
-            (train.users, train.n_users, initial.user_factors, initial.user_bias),
-            (train.items, train.n_items, initial.item_factors, initial.item_bias),
-        ]
-        counts = counted(threads, *(side[:2] for side in sides))
+        unit = rating_unit(train, initial.mean)
+        weight_unit = train.summary.weight / len(train)
+        counts = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
         weights = row_weights(train, *counts)
         penalties = self.objective.penalties_of(train, *weights)
-        in_turn = (1, 0) if exchanged else (0, 1)
-        users, items = (counts[side] for side in in_turn)
-        user_size = users.counts + _NEXT_USER * n_blocks * (users.counts > 0)
-        bounds = [balanced_bounds(np.cumsum(size), n_blocks) for size in (user_size, items.counts)]
+        start = (
+            (initial.user_factors, initial.user_bias),
+            (initial.item_factors, initial.item_bias),
+        )
+
+        # From here on "users" are the kernels' users: the side that has fewer rows.
+        exchanged = train.n_items < train.n_users
+        side_order = (1, 0) if exchanged else (0, 1)
+        users, items = (counts[side] for side in side_order)
+        # A user without ratings is never loaded.
+        user_cost = users.counts + _USER_CHANGE_COST * n_blocks * (users.counts > 0)
+        user_bounds = balanced_bounds(np.cumsum(user_cost), n_blocks)
+        item_bounds = balanced_bounds(np.cumsum(items.counts), n_blocks)
         tables: list[Float] = []
         shares: list[Float] = []
-        for side in in_turn:
-            factors, bias = sides[side][2:]
+        for side in side_order:
+            factors, bias = start[side]
             number = factors.dtype.type
             if unit != 1:
                 factors, bias = factors / number(math.sqrt(unit)), bias / number(unit)
             tables += [padded_table(factors), _columns(bias)]
             shares.append(_shares(penalties[side], weights[side], unit, factors.dtype))
+        blocks = blocked(
+            threads,
+            users,
+            items,
+            train,
+            self.dtype,
+            initial.mean,
+            unit=unit,
+            weight_unit=weight_unit,
+            bounds=(user_bounds, item_bounds),
+        )
+        working = [aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables]
         return BlockedState(
             threads=threads,
             row_weights=weights,
@@ -152,28 +194,30 @@ class NumbaSGD(Factorizer):
             mean=initial.mean,
             unit=unit,
             group=group_size(vector_parts(tables[0])),
-            user_bounds=bounds[0],
-            blocks=blocked(
-                *(threads, users, items, train, self.dtype, initial.mean),
-                unit=unit,
-                weight_unit=weight_unit,
-                bounds=(bounds[0], bounds[1]),
-            ),
+            user_bounds=user_bounds,
+            blocks=blocks,
             shares=(shares[0], shares[1]),
             done=tuple(tables),
-            working=tuple(aligned_zeros(table.shape[0], table.shape[1], table.dtype) for table in tables),
+            working=tuple(working),
         )
 
     def step(self, state: BlockedState, n_epochs: int) -> float:
-        """Pass ``n_epochs`` times over the ratings; return the mean squared error met during the last pass."""
+        """Train ``n_epochs`` epochs.
+
+        Returns
+        -------
+        float
+            Mean squared error over the last epoch, of each rating before its step.
+        """
         for _ in range(n_epochs):
             squared_error = self._epoch(state)
+            # Only now does the epoch take effect. Until here a Ctrl-C leaves `done` as it was.
             state.done, state.working = state.working, state.done
             state.epochs += 1
         return squared_error * state.unit * state.unit / len(state.blocks.ratings)
 
     def parameters(self, state: BlockedState) -> Parameters:
-        """Return a copy of the last whole epoch's parameters."""
+        """Return a copy of the last whole epoch's parameters, in rating units."""
         tables = state.done[2:] + state.done[:2] if state.exchanged else state.done
         users, user_columns, items, item_columns = tables
         number = users.dtype.type
@@ -187,50 +231,88 @@ class NumbaSGD(Factorizer):
         )
 
     def threads(self) -> AbstractContextManager[None]:
-        """Keep BLAS to one thread; the kernels' own are those of `Threads`."""
+        """Limit BLAS to one thread; the kernels run on the threads of the state."""
         return one_blas_thread()
 
     def _epoch(self, state: BlockedState) -> float:
-        """Pass once over the ratings, in the working tables; return the sum of squared errors."""
+        """Visit every rating once, in the working tables; return the sum of squared errors."""
         n_blocks, users = len(state.blocks.starts), state.working[0]
-        largest = int(np.diff(state.blocks.starts).max())
-        work = largest * (self.rank + 16)
-        n_calls = max(1, min(_ROUNDS, largest // _TASK), math.ceil(work / WORK_PER_CALL))
-        size = sum(table.nbytes for table in state.done)  # a byte may take as long as a multiply-add: memory is new
-        n_copies = max(_COPIES * state.threads.n, math.ceil(size / WORK_PER_CALL))
-        most = max(1, int(WORK_PER_CALL / max(work / n_calls, size / n_copies)))
-        errors = np.zeros(n_calls * n_blocks * n_blocks)
-        rates = self.learning_rate, self.learning_rate if self.bias else 0
-        arguments = (
-            *(n_copies, n_calls, errors, state.done, state.working, state.shares),
-            *(state.blocks.starts, state.user_bounds, state.blocks.ends, state.blocks.ratings),
-            *((0,) * state.group, vector_parts(users)),
-            tuple(users.dtype.type(x) for x in (*rates, _ACCUMULATED, _LONGEST, 1)),
+        largest_cell = int(np.diff(state.blocks.starts).max())
+
+        # How much is done between two chances to notice a Ctrl-C is limited by `WORK_PER_CALL`, in
+        # multiply-adds: a rating is the rank and about 16 for the rest of its step. A copied byte
+        # counts as one, since writing to memory for the first time is slow.
+        work = largest_cell * (self.rank + 16)
+        n_rounds = max(
+            1,
+            min(_ROUNDS, largest_cell // _MIN_RATINGS_PER_TASK),
+            math.ceil(work / WORK_PER_CALL),
         )
-        share_tasks(
-            state.threads,
-            n_counters(n_blocks),
-            lambda hand, counters, n_looks: do_tasks(most, hand, counters, n_looks, *arguments),
-            checkpoint,
+        n_bytes = sum(table.nbytes for table in state.done)
+        n_copies = max(
+            _COPY_TASKS_PER_THREAD * state.threads.n,
+            math.ceil(n_bytes / WORK_PER_CALL),
         )
+        largest_task = max(work / n_rounds, n_bytes / n_copies)
+        max_tasks = max(1, int(WORK_PER_CALL / largest_task))
+
+        errors = np.zeros(n_rounds * n_blocks * n_blocks)
+        group = (0,) * state.group
+        number = users.dtype.type
+        rule = (
+            number(self.learning_rate),
+            number(self.learning_rate if self.bias else 0),
+            number(_ACCUMULATED_SHARE),
+            number(_MAX_ERROR),
+            number(1),
+        )
+
+        def do(claimed_task: ClaimedTask, counters: Counters, n_polls: int) -> int:
+            result: int = do_tasks(
+                max_tasks,
+                claimed_task,
+                counters,
+                n_polls,
+                n_copies,
+                n_rounds,
+                errors,
+                state.done,
+                state.working,
+                state.shares,
+                state.blocks.starts,
+                state.user_bounds,
+                state.blocks.ends,
+                state.blocks.ratings,
+                group,
+                vector_parts(users),
+                rule,
+            )
+            return result
+
+        share_tasks(state.threads, n_counters(n_blocks), do, checkpoint)
         return float(errors.sum())
 
 
 def _columns(bias: Float) -> Float:
-    """Bias, the two accumulators, and the squared norm, which is computed later, side by side."""
+    """Return a table of bias, the two accumulators and the squared norm, shape (n_rows, 4).
+
+    The norms stay zero: the kernels compute them.
+    """
     table = aligned_zeros(len(bias), 4, bias.dtype)
-    table[:, 0], table[:, 1:3] = bias, _FIRST
+    table[:, 0], table[:, 1:3] = bias, _INITIAL_ACCUMULATOR
     return table
 
 
 def _shares(penalties: Penalties, weights: Float, unit: float, dtype: np.dtype[Any]) -> Float:
-    """Return what each rating brings of its row's penalties, in units, per weight; shape (n_rows, 2).
+    """Return what a rating of weight 1 bears of its row's penalties, in units; shape (n_rows, 2).
 
-    None is so large that its product with a rate, or with a weight, overflows. The largest is about 1e15 in float32:
-    what is left of a row then changes no prediction, so a larger one would not either.
+    A share is limited to about 1e15 in float32, so that its product with a learning rate or a
+    weight does not overflow. A penalty that strong leaves nothing of the row that would change a
+    prediction, so a stronger one would not make a difference.
     """
     table = aligned_zeros(len(weights), 2, dtype)
     largest = float(np.finfo(dtype).max ** 0.4)
     for column, penalty in enumerate((penalties.factors / unit, penalties.biases)):
+        # Rows without ratings have a weight of 0, and no rating reads their share.
         table[:, column] = np.minimum(penalty / np.where(weights > 0, weights, 1.0), largest)
     return table

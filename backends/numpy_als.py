@@ -1,8 +1,8 @@
-"""Alternating least squares: exact minimisation of J in one side's rows at a time; the reference solver.
+"""Alternating least squares: exact minimisation of J in one side at a time; the reference.
 
-With the items fixed, J separates over the users, and each user's (p_u, b_u) solves a weighted ridge regression on the
-rows (q_i, 1) of the items it rated (Zhou et al. 2008, with biases), with the penalties of its factors and of its bias.
-Users and items alternate, so J never rises. One half-epoch serves both sides.
+With the items fixed, J is a sum over the users, and each user's (p_u, b_u) solves a weighted ridge
+regression on the rows (q_i, 1) of the items it rated (Zhou et al. 2008, with biases). Then the
+users are fixed and the items are solved for. Each half-epoch minimises J exactly, so J never rises.
 """
 
 from __future__ import annotations
@@ -21,18 +21,37 @@ from .factorizer import Factorizer, State
 from .objective import Parameters, Penalties
 from .ratings import Ratings
 
-_BATCH_ELEMENTS = 1 << 20  # numbers in a batch of design or Gram matrices: bounds memory, stays near the cache
+# Numbers in a batch of design or Gram matrices. It bounds the memory; larger batches miss the
+# cache.
+_BATCH_ELEMENTS = 1 << 20
 
 
 @dataclass
 class Side:
-    """The ratings grouped by the rows of one side, and those rows in batches of similar length."""
+    """The ratings grouped by the rows of one side.
 
-    offsets: NDArray[np.int64]  # ratings of row r: [offsets[r], offsets[r + 1])
-    others: NDArray[np.int32]  # row of the other side, shape (n,)
-    targets: Float  # r - m, shape (n,)
-    weights: Float | None  # of the ratings, shape (n,); None where all weigh 1
-    penalty: Float  # what the diagonals of the rows' normal equations are given, shape (n_rows, rank + bias)
+    Attributes
+    ----------
+    offsets
+        The ratings of row r are those from offsets[r] to offsets[r + 1]; shape (n_rows + 1,).
+    opposites
+        Opposite row of each rating, shape (n,).
+    targets
+        r - m, shape (n,).
+    weights
+        Of each rating, shape (n,); None if all weigh 1.
+    penalty
+        What is added to the diagonal of each row's normal equations, shape (n_rows, rank), or
+        (n_rows, rank + 1) with biases.
+    batches
+        The rows that have ratings, in batches of similar numbers of ratings.
+    """
+
+    offsets: NDArray[np.int64]
+    opposites: NDArray[np.int32]
+    targets: Float
+    weights: Float | None
+    penalty: Float
     batches: list[NDArray[np.int64]]
 
 
@@ -48,7 +67,10 @@ class AlternatingState(State):
 
 @dataclass(kw_only=True, eq=False)
 class NumpyALS(Factorizer):
-    """Alternating least squares in NumPy, batched over rows, by default in float64; one epoch updates both sides."""
+    """Alternating least squares in NumPy, batched over rows, by default in float64.
+
+    An epoch updates both sides.
+    """
 
     dtype: Literal["float32", "float64"] = "float64"
 
@@ -68,8 +90,10 @@ class NumpyALS(Factorizer):
         """Alternate ``n_epochs`` times; return the training MSE after the last."""
         for _ in range(n_epochs):
             x = state.now
-            p, b, _ = self._half_epoch(state.users, x.item_factors, x.item_bias, x.user_factors, x.user_bias)
-            q, c, squared_error = self._half_epoch(state.items, p, b, x.item_factors, x.item_bias)
+            q, c = x.item_factors, x.item_bias
+            p, b, _ = self._half_epoch(state.users, q, c, x.user_factors, x.user_bias)
+            q, c, squared_error = self._half_epoch(state.items, p, b, q, c)
+            # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
             state.now = Parameters(x.mean, b, c, p, q)
             state.epochs += 1
         return squared_error / state.n
@@ -79,27 +103,49 @@ class NumpyALS(Factorizer):
         return state.now.astype(self.dtype)
 
     def _diagonals(self, penalties: Penalties) -> Float:
-        columns = [penalties.factors] * self.rank + [penalties.biases] * self.bias
-        # A penalty at the edge of the precision is as good as one beyond it: what it is on vanishes.
+        """Return `Side.penalty`: one column per factor, and one for the bias if there is one."""
+        columns = [penalties.factors] * self.rank
+        if self.bias:
+            columns.append(penalties.biases)
+        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
         largest = 1e-4 * np.finfo(self.dtype).max
         return np.minimum(np.stack(columns, axis=1), largest).astype(self.dtype)
 
     def _half_epoch(
-        self, side: Side, other_factors: Float, other_bias: Float, factors: Float, bias: Float
+        self,
+        side: Side,
+        opposite_factors: Float,
+        opposite_bias: Float,
+        factors: Float,
+        bias: Float,
     ) -> tuple[Float, Float, float]:
-        """Solve all rows of one side; rows without ratings keep their values. Also the squared error after it."""
-        design = np.column_stack([other_factors, np.ones_like(other_bias)]) if self.bias else other_factors
-        design = np.vstack([design, np.zeros(design.shape[1], design.dtype)])  # the last row pads short batches
+        """Solve for all rows of one side; rows without ratings keep their values.
+
+        Returns
+        -------
+        factors, bias, squared_error
+            Of the side, and the weighted sum of squared errors with them.
+        """
+        # With biases, a row's unknowns are (factors, bias), so its regressors end in a 1.
+        design = opposite_factors
+        if self.bias:
+            design = np.column_stack([opposite_factors, np.ones_like(opposite_bias)])
+        # A last row of zeros, which stands for the ratings that shorter rows of a batch do not
+        # have.
+        design = np.vstack([design, np.zeros(design.shape[1], design.dtype)])
         factors, bias, squared_error = factors.copy(), bias.copy(), 0.0
         for rows in side.batches:
             checkpoint()
-            positions, held = _padded_positions(side.offsets, rows)
-            others = np.where(held, side.others[positions], len(design) - 1)
-            a = design[others]  # (rows, longest, width)
-            y = np.where(held, side.targets[positions] - np.append(other_bias, 0)[others], 0)
+            positions, exists = _padded_positions(side.offsets, rows)
+            opposites = np.where(exists, side.opposites[positions], len(design) - 1)
+            # The normal equations (a^T W a + penalty) x = a^T W y of each row. Shapes: `a` (rows,
+            # longest, width), `y` (rows, longest), `gram` (rows, width, width).
+            a = design[opposites]
+            y = side.targets[positions] - np.append(opposite_bias, 0)[opposites]
+            y = np.where(exists, y, 0)
             weighted, weights = a, None
             if side.weights is not None:
-                weights = np.where(held, side.weights[positions], 0)
+                weights = np.where(exists, side.weights[positions], 0)
                 weighted = a * weights[..., None]
             gram = weighted.transpose(0, 2, 1) @ a
             diagonal = np.arange(gram.shape[1])
@@ -114,26 +160,37 @@ class NumpyALS(Factorizer):
 
 
 def _side(
-    rows: NDArray[np.int32], others: NDArray[np.int32], targets: Float, weights: Float | None, penalty: Float
+    rows: NDArray[np.int32],
+    opposites: NDArray[np.int32],
+    targets: Float,
+    weights: Float | None,
+    penalty: Float,
 ) -> Side:
+    """Group ratings by row."""
     order = np.argsort(rows, kind="stable")
     n_rows, width = penalty.shape
     counts = np.bincount(rows, minlength=n_rows)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     ordered = None if weights is None else weights[order]
     batches = list(_batches(counts, width))
-    return Side(offsets, others[order], targets[order], ordered, penalty, batches)
+    return Side(offsets, opposites[order], targets[order], ordered, penalty, batches)
 
 
 def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    """Yield rows with ratings, by ascending count: padding to the longest of a batch wastes at most 1/8."""
+    """Yield batches of rows that have ratings, by ascending number of ratings.
+
+    The rows of a batch are padded to the longest of them. None is longer than 9/8 of the shortest,
+    so at most 1/8 of the work is wasted.
+    """
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
     start = 0
     while start < len(order):
         shortest = counts[order[start]]
-        stop = start + int(np.searchsorted(counts[order[start:]], shortest + shortest // 8, side="right"))
+        limit = shortest + shortest // 8
+        stop = start + int(np.searchsorted(counts[order[start:]], limit, side="right"))
         longest = int(counts[order[stop - 1]])
+        # A row's design matrix has longest * width numbers, and its Gram matrix width * width.
         stop = min(stop, start + max(1, _BATCH_ELEMENTS // (max(longest, width) * width)))
         yield order[start:stop]
         start = stop
@@ -142,21 +199,28 @@ def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64
 def _padded_positions(
     offsets: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Positions of the ratings of ``rows``, shape (rows, longest), and which of them are real."""
+    """Return the positions of the ratings of ``rows``, and which of them exist.
+
+    Both have shape (len(rows), most ratings of a row). Positions that do not exist are 0.
+    """
     counts = offsets[rows + 1] - offsets[rows]
     within = np.arange(counts.max())
-    held = within < counts[:, None]
-    return np.where(held, offsets[rows, None] + within, 0), held
+    exists = within < counts[:, None]
+    return np.where(exists, offsets[rows, None] + within, 0), exists
 
 
 def _solve(gram: Float, right: Float) -> Float:
-    """Solve the batched normal equations; least-norm where reg is 0 and a row has fewer ratings than unknowns."""
+    """Solve the batched normal equations ``gram x = right``.
+
+    If reg is 0 and a row has fewer ratings than unknowns, its solution is the one of least norm.
+    """
     try:
         solved: Float = np.linalg.solve(gram, right[..., None])[..., 0]
         if np.isfinite(solved).all():
             return solved
     except np.linalg.LinAlgError:
         pass
-    if not np.isfinite(gram).all():  # numbers overflowed, and pinv would raise: the fit has diverged, as fit reports
+    # Numbers have overflowed: the fit has diverged, which `fit` reports. `pinv` would raise.
+    if not np.isfinite(gram).all():
         return np.full_like(right, np.nan)
     return (np.linalg.pinv(gram, hermitian=True) @ right[..., None])[..., 0]

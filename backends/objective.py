@@ -1,4 +1,4 @@
-"""The one objective that every solver minimises, and its gradient in float64.
+"""The objective that every solver minimises, its gradient in float64, and the parameters.
 
     r_ui ~ m + b_u + c_i + p_u . q_i
     J = (1/N) [ sum w_ui (r_ui - rhat_ui)^2
@@ -6,16 +6,18 @@
                 + sum over users (bias_reg n_u + user_bias_damping) b_u^2
                 + sum over items (bias_reg n_i + item_bias_damping) c_i^2 ]
 
-m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A factor row is a row of
-p or q. n_row is the sum of the weights w of its training ratings (their number, where all weigh 1), N that of all. So
-`reg` shrinks every row alike (ALS-WR, Zhou et al. 2008, and what SGD minimises) and the dampings, which are numbers of
-ratings, shrink rare rows the most. Under ``reg_scaling="per_entity"`` N stands for n_row, and there is no damping.
+m is the mean of the training ratings and stays fixed; m, b and c are zero when ``bias=False``. A
+factor row is a row of p or q. n_row is the sum of the weights w of its training ratings (their
+number if all weigh 1), and N the sum of all weights. So `reg` shrinks all rows to the same degree
+(ALS-WR, Zhou et al. 2008, and what SGD minimises), and the dampings, which are numbers of ratings,
+shrink rows with few ratings the most. With ``reg_scaling="per_entity"`` N takes the place of n_row,
+and there is no damping.
 
-`reg` and `bias_reg` are pure numbers: the unit is the root mean square of r - m, which is what |factors|^2 is measured
-in, so nothing depends on the rating scale. With ``reg_unit="rating"`` it is 1.
+`reg` and `bias_reg` have no unit: |factors|^2 is measured in units of the root mean square of
+r - m, so nothing depends on the rating scale. With ``reg_unit="rating"`` the unit is 1.
 
-Rows without training ratings weigh nothing, and are zero in a fitted model. Solvers live in their own modules; this one
-is their oracle.
+Rows without training ratings have no penalty, and are zero in a fitted model. Solvers live in their
+own modules, and tests compare them with this one.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from .ratings import Ratings
 RegScaling = Literal["per_rating", "per_entity"]
 RegUnit = Literal["rms", "rating"]
 
-_ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of a mean; float32 ratings that are equal are so in float64 too
+# Largest relative rounding error of a mean. It is float64's even for float32 ratings: ratings that
+# are equal in float32 are equal in float64.
+_ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
 @dataclass
@@ -65,7 +69,8 @@ class Parameters:
 
     def arrays(self) -> dict[str, Float]:
         """Return the four arrays by name (the same objects, no copies)."""
-        return {name: getattr(self, name) for name in ("user_bias", "item_bias", "user_factors", "item_factors")}
+        names = "user_bias", "item_bias", "user_factors", "item_factors"
+        return {name: getattr(self, name) for name in names}
 
     def astype(self, dtype: np.typing.DTypeLike) -> Parameters:
         """Return a copy of the given precision, in C order."""
@@ -74,21 +79,33 @@ class Parameters:
 
     def is_finite(self) -> bool:
         """Whether every number is finite."""
-        return bool(np.isfinite(self.mean) and all(np.isfinite(a).all() for a in self.arrays().values()))
+        if not np.isfinite(self.mean):
+            return False
+        return all(bool(np.isfinite(array).all()) for array in self.arrays().values())
 
-    def predict(self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return m + b_u + c_i + p_u . q_i in float64 for rows ``users`` and ``items``, both shape (n,)."""
+    def predict(
+        self,
+        users: NDArray[np.integer[Any]],
+        items: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float64]:
+        """Return m + b_u + c_i + p_u . q_i of pairs of rows, shapes (n,), in float64."""
         out = np.empty(len(users))
         for part in chunks(len(users)):
             u, i = users[part], items[part]
-            # einsum in float64: the products of float32 factors are exact, the sum loses nothing that matters
-            dots = np.einsum("nk,nk->n", self.user_factors[u], self.item_factors[i], dtype=np.float64)
+            # einsum in float64: the products of float32 factors are exact, the sum loses nothing
+            # that matters
+            dots = np.einsum(
+                "nk,nk->n",
+                self.user_factors[u],
+                self.item_factors[i],
+                dtype=np.float64,
+            )
             out[part] = self.mean + dots + self.user_bias[u] + self.item_bias[i]
         return out
 
 
 class Penalties(NamedTuple):
-    """What multiplies |row|^2 of the factors, and the square of the bias, of each row of one side in N J."""
+    """Factors of |row|^2 and of the squared bias in N J, for each row of one side."""
 
     factors: NDArray[np.float64]  # shape (n_rows,); 0 for rows without ratings, as the next
     biases: NDArray[np.float64]
@@ -103,24 +120,29 @@ class Objective:
     rank
         Number of factors, at least 1.
     reg
-        Regularisation of the factors, at least 0: a pure number, or in ratings under ``reg_unit="rating"``.
+        Regularisation of the factors, at least 0; without a unit, or in rating units if
+        ``reg_unit="rating"``.
     reg_scaling
-        What a row's penalty grows with: "per_rating", its number of ratings, or "per_entity", all ratings.
+        "per_rating": a row's penalty is proportional to its number of ratings (plus the damping).
+        "per_entity": all rows have the same penalty, as if each had all ratings.
     bias
-        Whether the model has the mean and the biases.
+        Whether the model has a mean and biases.
     reg_unit
-        "rms": factors are penalised in the root mean square of r - m; "rating": in the ratings' own numbers.
+        The unit in the penalty of the factors: the root mean square of r - m ("rms"), or 1
+        ("rating").
     damping
-        Number of ratings, at least 0, by which the penalty of each factor row counts more than it has.
+        Number of ratings, at least 0, that is added to each row's own in the penalty of its
+        factors.
     bias_reg
-        Regularisation of the biases, at least 0, a pure number.
+        Regularisation of the biases, at least 0; without a unit.
     user_bias_damping, item_bias_damping
-        How many ratings at the mean each user, and each item, is given beside its own, as far as its bias goes.
+        At least 0. It shrinks the bias of each user, and of each item, as this many further ratings
+        equal to the mean would.
 
     Raises
     ------
     ValueError
-        Naming the argument, what was given and what is expected.
+        If an argument is wrong.
     """
 
     rank: int = 16
@@ -143,8 +165,9 @@ class Objective:
             check_number(name, getattr(self, name))
             if "damping" in name and getattr(self, name) and self.reg_scaling == "per_entity":
                 raise ValueError(
-                    f'{name} must be 0 with reg_scaling="per_entity", where all rows are penalised alike, got '
-                    f"{getattr(self, name)!r}; give damping=0, user_bias_damping=0, item_bias_damping=0"
+                    f'{name} must be 0 with reg_scaling="per_entity", where all rows are penalised '
+                    f"alike, got {getattr(self, name)!r}; "
+                    "give damping=0, user_bias_damping=0, item_bias_damping=0"
                 )
 
     def mean(self, ratings: Ratings) -> float:
@@ -152,7 +175,7 @@ class Objective:
         return ratings.summary.mean if self.bias else 0.0
 
     def unit(self, ratings: Ratings) -> float:
-        """Return what |factors|^2 is measured in: the root mean square of r - m, or 1; see ``reg_unit``."""
+        """Return the unit of |factors|^2: the root mean square of r - m, or 1; see ``reg_unit``."""
         return rating_unit(ratings, self.mean(ratings)) if self.reg_unit == "rms" else 1.0
 
     def penalties(self, ratings: Ratings) -> tuple[Penalties, Penalties]:
@@ -162,22 +185,30 @@ class Objective:
     def penalties_of(
         self, ratings: Ratings, user_weights: NDArray[np.float64], item_weights: NDArray[np.float64]
     ) -> tuple[Penalties, Penalties]:
-        """Return `penalties` where the sums of the rows' weights are known already, shapes (n_rows,)."""
+        """Return `penalties` from the sums of each user's and item's weights, shapes (n_rows,)."""
         total, unit = ratings.summary.weight, self.unit(ratings)
 
         def side(weights: NDArray[np.float64], bias_damping: float) -> Penalties:
             n = weights if self.reg_scaling == "per_rating" else np.full(len(weights), total)
             penalties = self.reg * unit * (n + self.damping), self.bias_reg * n + bias_damping
-            return Penalties(*(np.where(weights > 0, penalty, 0.0) for penalty in penalties))
+            factors, biases = (np.where(weights > 0, penalty, 0.0) for penalty in penalties)
+            return Penalties(factors, biases)
 
-        return side(user_weights, self.user_bias_damping), side(item_weights, self.item_bias_damping)
+        users = side(user_weights, self.user_bias_damping)
+        items = side(item_weights, self.item_bias_damping)
+        return users, items
 
     def biases_alone(self, ratings: Ratings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the biases of users and of items that minimise J without factors, see `damped_biases`."""
-        reg, dampings = self.bias_reg, (self.user_bias_damping, self.item_bias_damping)
+        """Return the biases that minimise J without factors; see `damped_biases`."""
         if self.reg_scaling == "per_entity":
-            reg, dampings = 0.0, (self.bias_reg * ratings.summary.weight,) * 2
-        return damped_biases(ratings, user_damping=dampings[0], item_damping=dampings[1], reg=reg)
+            damping = self.bias_reg * ratings.summary.weight
+            return damped_biases(ratings, user_damping=damping, item_damping=damping)
+        return damped_biases(
+            ratings,
+            user_damping=self.user_bias_damping,
+            item_damping=self.item_bias_damping,
+            reg=self.bias_reg,
+        )
 
     def value(self, parameters: Parameters, ratings: Ratings) -> float:
         """Return J in float64."""
@@ -192,15 +223,16 @@ class Objective:
             (users, parameters.user_factors, parameters.user_bias),
             (items, parameters.item_factors, parameters.item_bias),
         ):
-            penalty += float(side.factors @ np.einsum("nk,nk->n", factors, factors, dtype=np.float64))
+            norms = np.einsum("nk,nk->n", factors, factors, dtype=np.float64)
+            penalty += float(side.factors @ norms)
             penalty += float(side.biases @ np.square(bias, dtype=np.float64))
         return mse + penalty / ratings.summary.weight, mse
 
     def gradient(self, parameters: Parameters, ratings: Ratings) -> Parameters:
-        """Return the gradient of J in float64, with zero for the fixed mean (and for biases that are absent).
+        """Return the gradient of J in float64: zero for the fixed mean and for absent biases.
 
-        dJ/dp_u = (2/N) (sum_i w_ui (rhat_ui - r_ui) q_i + reg unit (n_u + damping) p_u), and likewise for q; the
-        biases are rows whose counterpart is 1.
+        dJ/dp_u = (2/N) (sum_i w_ui (rhat_ui - r_ui) q_i + reg unit (n_u + damping) p_u), and
+        likewise for q; the biases are rows whose counterpart is 1.
         """
         from scipy.sparse import csr_array
 
@@ -208,7 +240,10 @@ class Objective:
         errors = at.predict(ratings.users, ratings.items) - ratings.ratings
         if ratings.weights is not None:
             errors *= ratings.weights
-        matrix = csr_array((errors, (ratings.users, ratings.items)), shape=(ratings.n_users, ratings.n_items))
+        matrix = csr_array(
+            (errors, (ratings.users, ratings.items)),
+            shape=(ratings.n_users, ratings.n_items),
+        )
         users, items = self.penalties(ratings)
         scale = 2.0 / ratings.summary.weight
 
@@ -217,17 +252,19 @@ class Objective:
                 return np.zeros_like(bias)
             return scale * (np.bincount(rows, errors, len(bias)) + penalty * bias)
 
+        user_penalty = users.factors[:, None] * at.user_factors
+        item_penalty = items.factors[:, None] * at.item_factors
         return Parameters(
             mean=0.0,
             user_bias=bias_gradient(ratings.users, users.biases, at.user_bias),
             item_bias=bias_gradient(ratings.items, items.biases, at.item_bias),
-            user_factors=scale * (matrix @ at.item_factors + users.factors[:, None] * at.user_factors),
-            item_factors=scale * (matrix.T @ at.user_factors + items.factors[:, None] * at.item_factors),
+            user_factors=scale * (matrix @ at.item_factors + user_penalty),
+            item_factors=scale * (matrix.T @ at.user_factors + item_penalty),
         )
 
 
 def mean_squared_error(parameters: Parameters, ratings: Ratings) -> float:
-    """Return the mean squared error on ``ratings``, weighted, unclipped, in float64; NaN when there are none."""
+    """Return the weighted mean squared error in float64, unclipped; NaN without ratings."""
     if not len(ratings):
         return float("nan")
     squares = np.square(parameters.predict(ratings.users, ratings.items) - ratings.ratings)
@@ -235,15 +272,16 @@ def mean_squared_error(parameters: Parameters, ratings: Ratings) -> float:
 
 
 def root_mean_square(ratings: Ratings, mean: float) -> float:
-    """Return the root mean square of r - mean, weighted; 0 where it is no more than rounding, or is not finite."""
+    """Return the weighted root mean square of r - mean; 0 if it is rounding error or infinite."""
     off = ratings.summary.mean - mean
     size, rounding = math.hypot(math.sqrt(ratings.summary.variance), off), _ROUNDING * abs(mean)
     return size if rounding < size < math.inf else 0.0
 
 
 def rating_unit(ratings: Ratings, mean: float) -> float:
-    """Return the unit in which ratings are about 1, and so are the squares of factors: steps are scaled by it.
+    """Return the unit in which ratings, and squares of factors, are about 1.
 
-    It is the root mean square of r - mean; 1 where that is 0 or rounding.
+    Solvers scale their steps by it. It is the root mean square of r - mean, or 1 if that is 0 or
+    rounding error.
     """
     return root_mean_square(ratings, mean) or 1.0

@@ -1,7 +1,8 @@
 """Explicit ratings as validated COO triplets, and the mapping between raw ids and rows.
 
-What lives here: `Ratings` (what every solver is fitted on) and `RatingEncoder` (raw id <-> row). What does not: reading
-files and splitting (`bench.datasets`), and any sorted form - solvers sort in ``prepare``, where it is timed.
+What lives here: `Ratings` (what every solver is fitted on) and `RatingEncoder` (raw id <-> row).
+What does not: reading files and splitting (`bench.datasets`), and any sorted form - solvers sort in
+``prepare``, where it is timed.
 """
 
 from __future__ import annotations
@@ -30,39 +31,42 @@ from .errors import RatingsError, UnknownIdError
 if TYPE_CHECKING:
     import pandas as pd
 
-_PART = 1 << 16  # ratings at a time: half a megabyte in float64, which stays in cache
+# Ratings that `summary` processes at a time: half a megabyte in float64, which stays in cache.
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ratings:
-    """Ratings r_ui as coordinate triplets: ``ratings[n]`` was given by row ``users[n]`` to row ``items[n]``.
+    """Ratings as coordinate triplets: ``users[n]`` gave ``items[n]`` the rating ``ratings[n]``.
 
-    Use `from_frame` or `from_arrays` for raw ids; the constructor takes rows that are encoded already.
+    Use `from_frame` or `from_arrays` for raw ids; the constructor takes rows that are encoded
+    already.
 
     Parameters
     ----------
     users, items
-        Shape (n,), integer rows in ``[0, n_users)`` and ``[0, n_items)``; kept as int32.
+        Shape (n,), integer rows in ``[0, n_users)`` and ``[0, n_items)``; stored as int32.
     ratings
         Shape (n,), finite; float32 stays float32, everything else becomes float64.
     n_users, n_items
-        Number of rows of the factor tables; 1 + the largest index when omitted (-1).
+        Number of users and items; by default 1 + the largest row.
     encoder
-        The raw ids of the rows; None when raw ids are the rows themselves.
+        Raw ids of the rows; None if raw ids are the rows themselves.
     weights
-        Shape (n,), from 1e-9 to 1e9; kept as float64. None when every rating weighs 1. A rating of weight 2 counts
-        like two ratings of weight 1: in the mean, in the rows' numbers of ratings, in the objective.
+        Shape (n,), from 1e-9 to 1e9; stored as float64. None if every rating weighs 1. A rating of
+        weight 2 counts like two ratings of weight 1 in the mean, in the rows' numbers of ratings
+        and in the objective.
 
     Raises
     ------
     RatingsError
-        For mismatched lengths, indices that are not integers in range, ratings that are not finite numbers, or
-        weights that are not positive.
+        For mismatched lengths, indices that are not integers in range, ratings that are not finite
+        numbers, or weights that are not positive.
 
     Notes
     -----
-    The arrays are private copies and read-only, so what was validated stays valid. Duplicate pairs are looked for by
-    `from_arrays` and `from_frame` only.
+    The arrays are private copies and read-only, so what was validated stays valid. Duplicate pairs
+    are checked for by `from_arrays` and `from_frame` only.
     """
 
     users: NDArray[np.int32]
@@ -81,11 +85,13 @@ class Ratings:
         for name, size in (("users", "n_users"), ("items", "n_items")):
             rows, n_rows = checked_rows(getattr(self, name), getattr(self, size), name, size)
             if len(rows) != len(ratings):
-                raise RatingsError(
-                    f"{name} and ratings must have the same length, got {len(rows)} {name} and {len(ratings)} ratings"
-                )
+                found = f"{len(rows)} {name} and {len(ratings)} ratings"
+                raise RatingsError(f"{name} and ratings must have the same length, got {found}")
             columns |= {name: rows, size: n_rows}
-        if self.encoder is not None and self.encoder.shape != (columns["n_users"], columns["n_items"]):
+        if self.encoder is not None and self.encoder.shape != (
+            columns["n_users"],
+            columns["n_items"],
+        ):
             raise RatingsError(
                 f"the encoder knows {self.encoder.shape} users and items, the ratings have "
                 f"({columns['n_users']}, {columns['n_items']}) rows"
@@ -126,15 +132,16 @@ class Ratings:
         weights
             Shape (n,), positive numbers; None when every rating weighs 1.
         duplicates
-            What to do with a (user, item) pair that occurs more than once: ``"error"``, keep the ``"last"`` rating,
-            or the ``"mean"`` of its ratings (at the place of its first), weighted by their weights, with the mean of
-            these as its weight.
+            How to treat a (user, item) pair that occurs more than once. "error" raises. "last"
+            keeps its last rating. "mean" keeps the weighted mean of its ratings, at the position of
+            the first, with the mean of their weights.
 
         Raises
         ------
         RatingsError
-            For empty or mismatched input, ids that are missing, floats or of mixed types, non-finite ratings, weights
-            that are not positive, and duplicates under the policy ``"error"``.
+            For empty or mismatched input, ids that are missing, floats or of mixed types,
+            non-finite ratings, weights that are not positive, and duplicates under the policy
+            ``"error"``.
         """
         user_ids, item_ids, values = (
             raw_ids(users, "users"),
@@ -143,13 +150,21 @@ class Ratings:
         )
         if not len(user_ids) == len(item_ids) == len(values):
             raise RatingsError(
-                f"users, items and ratings must have the same length, got {len(user_ids)}, {len(item_ids)} "
-                f"and {len(values)}"
+                "users, items and ratings must have the same length, "
+                f"got {len(user_ids)}, {len(item_ids)} and {len(values)}"
             )
         if not len(values):
-            raise RatingsError("no ratings: users, items and ratings are empty; at least one rating is needed")
+            raise RatingsError(
+                "no ratings: users, items and ratings are empty; at least one rating is needed",
+            )
         checked = None if weights is None else checked_weights(weights, len(values))
-        user_ids, item_ids, values, checked = without_duplicates(user_ids, item_ids, values, checked, duplicates)
+        user_ids, item_ids, values, checked = without_duplicates(
+            user_ids,
+            item_ids,
+            values,
+            checked,
+            duplicates,
+        )
         user_rows, user_keys = factorize(user_ids)
         item_rows, item_keys = factorize(item_ids)
         encoder = RatingEncoder(user_keys, item_keys)
@@ -176,34 +191,44 @@ class Ratings:
         wanted = (user, item, rating) if weight is None else (user, item, rating, weight)
         missing = [name for name in wanted if name not in frame.columns]
         if missing:
+            arguments = "user=, item= and rating="
+            if weight is not None:
+                arguments = "user=, item=, rating= and weight="
             raise RatingsError(
-                f"the frame has no column {missing[0]!r}; it has {', '.join(map(repr, frame.columns))}. "
-                f"Name the columns by user=, item={' and rating=' if weight is None else ', rating= and weight='}"
+                f"the frame has no column {missing[0]!r}; "
+                f"it has {', '.join(map(repr, frame.columns))}. Name the columns by {arguments}"
             )
         weights = None if weight is None else frame[weight]
-        return cls.from_arrays(frame[user], frame[item], frame[rating], weights=weights, duplicates=duplicates)
+        return cls.from_arrays(
+            frame[user],
+            frame[item],
+            frame[rating],
+            weights=weights,
+            duplicates=duplicates,
+        )
 
     def take(self, rows: NDArray[Any]) -> Ratings:
-        """Return the ratings at these positions (or where this mask is True), over the same user and item rows."""
+        """Return the ratings at these positions, or where a mask is True, over the same rows."""
         columns = (self.users[rows], self.items[rows], self.ratings[rows])
         weights = None if self.weights is None else self.weights[rows]
         return Ratings(*columns, self.n_users, self.n_items, self.encoder, weights)
 
     def split(self, share: float = 0.1, seed: int = 0) -> tuple[Ratings, Ratings]:
-        """Split off validation ratings at random; every user and every item keeps a rating to be trained on.
+        """Split off validation ratings at random; each user and item keeps a training rating.
 
         Parameters
         ----------
         share
-            Share of the ratings to split off, between 0 and 1, rounded to whole ratings. Fewer come where the rest is
-            what users and items must keep.
+            Share of the ratings to split off, between 0 and 1. It is rounded to whole ratings, and
+            reduced if users and items would otherwise lose their last rating.
         seed
-            Of the draws, which are raw integers: one seed gives one split, whatever the version of NumPy.
+            Seed of the draws. They are raw integers, so a seed gives the same split with every
+            version of NumPy.
 
         Returns
         -------
         train, validation
-            Both over the rows of these ratings, in their order.
+            With the same rows, and in the order of these ratings.
 
         Raises
         ------
@@ -224,19 +249,21 @@ class Ratings:
         wanted = round(share * len(self))
         if not min(wanted, len(free)):
             raise ValueError(
-                f"{len(self)} ratings leave none to validate on: a share of {share:g} is {wanted}, and {len(free)} "
-                "are not the only one of a user or an item; give more ratings or a validation set of your own"
+                f"{len(self)} ratings leave none to validate on: a share of {share:g} is {wanted}, "
+                f"and {len(free)} are not the only one of a user or an item; "
+                "give more ratings or a validation set of your own"
             )
         held_out = np.zeros(len(self), bool)
         held_out[free[:wanted]] = True
         return self.take(~held_out), self.take(held_out)
 
     def canonical(self) -> Ratings:
-        """Return the same ratings in an order that does not depend on the order in which they came.
+        """Return the same ratings in an order that does not depend on their present order.
 
-        Rows are numbered by ascending raw id, and the ratings sorted by user, item, rating and weight. Solvers that
-        take the ratings as they come (`numba-sgd`), and starts, which are drawn row by row, then give one result for
-        one set of ratings and one seed. Takes about a second for five million ratings.
+        Rows are numbered by ascending raw id, and ratings are sorted by user, item, rating and
+        weight. The result of `numba-sgd`, which visits ratings in the given order, and the initial
+        model, which is drawn row by row, then depend on the set of ratings and the seed only. It
+        takes about a second for five million ratings.
         """
         users, items, encoder = self.users, self.items, self.encoder
         if encoder is not None:
@@ -248,7 +275,15 @@ class Ratings:
             encoder = RatingEncoder(encoder.users[by_id[0]], encoder.items[by_id[1]])
         weights = [] if self.weights is None else [self.weights]
         order = np.lexsort([*weights, self.ratings, items, users])
-        return Ratings(users, items, self.ratings, self.n_users, self.n_items, encoder, self.weights).take(order)
+        return Ratings(
+            users,
+            items,
+            self.ratings,
+            self.n_users,
+            self.n_items,
+            encoder,
+            self.weights,
+        ).take(order)
 
     @cached_property
     def summary(self) -> Summary:
@@ -256,13 +291,15 @@ class Ratings:
         values, n = self.ratings, len(self.ratings)
         if not n:
             raise RatingsError("no ratings have no summary; at least one is needed")
-        near = float(values[:_PART].mean(dtype=np.float64))  # a mean to start from, so that little cancels
+        # Sums are over r - near, where `near` is a rough mean: the variance is a difference of mean
+        # squares, which then loses little to rounding.
+        near = float(values[:_CHUNK].mean(dtype=np.float64))
         if not math.isfinite(near):  # their sum overflowed
             near = float(values[0])
         low, high, total, squares, weight = values[0], values[0], 0.0, 0.0, 0.0
-        room = np.empty(min(n, _PART))
-        for start in range(0, n, _PART):
-            part = values[start : start + _PART]  # all that is asked of it is found in the cache
+        room = np.empty(min(n, _CHUNK))
+        for start in range(0, n, _CHUNK):
+            part = values[start : start + _CHUNK]  # read several times, from the cache
             low, high = min(low, part.min()), max(high, part.max())
             off_near = np.subtract(part, near, out=room[: len(part)], dtype=np.float64)
             if self.weights is None:
@@ -270,7 +307,7 @@ class Ratings:
                 squares += float(np.einsum("n,n->", off_near, off_near))
                 weight += len(part)
             else:
-                weights = self.weights[start : start + _PART]
+                weights = self.weights[start : start + _CHUNK]
                 total += float(np.einsum("n,n->", weights, off_near))
                 squares += float(np.einsum("n,n,n->", weights, off_near, off_near))
                 weight += float(weights.sum())
@@ -287,22 +324,28 @@ class Ratings:
         return np.bincount(self.items, minlength=self.n_items)
 
     def user_weights(self) -> NDArray[np.float64]:
-        """Return the sum of the weights of each user's ratings, shape (n_users,): their number where each weighs 1."""
+        """Return the sum of the weights of each user's ratings, shape (n_users,).
+
+        Without weights it is the number of ratings.
+        """
         return np.bincount(self.users, self.weights, self.n_users).astype(np.float64, copy=False)
 
     def item_weights(self) -> NDArray[np.float64]:
-        """Return the sum of the weights of each item's ratings, shape (n_items,): their number where each weighs 1."""
+        """Return the sum of the weights of each item's ratings, shape (n_items,).
+
+        Without weights it is the number of ratings.
+        """
         return np.bincount(self.items, self.weights, self.n_items).astype(np.float64, copy=False)
 
 
 class Summary(NamedTuple):
-    """Range of ratings; their mean and variance, weighted; and N, the sum of their weights (else their number)."""
+    """Statistics of ratings; mean and variance are weighted."""
 
-    low: float
-    high: float
+    low: float  # the smallest rating
+    high: float  # the largest rating
     mean: float
     variance: float
-    weight: float
+    weight: float  # N, the sum of the weights; without weights the number of ratings
 
 
 class EncodedRatings(NamedTuple):
@@ -337,7 +380,8 @@ class RatingEncoder:
             object.__setattr__(self, axis, ids)
             index = pd.Index(ids)  # the hash table of the look-ups
             if not index.is_unique:
-                raise RatingsError(f"{axis} must be distinct, got {ids[int(np.argmax(index.duplicated()))]!s} twice")
+                repeated = ids[int(np.argmax(index.duplicated()))]
+                raise RatingsError(f"{axis} must be distinct, got {repeated!s} twice")
             self._indexes[axis] = index
 
     def __reduce__(self) -> tuple[type[RatingEncoder], tuple[Any, ...]]:
@@ -357,27 +401,37 @@ class RatingEncoder:
         return self._lookup("items", items)
 
     def encode_new(
-        self, users: ArrayLike, items: ArrayLike, ratings: ArrayLike, weights: ArrayLike | None = None
+        self,
+        users: ArrayLike,
+        items: ArrayLike,
+        ratings: ArrayLike,
+        weights: ArrayLike | None = None,
     ) -> EncodedRatings:
-        """Encode further ratings (validation, test); rows with an unseen user or item are dropped and counted.
+        """Encode more ratings; those with an unseen user or item are dropped and counted.
 
         Raises
         ------
         RatingsError
-            For mismatched lengths and for ids, ratings or weights that `Ratings.from_arrays` would refuse.
+            For mismatched lengths and for ids, ratings or weights that `Ratings.from_arrays` would
+            refuse.
         """
         user_rows, item_rows = self.user_rows(users), self.item_rows(items)
         values = checked_values(ratings)
         if not len(user_rows) == len(item_rows) == len(values):
             raise RatingsError(
-                f"users, items and ratings must have the same length, got {len(user_rows)}, {len(item_rows)} "
-                f"and {len(values)}"
+                "users, items and ratings must have the same length, "
+                f"got {len(user_rows)}, {len(item_rows)} and {len(values)}"
             )
         seen = (user_rows >= 0) & (item_rows >= 0)
         users, items = user_rows[seen].astype(np.int32), item_rows[seen].astype(np.int32)
         checked = None if weights is None else checked_weights(weights, len(values))[seen]
         kept = Ratings(users, items, values[seen], *self.shape, self, checked)
-        return EncodedRatings(kept, int((~seen).sum()), int((user_rows < 0).sum()), int((item_rows < 0).sum()))
+        return EncodedRatings(
+            kept,
+            int((~seen).sum()),
+            int((user_rows < 0).sum()),
+            int((item_rows < 0).sum()),
+        )
 
     def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
         import pandas as pd
@@ -387,7 +441,7 @@ class RatingEncoder:
 
 
 def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np.int64]:
-    """Return ``rows`` when none is -1; else raise an error that counts and names some of the unknown ids.
+    """Return ``rows`` if none is -1; otherwise raise an error that names unknown ids.
 
     Raises
     ------
@@ -397,9 +451,12 @@ def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np
     unknown = rows < 0
     if unknown.any():
         names = list(dict.fromkeys(np.atleast_1d(np.asarray(ids))[unknown].tolist()))
-        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        shown = ", ".join(map(repr, names[:5]))
+        if len(names) > 5:
+            shown += ", ..."
+        ids_word = "ids" if len(names) > 1 else "id"
         raise UnknownIdError(
-            f"{len(names)} unknown {what} id{'s' if len(names) > 1 else ''} ({shown}): not in the training ratings. "
+            f"{len(names)} unknown {what} {ids_word} ({shown}): not in the training ratings. "
             'Drop them, or predict with unknown="mean"'
         )
     return rows

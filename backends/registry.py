@@ -1,7 +1,7 @@
-"""Which backends there are: one table, and the look-ups in it. Nothing is imported until a backend is asked for.
+"""The table of backends, and looking them up. A backend is imported when it is first used.
 
-To add one, write its line in `_BACKENDS` (here), or an entry point in the group ``factorbench.backends`` (in another
-package).
+To add one, write its line in `_BACKENDS` (here), or an entry point in the group
+``factorbench.backends`` (in another package).
 """
 
 from __future__ import annotations
@@ -29,33 +29,49 @@ class BackendInfo(NamedTuple):
     algorithm: str
     requires: tuple[str, ...] = ()  # packages beyond numpy, scipy and pandas
     device: str = "cpu"
-    deterministic: bool = True  # one seed, one result on one machine, if need be up to the rounding of sums
+    # whether one seed gives one result on one machine, at least up to the rounding of sums
+    deterministic: bool = True
     minimises: bool = True  # claims to end at a minimum of the objective, rather than to stop early
     steppable: bool = True
     same_as: str = ""  # the backend that a short name stands for
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
-    look: str = ""  # colour and marker in figures, "red s"; one without gets them by its name
-    # what `get_backend(optimizer=)` takes, the default first, and the target of each
+    look: str = ""  # colour and marker in figures, such as "red s"; by default chosen by the name
+    # each ``optimizer`` that `get_backend` accepts, and its target; the default first
     optimizers: tuple[tuple[str, str], ...] = ()
 
 
-_ADAGRAD = "per-rating SGD, row-wise AdaGrad"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
-_SGD_WORK, _GD_WORK = "per-rating SGD", "gradient descent"
-_NUMBA_SGD = "backends.numba_sgd:NumbaSGD"
+_GD_WORK = "gradient descent"
 _TORCH = "backends.torch_gd:TorchGD"
 _OPTIMIZERS = (("gd", _TORCH), ("adam", "backends.torch_adam:TorchAdam"))
 _TORCH_ROW = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
 
+_NUMBA_SGD = BackendInfo(
+    "backends.numba_sgd:NumbaSGD",
+    "per-rating SGD, row-wise AdaGrad",
+    ("numba",),
+    minimises=False,
+    work="per-rating SGD",
+    look="red s",
+)
+
 _BACKENDS: dict[str, BackendInfo] = {
-    "numba": BackendInfo(
-        _NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, same_as="numba-sgd", work=_SGD_WORK, look="red s"
+    "numba": _NUMBA_SGD._replace(same_as="numba-sgd"),
+    "numba-gd": BackendInfo(
+        "backends.numba_gd:NumbaGD",
+        _GD,
+        ("numba",),
+        work=_GD_WORK,
+        look="orange ^",
     ),
-    "numba-gd": BackendInfo("backends.numba_gd:NumbaGD", _GD, ("numba",), work=_GD_WORK, look="orange ^"),
-    "numba-sgd": BackendInfo(_NUMBA_SGD, _ADAGRAD, ("numba",), minimises=False, work=_SGD_WORK, look="red s"),
+    "numba-sgd": _NUMBA_SGD,
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD, work=_GD_WORK, look="grey o"),
-    "numpy-als": BackendInfo("backends.numpy_als:NumpyALS", "alternating least squares", look="pink D"),
+    "numpy-als": BackendInfo(
+        "backends.numpy_als:NumpyALS",
+        "alternating least squares",
+        look="pink D",
+    ),
     "torch-cpu": _TORCH_ROW._replace(work=_GD_WORK, look="blue v"),
     "torch-cuda": _TORCH_ROW._replace(device="cuda", deterministic=False, look="green P"),
     "torch-mps": _TORCH_ROW._replace(device="mps", deterministic=False, look="sky X"),
@@ -105,11 +121,15 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
         known = ", ".join(map(repr, factorizer.presets)) or "none"
         chosen = f" with optimizer={optimizer!r}" if optimizer else ""
         raise ValueError(f"backend {name!r} has no preset {preset!r}{chosen}; it has {known}")
-    solver = factorizer().set_params(**(factorizer.presets[preset] if preset else {}))
+    solver = factorizer()
+    if preset is not None:
+        solver.set_params(**factorizer.presets[preset])
     if info.device != "cpu":
         solver.set_params(device=info.device)
     if "device" in params and str(params["device"]).partition(":")[0] != info.device:
-        raise ValueError(f"device must be a {info.device} device for backend {name!r}, got {params['device']!r}")
+        raise ValueError(
+            f"device must be a {info.device} device for backend {name!r}, got {params['device']!r}",
+        )
     solver.set_params(**params)
     solver.check_params()
     return solver
@@ -118,14 +138,24 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
 def list_backends() -> pd.DataFrame:
     """Return a table of all backends, indexed by name.
 
-    Columns: algorithm, device, steppable, deterministic, minimises (ends at a minimum of the objective, rather than
-    stopping early), same_as (the backend that a short name stands for), work (what its epochs are counted as, for the
-    roofline), look (its colour and marker in figures), available, and reason: why not, and the
-    command or fact that mends it ("" where it is available). Importing torch to ask for its devices can take seconds.
+    Columns: algorithm, device, steppable, deterministic, minimises (ends at a minimum of the
+    objective, rather than stopping early), same_as (the backend that a short name stands for), work
+    (what its epochs are counted as, for the roofline), look (its colour and marker in figures),
+    available, and reason: why not, and the command or fact that mends it ("" where it is
+    available). Importing torch to ask for its devices can take seconds.
     """
     import pandas as pd
 
-    columns = ["algorithm", "device", "steppable", "deterministic", "minimises", "same_as", "work", "look"]
+    columns = [
+        "algorithm",
+        "device",
+        "steppable",
+        "deterministic",
+        "minimises",
+        "same_as",
+        "work",
+        "look",
+    ]
     rows = {}
     for name, info in all_backends().items():
         reason = unavailable_reason(info)
@@ -137,15 +167,17 @@ def list_backends() -> pd.DataFrame:
 
 
 def all_backends() -> dict[str, BackendInfo]:
-    """Return the registry by name: ours, and what other packages registered (never replacing ours)."""
+    """Return all backends by name; those of other packages never replace one of this package."""
     from importlib.metadata import entry_points  # costs as much as half of numpy
 
-    theirs = {point.name: BackendInfo(point.value, "third party") for point in entry_points(group=_ENTRY_POINTS)}
-    return dict(sorted((theirs | _BACKENDS).items()))
+    backends = {}
+    for point in entry_points(group=_ENTRY_POINTS):
+        backends[point.name] = BackendInfo(point.value, "third party")
+    return dict(sorted((backends | _BACKENDS).items()))
 
 
 def backend_info(name: str) -> BackendInfo:
-    """Return the line of one backend.
+    """Return the entry of a backend.
 
     Raises
     ------
@@ -165,12 +197,14 @@ def backend_info(name: str) -> BackendInfo:
 
 
 def unavailable_reason(info: BackendInfo) -> str:
-    """Return why a backend cannot run here and what mends it, in one line; "" when it can."""
+    """Return in a line why a backend cannot run here, and the remedy; "" if it can run."""
     for package in info.requires:
         if importlib.util.find_spec(package) is None:
-            return f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
+            remedy = f"pip install 'factorbench[{package}]'"
+            return f"the package {package} is not installed; run: {remedy}"
     if "numba" in info.requires and _numba_interprets():
-        return "NUMBA_DISABLE_JIT is set, and the kernels only run compiled; unset it, and start Python again"
+        remedy = "unset it, and start Python again"
+        return f"NUMBA_DISABLE_JIT is set, and the kernels only run compiled; {remedy}"
     if info.device in ("cuda", "mps"):
         try:
             import torch
@@ -179,8 +213,9 @@ def unavailable_reason(info: BackendInfo) -> str:
     if info.device == "cuda":
         if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
             return (
-                f"this build of torch ({torch.__version__}) has no CUDA; on a machine with an NVIDIA GPU install a "
-                "CUDA build, see https://pytorch.org/get-started/locally"
+                f"this build of torch ({torch.__version__}) has no CUDA; "
+                "on a machine with an NVIDIA GPU install a CUDA build, "
+                "see https://pytorch.org/get-started/locally"
             )
         if not torch.cuda.is_available():
             return "torch finds no CUDA device; check the GPU and its driver with: nvidia-smi"
@@ -190,7 +225,7 @@ def unavailable_reason(info: BackendInfo) -> str:
 
 
 def _numba_interprets() -> bool:
-    """Whether the environment tells numba not to compile, read as numba reads it: what is no integer counts as 0."""
+    """Return whether NUMBA_DISABLE_JIT is set; numba takes what is not an integer as 0."""
     try:
         return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The initial model that every solver shares: drawn alike whatever the solver, its precision and its threads."""
+"""The initial model, which is the same for all solvers, precisions and numbers of threads."""
 
 from __future__ import annotations
 
@@ -26,47 +26,54 @@ def initial_model(
     dtype: np.typing.DTypeLike = "float64",
     n_threads: int = 1,
 ) -> Parameters:
-    """Return the start that every solver shares.
+    """Return the parameters that fits start from: random factors, and biases of zero.
 
     Parameters
     ----------
-    init
-        "normal": factors are ``init_scale`` times the root of the ratings' unit times standard normal draws, so that a
-        fit starts alike on any scale. The unit is the root mean square of r - m: where ratings are all equal there is
-        nothing to explain, and factors are zero. A draw is one of 65,536 values, each as likely as any other: exact
-        ones take four times as long. "uniform": factors are ``init_scale`` times uniform draws from [0, 1), whatever
-        the ratings, as starts are published. Biases start at zero.
+    init, init_scale
+        "normal": factors are standard normal draws times init_scale * sqrt(unit), where the unit is
+        the root mean square of r - m, so that a fit does not depend on the rating scale. If all
+        ratings are equal the unit and the factors are zero. A draw is one of 65,536 equally likely
+        values: exact draws take four times as long. "uniform": factors are draws from [0, 1) times
+        init_scale, whatever the ratings, which is how some published fits start.
     dtype, n_threads
-        Draws are in single precision and from one stream per so many rows, whatever precision and threads: one start
-        for all, in a fraction of the time.
+        They do not affect the values: draws are always in single precision, and each chunk of rows
+        has a random stream of its own.
 
     Raises
     ------
     ValueError
-        For an unknown ``init`` or an ``init_scale`` that is not a positive number.
+        If ``init`` is unknown or ``init_scale`` is not a positive number.
     """
     check_choice("init", init, get_args(Init))
     check_number("init_scale", init_scale, positive=True)
     from ._engine.threads import Threads
 
-    tables = [np.empty((n_rows, objective.rank), np.float32) for n_rows in (ratings.n_users, ratings.n_items)]
+    numbers_of_rows = ratings.n_users, ratings.n_items
+    tables = [np.empty((n_rows, objective.rank), np.float32) for n_rows in numbers_of_rows]
+    # Views of chunks of rows; they do not depend on the number of threads.
     parts = [table[rows] for table in tables for rows in chunks(len(table))]
 
     mean, scale = objective.mean(ratings), np.float32(init_scale)
     normal = None
     if init == "normal":
-        normal = np.float32(init_scale * math.sqrt(root_mean_square(ratings, mean))) * _normal_quantiles()
+        factor_scale = np.float32(init_scale * math.sqrt(root_mean_square(ratings, mean)))
+        normal = factor_scale * _normal_quantiles()
 
     def fill(part: Float, stream: np.random.SeedSequence) -> None:
+        """Draw the rows of a chunk."""
         bits = np.random.PCG64(stream)
         if normal is None:
             np.random.Generator(bits).random(dtype=np.float32, out=part)
             part *= scale
             return
         flat = part.reshape(-1)
-        for some in chunks(len(flat), 16 * CHUNK):  # long enough for threads not to wait for each other
-            draws = flat[some]
-            ranks = bits.random_raw(-(-len(draws) // 4)).view(np.uint16)[: len(draws)]  # 16 bits make a draw
+        # Between NumPy calls a thread needs the GIL. With shorter chunks the threads wait for it.
+        for chunk in chunks(len(flat), 16 * CHUNK):
+            draws = flat[chunk]
+            # Each draw takes 16 random bits, as an index of the table of quantiles.
+            n_words = -(-len(draws) // 4)
+            ranks = bits.random_raw(n_words).view(np.uint16)[: len(draws)]
             np.take(normal, ranks, out=draws, mode="clip")
 
     streams = np.random.SeedSequence(seed).spawn(len(parts))
@@ -83,9 +90,10 @@ def initial_model(
 
 @cache
 def _normal_quantiles() -> NDArray[np.float32]:
-    """Return the standard normal distribution's quantiles in the middle of 65,536 equal parts of probability."""
+    """Return the standard normal quantiles of (k + 1/2) / 65536 for k = 0 ... 65535."""
+    # The distribution function on a fine grid, inverted by linear interpolation.
     points = np.linspace(-5, 5, 8193)
     below = [0.5 * math.erfc(-x / math.sqrt(2)) for x in points]
     quantiles = np.interp((np.arange(65536) + 0.5) / 65536, below, points).astype(np.float32)
-    quantiles.flags.writeable = False  # the one array of the process
+    quantiles.flags.writeable = False  # it is cached, so all callers share it
     return quantiles

@@ -35,48 +35,63 @@ from .ratings import Ratings
 
 @dataclass(kw_only=True)
 class AdamState(State):
-    """The module in training, and its tables after the last whole epoch."""
+    """The model in training, and its tables after the last whole epoch.
+
+    Attributes
+    ----------
+    learning_rate
+        Of the first epoch.
+    fixed
+        For each side the columns of its table that are constant: the ones, and in a model without
+        biases the biases too.
+    rng
+        Draws the order of the batches.
+    done
+        The tables of the last whole epoch, by side.
+    """
 
     model: EmbeddingModel
     optimizer: torch.optim.Adam
-    learning_rate: float  # of the first epoch
+    learning_rate: float
     batches: list[Products]
     gradient: Gradient
-    fixed: dict[str, slice]  # columns of a table that stay as they are
+    fixed: dict[str, slice]
     rng: np.random.Generator
     done: dict[str, Tensor]
 
 
 @dataclass(kw_only=True, eq=False)
 class TorchAdam(Factorizer):
-    """`torch.optim.Adam`'s steps (Kingma and Ba 2015) on J, by mini-batches.
+    """Adam (Kingma and Ba 2015, `torch.optim.Adam`) on J, by mini-batches.
 
-    ``fit(seed=)`` deals the ratings into batches once, and draws the order of the batches anew in
-    each epoch. The gradient of a batch is that of J in which the batch stands for all ratings: what
-    it sums up over its ratings counts as many times as there are batches, and the penalty in full.
-    So its mean over the batches is the gradient of J, also where they differ in weight. Every row
-    takes part in every step, by its penalty and its running means, whether the batch has ratings of
-    it or not. The rate falls with the root of the epoch, as in the paper's analysis: a constant one
-    ends in noise around a minimum of J.
+    The ratings are dealt into batches once per fit, and the order of the batches is drawn in each
+    epoch; both depend on the seed of ``fit``. In the gradient of a batch its ratings stand for all:
+    the sum over them is multiplied by the number of batches, and the penalty counts in full. So the
+    mean over the batches is the gradient of J, even if they differ in weight. Every row moves in
+    every step, by its penalty and by Adam's running means, whether or not the batch has ratings of
+    it. The learning rate falls with the square root of the epoch, as in the paper's analysis: with
+    a constant one the parameters keep fluctuating around a minimum of J.
 
     Parameters
     ----------
     learning_rate
-        In the ratings' unit, the root mean square of r - m, which makes it independent of their
-        scale: in a step of the first epoch biases move by up to about unit times it, factors by
-        root unit times it.
+        In units of the ratings, so that it is independent of their scale: in a step of the first
+        epoch a bias moves by up to about learning_rate * unit, and a factor by learning_rate *
+        sqrt(unit), where the unit is the root mean square of r - m.
     batch_size
-        Ratings in a mini-batch, at most. None for four times the number of rows, so that the step
-        of all rows costs less than the products of the batch; but for at least 16 batches. Each
-        batch keeps 4 bytes per row beside its ratings, so many small ones take much memory.
+        Ratings in a mini-batch, at most. None for four times the number of users and items, so that
+        moving all rows takes less time than the products of the batch, but no fewer than 16
+        batches. Each batch takes 4 bytes per row beside its ratings, so many small ones take much
+        memory.
     device
-        Any torch device on which the model shall live, such as "cpu".
+        The torch device to compute on, such as "cpu".
     products
-        How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse
-        products and no pair is rated twice.
+        How the sums over ratings are computed: "sparse", by sparse matrix products; "gather", from
+        gathered rows; or "auto": "sparse" if the device has sparse products and no pair is rated
+        twice, "gather" otherwise.
     """
 
-    patience: ClassVar[int] = 30  # as that of `MomentumGD`: it starts as slowly
+    patience: ClassVar[int] = 30  # as for `MomentumGD`, since it starts as slowly
 
     epochs: int = 100
     learning_rate: float = 0.06  # chosen together with the batch size
@@ -96,7 +111,8 @@ class TorchAdam(Factorizer):
         """Deal the ratings into batches, and copy them and the model to the device."""
         n, unit = len(train), rating_unit(train, initial.mean)
         device, threads = torch.device(self.device), Threads(self.n_threads)
-        rng = np.random.default_rng([seed, 1])  # apart from the draws of the initial model
+        # Another stream than that of the initial model, which is drawn from the seed alone.
+        rng = np.random.default_rng([seed, 1])
         targets = self.targets(train, initial)
         targets /= targets.dtype.type(unit)
         size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
@@ -111,6 +127,8 @@ class TorchAdam(Factorizer):
             fixed = {}
             for side in SIDES:
                 getattr(model, side).weight.grad = gradient.of[side]
+                # Behind the factors are two columns, a bias and ones: their indices, rank and
+                # rank + 1, add up to 2 rank + 1.
                 ones = 2 * model.rank + 1 - model.bias_column[side]
                 fixed[side] = slice(ones, ones + 1) if self.bias else slice(model.rank, None)
             return AdamState(
@@ -126,14 +144,14 @@ class TorchAdam(Factorizer):
             )
 
     def step(self, state: AdamState, n_epochs: int) -> float:
-        """Pass ``n_epochs`` times over the batches; return the MSE met during the last pass."""
+        """Train ``n_epochs`` epochs; return the MSE over the last, each batch before its step."""
         with torch.no_grad():
             for _ in range(n_epochs):
                 train_mse = _adam_epoch(state)
         return train_mse
 
     def synchronize(self, state: AdamState) -> None:
-        """Wait for the device's queue to drain."""
+        """Wait until the device has finished all work it was given."""
         synchronize(self.device)
 
     def parameters(self, state: AdamState) -> Parameters:
@@ -141,12 +159,12 @@ class TorchAdam(Factorizer):
         return parameters(state.model, state.done)
 
     def threads(self) -> AbstractContextManager[None]:
-        """Leave the cores to the fit's threads, and torch as it was found."""
+        """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
         return fit_threads()
 
 
 def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
-    """Return Adam in one pass over the tables, where the device has that."""
+    """Return Adam, fused into one pass over the tables if the device supports that."""
     tables = [model.user.weight, model.item.weight]
     try:
         return torch.optim.Adam(tables, lr=learning_rate, fused=True)
@@ -155,16 +173,18 @@ def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
 
 
 def _adam_epoch(state: AdamState) -> float:
-    """Take a step for each batch, in random order; return the mean squared error met on the way."""
+    """Take a step for each batch, in random order; return the MSE, each batch before its step."""
     x = state.model.tables()
     for group in state.optimizer.param_groups:
         group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)
     squared_error = torch.zeros((), dtype=widest(x["user"].device), device=x["user"].device)
     for batch in state.rng.permutation(len(state.batches)):
         squared_error += state.gradient.measure(x, state.batches[batch])
+        # With a gradient of zero Adam's running means stay zero, and the constants do not move.
         for side, columns in state.fixed.items():
             state.gradient.of[side][:, columns].zero_()
         state.optimizer.step()
+    # Only now does the epoch take effect: a Ctrl-C before leaves `done` as it was.
     for side, table in x.items():
         state.done[side].copy_(table)
     state.epochs += 1

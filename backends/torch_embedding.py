@@ -14,7 +14,8 @@ __all__ = ["EmbeddingModel", "TorchEmbedding"]
 def TorchEmbedding(*, optimizer: str = "gd", **params: Any) -> TorchGD | TorchAdam:
     """Return a `TorchGD`, or a `TorchAdam` for ``optimizer="adam"``; write these names instead.
 
-    A ``learning_rate`` or ``batch_size`` of None is left out: it stood for the optimizer's own, now its default.
+    A ``learning_rate`` or ``batch_size`` of None is left out: it stood for the optimizer's own
+    value, which is the default now.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def TorchEmbedding(*, optimizer: str = "gd", **params: Any) -> TorchGD | TorchAd
     check_choice("optimizer", optimizer, ("gd", "adam"))
     solver = TorchAdam if optimizer == "adam" else TorchGD
     warnings.warn(
-        f"TorchEmbedding will go; write backends.{solver.__module__.partition('.')[2]}.{solver.__name__}, or "
+        f"TorchEmbedding will be removed; use {solver.__module__}.{solver.__name__}, or "
         f'get_backend("torch-cpu", optimizer="{optimizer}")',
         DeprecationWarning,
         stacklevel=2,

@@ -35,15 +35,28 @@ from .ratings import Ratings
 
 @dataclass(kw_only=True)
 class TorchDescent(DescentState):
-    """The point is the model's tables; what belongs to rows is a column, shape (n_rows, 1)."""
+    """Tables on the device, each by side, "user" and "item".
+
+    The current point is the tables of ``model``. See `_engine.torch_products` for the columns of a
+    table, shape (n_rows, rank + 2).
+
+    Attributes
+    ----------
+    weight
+        n_row, shape (n_rows, 1).
+    trial, velocity
+        In the shape of the tables.
+    squares
+        |row|^2 of the factors at the point where the gradient was computed last, shape (n_rows, 1).
+    """
 
     model: EmbeddingModel
     products: Products
     gradient: Gradient
-    weight: dict[str, Tensor]  # n_row
+    weight: dict[str, Tensor]
     trial: dict[str, Tensor]
     velocity: dict[str, Tensor]
-    squares: dict[str, Tensor] = field(default_factory=dict)  # |p_u|^2, |q_i|^2 where last measured
+    squares: dict[str, Tensor] = field(default_factory=dict)
 
     def sweep(self, at_trial: bool) -> tuple[float, float]:
         """Compute residuals, gradient, squared error and penalty at a point."""
@@ -51,6 +64,7 @@ class TorchDescent(DescentState):
         squared_error = self.gradient.measure(x, self.products)
         penalty = torch.zeros_like(squared_error)
         for side in SIDES:
+            # Kept for `curvature`, which is asked for next.
             norms = torch.linalg.vector_norm(x[side][:, : self.model.rank], dim=1, keepdim=True)
             self.squares[side] = norms.square_()
             bias = x[side][:, self.model.bias_column[side], None]
@@ -59,31 +73,37 @@ class TorchDescent(DescentState):
         return self._read(squared_error, penalty)
 
     def curvature(self) -> tuple[float, float]:
-        """Return the weighted means of |q_i|^2 and |p_u|^2 where the gradient was measured last."""
+        """Return the weighted means of |q_i|^2 and |p_u|^2 where the gradient was computed last.
+
+        That is the current point: after a discarded step its gradient is computed anew.
+        """
         of_items, of_users = (_dot(self.weight[side], self.squares[side]) for side in SIDES[::-1])
         return self._read(of_items / self.n, of_users / self.n)
 
-    def move(self, rates: Rates, momentum: float, gain: float) -> None:
+    def move(self, rates: Rates, momentum: float, gradient_weight: float) -> None:
         """Step to the trial point; see the base class."""
         x, rank = self.model.tables(), self.model.rank
         for side in SIDES:
             v, weight = self.velocity[side], self.weight[side]
             if momentum:
-                v.mul_(momentum).add_(self.gradient.of[side], alpha=gain)
+                v.mul_(momentum).add_(self.gradient.of[side], alpha=gradient_weight)
             else:
-                torch.mul(self.gradient.of[side], gain, out=v)
+                torch.mul(self.gradient.of[side], gradient_weight, out=v)
             penalty, bias_penalty = self.gradient.penalties[side]
+            # Columns with their rates. Those of ones, and of biases in a model without, do not
+            # move.
             moves = [(slice(rank), rates.of_factors(side, weight, penalty))]
             if self.bias:
                 column = self.model.bias_column[side]
                 rate = rates.of_biases(weight, bias_penalty)
                 moves.append((slice(column, column + 1), rate))
+            # trial = x - rate v, written into the trial table's columns.
             for columns, rate in moves:
                 trial = self.trial[side][:, columns]
                 torch.addcmul(x[side][:, columns], rate, v[:, columns], value=-1.0, out=trial)
 
     def accept(self) -> None:
-        """Hand the trial point to the model, and take its buffers for the next one."""
+        """Swap the tables: the trial point becomes the model's, and the old tables are reused."""
         now = self.model.tables()
         for side in SIDES:
             getattr(self.model, side).weight.data = self.trial[side]
@@ -91,7 +111,7 @@ class TorchDescent(DescentState):
 
     @staticmethod
     def _read(first: Tensor, second: Tensor) -> tuple[float, float]:
-        """Both numbers on the host: one wait for the device, not two."""
+        """Copy two numbers to the host, waiting for the device once instead of twice."""
         a, b = torch.stack([first, second]).tolist()
         return a, b
 
@@ -103,10 +123,11 @@ class TorchGD(MomentumGD):
     Parameters
     ----------
     device
-        Any torch device on which the model shall live, such as "cpu".
+        The torch device to compute on, such as "cpu".
     products
-        How the sums over ratings are made; "auto" takes "sparse" wherever the device has sparse
-        products and no pair is rated twice.
+        How the sums over ratings are computed: "sparse", by sparse matrix products; "gather", from
+        gathered rows; or "auto": "sparse" if the device has sparse products and no pair is rated
+        twice, "gather" otherwise.
     """
 
     device: str = "cpu"
@@ -118,9 +139,9 @@ class TorchGD(MomentumGD):
         check_choice("products", self.products, get_args(ProductKind))
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> TorchDescent:
-        """Copy the ratings and the model to the device, laid out for the products."""
+        """Copy the ratings and the model to the device, in the form that the products need."""
         device, threads = torch.device(self.device), Threads(self.n_threads)
-        rng = np.random.default_rng(seed)  # nothing is drawn: there is one batch
+        rng = np.random.default_rng(seed)  # not used, as there is only one batch
         targets, options = self.targets(train, initial), self.descent_options(train)
         sides = options["users"], options["items"]
         penalties = [(rows.penalty, rows.bias_penalty) for rows in sides]
@@ -145,7 +166,7 @@ class TorchGD(MomentumGD):
             return super().step(state, n_epochs)
 
     def synchronize(self, state: TorchDescent) -> None:
-        """Wait for the device's queue to drain."""
+        """Wait until the device has finished all work it was given."""
         synchronize(self.device)
 
     def parameters(self, state: TorchDescent) -> Parameters:
@@ -153,7 +174,7 @@ class TorchGD(MomentumGD):
         return parameters(state.model, state.model.tables())
 
     def threads(self) -> AbstractContextManager[None]:
-        """Leave the cores to the fit's threads, and torch as it was found."""
+        """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
         return fit_threads()
 
 

@@ -346,8 +346,8 @@ MUTANTS = (
     Mutant(
         "penalty of the items' factors left out of the gradient",
         _OBJECTIVE,
-        " + items.factors[:, None] * at.item_factors",
-        "",
+        "matrix.T @ at.user_factors + item_penalty",
+        "matrix.T @ at.user_factors",
         (f"{_TEST_OBJECTIVE}::test_gradient_is_that_of_autograd",),
         "the gradient is that of the whole objective",
     ),

@@ -1,1 +1,1 @@
-"""What solvers run on: threads, tasks, interrupts, sorted ratings, products in torch. Private."""
+"""What several solvers share: threads, interrupts, sorting, and the products of torch."""

@@ -39,8 +39,8 @@ class EmbeddingModel(nn.Module):
     device
         Where the tables live.
     unit
-        What the tables measure ratings in, biases in it and factors in its root. Changing to a unit
-        and back rounds, unless it is 1.
+        The unit of ratings and biases in the tables; factors are in units of its square root.
+        Converting to a unit and back rounds, unless the unit is 1.
     """
 
     def __init__(self, initial: Parameters, device: torch.device, unit: float = 1.0) -> None:
@@ -48,15 +48,16 @@ class EmbeddingModel(nn.Module):
         self.mean, self.unit, self.rank = initial.mean, unit, initial.rank
 
         def embedding(factors: Float, bias: Float, bias_column: int) -> nn.Embedding:
+            # All ones at first; what is not overwritten multiplies the other side's bias.
             rows = np.ones((len(factors), self.rank + 2), factors.dtype)
             rows[:, : self.rank] = factors / factors.dtype.type(math.sqrt(unit))
             rows[:, bias_column] = bias / factors.dtype.type(unit)
-            # not nn.Embedding(...), which draws weights first, from torch's global generator
+            # nn.Embedding(...) would first draw weights, which changes torch's global generator.
             weight = torch.tensor(rows, device=device)
             table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
             return table
 
-        # the other of the two holds ones
+        # Behind the factors: users (b, 1), items (1, c).
         self.bias_column = {"user": self.rank, "item": self.rank + 1}
         self.user = embedding(initial.user_factors, initial.user_bias, self.bias_column["user"])
         self.item = embedding(initial.item_factors, initial.item_bias, self.bias_column["item"])
@@ -80,17 +81,17 @@ def make_products(
     rng: np.random.Generator,
     threads: Threads,
 ) -> list[Products]:
-    """Deal the ratings into batches, and lay each out for its products.
+    """Deal the ratings into batches, and prepare each for its products.
 
     Parameters
     ----------
     kind
-        "auto" takes "sparse" wherever the device has sparse products in the precision of the
-        targets, and no pair is rated twice.
+        "sparse", "gather", or "auto": "sparse" if the device has sparse products in the precision
+        of the targets and no pair is rated twice, "gather" otherwise.
     targets
-        What the products of rows shall come near, in the unit of the tables, shape (n,).
+        The ratings minus the mean, in the unit of the tables, shape (n,).
     n_batches, rng
-        One batch has all ratings, and nothing is drawn; more are dealt at random.
+        Number of batches, and what deals the ratings at random if there are several.
 
     Raises
     ------
@@ -122,8 +123,8 @@ def make_gradient(
     n_batches
         How many batches the ratings are dealt into.
     penalties
-        In N J, of the users' and of the items' factors and biases, in the unit of the tables;
-        shape (n_rows,) each.
+        Of the users, then of the items: those of each row's factors and of its bias in N J, in the
+        unit of the tables, shapes (n_rows,).
     """
     tables = model.tables()
     columns = [
@@ -141,13 +142,14 @@ def make_gradient(
 
 
 def column(values: Float, like: Tensor) -> Tensor:
-    """Return a number per row in the device and precision of a table, shape (n_rows, 1)."""
-    fitting = np.minimum(values, torch.finfo(like.dtype).max)
-    return torch.tensor(fitting, dtype=like.dtype, device=like.device)[:, None]
+    """Return one number per row, like a table in device and precision, shape (n_rows, 1)."""
+    # Penalties are float64. One beyond float32 would become infinite, and infinity times 0 is NaN.
+    representable = np.minimum(values, torch.finfo(like.dtype).max)
+    return torch.tensor(representable, dtype=like.dtype, device=like.device)[:, None]
 
 
 def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
-    """Return tables of a model as parameters in the ratings' own numbers: a copy on the host."""
+    """Return tables of a model as parameters in rating units, copied to the host."""
     host = {}
     for side, table in tables.items():
         rows: Float = table.cpu().numpy()
@@ -159,9 +161,9 @@ def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
 
 @contextmanager
 def fit_threads() -> Iterator[None]:
-    """Leave the cores to the fit's threads, see `Matrix`, and torch as it was found.
+    """Limit torch to one thread, since the fit has threads of its own; see `torch_products.Matrix`.
 
-    The latter holds wherever a Ctrl-C falls.
+    At the end torch's settings are restored, even if a Ctrl-C ends the fit.
     """
     threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
     torch.set_num_threads(1)
@@ -173,5 +175,5 @@ def fit_threads() -> Iterator[None]:
 
 
 def synchronize(device: str) -> None:
-    """Wait for the device's queue to drain."""
+    """Wait until the device has finished all work it was given."""
     getattr(torch, torch.device(device).type).synchronize()

@@ -1,4 +1,9 @@
-"""Ctrl-C between whole epochs: striking anywhere, it would leave half an epoch, or half of a library's own state."""
+"""Ctrl-C between whole epochs only.
+
+Python raises KeyboardInterrupt between any two bytecodes, so in the middle of an epoch it would
+leave a half-updated model, or a library in an inconsistent state. So the signal is recorded while
+an epoch runs, and raised at the next safe place.
+"""
 
 import signal
 import threading
@@ -6,42 +11,53 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_pending: list[Callable[[], object]] = []  # of the main thread, as the next
-_holding = False
+# Signals reach the main thread only, so these two belong to it and need no lock.
+_pending: list[Callable[[], object]] = []  # handlers of recorded signals; one at most
+_delaying = False  # whether the main thread is inside a `delayed_interrupt`
 
 
 @contextmanager
 def delayed_interrupt() -> Iterator[None]:
-    """Hold a Ctrl-C back until the block ends or comes to a `checkpoint`; a second one acts at once.
+    """Delay a Ctrl-C until the block ends or calls `checkpoint`; a second one acts at once.
 
-    Only the main thread receives signals, so elsewhere this does nothing; nor inside another such block.
+    Outside the main thread this does nothing, nor inside another such block.
     """
-    global _holding
+    global _delaying
     previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or _holding or not callable(previous):
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # The previous handler is no function if Ctrl-C is ignored or handled outside Python.
+    if not in_main_thread or _delaying or not callable(previous):
         yield
         return
     act = previous
 
-    def hold(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
+        # The second one raises the first here: whoever presses Ctrl-C twice does not want to wait.
         if _pending:
             checkpoint()
         _pending.append(lambda: act(number, frame))
 
-    signal.signal(signal.SIGINT, hold)
-    _holding = True
+    signal.signal(signal.SIGINT, record)
+    _delaying = True
     try:
         yield
     finally:
+        # A second Ctrl-C may raise at any place in here. Whatever happens, the previous handler
+        # must be restored, so the inner `finally` does it once more.
         try:
-            _holding = False
+            _delaying = False
             signal.signal(signal.SIGINT, previous)
-        finally:  # a second Ctrl-C may have struck before that was done
+        finally:
             signal.signal(signal.SIGINT, previous)
         checkpoint()
 
 
 def checkpoint() -> None:
-    """Let a Ctrl-C that waits take effect here. Call it inside long epochs, where the last whole epoch is safe."""
+    """Raise a delayed Ctrl-C here, if there is one.
+
+    Solvers call it now and then inside long epochs, where the parameters are those of the last
+    whole epoch.
+    """
     if _pending and threading.current_thread() is threading.main_thread():
+        # Removed before it acts: a handler that raises must not leave it pending.
         _pending.pop()()

@@ -1,4 +1,4 @@
-"""Sorting ratings by row on several threads: what the numba backends share."""
+"""Sorting ratings by row on several threads, for the numba solvers. See `kernels.grouping`."""
 
 from __future__ import annotations
 
@@ -24,33 +24,55 @@ from backends.ratings import Ratings
 
 from .threads import RATINGS_PER_CALL, Threads
 
-# Ratings go to their rows by way of so many buckets, whose places a cache holds; fewer are not worth one.
-_BUCKETS = 64
-_BUCKET = 100_000
+# Buckets of the first pass of a sort. As many cache lines are written to at a time, which the first
+# level of the cache holds. A bucket of fewer ratings than this gains nothing over a single pass.
+_MAX_BUCKETS = 64
+_MIN_RATINGS_PER_BUCKET = 100_000
 
 
 @dataclass(frozen=True)
 class Counted:
-    """One side of some ratings: the row of each, and how many each row has in each thread's share of the ratings."""
+    """One side of some ratings: the row of each rating, and how many ratings each row has.
+
+    Attributes
+    ----------
+    rows
+        Shape (n_ratings,).
+    shares
+        How many of each thread's share of the ratings belong to each row; shape (n_threads,
+        n_rows).
+    """
 
     rows: NDArray[np.int32]
     shares: NDArray[np.int64]
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """Number of ratings of each row."""
+        """Number of ratings of each row, shape (n_rows,)."""
         total: NDArray[np.int64] = self.shares.sum(axis=0)
         return total
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Ratings by block of rows, within these by block of opposite rows, and within these by row, in the given order.
+    """Ratings as a grid of cells: blocks of rows by blocks of opposite rows.
 
-    ``starts`` has one row per block of rows: where its blocks start, and where the last ends. ``ends`` has shape
-    (n_opposite_blocks, n_rows): where a row's ratings with a block of opposite rows end. They start where those of the
-    row before end, or, for the first row of its block, where the block does. ``ratings`` are records of opposite row
-    and target, see `kernels.layout`; a view, behind whose last one there must be `LOOK_AHEAD` more.
+    They are sorted by block of rows, then by block of opposite rows, then by row. Ratings of one
+    row in one cell keep the order in which they were given.
+
+    Attributes
+    ----------
+    starts
+        Where each cell starts, and where the last cell of its block of rows ends; shape
+        (n_row_blocks, n_opposite_blocks + 1).
+    ends
+        Where the ratings of a row with a block of opposite rows end; shape (n_opposite_blocks,
+        n_rows). They start where those of the row before end, and those of the first row of a block
+        where the cell starts.
+    ratings
+        Records of opposite row, target and perhaps weight, shape (n_ratings,); see
+        `kernels.layout`. A view of an array that is `LOOK_AHEAD` longer, which is as far as kernels
+        read beyond the end.
     """
 
     starts: NDArray[np.int64]
@@ -59,16 +81,27 @@ class Blocks:
 
 
 def counted(threads: Threads, *sides: tuple[NDArray[np.int32], int]) -> list[Counted]:
-    """Count the ratings of each row, for sides of some ratings: the row of each, and how many rows there are."""
+    """Count the ratings of each row; a side is the row of each rating and the number of rows."""
     shares = [np.zeros((threads.n, n_rows), np.int64) for _, n_rows in sides]
     tables = [(rows, table) for (rows, _), table in zip(sides, shares, strict=True)]
-    for runs in threads.cut(len(sides[0][0])):
-        threads.run(count, [(rows, *run, table[part]) for rows, table in tables for part, run in enumerate(runs)])
-    return [Counted(*table) for table in tables]
+    for pieces in threads.cut(len(sides[0][0])):
+        calls = []
+        for rows, table in tables:
+            for thread, (first, last) in enumerate(pieces):
+                calls.append((rows, first, last, table[thread]))
+        threads.run(count, calls)
+    return [Counted(rows, table) for rows, table in tables]
 
 
-def row_weights(train: Ratings, users: Counted, items: Counted) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of the weights of users' and of items' ratings, which are counted where all weigh 1."""
+def row_weights(
+    train: Ratings,
+    users: Counted,
+    items: Counted,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of the weights of each user's and each item's ratings, shapes (n_rows,).
+
+    Without weights each rating weighs 1, and the sums are the counts.
+    """
     if train.weights is None:
         return users.counts.astype(np.float64), items.counts.astype(np.float64)
     return train.user_weights(), train.item_weights()
@@ -86,90 +119,134 @@ def blocked(
     weight_unit: float = 1.0,
     bounds: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Blocks:
-    """Sort ratings by row, in blocks.
+    """Sort ratings into the cells of a grid, and by row within a cell.
 
     Parameters
     ----------
+    side, opposite
+        The counts of ``train``: of the side whose rows the ratings are sorted by, and of the other.
     train
-        The ratings that were counted.
+        The ratings.
     dtype, mean, unit, weight_unit
-        Targets are (rating - mean) / unit, and weights, where there are any, weight / weight_unit, of this type (by
-        reciprocals, so that the last bit may be another).
+        Targets are (rating - mean) / unit and weights, if any, weight / weight_unit, in this
+        precision. Both are products with a reciprocal, so the last bit may differ from a
+        quotient's.
     bounds
-        Where the blocks of rows start and the last ends, and the same for the opposite rows; by default there is one of
-        each.
+        First row of each block, and one past the last row, of the side and of the opposite side; by
+        default there is one block of each.
     """
     n, n_rows, n_opposite = len(train), side.shares.shape[1], opposite.shares.shape[1]
     row_bounds, opposite_bounds = bounds or (np.array([0, n_rows]), np.array([0, n_opposite]))
     n_blocks = len(opposite_bounds) - 1
 
-    n_buckets = max(threads.n, min(_BUCKETS, n // _BUCKET), -(-n // RATINGS_PER_CALL))
+    # First pass: each thread copies its share of the ratings to the buckets of their rows. A bucket
+    # is later sorted by one call, so there are at least as many as threads, and none is too large.
+    n_buckets = max(
+        threads.n,
+        min(_MAX_BUCKETS, n // _MIN_RATINGS_PER_BUCKET),
+        -(-n // RATINGS_PER_CALL),
+    )
     cuts = balanced_bounds(np.cumsum(side.counts), n_buckets)
+    # The counts of rows add up to those of buckets, shape (n_threads, n_buckets).
     first = np.stack([side.shares[:, a:b].sum(axis=1) for a, b in pairwise(cuts)], axis=1)
     buckets = list(pairwise(first_places(first).tolist()))
-    # Each thread counts up a row of these for each rating: in one cache line, they would wait for each other.
+    # Each thread advances a row of `places` for each of its ratings. The rows are 16 numbers, two
+    # cache lines, longer than needed: if they shared a line, threads would compete for it.
     places = np.zeros((threads.n, n_buckets + 16), np.int64)[:, :n_buckets]
     places[:] = first
-    bucket = _parts(cuts)
-    # Allocated here because NumPy asks for huge pages, and numba does not: scattered writes then miss the TLB less.
+    bucket = _block_of_each(cuts)
     weighted = train.weights is not None
     weights = np.empty(0) if train.weights is None else train.weights
+    # Allocated here and not in a kernel, because NumPy asks the system for huge pages and numba
+    # does not. With them, scattered writes miss the TLB less often.
     by_bucket = np.empty(n, keyed_dtype(dtype, weighted=weighted))
-    scales = mean, 1 / unit, 1 / weight_unit
-    for runs in threads.cut(n):
-        shares = zip(runs, places, strict=True)
-        threads.run(
-            scatter,
-            [
-                (*run, side.rows, opposite.rows, train.ratings, weights, bucket, mine, *scales, by_bucket)
-                for run, mine in shares
-            ],
-        )
+    per_unit, per_weight = 1 / unit, 1 / weight_unit
+    for pieces in threads.cut(n):
+        calls = [
+            (
+                piece_first,
+                piece_last,
+                side.rows,
+                opposite.rows,
+                train.ratings,
+                weights,
+                bucket,
+                thread_places,
+                mean,
+                per_unit,
+                per_weight,
+                by_bucket,
+            )
+            for (piece_first, piece_last), thread_places in zip(pieces, places, strict=True)
+        ]
+        threads.run(scatter, calls)
 
-    ends, block = np.zeros((n_blocks, n_rows), np.int64), _parts(opposite_bounds)
-    threads.run(count_pairs, [(*run, by_bucket, block, ends) for run in buckets])
+    # Second pass: each bucket is sorted into cells and rows. `ends` is first counts, then the
+    # places where ratings start; as `place` advances these past each rating, they become the ends.
+    ends, block = np.zeros((n_blocks, n_rows), np.int64), _block_of_each(opposite_bounds)
+    threads.run(count_pairs, [(a, b, by_bucket, block, ends) for a, b in buckets])
     starts = first_places_of_blocks(ends, row_bounds)
     result = _empty(n, ratings_dtype(dtype, weighted=weighted))
-    threads.run(place, [(*run, by_bucket, block, ends, result) for run in buckets])
+    threads.run(place, [(a, b, by_bucket, block, ends, result) for a, b in buckets])
     return Blocks(starts, ends, result)
 
 
 def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
-    """Group by opposite row the ratings of a single block: in less memory than another sort takes."""
+    """Return the ratings of a single block of rows, sorted by opposite row.
+
+    It takes less memory than sorting the original ratings again: there are no buckets.
+    """
     ends, ratings = by_row.ends[0], by_row.ratings
+    # Each thread takes a range of rows with about as many ratings as any other, in several pieces.
     n_pieces = 1 + len(ratings) // RATINGS_PER_CALL
     bounds = balanced_bounds(ends, threads.n * n_pieces).tolist()
-    rows = [list(pairwise(bounds))[piece::n_pieces] for piece in range(n_pieces)]
+    # One entry per piece: a range of rows for each thread.
+    pieces = [list(pairwise(bounds))[piece::n_pieces] for piece in range(n_pieces)]
     places = np.zeros((threads.n, n_opposite), np.int64)
-    others = ratings["other"]
+    opposites = ratings["opposite"]
     starts = np.append(0, ends)
-    for runs in rows:
-        parts = zip(runs, places, strict=True)
-        threads.run(count, [(others, starts[first], starts[last], mine) for (first, last), mine in parts])
+    for ranges in pieces:
+        calls: list[tuple[Any, ...]] = [
+            (opposites, starts[first], starts[last], thread_places)
+            for (first, last), thread_places in zip(ranges, places, strict=True)
+        ]
+        threads.run(count, calls)
     offsets = first_places(places)
     result = _empty(len(ratings), ratings.dtype)
-    for runs in rows:
-        threads.run(transpose, [(*run, ends, ratings, mine, result) for run, mine in zip(runs, places, strict=True)])
+    for ranges in pieces:
+        calls = [
+            (first, last, ends, ratings, thread_places, result)
+            for (first, last), thread_places in zip(ranges, places, strict=True)
+        ]
+        threads.run(transpose, calls)
     return Blocks(offsets[[[0, -1]]], offsets[np.newaxis, 1:], result)
 
 
 def _empty(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return room for ratings, and for what kernels may read behind the last."""
+    """Return room for ``n`` ratings, with `LOOK_AHEAD` ratings of zeros beyond the end."""
     ratings = np.empty(n + LOOK_AHEAD, dtype)
     ratings[n:] = np.zeros(1, dtype)
     return ratings[:n]
 
 
-def _parts(bounds: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Return which part each of ``range(bounds[-1])`` is in."""
+def _block_of_each(bounds: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Return the number of the block that each row is in, shape (n_rows,)."""
     return np.repeat(np.arange(len(bounds) - 1, dtype=np.uint16), np.diff(bounds))
 
 
-def balanced_bounds(ends: NDArray[np.int64], n_parts: int) -> NDArray[np.int64]:
-    """Cut ``range(len(ends))`` into ``n_parts`` runs of about the same size; shape (n_parts + 1,).
+def balanced_bounds(ends: NDArray[np.int64], n_blocks: int) -> NDArray[np.int64]:
+    """Cut rows into ``n_blocks`` consecutive blocks of about the same total size.
 
-    ``ends`` is the size of all up to each, itself included.
+    Parameters
+    ----------
+    ends
+        Running total of the sizes of the rows, shape (n_rows,).
+
+    Returns
+    -------
+    ndarray of int64, shape (n_blocks + 1,)
+        First row of each block, and one past the last row.
     """
     before = np.append(0, ends)
-    cuts = np.searchsorted(before, before[-1] * np.arange(1, n_parts) / n_parts)
+    cuts = np.searchsorted(before, before[-1] * np.arange(1, n_blocks) / n_blocks)
     return np.concatenate(([0], cuts, [len(ends)])).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Threads that share tasks, and take naps where one has to wait for long."""
+"""Threads that work off the tasks of one epoch, and sleep where a task has to wait for long."""
 
 import time
 from collections.abc import Callable
@@ -6,53 +6,67 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.kernels.epoch import CALLED_OFF, DONE, NOTHING, WAITING
+from backends.kernels.epoch import CANCELLED, DONE, NO_TASK, WAITING
 from backends.kernels.layout import new_counters
 
 from .threads import Threads, available_cores
 
-# Looks at what others count before a thread goes to sleep. Where a look waits for a `pause`, as on x86, they take about
-# as long as it takes to wake a thread, a tenth of a millisecond: waiting costs at most twice what it must.
-_LOOKS = 4_000
+# How many times a waiting thread reads a counter before it goes to sleep. On x86 each read is
+# followed by a `pause`, and so many take about 0.1 ms, as long as it takes to wake a thread: a wait
+# then costs at most twice what it would if its length were known beforehand.
+_POLLS = 4_000
 
-# Seconds of the first and the longest nap. A thread that sleeps looks by itself: there is no lock for a Ctrl-C to leave
-# behind, nor anyone who could fail to wake it.
-_NAPS = 2e-5, 1e-3
+# Seconds. Each sleep of a wait is twice as long as the one before. The sleeper wakes by itself: a
+# lock or a condition to wake it could be left locked by a Ctrl-C.
+_FIRST_SLEEP = 2e-5
+_LONGEST_SLEEP = 1e-3
 
-Hand = NDArray[np.int64]
+ClaimedTask = NDArray[np.int64]
 Counters = NDArray[np.int64]
 
 
 def share_tasks(
-    threads: Threads, n_counters: int, do: Callable[[Hand, Counters, int], int], pause: Callable[[], object]
+    threads: Threads,
+    n_counters: int,
+    do_tasks: Callable[[ClaimedTask, Counters, int], int],
+    check: Callable[[], object],
 ) -> None:
-    """Have each thread call ``do(hand, counters, n_looks)`` until that returns `DONE`; see `do_tasks`.
+    """Have every thread call ``do_tasks`` until it returns `DONE`.
 
-    The caller's thread calls ``pause`` before each of its calls; what that raises, or a call, ends the others after the
-    task that they are at. Threads stay awake for ``n_looks`` only where each has a core.
+    Parameters
+    ----------
+    n_counters
+        Number of counters that the tasks share; they start at zero.
+    do_tasks
+        Called as ``do_tasks(claimed_task, counters, n_polls)``; see `kernels.epoch.do_tasks`.
+    check
+        Called by the caller's thread before each of its calls, to raise a pending Ctrl-C. When it
+        or a call raises, the other threads finish the task that they are at and stop.
     """
     counters = new_counters(n_counters)
-    n_looks = _LOOKS if threads.n <= available_cores() else 1
+    # Polling pays only where the thread that is waited for has a core to run on meanwhile.
+    n_polls = _POLLS if threads.n <= available_cores() else 1
 
-    def call_off() -> None:
-        counters[:, 0] = CALLED_OFF
+    def cancel() -> None:
+        counters[:, 0] = CANCELLED
 
     def work(thread: int) -> None:
-        hand, nap = np.full(1, NOTHING), _NAPS[0]
+        claimed_task, sleep = np.full(1, NO_TASK), _FIRST_SLEEP
         try:
             while True:
                 if thread == 0:
-                    pause()
-                result = do(hand, counters, n_looks)
+                    check()
+                result = do_tasks(claimed_task, counters, n_polls)
                 if result == DONE:
                     return
                 if result == WAITING:
-                    time.sleep(nap)
-                    nap = min(2 * nap, _NAPS[1])
+                    time.sleep(sleep)
+                    sleep = min(2 * sleep, _LONGEST_SLEEP)
                 else:
-                    nap = _NAPS[0]
+                    sleep = _FIRST_SLEEP
         except BaseException:
-            call_off()
+            # The others may be waiting for the task that this thread will not finish.
+            cancel()
             raise
 
-    threads.run(work, [(thread,) for thread in range(threads.n)], call_off)
+    threads.run(work, [(thread,) for thread in range(threads.n)], cancel)

@@ -1,4 +1,4 @@
-"""Threads of one fit, for kernels that release the GIL, and BLAS kept out of their way."""
+"""The threads of one fit, for kernels that release the GIL, and a limit on those of BLAS."""
 
 import os
 import sys
@@ -13,26 +13,34 @@ from typing import Any
 
 from .interrupt import delayed_interrupt
 
-# A kernel returns to Python after about so many multiply-adds of a thread, or ratings that it sorts, so that a Ctrl-C
-# waits for less than half a second.
+# A Ctrl-C is noticed only when kernels return to Python. So a call does at most about this many
+# multiply-adds, or sorts at most this many ratings, on each thread: less than half a second.
 WORK_PER_CALL = 5e8
 RATINGS_PER_CALL = 10_000_000
 
-_UNHEARD = 0.05  # seconds after which a thread that waits for others looks for itself
+# Seconds. A thread that waits for others checks for itself this often, in case it missed the
+# notification that one of them has ended.
+_RECHECK_INTERVAL = 0.05
 
 _limit_lock = threading.Lock()
-_limits: list[Any] = []  # the one that all fits under way share
-_fits = 0  # under way
+_limits: list[Any] = []  # the limit on BLAS that all running fits share; one at most
+_n_fits = 0  # running fits that use it
 
 
 def available_cores() -> int:
     """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)
 def _blas(n_modules: int) -> Any:
-    """Return what controls the BLAS that are loaded; looked for, which takes a millisecond, only after an import."""
+    """Return the controller of the loaded BLAS libraries.
+
+    Looking for them takes a millisecond. ``n_modules`` is the number of imported modules: the
+    cached controller serves until another module is imported, which may have loaded another BLAS.
+    """
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
@@ -40,37 +48,41 @@ def _blas(n_modules: int) -> Any:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread: its idle threads spin for a while, on the cores that the kernels need.
+    """Limit BLAS to one thread: its idle threads spin for a while on cores that the kernels need.
 
-    The setting is the process's, so fits that overlap share one limit: the first sets it, the last takes it back.
+    The limit holds for the process, so fits that overlap in time share one: the first fit sets it,
+    and the last one restores what was before.
     """
-    global _fits
+    global _n_fits
     with _limit_lock:
-        if not _fits:
+        if not _n_fits:
             _limits.append(_blas(len(sys.modules)).limit(limits=1))
-        _fits += 1
+        _n_fits += 1
     try:
         yield
     finally:
         with _limit_lock:
-            _fits -= 1
-            if not _fits:
+            _n_fits -= 1
+            if not _n_fits:
                 _limits.pop().restore_original_limits()
 
 
 class Threads:
-    """Runs calls side by side on ``n`` threads, of which the caller's is one.
+    """Runs calls side by side on ``n`` threads, one of which is the caller's.
 
-    They belong to one fit and end with it: fits in several threads or after a fork do not meet, which numba's own
-    thread pool, one for the process, does not bear. They wait for calls asleep; see `tasks` for what they share awake.
+    The threads start when they are first needed and end with this object, which belongs to one fit.
+    So fits in several threads, or in a forked process, do not share threads. numba's own thread
+    pool is one per process and supports neither. Between calls the threads sleep; during an epoch
+    they wait for each other by polling, see `tasks`.
     """
 
     def __init__(self, n: int) -> None:
         self.n = n
         self._calls: SimpleQueue[Any] = SimpleQueue()
-        self._others: list[threading.Thread] = []
-        # When this object is gone, its weak reference lies among the calls and sends the threads home. That is one call
-        # of C: a Ctrl-C cannot strike in it.
+        self._workers: list[threading.Thread] = []
+        # When this object is deleted, the callback of its weak reference puts the reference itself
+        # into the queue, and `_serve` takes that as the signal to end. Creating the reference with
+        # its callback is a single C call, which a Ctrl-C cannot interrupt.
         self._end = weakref.ref(self, self._calls.put)
 
     def run(
@@ -79,57 +91,67 @@ class Threads:
         arguments: Sequence[tuple[Any, ...]],
         give_up: Callable[[], object] = lambda: None,
     ) -> list[Any]:
-        """Call ``function`` once with each tuple of arguments and return the results in their order.
+        """Call ``function`` once with each tuple of arguments; return the results in that order.
 
-        A thread starts with the call of its own number, whose rows are still in its cache from the last time, and then
-        takes the next. When a call raises, or a Ctrl-C strikes the caller, those under way end and no further one
-        starts; ``give_up`` is called before those are waited for.
+        Call k starts on thread k, as in the run before: if the calls split up the same rows in the
+        same way, those are still in that core's cache. Further calls go to whichever thread is
+        free.
+
+        Parameters
+        ----------
+        give_up
+            Called when a call raises on the caller's thread, or a Ctrl-C arrives there, before the
+            calls on the other threads are waited for; it can make them return early.
+
+        Raises
+        ------
+        BaseException
+            What a call raised first. Calls that had started are finished, and no further one
+            starts.
         """
         if self.n == 1 or not arguments:
-            return [function(*one) for one in arguments]
+            return [function(*tuple_of_arguments) for tuple_of_arguments in arguments]
         waiting = deque(range(self.n, len(arguments)))
         results: list[Any] = [None] * len(arguments)
         errors: list[BaseException] = []
-        wanted = min(self.n, len(arguments))
-        if len(self._others) < wanted - 1:
-            with delayed_interrupt():  # Python's own way to start a thread has locks that a Ctrl-C can leave shut
-                while len(self._others) < wanted - 1:
-                    thread = threading.Thread(
-                        target=_serve, args=(self._calls, self._end), name="factorbench", daemon=True
-                    )
-                    thread.start()
-                    self._others.append(thread)
+        n_used = min(self.n, len(arguments))
+        self._start(n_used - 1)
         sent: deque[None] = deque()
         ended: deque[int] = deque()
-        bell: SimpleQueue[None] = SimpleQueue()
+        notifications: SimpleQueue[None] = SimpleQueue()
 
-        def work(place: int) -> None:
+        def work(call: int) -> None:
+            """Make a call, and then those that are still waiting."""
             while True:
                 try:
-                    results[place] = function(*arguments[place])
+                    results[call] = function(*arguments[call])
                 except BaseException:
                     waiting.clear()
                     raise
                 try:
-                    place = waiting.popleft()
+                    call = waiting.popleft()
                 except IndexError:
                     return
 
-        def serve(place: int) -> None:
+        def serve(call: int) -> None:
+            """Do the work of a thread other than the caller's."""
             try:
-                work(place)
-            except BaseException as error:  # the caller raises it
+                work(call)
+            except BaseException as error:  # raised by the caller's thread, below
                 errors.append(error)
             finally:
-                ended.append(place)
-                bell.put(None)
+                ended.append(call)
+                notifications.put(None)
 
-        # A Ctrl-C strikes between any two steps of Python, so nothing here hangs on two that belong together, as a lock
-        # and its release would: calls are counted in the step that sends them, and a bell that was heard and forgotten
-        # is only a wait longer.
+        # A Ctrl-C can raise between any two bytecodes below. So nothing may depend on two steps
+        # that belong together, as acquiring and releasing a lock do. `sent` grows in the same C
+        # call that puts a call into the queue, so it always is the number of calls that are on
+        # their way; and a notification that is received but lost only costs one
+        # `_RECHECK_INTERVAL`.
         failed = True
         try:
-            sent.extend(map(self._calls.put, [partial(serve, place) for place in range(1, wanted)]))
+            calls = [partial(serve, call) for call in range(1, n_used)]
+            sent.extend(map(self._calls.put, calls))
             work(0)
             failed = False
         finally:
@@ -138,40 +160,63 @@ class Threads:
                     waiting.clear()
                     give_up()
                 with suppress(Empty):
-                    bell.get(timeout=_UNHEARD)
+                    notifications.get(timeout=_RECHECK_INTERVAL)
         if errors:
             try:
                 raise errors[0]
             finally:
-                errors.clear()  # or else the error would hold this call, and this call the error
+                # The traceback refers to this frame, and this frame to the error. Without breaking
+                # that cycle the arguments, which are large, would live until the next collection.
+                errors.clear()
         return results
 
+    def _start(self, n_workers: int) -> None:
+        """Start threads until there are ``n_workers`` beside the caller's."""
+        if len(self._workers) >= n_workers:
+            return
+        # `Thread.start` takes locks in Python code, which a Ctrl-C could leave locked.
+        with delayed_interrupt():
+            while len(self._workers) < n_workers:
+                thread = threading.Thread(
+                    target=_serve,
+                    args=(self._calls, self._end),
+                    name="factorbench",
+                    daemon=True,
+                )
+                thread.start()
+                self._workers.append(thread)
+
     def share(self, n: int, thread: int) -> tuple[int, int]:
-        """Return where a thread's run of ``range(n)`` starts and ends, when each takes one."""
+        """Return the first element of a thread's share of ``range(n)``, and one past its last."""
         return n * thread // self.n, n * (thread + 1) // self.n
 
     def cut(self, n: int, longest: int = RATINGS_PER_CALL) -> list[list[tuple[int, int]]]:
-        """Cut ``range(n)`` into one run per thread, and each run into as many pieces, none over ``longest``.
+        """Cut ``range(n)`` into a share per thread, and shares into pieces of at most ``longest``.
 
         Returns
         -------
-        pieces
-            The first piece of each thread, then the second of each, and so on: a Ctrl-C is heard between them.
+        list of list of (first, last)
+            The first piece of every thread, then the second piece of every thread, and so on.
+            Between two of these lists the caller can notice a Ctrl-C.
         """
-        runs = [self.share(n, thread) for thread in range(self.n)]
-        n_pieces = max(1, -(-max(last - first for first, last in runs) // longest))
+        shares = [self.share(n, thread) for thread in range(self.n)]
+        n_pieces = max(1, -(-max(last - first for first, last in shares) // longest))
         return [
             [
-                (first + (last - first) * piece // n_pieces, first + (last - first) * (piece + 1) // n_pieces)
-                for first, last in runs
+                (
+                    first + (last - first) * piece // n_pieces,
+                    first + (last - first) * (piece + 1) // n_pieces,
+                )
+                for first, last in shares
             ]
             for piece in range(n_pieces)
         ]
 
 
 def _serve(calls: SimpleQueue[Any], end: object) -> None:
-    """Do calls until the end lies among them, and leave it there for the next thread."""
+    """Make calls from the queue until ``end`` comes, which is put back for the next thread."""
     while (call := calls.get()) is not end:
         call()
-        del call  # it holds what it was given until the next one comes
+        # Otherwise the last call's arguments would live until the next call comes.
+        del call
     calls.put(end)

@@ -1,11 +1,12 @@
-"""The jit options of all kernels, with their reasons, and a cache on disk that never serves a stale kernel.
+"""The compiler options of all kernels, and a disk cache that never serves a stale kernel.
 
-numba notices an edit of the file that a kernel is written in, not one of the files of its callees or of these options.
-So the name under which a kernel is cached ends in a hash of all files of this folder and of those inside it. What an
-older version left behind stays until the ``__pycache__`` here is deleted.
+numba recompiles a cached kernel when the file it is written in changes, but not when the file of a
+function that it calls changes, nor when these options do. So the name under which a kernel is
+cached ends in a hash of all Python files in this folder and below. Kernels of older versions stay
+on disk until the ``__pycache__`` here is deleted.
 
-Where nothing can be written, neither here nor in the user's own cache folder, each process compiles the kernels anew,
-which takes seconds; NUMBA_CACHE_DIR names another folder.
+Where neither this folder nor the user's cache folder can be written to, each process compiles the
+kernels again, which takes seconds. NUMBA_CACHE_DIR names another folder.
 """
 
 import hashlib
@@ -15,29 +16,30 @@ from typing import Any
 
 from numba import njit
 
-# Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products; NaN and infinity keep
-# their meaning (no "nnan", "ninf"), because divergence must be seen.
+# Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products.
+# NaN and infinity keep their meaning (no "nnan", no "ninf"), because a diverging fit is recognised
+# by them.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
-# nogil: long loops must not stop the caller's other threads. error_model "numpy": no branch before each division.
-# no_cfunc_wrapper: nobody calls a kernel by its address, and a way in for that takes a tenth of the time to compile.
 _OPTIONS: dict[str, Any] = {
-    "nogil": True,
+    "nogil": True,  # long loops must not stop the caller's other threads
     "fastmath": FASTMATH,
-    "error_model": "numpy",
-    "no_cfunc_wrapper": True,
+    "error_model": "numpy",  # no branch before each division to raise ZeroDivisionError
+    "no_cfunc_wrapper": True,  # a C entry point, which nobody calls, is a tenth of the compile time
 }
-# What only kernels call has no way in from Python, which takes time to compile too: called from there, it crashes.
-_PART = _OPTIONS | {"no_cpython_wrapper": True}
+# For functions that only kernels call. Without an entry point from Python they compile faster, and
+# calling them from Python crashes.
+_INTERNAL_OPTIONS = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 def _source_hash(folder: Path) -> str:
-    """Return a hash of the names and contents of the Python files in a folder and those inside it."""
+    """Return a hash of the names and contents of all Python files in a folder and below."""
     digest = hashlib.sha256()
     # Not the prototypes in Triton, which no kernel here calls.
     paths = (path for path in folder.rglob("*.py") if path.parent.name != "triton")
     for path in sorted(paths):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        name = path.relative_to(folder).as_posix().encode()
+        digest.update(name + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -45,28 +47,33 @@ _VERSION = _source_hash(Path(__file__).parent)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel, when it is first called with these types; kept on disk where a folder can be written to.
+    """Compile a kernel at its first call with given types, and cache it on disk if possible.
 
-    All kernels run on one thread, and several calls side by side: numba's parallel loops take several times as long to
-    compile, and bring a thread pool that spins and that neither forks nor concurrent callers can use.
+    A kernel runs on one thread; solvers call it on several threads at once. numba's parallel loops
+    take several times as long to compile, and their thread pool spins, does not survive a fork, and
+    cannot be used by two callers at a time.
     """
     function.__qualname__ += f"_{_VERSION}"
     try:
         return njit(cache=True, **_OPTIONS)(function)
     except RuntimeError as error:
-        if "no locator available" not in str(error):  # numba's words for: none of its folders can be written to
+        # numba's message when it can write to none of its cache folders
+        if "no locator available" not in str(error):
             raise
         return njit(**_OPTIONS)(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels that stays a function of its own; only kernels can call it."""
-    return njit(**_PART)(function)
+    """Compile a function that only kernels call; LLVM decides whether to inline it."""
+    return njit(**_INTERNAL_OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels, which LLVM must not leave a function of its own: vectors would go through memory."""
-    return njit(forceinline=True, **_PART)(function)
+    """Compile a function that is always inlined into the kernel that calls it.
+
+    In a function call, arguments that are vectors would be passed through memory.
+    """
+    return njit(forceinline=True, **_INTERNAL_OPTIONS)(function)
 
 
 __all__ = ["FASTMATH", "inlined", "kernel", "part"]

@@ -1,10 +1,22 @@
-"""An SGD epoch on several threads: tasks that they take in turn, with a result that does not hang on who takes which.
+"""One SGD epoch on several threads, with the same result on any number of threads.
 
-Users and items are cut into as many blocks. In each step every block of users meets another block of items: as many
-tasks, none sharing a row with another (Gemulla et al. 2011, DSGD). A task needs the tasks of the step before that had
-its users or its items, and no others, so that a thread that is slow for a while holds up few; with a block more than
-there are threads, there is one to take (Zhuang et al. 2013, FPSGD, whose order is by chance). Before all that, the
-tables are copied: an epoch that is given up leaves no trace.
+Users are cut into ``n_blocks`` blocks, items into as many, so the ratings form a grid of
+``n_blocks`` x ``n_blocks`` cells. In step s the users of block b meet the items of block (b + s) %
+n_blocks: a diagonal of the grid, ``n_blocks`` tasks of which no two share a row of a table (Gemulla
+et al. 2011, DSGD). After ``n_blocks`` steps every cell was visited once; an epoch makes
+``n_rounds`` such rounds and takes 1 / n_rounds of a cell's ratings in each.
+
+A barrier after every step would make all threads wait for the slowest. Instead a task waits only
+for the two tasks of the step before that used its block of users or its block of items. With more
+blocks than threads there is usually a task that can start (Zhuang et al. 2013, FPSGD, which picks
+the task at random; here the order of the tasks that touch a row is fixed, so the result is too).
+
+Tasks are numbered in the order in which they are claimed::
+
+    0 ... n_copies - 1          copy a share of the tables from ``done`` to ``working``
+    n_copies + s n_blocks + b   step s for the users of block b, 0 <= s < n_rounds n_blocks
+
+The epoch changes the copies alone. An epoch that is given up half-way leaves ``done`` as it was.
 """
 
 from typing import Any
@@ -12,34 +24,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.kernels.llvm.counters import count, look_at, reaches
+from backends.kernels.llvm.counters import increment, load_counter, wait_for
 from backends.kernels.llvm.tables import first_of
 
 from ._jit import kernel, part
 from .sgd import Rule, block_pass
 
-DONE, MORE, WAITING = range(3)
-CALLED_OFF = 1 << 62
+DONE, MORE, WAITING = range(3)  # what `do_tasks` returns
+CANCELLED = 1 << 62  # a number of claimed tasks that no epoch reaches: no further task starts
+NO_TASK = -1
 
-_TAKEN, _COPIED, _BLOCKS = range(3)  # counters: tasks that were taken, copies made, then the steps of each block
-NOTHING = -1
+# Counters, in their order: tasks claimed; copies made; then the steps that each block of users has
+# finished, and behind these the steps that each block of items has finished.
+_CLAIMED, _COPIED, _FINISHED = range(3)
 
 Tables = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def n_counters(n_blocks: int) -> int:
     """Return how many counters the threads of an epoch share."""
-    return _BLOCKS + 2 * n_blocks
+    return _FINISHED + 2 * n_blocks
 
 
 @kernel
 def do_tasks(
-    most: int,
-    hand: NDArray[np.int64],
+    max_tasks: int,
+    claimed_task: NDArray[np.int64],
     counters: NDArray[np.int64],
-    n_looks: int,
+    n_polls: int,
     n_copies: int,
-    n_calls: int,
+    n_rounds: int,
     errors: NDArray[np.float64],
     done: Tables,
     working: Tables,
@@ -49,83 +63,149 @@ def do_tasks(
     ends: NDArray[np.int64],
     ratings: NDArray[Any],
     group: tuple[int, ...],
-    parts: tuple[int, ...],
+    row_vectors: tuple[int, ...],
     rule: Rule,
 ) -> int:
-    """Do tasks until there are no more, or ``most`` are done, or one has to wait for too long; return which it was.
+    """Claim and do tasks on the calling thread; every thread of the epoch calls this in a loop.
 
     Parameters
     ----------
-    hand
-        The thread's own, shape (1,): the task that it has taken and not done, at first -1.
+    max_tasks
+        How many tasks to do before returning to Python, where a Ctrl-C is noticed.
+    claimed_task
+        Shape (1,), private to the thread: the task that it has claimed but not finished, or
+        `NO_TASK`. It outlives the call, since a call can return while its task has to wait.
     counters
-        Of the epoch, see `n_counters`; at `CALLED_OFF` the first one ends it.
-    n_looks
-        How often to look whether a task can begin before giving up for now.
-    n_copies, n_calls
-        In how many tasks the tables are copied; how often the blocks are gone around, a part of each at a time.
+        Shared by all threads, zero at the start of the epoch; shape (`n_counters`, 8), see
+        `layout.new_counters`. Python cancels the epoch by setting them to `CANCELLED`.
+    n_polls
+        How many times to read a counter that is too low before returning `WAITING`.
+    n_copies
+        Number of tasks that share the copying of the tables.
+    n_rounds
+        How many times the epoch goes around all blocks.
     errors
-        Receives each task's sum of squared errors, shape (n_calls n_blocks n_blocks,).
+        Output, shape (n_rounds * n_blocks * n_blocks,): each task writes its sum of squared errors
+        to its own element, so that their total does not depend on who finishes first.
     done, working
-        Tables to copy, and where to; see `block_pass` for what they are. Users' factors and columns, then items'.
-    starts, user_bounds, ends, ratings
-        Ratings in blocks: where the blocks start, shape (n_blocks, n_blocks + 1); where the blocks of users start and
-        the last ends; where each user's ratings in a block of items end, shape (n_blocks, n_users); the ratings.
+        The tables of the last whole epoch, which are only read, and those that this epoch fills and
+        trains: factors of the users, columns of the users, then the same of the items; see
+        `block_pass`.
+    shares
+        Of users and of items; see `block_pass`.
+    starts
+        Where each cell of the grid starts in ``ratings``, and where the last of its row of cells
+        ends; shape (n_blocks, n_blocks + 1).
+    user_bounds
+        First user of each block, and one past the last user of all; shape (n_blocks + 1,).
+    ends
+        Where the ratings of a user with a block of items end; shape (n_blocks, n_users).
+    ratings
+        Shape (n_ratings,), cell by cell, and user by user within a cell; see `layout`.
     group
-        As many as ratings are taken at a time.
+        One entry per rating that is processed at a time. Only its length is used, which is known
+        when the kernel is compiled.
+    row_vectors
+        See `layout.vector_parts`.
+    rule
+        See `block_pass`.
+
+    Returns
+    -------
+    int
+        `DONE`: there are no more tasks. `MORE`: ``max_tasks`` are done. `WAITING`: the claimed task
+        still depends on another thread's.
     """
     n_blocks = len(starts)
-    users, items = (working[0], working[1], shares[0]), (working[2], working[3], shares[1])
-    # Longer than needed: those of two threads may lie in one cache line otherwise.
-    held, runs = np.empty(32, np.int64), np.empty(32, np.int64)
-    for _ in range(most):
-        if hand[0] == NOTHING:
-            hand[0] = count(counters, _TAKEN)
-        task = hand[0] - n_copies
+    users = (working[0], working[1], shares[0])
+    items = (working[2], working[3], shares[1])
+    # Only the first len(group) entries are used. The arrays are longer, 256 bytes, so that those of
+    # two threads do not lie in one cache line, for which the threads would then compete.
+    current_users, stream_starts = np.empty(32, np.int64), np.empty(32, np.int64)
+    for _ in range(max_tasks):
+        if claimed_task[0] == NO_TASK:
+            claimed_task[0] = increment(counters, _CLAIMED)
+        task = claimed_task[0] - n_copies
         if task >= len(errors):
             return DONE
         if task < 0:
+            # The copies come first. They depend on nothing, and every later task waits for all.
             for table in range(len(done)):
-                _copy(hand[0], n_copies, done[table], working[table])
-            _renew_norms(hand[0], n_copies, working[2], working[3])
-            count(counters, _COPIED)
+                _copy(claimed_task[0], n_copies, done[table], working[table])
+            _renew_norms(claimed_task[0], n_copies, working[2], working[3])
+            increment(counters, _COPIED)
         else:
-            step, mine = divmod(task, n_blocks)
-            theirs, call = (mine + step) % n_blocks, step // n_blocks
-            # Each task before this one has been taken by a thread that will end it.
-            for nth, wanted in ((_COPIED, n_copies), (_BLOCKS + mine, step), (_BLOCKS + n_blocks + theirs, step)):
-                if not reaches(counters, nth, wanted, n_looks):
+            step, user_block = divmod(task, n_blocks)
+            item_block = (user_block + step) % n_blocks
+            round_number = step // n_blocks
+            # Each block is used exactly once per step. So a block whose counter is at `step` is
+            # done with all the steps before this one, and nobody else touches its rows now. Waiting
+            # cannot deadlock: tasks are claimed in order, so whatever this one waits for has been
+            # claimed by a thread that will finish it.
+            for counter, target in (
+                (_COPIED, n_copies),
+                (_FINISHED + user_block, step),
+                (_FINISHED + n_blocks + item_block, step),
+            ):
+                if not wait_for(counters, counter, target, n_polls):
                     return WAITING
-            if look_at(counters, _TAKEN) >= CALLED_OFF:
+            # When the epoch is cancelled all counters are high, which also ends every wait above.
+            if load_counter(counters, _CLAIMED) >= CANCELLED:
                 return DONE
-            start, end = starts[mine, theirs], starts[mine, theirs + 1]
-            run = (end - start) // len(group)
-            first, last = run * call // n_calls, run * (call + 1) // n_calls
+            # The cell is cut into len(group) streams of equal length, which are read side by side.
+            # This round takes the positions first:last of every stream.
+            start, end = starts[user_block, item_block], starts[user_block, item_block + 1]
+            stream_length = (end - start) // len(group)
+            first = stream_length * round_number // n_rounds
+            last = stream_length * (round_number + 1) // n_rounds
             for k in range(len(group)):
-                runs[k] = start + k * run
-                held[k] = _user_at(ends[theirs], runs[k] + first, user_bounds[mine], user_bounds[mine + 1])
-            rest = end - start - len(group) * run if call == n_calls - 1 else 0
+                stream_starts[k] = start + k * stream_length
+                current_users[k] = _user_at(
+                    ends[item_block],
+                    stream_starts[k] + first,
+                    user_bounds[user_block],
+                    user_bounds[user_block + 1],
+                )
+            # What the division left over, fewer ratings than a group, is done in the last round.
+            n_leftover = 0
+            if round_number == n_rounds - 1:
+                n_leftover = end - start - len(group) * stream_length
             errors[task] = block_pass(
-                *(first, last, rest, first_of(runs, group), held, ends[theirs], ratings, users, items, parts, rule)
+                first,
+                last,
+                n_leftover,
+                first_of(stream_starts, group),
+                current_users,
+                ends[item_block],
+                ratings,
+                users,
+                items,
+                row_vectors,
+                rule,
             )
-            count(counters, _BLOCKS + mine)
-            count(counters, _BLOCKS + n_blocks + theirs)
-        hand[0] = NOTHING
+            # Incrementing publishes what the task wrote; see `llvm.counters`.
+            increment(counters, _FINISHED + user_block)
+            increment(counters, _FINISHED + n_blocks + item_block)
+        claimed_task[0] = NO_TASK
     return MORE
 
 
 @part
-def _copy(nth: int, n: int, table: NDArray[Any], to: NDArray[Any]) -> None:
-    """Copy the nth of ``n`` shares of a table's rows."""
-    for row in range(len(table) * nth // n, len(table) * (nth + 1) // n):
+def _copy(share: int, n_shares: int, table: NDArray[Any], to: NDArray[Any]) -> None:
+    """Copy one of ``n_shares`` equal shares of a table's rows."""
+    for row in range(len(table) * share // n_shares, len(table) * (share + 1) // n_shares):
         for column in range(table.shape[1]):
             to[row, column] = table[row, column]
 
 
 @part
-def _renew_norms(nth: int, n: int, factors: NDArray[Any], columns: NDArray[Any]) -> None:
-    """Compute the norms of a share of the rows anew: those carried along have their steps' rounding in them."""
-    for row in range(len(factors) * nth // n, len(factors) * (nth + 1) // n):
+def _renew_norms(share: int, n_shares: int, factors: NDArray[Any], columns: NDArray[Any]) -> None:
+    """Compute the squared norms of a share of the items' rows afresh, into the fourth column.
+
+    During an epoch a norm is updated along with its row instead of being computed from it, so it
+    collects rounding errors. Users' norms are computed whenever a user's row is loaded.
+    """
+    for row in range(len(factors) * share // n_shares, len(factors) * (share + 1) // n_shares):
         norm = factors.dtype.type(0)
         for column in range(factors.shape[1]):
             norm += factors[row, column] * factors[row, column]
@@ -133,11 +213,14 @@ def _renew_norms(nth: int, n: int, factors: NDArray[Any], columns: NDArray[Any])
 
 
 @part
-def _user_at(ends: NDArray[np.int64], place: int, first: int, last: int) -> int:
-    """Return the first of the users ``first:last`` whose ratings end behind a place; ``last`` where there is none."""
+def _user_at(ends: NDArray[np.int64], position: int, first: int, last: int) -> int:
+    """Return the first user of ``first:last`` whose ratings end after ``position``, or ``last``.
+
+    That is the user of the rating at ``position``, found by bisection: ``ends`` ascends.
+    """
     while first < last:
         middle = (first + last) // 2
-        if ends[middle] <= place:
+        if ends[middle] <= position:
             first = middle + 1
         else:
             last = middle

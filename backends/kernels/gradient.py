@@ -1,6 +1,7 @@
-"""The gradient of the squared error in one fused sweep over ratings grouped by row, and the momentum update.
+"""The gradient of the squared error in one sweep over the ratings, and the momentum update.
 
-Each call does one thread's part.
+The residual of a rating is used as soon as it is known, so neither residuals nor gathered rows are
+ever written to memory. Each call does one thread's share of the rows.
 """
 
 from typing import Any
@@ -8,15 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.kernels.llvm.ratings import others_at, times_weights
-from backends.kernels.llvm.rows import add_to_opposite, dots, load_rows, plus_opposite, store_rows, zero_row
+from backends.kernels.llvm.ratings import opposites_at, times_weights
+from backends.kernels.llvm.rows import (
+    add_to_opposite,
+    dots,
+    load_rows,
+    plus_opposite,
+    store_rows,
+    zero_row,
+)
 from backends.kernels.llvm.tables import load, prefetch, prefetch_to_write, store
 from backends.kernels.llvm.vectors import total, zeros_like
 
 from ._jit import kernel
 
-_AHEAD = 8  # ratings between the request for an opposite row and its use
-_ONE = (0,)  # rating at a time
+# How many ratings ahead an opposite row is requested from memory.
+_PREFETCH_DISTANCE = 8
+
+# The operations on ratings take one rating per stream, from a tuple of where the streams start.
+# Here there is one stream, which starts at 0, so that positions in it are positions in the array.
+_ONE_STREAM = (0,)
 
 
 @kernel
@@ -33,46 +45,66 @@ def sweep(
     opposite_bias: NDArray[Any],
     row_sums: NDArray[Any],
     row_bias_sums: NDArray[Any],
-    parts: tuple[int, ...],
+    row_vectors: tuple[int, ...],
     zero: float,
 ) -> float:
-    """Sum w (rhat - r) times the opposite row over the ratings of the rows ``first:last``; return sum w (rhat - r)^2.
+    """Sum residual times opposite row over the ratings of each of the rows ``first:last``.
+
+    The residual is prediction minus target, times the weight if ratings are weighted.
 
     Parameters
     ----------
     opposite_sums, opposite_bias_sums
-        Where the opposite side's sums are added to; of this thread alone, so no atomics are needed and the result is
-        one for a given number of threads. With None, a second sweep must be made with the sides swapped.
-    ends, ratings
-        Ratings grouped by row, and where those of each row end; see `layout`.
+        Output: the same sums for the opposite side, to which this call adds; shapes (n_opposite,
+        padded rank) and (n_opposite,). They belong to this thread alone, so no atomic additions are
+        needed, and the result is the same in every run with as many threads. With None the opposite
+        side gets no sums here: its gradient takes a second sweep, with the sides exchanged.
+    ends
+        Where the ratings of each row end, shape (n_rows,).
+    ratings
+        Grouped by row, shape (n_ratings,); see `layout`.
     rows, opposites
-        Factors of both sides, in tables made of whole vectors.
+        Factors of the two sides, shapes (n_rows, padded rank) and (n_opposite, padded rank).
+    row_bias, opposite_bias
+        Shapes (n_rows,) and (n_opposite,).
     row_sums, row_bias_sums
-        Receive the sums of the rows, and of the errors alone.
-    parts
-        As many as a row has vectors; see `layout.vector_parts`.
+        Output: the sums of residual times opposite row, shape (n_rows, padded rank), and of the
+        residuals, shape (n_rows,), of which this call writes the rows ``first:last``.
+    row_vectors
+        See `layout.vector_parts`.
     zero
         0 in the precision of the tables.
+
+    Returns
+    -------
+    float
+        Sum of the weighted squared errors.
     """
     squared_error = 0.0
     for row in range(first, last):
-        # In registers: what is read or added up once per rating need not go through memory.
-        mine, sums, errors = load_rows(rows, (row,), parts), zero_row(rows, parts), zero
-        for n in range(np.uint64(ends[row - 1] if row > 0 else 0), np.uint64(ends[row])):
-            soon, other = others_at(ratings, _ONE, n + np.uint64(_AHEAD)), others_at(ratings, _ONE, n)
-            prefetch(opposites, soon, parts)
-            dot = total(dots(mine, opposites, other))
-            error = dot + row_bias[row] + opposite_bias[np.uint64(other[0])] - ratings[n].target
-            weighted = times_weights(error, ratings, _ONE, n)
-            errors += weighted
+        # The row and its sums stay in registers for all of the row's ratings.
+        row_factors = load_rows(rows, (row,), row_vectors)
+        sums, bias_sum = zero_row(rows, row_vectors), zero
+        start = ends[row - 1] if row > 0 else 0
+        for n in range(np.uint64(start), np.uint64(ends[row])):
+            # Opposite rows are in no order, so the processor cannot guess which is needed next.
+            soon = opposites_at(ratings, _ONE_STREAM, n + np.uint64(_PREFETCH_DISTANCE))
+            opposite = opposites_at(ratings, _ONE_STREAM, n)
+            prefetch(opposites, soon, row_vectors)
+            dot = total(dots(row_factors, opposites, opposite))
+            prediction = dot + row_bias[row] + opposite_bias[np.uint64(opposite[0])]
+            error = prediction - ratings[n].target
+            weighted = times_weights(error, ratings, _ONE_STREAM, n)
+            bias_sum += weighted
             squared_error += weighted * error
-            sums = plus_opposite(sums, weighted, opposites, other)
+            sums = plus_opposite(sums, weighted, opposites, opposite)
+            # numba compiles the kernel anew for None, and leaves this branch out.
             if opposite_sums is not None:
-                prefetch_to_write(opposite_sums, soon, parts)
-                add_to_opposite(opposite_sums, other, weighted, mine)
-                opposite_bias_sums[np.uint64(other[0])] += weighted
+                prefetch_to_write(opposite_sums, soon, row_vectors)
+                add_to_opposite(opposite_sums, opposite, weighted, row_factors)
+                opposite_bias_sums[np.uint64(opposite[0])] += weighted
         store_rows(row_sums, (row,), sums)
-        row_bias_sums[row] = errors
+        row_bias_sums[row] = bias_sum
     return squared_error
 
 
@@ -84,30 +116,51 @@ def descend(
     after: NDArray[Any],
     velocity: NDArray[Any],
     sums: NDArray[Any],
-    gain: float,
-    pull: NDArray[Any],
+    gradient_weight: float,
+    penalty: NDArray[Any],
     momentum: float,
-    step: NDArray[Any],
+    rates: NDArray[Any],
     norms: NDArray[np.float64],
-    parts: tuple[int, ...],
+    row_vectors: tuple[int, ...],
 ) -> None:
-    """Set v = momentum v + gain (sum + pull x), after = x - step v and norm = |after|^2 for the rows ``first:last``.
+    """Take a momentum step in the factors of the rows ``first:last`` of one side.
 
-    ``sums`` holds one table or several below each other, which are added up.
+    With x a row, v its velocity and g = gradient_weight (sum + penalty x)::
+
+        v <- momentum v + g
+        after = x - rate v
+
+    Parameters
+    ----------
+    now, after, velocity
+        Factors before and after the step, and the velocity, which is updated in place: tables of
+        shape (n_rows, padded rank).
+    sums
+        What `sweep` added up: a table like ``now``, or the tables of several threads below each
+        other, shape (n_threads * n_rows, padded rank), which are added up here.
+    gradient_weight
+        Turns the sums into a gradient, 2 / N, times 1 - dampening.
+    penalty, rates
+        Of each row, shape (n_rows,).
+    norms
+        Output: squared norms of the rows of ``after``, shape (n_rows,).
+    row_vectors
+        See `layout.vector_parts`.
     """
     n_rows = len(now)
     for row in range(first, last):
         norm = zeros_like(load(now, row, 0))
-        for part in range(len(parts)):
-            x = load(now, row, part)
-            gradient = pull[row] * x
-            for place in range(row, len(sums), n_rows):
-                gradient = gradient + load(sums, place, part)
-            v = gain * gradient
-            if momentum != 0:  # the velocity may be anything before the first step, and must not count after a restart
-                v = v + momentum * load(velocity, row, part)
-            store(velocity, row, part, v)
-            x = x - step[row] * v
-            store(after, row, part, x)
+        for vector in range(len(row_vectors)):
+            x = load(now, row, vector)
+            gradient = penalty[row] * x
+            for copy in range(row, len(sums), n_rows):
+                gradient = gradient + load(sums, copy, vector)
+            v = gradient_weight * gradient
+            # Not just 0 * v: at the first step, and after a restart, the velocity is undefined.
+            if momentum != 0:
+                v = v + momentum * load(velocity, row, vector)
+            store(velocity, row, vector, v)
+            x = x - rates[row] * v
+            store(after, row, vector, x)
             norm = norm + x * x
         norms[row] = total(norm)

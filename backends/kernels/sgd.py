@@ -1,128 +1,266 @@
-"""Per-rating stochastic gradient descent with one AdaGrad accumulator per row, over conflict-free blocks of ratings.
+"""Per-rating stochastic gradient descent with one AdaGrad accumulator per row.
 
-The rule, for a rating of user p and item q with weight w, is
+`plain_step` is the definition of what happens for one rating: read it first. The rest of this
+module computes the same for several ratings at a time, one per lane of a vector.
 
-    e = clip(target - p . q - b - c)            larger errors count as the largest that a step is made for
-    v = w / (1 + max(w - 1, 0) effect)          how often the step is made; effect is the share of e that one takes away
-    rate = learning_rate / sqrt(a)              of each row, a its accumulator
-    p <- (p + rate v e q) / (1 + rate v share)  and q likewise, both from the values before
-    a <- a + s (v e)^2 |q|^2                    and the item's likewise, with |p|^2
+The rule, and where it comes from:
 
-and for the biases with accumulators of their own, 1 in place of |q|^2 and of s. The accumulators are AdaGrad's, one
-per row (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix factorization": the rule
-of LIBMF, where s is 1 / rank; with a constant, one learning rate serves all ranks). The step is implicit in the penalty
-(composite mirror descent, Duchi et al. 2011), so that none is too strong for the rate; a row's share is its penalty
-over the sum of the weights of its ratings, which so make up the penalty together. A weight of 100 is not a step of 100
-times the length, which would overshoot, but about as much as 100 steps (importance-aware updates, Karampatziakis and
-Langford 2011, here by a quotient); the weights are in units of their mean.
+- The learning rates are AdaGrad's with one accumulator per row of factors instead of one per factor
+  (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix
+  factorization": the rule of LIBMF, which accumulates 1 / rank of a row's squared gradient; with a
+  constant share instead, one learning rate serves all ranks).
+- The step is implicit in the penalty (composite mirror descent, Duchi et al. 2011): the row is
+  divided by 1 + rate * penalty instead of being reduced by rate * penalty times itself. So no
+  penalty is too strong for the learning rate. A row's penalty is spread evenly over the weights of
+  its ratings.
+- A rating of weight w is not a step of w times the length, which would overshoot for a large w, but
+  about as much as w steps in a row (importance-aware updates, Karampatziakis and Langford 2011,
+  here by a quotient). Weights are in units of their mean.
+- Errors are clipped, so a rating that is wrong by orders of magnitude cannot make a fit diverge.
 
-A step on a row waits for the one before it, and most of a step is arithmetic on single numbers. So ratings are taken in
-groups that share no user and no item: their steps are one vector. The ratings of a block, which go user by user, are
-cut into runs of one length, and a group is one rating of each run, so that users' rows stay in registers for as long as
-the users stay the same.
+A step on a row must wait for the one before it on the same row, and apart from a dot product and an
+update of two rows a step is arithmetic on single numbers. So ratings are processed in groups of 2
+or 4 that share no user and no item, and these numbers become lanes of one vector. The ratings of a
+cell (see `epoch`) are sorted by user and cut into as many streams of equal length; a group takes
+one rating from each stream. While the users of the streams stay the same, their rows stay in
+registers.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backends.kernels.llvm.columns import load_columns, pairs_of, split, store_columns
-from backends.kernels.llvm.ratings import by_importance, others_at, targets_at, times_weights
-from backends.kernels.llvm.rows import dots, load_rows, mixed, store_rows, with_norms
+from backends.kernels.llvm.ratings import by_importance, opposites_at, targets_at, times_weights
+from backends.kernels.llvm.rows import dots, load_rows, store_rows, update_pairs, with_norms
 from backends.kernels.llvm.tables import all_distinct, first_of, prefetch_to_write
-from backends.kernels.llvm.vectors import align_stack, clipped, exchanged, joined, square_root, total, zeros_like
+from backends.kernels.llvm.vectors import (
+    align_stack,
+    clipped,
+    exchanged,
+    joined,
+    square_root,
+    total,
+    zeros_like,
+)
 
 from ._jit import inlined, part
 
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Rule = tuple[float, float, float, float, float]
 
-_AHEAD = 4  # ratings of a run between the request for an item's row and its use
-_REGISTERS = 16  # vectors of users' rows at a time: half of what AVX-512 has
+# How many ratings of a stream ahead an item's row is requested from memory.
+_PREFETCH_DISTANCE = 4
+
+# Vector registers for users' rows. AVX-512 has 32; the other half is for items' rows and results.
+_REGISTERS = 16
 
 
-def group_size(parts: tuple[int, ...]) -> int:
-    """Return how many users to take at a time, 4 or 2: more would not fit the registers."""
-    return 4 if 4 * len(parts) <= _REGISTERS else 2
+class Row(NamedTuple):
+    """The state of one user or item."""
+
+    factors: NDArray[np.float64]  # shape (rank,)
+    bias: float
+    accumulator: float  # of the squared gradients of the factors
+    bias_accumulator: float  # of the squared gradients of the bias
+
+
+class Shares(NamedTuple):
+    """What a rating of weight 1 bears of its row's penalties."""
+
+    factors: float
+    bias: float
+
+
+def plain_step(
+    user: Row,
+    item: Row,
+    user_shares: Shares,
+    item_shares: Shares,
+    target: float,
+    weight: float,
+    rule: Rule,
+) -> tuple[Row, Row, float]:
+    """Return the user and the item after a step for one rating, and its squared error before it.
+
+    This is the definition of what the kernel computes. No solver calls it; the tests compare the
+    kernel with it, rating by rating.
+
+    Parameters
+    ----------
+    target
+        The rating minus the mean, in units of `rating_unit`.
+    weight
+        In units of the mean weight.
+    rule
+        As in `block_pass`.
+    """
+    rate, bias_rate, accumulated_share, max_error, _ = rule
+    p, q = user.factors, item.factors
+    error = target - float(p @ q) - (user.bias + item.bias)
+    squared_error = weight * error**2
+    error = max(-max_error, min(error, max_error))
+
+    # A step of weight 1 changes the prediction by `effect` times the error. A step of weight w > 1
+    # is shortened so that its effect stays below 1, as that of w small steps would.
+    effect = 0.0
+    for row, opposite in ((user, q), (item, p)):
+        effect += rate * (opposite @ opposite) / row.accumulator**0.5
+        effect += bias_rate / row.bias_accumulator**0.5
+    importance = weight / (1 + max(weight - 1, 0) * effect)
+    error *= importance
+
+    def stepped(row: Row, opposite: NDArray[np.float64], shares: Shares) -> Row:
+        row_rate = rate / row.accumulator**0.5
+        row_bias_rate = bias_rate / row.bias_accumulator**0.5
+        penalty, bias_penalty = importance * shares.factors, importance * shares.bias
+        return Row(
+            (row.factors + row_rate * error * opposite) / (1 + row_rate * penalty),
+            (row.bias + row_bias_rate * error) / (1 + row_bias_rate * bias_penalty),
+            row.accumulator + accumulated_share * error**2 * float(opposite @ opposite),
+            row.bias_accumulator + error**2,
+        )
+
+    # Both sides step from the values before: neither sees the other's update.
+    return stepped(user, q, user_shares), stepped(item, p, item_shares), squared_error
+
+
+def group_size(row_vectors: tuple[int, ...]) -> int:
+    """Return how many ratings to process at a time, as many users' rows as fit registers."""
+    return 4 if 4 * len(row_vectors) <= _REGISTERS else 2
 
 
 @inlined
 def _step(
-    p: Any, columns: Any, shares: Any, items: Side, rows: tuple[int, ...], ratings: Any, starts: Any, n: Any, rule: Rule
+    p: Any,
+    user_columns: Any,
+    user_shares: Any,
+    items: Side,
+    item_rows: tuple[int, ...],
+    ratings: Any,
+    stream_starts: Any,
+    n: Any,
+    rule: Rule,
 ) -> Any:
-    """Update by a group of ratings that share no row; return the users' rows and columns, and the squared errors.
+    """Take the n-th rating of each stream; no two may share a row. The vector form of `plain_step`.
 
-    All that the steps need to know of the factors are p.q, p.p and q.q. The new p.p follows from them, so the norms are
-    carried along.
+    With g ratings in the group, ``p`` is g rows of factors, and ``user_columns`` (bias,
+    accumulator, bias accumulator, squared norm) and ``user_shares`` (factors, bias) are tuples of
+    vectors of g lanes.
+
+    Returns
+    -------
+    p, user_columns, squared_error
+        The users' rows and columns after the step, which stay in registers, and the weighted
+        squared errors before it, one per lane. The items are written to their tables.
     """
-    factors, item_columns, item_shares = items
-    rate, bias_rate, accumulated, longest, one = rule
-    dot, theirs = dots(p, factors, rows), load_columns(item_columns, rows)
-    error = targets_at(ratings, starts, n) - dot - (columns[0] + theirs[0])
-    squared_error = times_weights(error * error, ratings, starts, n)
-    error = clipped(error, longest)
-    # From here on, users are the first half of a vector, and items the second.
+    # All that the numbers of a step depend on are p.q, |p|^2 and |q|^2. The new |p|^2 follows from
+    # these, so the norms are kept as columns, and a step makes one dot product instead of three.
+    factors, item_columns, item_shares_table = items
+    rate, bias_rate, accumulated_share, max_error, unit_value = rule
+    dot, columns = dots(p, factors, item_rows), load_columns(item_columns, item_rows)
+    error = targets_at(ratings, stream_starts, n) - dot - (user_columns[0] + columns[0])
+    squared_error = times_weights(error * error, ratings, stream_starts, n)
+    error = clipped(error, max_error)
+
+    # From here on a vector has 2 g lanes: first one per user, then one per item. Both sides need
+    # the same arithmetic, and a division or a root takes as long for 2 g lanes as for g.
     error, dot = joined(error, error), joined(dot, dot)
-    bias, accumulator = joined(columns[0], theirs[0]), joined(columns[1], theirs[1])
-    bias_accumulator, norm = joined(columns[2], theirs[2]), joined(columns[3], theirs[3])
-    their_shares = pairs_of(item_shares, rows)
-    share, bias_share = joined(shares[0], their_shares[0]), joined(shares[1], their_shares[1])
-    root, bias_root, opposite = square_root(accumulator), square_root(bias_accumulator), exchanged(norm)
+    bias = joined(user_columns[0], columns[0])
+    accumulator = joined(user_columns[1], columns[1])
+    bias_accumulator = joined(user_columns[2], columns[2])
+    norm = joined(user_columns[3], columns[3])
+    item_shares = pairs_of(item_shares_table, item_rows)
+    share = joined(user_shares[0], item_shares[0])
+    bias_share = joined(user_shares[1], item_shares[1])
+    root, bias_root = square_root(accumulator), square_root(bias_accumulator)
+    opposite_norm = exchanged(norm)
 
-    # How much of the error a step of weight 1 takes away. Without weights nobody asks, and LLVM leaves it out.
-    effect = rate * opposite / root + bias_rate / bias_root
+    # The effect of a step is the sum of its user's and its item's, which are half a vector apart.
+    # Without weights `by_importance` does not use it, and LLVM removes its computation.
+    effect = rate * opposite_norm / root + bias_rate / bias_root
     effect = effect + exchanged(effect)
-    error = by_importance(error, effect, ratings, starts, n)
-    share = by_importance(share, effect, ratings, starts, n)
-    bias_share = by_importance(bias_share, effect, ratings, starts, n)
+    error = by_importance(error, effect, ratings, stream_starts, n)
+    share = by_importance(share, effect, ratings, stream_starts, n)
+    bias_share = by_importance(bias_share, effect, ratings, stream_starts, n)
 
-    # The rate is that of the rule over the root: p becomes kept p + taken q.
-    square = error * error
-    inverse = one / (root + rate * share)
-    kept, taken = root * inverse, (rate * inverse) * error
-    p = mixed(p, factors, rows, kept, taken)
-    accumulator = accumulator + accumulated * (square * opposite)
-    cross = taken * dot
-    norm = kept * (kept * norm + (cross + cross)) + taken * taken * opposite
+    # With rate / root for the row's learning rate, (p + rate / root error q) / (1 + rate / root
+    # share) becomes shrink p + step q: numerator and denominator times root, which leaves one
+    # division.
+    squared = error * error
+    inverse = unit_value / (root + rate * share)
+    shrink, step = root * inverse, (rate * inverse) * error
+    p = update_pairs(p, factors, item_rows, shrink, step)
+    accumulator = accumulator + accumulated_share * (squared * opposite_norm)
+    # |shrink p + step q|^2 = shrink^2 |p|^2 + 2 shrink step p.q + step^2 |q|^2
+    cross = step * dot
+    norm = shrink * (shrink * norm + (cross + cross)) + step * step * opposite_norm
 
-    inverse = one / (bias_root + bias_rate * bias_share)
+    # The bias is a factor whose opposite is 1.
+    inverse = unit_value / (bias_root + bias_rate * bias_share)
     bias = inverse * (bias_root * bias + bias_rate * error)
-    bias_accumulator = bias_accumulator + square
+    bias_accumulator = bias_accumulator + squared
 
-    mine, theirs = split((bias, accumulator, bias_accumulator, norm))
-    store_columns(item_columns, rows, theirs)
-    return p, mine, squared_error
+    user_columns, columns = split((bias, accumulator, bias_accumulator, norm))
+    store_columns(item_columns, item_rows, columns)
+    return p, user_columns, squared_error
 
 
 @part
-def _one(
-    user: int, place: int, ratings: NDArray[Any], users: Side, items: Side, parts: tuple[int, ...], rule: Rule
+def _step_alone(
+    user: int,
+    position: int,
+    ratings: NDArray[Any],
+    users: Side,
+    items: Side,
+    row_vectors: tuple[int, ...],
+    rule: Rule,
 ) -> float:
-    """Update by one rating of a user; return its squared error."""
+    """Take the rating at ``position``, a group of one; return its weighted squared error."""
     factors, columns, shares = users
-    mine, start, first = (user,), (place,), np.uint64(0)
-    p = load_rows(factors, mine, parts)
-    p, after, square = _step(
-        *(p, with_norms(load_columns(columns, mine), p), pairs_of(shares, mine)),
-        *(items, others_at(ratings, start, first), ratings, start, first, rule),
+    user_row, start, first = (user,), (position,), np.uint64(0)
+    p = load_rows(factors, user_row, row_vectors)
+    p, after, squared = _step(
+        p,
+        with_norms(load_columns(columns, user_row), p),
+        pairs_of(shares, user_row),
+        items,
+        opposites_at(ratings, start, first),
+        ratings,
+        start,
+        first,
+        rule,
     )
-    store_rows(factors, mine, p)
-    store_columns(columns, mine, after)
-    squared_error: float = total(square)
+    store_rows(factors, user_row, p)
+    store_columns(columns, user_row, after)
+    squared_error: float = total(squared)
     return squared_error
 
 
 @part
-def _advance(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int, ...], n: int, last: int) -> int:
-    """Set ``held`` to the users of the n-th ratings of the runs; return up to which n they stay, at most ``last``."""
+def _advance(
+    ends: NDArray[np.int64],
+    current_users: NDArray[np.int64],
+    stream_starts: tuple[int, ...],
+    n: int,
+    last: int,
+) -> int:
+    """Set ``current_users`` to the users of the n-th ratings of the streams.
+
+    Returns
+    -------
+    int
+        The position in the streams at which the first of them comes to another user, at most
+        ``last``.
+    """
     until = last
-    for run in range(len(starts)):
-        user = held[run]
-        while ends[user] <= starts[run] + n:
+    for k in range(len(stream_starts)):
+        user = current_users[k]
+        while ends[user] <= stream_starts[k] + n:
             user += 1
-        held[run] = user
-        until = min(until, ends[user] - starts[run])
+        current_users[k] = user
+        until = min(until, ends[user] - stream_starts[k])
     return until
 
 
@@ -130,78 +268,117 @@ def _advance(ends: NDArray[np.int64], held: NDArray[np.int64], starts: tuple[int
 def block_pass(
     first: int,
     last: int,
-    rest: int,
-    starts: tuple[int, ...],
-    held: NDArray[np.int64],
+    n_leftover: int,
+    stream_starts: tuple[int, ...],
+    current_users: NDArray[np.int64],
     ends: NDArray[np.int64],
     ratings: NDArray[Any],
     users: Side,
     items: Side,
-    parts: tuple[int, ...],
+    row_vectors: tuple[int, ...],
     rule: Rule,
 ) -> float:
-    """Update by the ratings ``first:last`` of each run, group by group; return the sum of squared errors.
+    """Take the ratings at positions ``first:last`` of every stream, one group per position.
 
     Parameters
     ----------
-    rest
-        How many ratings that follow on the last run come after that, one by one.
-    starts
-        Where the runs start: as many as there are ratings to take at a time.
-    held
-        Of each run, the user of its first rating here, or one before that; overwritten.
+    first, last
+        Positions, counted from the start of each stream.
+    n_leftover
+        Number of ratings to take one at a time afterwards. They follow the last stream.
+    stream_starts
+        Where each stream starts in ``ratings``. Its length is the size of a group.
+    current_users
+        For each stream the user of its rating at ``first``, or an earlier user of the same block;
+        overwritten. Shape (at least the number of streams,).
     ends
-        Where the block's ratings of each user end, which start where those of the user before end: shape (n_users,).
+        Where the ratings of each user with this block of items end, shape (n_users,). They start
+        where those of the user before end.
     ratings
-        Of item and target; see `layout`. Shape (n_ratings,).
+        Records of an item and a target, shape (n_ratings,); see `layout`.
     users, items
-        Of each side the factors, a table; the rest of a row, shape (n_rows, 4): bias, accumulator of the factors,
-        accumulator of the bias, and squared norm of the factors, which for a user need not be right; and the shares of
-        the row's penalties that each of its ratings brings, of the factors and of the bias, shape (n_rows, 2).
-    parts
-        As many as a row has vectors; see `layout.vector_parts`.
+        Three tables of each side, which are trained but for the last:
+
+        - factors, shape (n_rows, padded rank);
+        - columns, shape (n_rows, 4): bias, accumulator of the factors, accumulator of the bias, and
+          squared norm of the factors. A user's norm may be wrong: it is computed when the row is
+          loaded;
+        - shares, shape (n_rows, 2): what a rating of weight 1 bears of the penalty of the row's
+          factors and of its bias.
+    row_vectors
+        See `layout.vector_parts`.
     rule
-        Learning rates of factors and of biases; share of a factor row's squared gradient that its accumulator takes;
-        the largest error that a step is made for, larger ones count as this one; and 1, all in the precision of the
-        tables.
+        Five numbers in the precision of the tables: the learning rates of factors and of biases;
+        the share of a factor row's squared gradient that its accumulator adds up; the largest error
+        that is not clipped; and 1, so that no constant of another precision widens the arithmetic.
+
+    Returns
+    -------
+    float
+        Sum of the weighted squared errors, each before its step.
     """
     align_stack()
     factors, columns, shares = users
     last_user = np.int64(len(ends) - 1)
     squared_error: float = 0.0
-    # Unsigned: a signed index costs a look at whether it is negative.
+    # Unsigned, because indexing with a signed number checks whether it counts from the end.
     n, end = np.uint64(first), np.uint64(last)
     while n < end:
-        until = np.uint64(_advance(ends, held, starts, np.int64(n), last))
-        rows = first_of(held, starts)
-        together = all_distinct(rows)
+        # One turn of this loop is a run of groups with the same users.
+        until = np.uint64(_advance(ends, current_users, stream_starts, np.int64(n), last))
+        user_rows = first_of(current_users, stream_starts)
+        together = all_distinct(user_rows)
         if together:
-            p, share = load_rows(factors, rows, parts), pairs_of(shares, rows)
-            mine = with_norms(load_columns(columns, rows), p)
-            squares = zeros_like(share[0])
-            for run in range(len(starts)):
-                prefetch_to_write(factors, (min(held[run] + 1, last_user),), parts)
+            p, user_shares = load_rows(factors, user_rows, row_vectors), pairs_of(shares, user_rows)
+            user_columns = with_norms(load_columns(columns, user_rows), p)
+            squares = zeros_like(user_shares[0])
+            # Ratings are sorted by user, so the next user of a stream most likely follows.
+            for k in range(len(stream_starts)):
+                next_user = min(current_users[k] + 1, last_user)
+                prefetch_to_write(factors, (next_user,), row_vectors)
             while n < until:
-                soon = others_at(ratings, starts, n + np.uint64(_AHEAD))
-                prefetch_to_write(items[0], soon, parts)
+                soon = opposites_at(ratings, stream_starts, n + np.uint64(_PREFETCH_DISTANCE))
+                prefetch_to_write(items[0], soon, row_vectors)
+                # Columns of a row, at most 32 bytes, are in one cache line.
                 prefetch_to_write(items[1], soon, (0,))
-                others = others_at(ratings, starts, n)
-                together = all_distinct(others)
+                item_rows = opposites_at(ratings, stream_starts, n)
+                together = all_distinct(item_rows)
                 if not together:
                     break
-                p, mine, each = _step(p, mine, share, items, others, ratings, starts, n, rule)
-                squares = squares + each
+                p, user_columns, squared = _step(
+                    p,
+                    user_columns,
+                    user_shares,
+                    items,
+                    item_rows,
+                    ratings,
+                    stream_starts,
+                    n,
+                    rule,
+                )
+                squares = squares + squared
                 n += np.uint64(1)
-            store_rows(factors, rows, p)
-            store_columns(columns, rows, mine)
+            # The users change, or the next ratings are processed alone and read memory.
+            store_rows(factors, user_rows, p)
+            store_columns(columns, user_rows, user_columns)
             squared_error += total(squares)
         if not together:
-            for run in range(len(starts)):
-                squared_error += _one(held[run], starts[run] + np.int64(n), ratings, users, items, parts, rule)
+            # Two of the group share a row: one after the other, each sees the step before it.
+            for k in range(len(stream_starts)):
+                squared_error += _step_alone(
+                    current_users[k],
+                    stream_starts[k] + np.int64(n),
+                    ratings,
+                    users,
+                    items,
+                    row_vectors,
+                    rule,
+                )
             n += np.uint64(1)
-    user = held[len(starts) - 1]
-    for place in range(starts[-1] + last, starts[-1] + last + rest):
-        while ends[user] <= place:
+    # What is left over follows the last stream, whose user is known.
+    user = current_users[len(stream_starts) - 1]
+    for position in range(stream_starts[-1] + last, stream_starts[-1] + last + n_leftover):
+        while ends[user] <= position:
             user += 1
-        squared_error += _one(user, place, ratings, users, items, parts, rule)
+        squared_error += _step_alone(user, position, ratings, users, items, row_vectors, rule)
     return squared_error

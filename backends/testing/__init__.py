@@ -11,8 +11,9 @@ A backend of another package is tested by a dozen lines in that package's tests:
         def make(self, **params):
             return MyFactorizer(**params)
 
-Facts that differ between backends are the class attributes of `FactorizerConformance`; everything else is the same for
-all. The data are small: the suite tests correctness and nothing else. ``import backends`` does not import this module.
+Facts that differ between backends are the class attributes of `FactorizerConformance`; everything
+else is the same for all. The data are small: the suite tests correctness and nothing else. ``import
+backends`` does not import this module.
 """
 
 from __future__ import annotations
@@ -49,18 +50,29 @@ from .example import (
     objective_by_hand,
     raw_ids,
 )
-from .interrupts import INTERRUPT_POINTS, LAST_POINTS, InterruptedStep, default_sigint, needs_main_thread
+from .interrupts import (
+    INTERRUPT_POINTS,
+    LAST_POINTS,
+    InterruptedStep,
+    default_sigint,
+    needs_main_thread,
+)
 
 __all__ = ["FactorizerConformance", "example_ratings"]
 
 ROUNDING = {"float64": 1e-9, "float32": 1e-4}  # relative, between two orders of the same sums
-EVALUATION = 1e-9  # relative, between two float64 evaluations of one model, whatever the model's precision
-MINIMUM_GAP = 5e-3  # relative excess of J over the reference that still counts as having minimised it
-SAME_COURSE = 1e-2  # relative, between the objectives of two runs of a backend that is not deterministic
+# Relative, between two float64 evaluations of one model, whatever the model's precision.
+EVALUATION = 1e-9
+# Relative excess of J over the reference that still counts as having minimised it.
+MINIMUM_GAP = 5e-3
+# Relative, between the objectives of two runs of a backend that is not deterministic.
+SAME_COURSE = 1e-2
 
-SAME_BY_WEIGHT = 0.02  # relative, between J of a weighted fit and of repeated rows, for solvers that go row by row
+# Relative, between J of a weighted fit and of repeated rows, for solvers that go row by row.
+SAME_BY_WEIGHT = 0.02
 
-# Few ratings take little damping: under the defaults, which are for data of a usual size, factors would vanish.
+# Few ratings take little damping: under the defaults, which are for data of a usual size, factors
+# would vanish.
 _OBJECTIVE: dict[str, Any] = {
     "rank": 3,
     "reg": 0.05,
@@ -75,33 +87,33 @@ _EPOCHS = 6
 
 
 class FactorizerConformance:
-    """Subclass it under a name that starts with ``Test``, define ``make``, and state the facts that differ.
+    """Subclass this as ``Test...``, define ``make``, and set the attributes that differ.
 
     Attributes
     ----------
     divergent
-        Hyper-parameters under which a fit diverges; None when it cannot.
+        Hyper-parameters with which a fit diverges; None if it never does.
     order_invariant
-        What a permutation of the training rows does to the model: nothing ("exact"), reorders sums ("rounding"), or
-        gives another trajectory ("no").
+        How the model changes when the training ratings are permuted: not at all ("exact"), by
+        rounding errors ("rounding"), or arbitrarily ("no").
     deterministic
-        Whether one seed and one number of threads always give one result, to the bit.
+        Whether the same seed and number of threads give the same bits.
     minimises
         Whether a long fit ends within 0.5 % of the minimum of the objective, which exact ALS finds.
     epochs_to_minimum
-        How long that fit takes.
+        Number of epochs of that fit.
     dtypes
-        The precisions it computes in.
+        The precisions that it supports.
     without_bias, per_entity
-        Whether it can do ``bias=False``, and ``reg_scaling="per_entity"``.
+        Whether it supports ``bias=False``, and ``reg_scaling="per_entity"``.
     takes_initial
-        Whether it starts from the given initial parameters (a library may insist on its own).
+        Whether it starts from given initial parameters; a library may only draw its own.
     takes_weights
-        Whether it can weigh ratings; one that cannot must refuse `Ratings` with weights by a ValueError.
+        Whether it supports weights; if not, it must raise ValueError for `Ratings` with weights.
     any_scale
-        Whether its defaults serve ratings on any scale; a fixed learning rate in rating units does not.
+        Whether its defaults fit ratings on any scale. A learning rate in rating units does not.
     epochs_to_weigh
-        After how many epochs a weighted fit and one of repeated rows are compared.
+        Number of epochs after which a weighted fit and one of repeated ratings are compared.
     """
 
     divergent: ClassVar[dict[str, Any] | None] = None
@@ -118,10 +130,10 @@ class FactorizerConformance:
     epochs_to_weigh: ClassVar[int] = 12
 
     def make(self, **params: Any) -> Factorizer:
-        """Return a new backend with these hyper-parameters: fields of `Factorizer`, and those in ``divergent``."""
+        """Return a new backend with these hyper-parameters."""
         raise NotImplementedError("define make(self, **params) to return the backend under test")
 
-    # ---- the objective ----------------------------------------------------------------------------------------------
+    # ---- the objective --------------------------------------------------------------------------
 
     def test_objective_descends(self) -> None:
         """J falls below that of the start in the first epochs, and further later."""
@@ -138,23 +150,38 @@ class FactorizerConformance:
             pytest.skip("stops early instead of minimising the objective")
         train, _ = example_ratings()
         solver = self._fit(train, epochs=self.epochs_to_minimum, evaluate=False)
-        reference = get_backend("numpy-als", n_jobs=1, **_OBJECTIVE).fit(train, epochs=_REFERENCE_EPOCHS)
+        reference = get_backend("numpy-als", n_jobs=1, **_OBJECTIVE).fit(
+            train,
+            epochs=_REFERENCE_EPOCHS,
+        )
         objective = solver.objective
         lowest = objective.value(reference.model_.parameters, train)
         assert objective.value(solver.model_.parameters, train) <= lowest * (1 + MINIMUM_GAP)
 
     def test_history_is_true(self) -> None:
-        """Every number in ``history_`` is what a plain loop over the ratings finds for that epoch's model."""
+        """Every number in ``history_`` is what a plain loop over the ratings computes."""
         train, validation = example_ratings()
         models: list[FactorModel] = []
-        solver = self._fit(train, validation, epochs=3, keep="last", callback=lambda at: models.append(at.model))
+        solver = self._fit(
+            train,
+            validation,
+            epochs=3,
+            keep="last",
+            callback=lambda at: models.append(at.model),
+        )
         assert [record.epoch for record in solver.history_] == [1, 2, 3]
         assert solver.n_epochs_ == 3
         for record, model in zip(solver.history_, models, strict=True):
             train_mse = mse_by_hand(model, train)
             assert record.train_mse == pytest.approx(train_mse, rel=EVALUATION)
-            assert record.objective == pytest.approx(objective_by_hand(solver, model, train), rel=EVALUATION)
-            assert record.validation_mse == pytest.approx(mse_by_hand(model, validation), rel=EVALUATION)
+            assert record.objective == pytest.approx(
+                objective_by_hand(solver, model, train),
+                rel=EVALUATION,
+            )
+            assert record.validation_mse == pytest.approx(
+                mse_by_hand(model, validation),
+                rel=EVALUATION,
+            )
         assert_equal(models[-1].parameters, solver.model_.parameters)
         seconds = [record.seconds for record in solver.history_]
         assert seconds == sorted(seconds)
@@ -176,7 +203,14 @@ class FactorizerConformance:
     def test_no_regularisation(self) -> None:
         """No penalty at all is allowed, and J is then the training MSE."""
         train, _ = example_ratings()
-        solver = self._fit(train, epochs=12, reg=0, bias_reg=0, user_bias_damping=0, item_bias_damping=0)
+        solver = self._fit(
+            train,
+            epochs=12,
+            reg=0,
+            bias_reg=0,
+            user_bias_damping=0,
+            item_bias_damping=0,
+        )
         assert solver.history_[-1].objective == solver.history_[-1].train_mse
         assert solver.history_[-1].train_mse < np.var(train.ratings)
 
@@ -185,7 +219,11 @@ class FactorizerConformance:
         if not self.per_entity:
             pytest.skip("has no penalty per entity")
         train, _ = example_ratings()
-        flat: dict[str, Any] = {"reg": 2e-3, "reg_scaling": "per_entity", "bias_reg": 1e-3} | _UNDAMPED
+        flat: dict[str, Any] = {
+            "reg": 2e-3,
+            "reg_scaling": "per_entity",
+            "bias_reg": 1e-3,
+        } | _UNDAMPED
         solver = self._fit(train, epochs=12, **flat)
         start = Objective(3, **flat).value(initial_model(solver.objective, train, 0), train)
         assert solver.history_[-1].objective == pytest.approx(
@@ -194,9 +232,16 @@ class FactorizerConformance:
         assert solver.history_[-1].objective < start
 
     def test_penalties_in_ratings(self) -> None:
-        """``reg_unit="rating"`` and no damping: the same penalty per rating, whatever the ratings' scale."""
+        """``reg_unit="rating"`` without damping is the same penalty per rating on any scale."""
         train, _ = example_ratings()
-        solver = self._fit(train, epochs=12, reg_unit="rating", reg=0.08, bias_reg=0.08, **_UNDAMPED)
+        solver = self._fit(
+            train,
+            epochs=12,
+            reg_unit="rating",
+            reg=0.08,
+            bias_reg=0.08,
+            **_UNDAMPED,
+        )
         objective = objective_by_hand(solver, solver.model_, train)
         assert solver.history_[-1].objective == pytest.approx(objective, rel=EVALUATION)
 
@@ -210,17 +255,24 @@ class FactorizerConformance:
             with pytest.raises(ValueError, match="weights"):
                 self._fit(weighted)
             return
-        one, other = (self._fit(x, epochs=self.epochs_to_weigh) for x in (weighted, train.take(rows)))
+        by_weight = self._fit(weighted, epochs=self.epochs_to_weigh)
+        by_rows = self._fit(train.take(rows), epochs=self.epochs_to_weigh)
         tolerance = ROUNDING[self._dtype()] if self.minimises else SAME_BY_WEIGHT
-        assert one.history_[-1].objective == pytest.approx(other.history_[-1].objective, rel=tolerance)
-        objective = objective_by_hand(one, one.model_, weighted)
-        assert one.history_[-1].objective == pytest.approx(objective, rel=EVALUATION)
+        assert by_weight.history_[-1].objective == pytest.approx(
+            by_rows.history_[-1].objective,
+            rel=tolerance,
+        )
+        objective = objective_by_hand(by_weight, by_weight.model_, weighted)
+        assert by_weight.history_[-1].objective == pytest.approx(objective, rel=EVALUATION)
         if self.minimises and self.deterministic:
-            assert_close(one.model_.parameters, other.model_.parameters, tolerance)
+            assert_close(by_weight.model_.parameters, by_rows.model_.parameters, tolerance)
 
-    @pytest.mark.parametrize(("scale", "shift"), [(4.0**-10, 0.0), (4.0**10, 0.0), (1.0, 100.0), (37.0, -500.0)])
+    @pytest.mark.parametrize(
+        ("scale", "shift"),
+        [(4.0**-10, 0.0), (4.0**10, 0.0), (1.0, 100.0), (37.0, -500.0)],
+    )
     def test_no_units(self, scale: float, shift: float) -> None:
-        """Ratings on another scale give predictions on that scale: no default is in rating units."""
+        """Ratings on another scale give predictions on that scale: no default has a unit."""
         if not self.any_scale:
             pytest.skip("its defaults are in rating units")
         train, validation = example_ratings()
@@ -234,7 +286,7 @@ class FactorizerConformance:
         rounding = ROUNDING["float32"] if self._dtype() == "float32" else 1e-6
         assert np.abs(other.predict(users, items) - expected).max() <= rounding * std
 
-    # ---- seeds, inputs, order ---------------------------------------------------------------------------------------
+    # ---- seeds, inputs, order -------------------------------------------------------------------
 
     def test_one_seed_one_result(self) -> None:
         """The same seed gives the same model."""
@@ -250,7 +302,11 @@ class FactorizerConformance:
         """The seed matters."""
         train, _ = example_ratings()
         first, second = self._fit(train, seed=3), self._fit(train, seed=4)
-        assert not np.allclose(first.model_.parameters.user_factors, second.model_.parameters.user_factors, rtol=1e-3)
+        assert not np.allclose(
+            first.model_.parameters.user_factors,
+            second.model_.parameters.user_factors,
+            rtol=1e-3,
+        )
 
     def test_inputs_are_left_alone(self) -> None:
         """Neither the ratings nor the given start change during a fit."""
@@ -289,7 +345,7 @@ class FactorizerConformance:
         assert self._fit(train, initial=start).model_.parameters.is_finite()
 
     def test_starts_from_initial(self) -> None:
-        """A fit goes on from the model of another: J after one more epoch is no higher than before."""
+        """A fit continues from the model of another: J is lower than after a first epoch."""
         if not self.takes_initial:
             pytest.skip("its library starts from its own draw")
         train, _ = example_ratings()
@@ -305,7 +361,12 @@ class FactorizerConformance:
         train, _ = example_ratings()
         order = np.random.default_rng(1).permutation(len(train))
         shuffled = Ratings(
-            train.users[order], train.items[order], train.ratings[order], train.n_users, train.n_items, train.encoder
+            train.users[order],
+            train.items[order],
+            train.ratings[order],
+            train.n_users,
+            train.n_items,
+            train.encoder,
         )
         first, second = self._fit(train).model_.parameters, self._fit(shuffled).model_.parameters
         if self.order_invariant == "exact":
@@ -313,19 +374,31 @@ class FactorizerConformance:
         else:
             assert_close(first, second, ROUNDING[self._dtype()])
 
-    # ---- odd data ---------------------------------------------------------------------------------------------------
+    # ---- odd data -------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("reg_scaling", ["per_rating", "per_entity"])
     def test_rows_with_one_rating_or_none(self, reg_scaling: str) -> None:
-        """Rows with one rating are fitted; rows with none are zero, and so predict the mean and the other's bias."""
+        """Rows with one rating are fitted; rows with none are zero."""
         if reg_scaling == "per_entity" and not self.per_entity:
             pytest.skip("has no penalty per entity")
         # user 3 and item 4 have no rating; user 2 and item 3 have one
         users, items = [0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 2, 3]
-        train = Ratings(np.array(users), np.array(items), np.array([4.0, 3, 5, 1, 2, 2, 4.5]), n_users=4, n_items=5)
+        train = Ratings(
+            np.array(users),
+            np.array(items),
+            np.array([4.0, 3, 5, 1, 2, 2, 4.5]),
+            n_users=4,
+            n_items=5,
+        )
         start = initial_model(self._make().objective, train, 0).astype(self._dtype())
         undamped = _UNDAMPED if reg_scaling == "per_entity" else {}
-        parameters = self._fit(train, initial=start, reg=0.02, reg_scaling=reg_scaling, **undamped).model_.parameters
+        parameters = self._fit(
+            train,
+            initial=start,
+            reg=0.02,
+            reg_scaling=reg_scaling,
+            **undamped,
+        ).model_.parameters
         assert parameters.is_finite()
         assert not parameters.user_factors[3].any()
         assert not parameters.item_factors[4].any()
@@ -358,19 +431,29 @@ class FactorizerConformance:
     def test_all_ratings_equal(self, value: float) -> None:
         """Ratings without variance, zeros among them, are fitted and do not count as divergence."""
         train, _ = example_ratings()
-        constant = Ratings(train.users, train.items, np.full(len(train), value), train.n_users, train.n_items)
+        constant = Ratings(
+            train.users,
+            train.items,
+            np.full(len(train), value),
+            train.n_users,
+            train.n_items,
+        )
         solver = self._fit(constant, epochs=12)
         assert solver.status_ == "epochs"
-        assert np.abs(solver.predict(constant.users, constant.items) - value).max() <= 1e-6 * abs(value)
+        predicted = solver.predict(constant.users, constant.items)
+        assert np.abs(predicted - value).max() <= 1e-6 * abs(value)
 
     def test_a_pair_rated_twice(self) -> None:
-        """Ratings made by the constructor may repeat a pair: each rating counts, none is added to another."""
+        """The constructor of `Ratings` takes repeated pairs, and each rating counts."""
         users, items = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 0, 1])
         train = Ratings(users, items, np.array([4.0, 2.0, 3.0, 5.0, 5.0, 4.0]))
         light: dict[str, Any] = {"reg": 1e-3, "bias_reg": 1e-3} | _UNDAMPED
         solver = self._fit(train, epochs=200, evaluate=False, **light)
         # the rating nearest to several is their mean; their sum would be far off
-        assert solver.predict([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx([4.5, 2.0, 3.0, 4.5], abs=0.25)
+        assert solver.predict([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx(
+            [4.5, 2.0, 3.0, 4.5],
+            abs=0.25,
+        )
 
     def test_empty_validation(self) -> None:
         """Validation ratings may be empty; their MSE is then NaN."""
@@ -380,7 +463,7 @@ class FactorizerConformance:
         solver = self._fit(train, nothing, epochs=2)
         assert [math.isnan(record.validation_mse) for record in solver.history_] == [True, True]
 
-    # ---- precision and threads --------------------------------------------------------------------------------------
+    # ---- precision and threads ------------------------------------------------------------------
 
     def test_dtypes(self) -> None:
         """The model has the precision asked for, and both precisions agree on the objective."""
@@ -391,13 +474,21 @@ class FactorizerConformance:
             assert {a.dtype.name for a in solver.model_.parameters.arrays().values()} == {dtype}
             assert solver.predict(["user 1"], ["item 1"]).dtype == np.float64
             objectives.append(solver.history_[-1].objective)
-        assert objectives == pytest.approx([objectives[0]] * len(objectives), rel=ROUNDING["float32"])
+        assert objectives == pytest.approx(
+            [objectives[0]] * len(objectives),
+            rel=ROUNDING["float32"],
+        )
 
     def test_float32_ratings_lose_nothing(self) -> None:
-        """The precision of the ratings does not limit that of the computation: the same values, the same model."""
+        """Float32 ratings give the same model as the same values in float64."""
         train, _ = example_ratings()
         narrow = Ratings(
-            train.users, train.items, train.ratings.astype(np.float32), train.n_users, train.n_items, train.encoder
+            train.users,
+            train.items,
+            train.ratings.astype(np.float32),
+            train.n_users,
+            train.n_items,
+            train.encoder,
         )
         first, second = self._fit(train).model_.parameters, self._fit(narrow).model_.parameters
         if self.deterministic:
@@ -405,14 +496,14 @@ class FactorizerConformance:
 
     @pytest.mark.parametrize("n_jobs", [2, None])
     def test_n_jobs(self, n_jobs: int | None) -> None:
-        """More threads fit as well as one; those that claim a minimum follow the same trajectory."""
+        """More threads fit as well; solvers that reach a minimum follow the same trajectory."""
         train, _ = example_ratings()
         one, more = self._fit(train), self._fit(train, n_jobs=n_jobs)
         assert more.history_[-1].objective == pytest.approx(one.history_[-1].objective, rel=0.2)
         if self.minimises and self.deterministic:
             assert_close(one.model_.parameters, more.model_.parameters, ROUNDING[self._dtype()])
 
-    # ---- stopping ---------------------------------------------------------------------------------------------------
+    # ---- stopping -------------------------------------------------------------------------------
 
     def test_stops_after_epochs(self) -> None:
         """``epochs`` of the call, else of the solver."""
@@ -424,10 +515,18 @@ class FactorizerConformance:
     def test_stops_at_target(self) -> None:
         """``target_mse`` stops at the first epoch at or under it."""
         train, validation = example_ratings()
-        course = [record.validation_mse for record in self._fit(train, validation, epochs=8, keep="last").history_]
+        whole = self._fit(train, validation, epochs=8, keep="last")
+        course = [record.validation_mse for record in whole.history_]
         target = course[2] if self.deterministic else course[2] * (1 + SAME_COURSE)
         first = next(epoch for epoch, mse in enumerate(course, 1) if mse <= target)
-        solver = self._fit(train, validation, epochs=8, target_mse=target, keep="last", evaluate=False)
+        solver = self._fit(
+            train,
+            validation,
+            epochs=8,
+            target_mse=target,
+            keep="last",
+            evaluate=False,
+        )
         assert solver.status_ == "target"
         assert solver.history_[-1].validation_mse <= target
         if self.deterministic:
@@ -439,14 +538,21 @@ class FactorizerConformance:
         assert train.encoder is not None
         # Ratings that contradict training: the validation MSE is at its best in an early epoch.
         wrong = 6.0 - train.ratings[:40]
-        against = Ratings(train.users[:40], train.items[:40], wrong, train.n_users, train.n_items, train.encoder)
+        against = Ratings(
+            train.users[:40],
+            train.items[:40],
+            wrong,
+            train.n_users,
+            train.n_items,
+            train.encoder,
+        )
         solver = self._fit(train, against, epochs=60, patience=3)
         course = [record.validation_mse for record in solver.history_ if record.epoch]
         assert solver.status_ == "patience"
         assert len(course) - 1 - int(np.argmin(course)) == 3
 
     def test_keeps_the_best_epoch(self) -> None:
-        """With validation ratings the model is that of the epoch with the lowest MSE on them, of 0 to the last."""
+        """With validation ratings the model is that of the epoch with the lowest MSE on them."""
         train, validation = example_ratings()
         assert train.encoder is not None
         models: list[FactorModel] = []
@@ -462,7 +568,7 @@ class FactorizerConformance:
         assert (last.best_epoch_, last.n_epochs_, len(last.history_)) == (2, 2, 2)
 
     def test_biases_alone_compete(self) -> None:
-        """Where no epoch does better, the model is the damped biases alone, and ``best_epoch_`` is 0."""
+        """If no epoch is better, the model is the damped biases, and ``best_epoch_`` is 0."""
         train, _ = example_ratings()
         objective = self._make().objective
         b, c = damped_biases(
@@ -476,7 +582,8 @@ class FactorizerConformance:
         assert solver.best_epoch_ == 0
         assert solver.history_[0].validation_mse == pytest.approx(0, abs=ROUNDING["float32"] ** 2)
         assert not solver.model_.parameters.user_factors.any()
-        assert np.abs(solver.predict(*raw_ids(solver.model_, train)) - exact).max() < ROUNDING["float32"]
+        predicted = solver.predict(*raw_ids(solver.model_, train))
+        assert np.abs(predicted - exact).max() < ROUNDING["float32"]
 
     def test_share_for_validation(self) -> None:
         """A number splits that share off the training ratings; what is split off counts as seen."""
@@ -484,9 +591,13 @@ class FactorizerConformance:
         rest, held_out = train.split(0.2, seed=3)
         solver = self._fit(train, 0.2, seed=3, epochs=4)
         if self.deterministic:
-            assert_equal(solver.model_.parameters, self._fit(rest, held_out, seed=3, epochs=4).model_.parameters)
+            assert_equal(
+                solver.model_.parameters,
+                self._fit(rest, held_out, seed=3, epochs=4).model_.parameters,
+            )
         user = raw_ids(solver.model_, held_out)[0][0]
-        seen = {str(item) for u, item in zip(*raw_ids(solver.model_, train), strict=True) if u == user}
+        pairs = zip(*raw_ids(solver.model_, train), strict=True)
+        seen = {str(item) for u, item in pairs if u == user}
         assert len(solver.recommend(user, train.n_items)) == train.n_items - len(seen)
         assert not seen.intersection(str(one.item) for one in solver.recommend(user, train.n_items))
 
@@ -497,9 +608,15 @@ class FactorizerConformance:
         assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("time", 1, 1)
 
     def test_evaluation_counts_for_the_time(self) -> None:
-        """``max_seconds`` are seconds by the clock: what a callback takes counts, and ``history_`` leaves it out."""
+        """The time of a callback counts for ``max_seconds``, and not for ``history_``."""
         train, _ = example_ratings()
-        solver = self._fit(train, epochs=50, max_seconds=0.3, evaluate=False, callback=lambda at: time.sleep(0.2))
+        solver = self._fit(
+            train,
+            epochs=50,
+            max_seconds=0.3,
+            evaluate=False,
+            callback=lambda at: time.sleep(0.2),
+        )
         assert solver.status_ == "time"
         assert solver.n_epochs_ <= 2
 
@@ -525,11 +642,16 @@ class FactorizerConformance:
             pytest.skip("not deterministic")
         train, validation = example_ratings()
         plain = self._fit(train, evaluate=False)
-        watched = self._fit(train, validation, keep="last", callback=lambda at: at.model and None)
+        models: list[FactorModel] = []
+
+        def watch(progress: Progress) -> None:
+            models.append(progress.model)
+
+        watched = self._fit(train, validation, keep="last", callback=watch)
         assert_equal(plain.model_.parameters, watched.model_.parameters)
 
     def test_divergence_is_reported(self) -> None:
-        """A fit that explodes warns, says so in ``status_`` and leaves no model, not even that of the fit before."""
+        """A diverging fit warns, sets ``status_``, and leaves no model, not even an earlier one."""
         if self.divergent is None:
             pytest.skip("cannot diverge")
         train, _ = example_ratings()
@@ -539,7 +661,10 @@ class FactorizerConformance:
             solver.fit(train, epochs=100, evaluate=True)
         assert solver.status_ == "diverged"
         assert not hasattr(solver, "model_")
-        with pytest.raises(NotFittedError, match="the fit diverged; lower the learning rate or raise reg"):
+        with pytest.raises(
+            NotFittedError,
+            match="the fit diverged; lower the learning rate or raise reg",
+        ):
             solver.predict("user 0", "item 0")
 
     def test_divergence_in_the_last_epoch(self) -> None:
@@ -555,7 +680,7 @@ class FactorizerConformance:
             squares = float(np.mean(np.square(train.ratings)))
             assert mse_by_hand(solver.model_, train) <= 1e4 * squares
 
-    # ---- Ctrl-C -----------------------------------------------------------------------------------------------------
+    # ---- Ctrl-C ---------------------------------------------------------------------------------
 
     def test_ctrl_c_in_a_callback(self) -> None:
         """A Ctrl-C between epochs ends the fit and keeps its model."""
@@ -581,16 +706,22 @@ class FactorizerConformance:
         last = dry.n_events
         points = {round(point) for point in np.linspace(1, last, INTERRUPT_POINTS)}
         points |= set(range(max(1, last - LAST_POINTS), last + 1))
-        expected = {n: self._fit(train, epochs=n, evaluate=False).model_.parameters for n in (2, 3, 4)}
+        expected = {}
+        for n in (2, 3, 4):
+            expected[n] = self._fit(train, epochs=n, evaluate=False).model_.parameters
         wrong = {}
         for point in sorted(points):
             solver = InterruptedStep(self._make(), at=point).fit(train)
             assert solver.status_ == "interrupted", f"place {point} of {last}"
-            if self.deterministic and not is_equal(solver.model_.parameters, expected[solver.n_epochs_]):
+            if self.deterministic and not is_equal(
+                solver.model_.parameters,
+                expected[solver.n_epochs_],
+            ):
                 wrong[point] = solver.n_epochs_
-        assert not wrong, f"interrupted at these of {last} places, the model is not that of n_epochs_: {wrong}"
+        message = f"interrupted at these of {last} places, the model is not that of n_epochs_"
+        assert not wrong, f"{message}: {wrong}"
 
-    # ---- life of a solver -------------------------------------------------------------------------------------------
+    # ---- life of a solver -----------------------------------------------------------------------
 
     def test_refit_starts_over(self) -> None:
         """A second fit forgets the first."""
@@ -606,7 +737,7 @@ class FactorizerConformance:
             assert_equal(solver.model_.parameters, self._fit(train, epochs=4).model_.parameters)
 
     def test_a_refit_serves_the_old_model_until_its_end(self) -> None:
-        """While a fit runs, and when a callback raises, the model of the fit before is there, with what tells of it."""
+        """During a fit, and if a callback raises, the results of the fit before stay."""
         train, _ = example_ratings()
         solver = self._fit(train, epochs=2)
         model, history = solver.model_, solver.history_
@@ -648,14 +779,18 @@ class FactorizerConformance:
         assert solver.get_params()["reg"] == 0.25
         assert solver.set_params(reg=0.5, rank=2) is solver
         assert (solver.get_params()["reg"], solver.rank) == (0.5, 2)
-        with pytest.raises(ValueError, match=r"has no parameter 'regularisation'; it has rank, reg"):
+        with pytest.raises(
+            ValueError,
+            match=r"has no parameter 'regularisation'; it has rank, reg",
+        ):
             solver.set_params(regularisation=1)
 
     def test_can_be_cloned(self) -> None:
-        """What ``sklearn.base.clone`` does works: an unfitted solver from the parameters, stored as they came."""
+        """``sklearn.base.clone`` works: the parameters are stored as they are given."""
         train, _ = example_ratings()
         solver = self._fit(train)
-        params = {name: copy.deepcopy(value) for name, value in solver.get_params(deep=False).items()}
+        stored = solver.get_params(deep=False)
+        params = {name: copy.deepcopy(value) for name, value in stored.items()}
         clone = type(solver)(**params)
         stored = clone.get_params(deep=False)
         assert all(stored[name] is params[name] for name in params)
@@ -692,13 +827,14 @@ class FactorizerConformance:
             self._make(**{name: value}).fit(train)
         assert f"{name} must be {expected}, got {value!r}" in str(caught.value)
 
-    # ---- helpers ----------------------------------------------------------------------------------------------------
+    # ---- helpers --------------------------------------------------------------------------------
 
     def _dtype(self) -> Literal["float32", "float64"]:
         return "float64" if "float64" in self.dtypes else "float32"
 
     def _make(self, **params: Any) -> Factorizer:
-        return self.make(**_OBJECTIVE | {"n_jobs": 1, "epochs": _EPOCHS, "dtype": self._dtype()} | params)
+        defaults = {"n_jobs": 1, "epochs": _EPOCHS, "dtype": self._dtype()}
+        return self.make(**(_OBJECTIVE | defaults | params))
 
     def _fit(
         self,

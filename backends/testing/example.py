@@ -1,4 +1,4 @@
-"""The conformance suite's data, and what its tests compare: figures found by plain loops, models array by array."""
+"""Data of the conformance suite, values computed by plain loops, and comparing models."""
 
 from __future__ import annotations
 
@@ -22,18 +22,25 @@ class Example(NamedTuple):
 
 
 def example_ratings(seed: int = 0) -> Example:
-    """Return a small low-rank data set with noise: 24 users, 16 items, 230 training ratings, raw string ids.
+    """Return a small low-rank data set with noise and raw string ids.
 
-    The ratings are multiples of 0.5, so that their sums, and with them the mean, are exact in any order.
+    It has 24 users, 16 items and 230 training ratings.
+
+    The ratings are multiples of 0.5, so that their sums, and with them the mean, are exact in any
+    order.
     """
     rng = np.random.default_rng(seed)
     n_users, n_items = 24, 16
     taste, kind = rng.normal(size=(n_users, 3)), rng.normal(size=(n_items, 3))
-    exact = 3.0 + 0.5 * rng.normal(size=(n_users, 1)) + 0.5 * rng.normal(size=n_items) + 0.4 * taste @ kind.T
+    user_bias, item_bias = 0.5 * rng.normal(size=(n_users, 1)), 0.5 * rng.normal(size=n_items)
+    exact = 3.0 + user_bias + item_bias + 0.4 * taste @ kind.T
     noisy = np.clip(np.round(2 * (exact + 0.2 * rng.normal(size=exact.shape))) / 2, 0.5, 5.0)
     cells = rng.permutation(n_users * n_items)[:280]
     users, items = np.divmod(cells, n_items)
-    names = np.array([f"user {u}" for u in range(n_users)]), np.array([f"item {i}" for i in range(n_items)])
+    names = (
+        np.array([f"user {u}" for u in range(n_users)]),
+        np.array([f"item {i}" for i in range(n_items)]),
+    )
     columns = names[0][users], names[1][items], noisy[users, items]
     train = Ratings.from_arrays(*(column[:230] for column in columns))
     assert train.encoder is not None
@@ -70,14 +77,16 @@ def objective_by_hand(solver: Factorizer, model: FactorModel, ratings: Ratings) 
     n, unit = math.fsum(weights), 1.0
     if solver.reg_unit == "rms":
         squares = ((r - x.mean) ** 2 for r in ratings.ratings.tolist())
-        unit = math.sqrt(math.fsum(w * square for w, square in zip(weights, squares, strict=True)) / n)
+        weighted = (w * square for w, square in zip(weights, squares, strict=True))
+        unit = math.sqrt(math.fsum(weighted) / n)
     penalty = 0.0
     for rows, factors, bias, bias_damping in (
         (ratings.users, x.user_factors, x.user_bias, solver.user_bias_damping),
         (ratings.items, x.item_factors, x.item_bias, solver.item_bias_damping),
     ):
         for row in set(rows.tolist()):
-            mine = math.fsum(w for w, other in zip(weights, rows.tolist(), strict=True) if other == row)
+            of_row = np.flatnonzero(rows == row)
+            mine = math.fsum(weights[n] for n in of_row)
             size = mine if solver.reg_scaling == "per_rating" else n
             of_factors = math.fsum(float(number) ** 2 for number in factors[row])
             penalty += solver.reg * unit * (size + solver.damping) * of_factors

@@ -23,8 +23,9 @@ LAST_POINTS = 12  # the end of a step, where an epoch takes effect, is tried pla
 class InterruptedStep:
     """A fit in which SIGINT is raised at one place in the third epoch.
 
-    A place is a call or return, of Python or C functions, counted from the start of the step to the start of the next:
-    the interpreter looks for signals there, so any of them may be where a real Ctrl-C takes effect.
+    A place is a call or return, of Python or C functions, counted from the start of the step to the
+    start of the next: the interpreter looks for signals there, so any of them may be where a real
+    Ctrl-C takes effect.
     """
 
     def __init__(self, solver: Factorizer, at: int | None) -> None:
@@ -62,7 +63,7 @@ class InterruptedStep:
 
 @contextmanager
 def default_sigint() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt inside the block, whatever the test runner has made of it."""
+    """Let SIGINT raise KeyboardInterrupt inside the block, as outside a test runner."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -76,7 +76,7 @@ def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
     error: type[BaseException], n_jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second Ctrl-C acts at once, and so do the handlers of other signals."""
-    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 20)
     train = random_ratings()
     solver = get_backend("numba-sgd", n_jobs=n_jobs)
     state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
@@ -84,7 +84,7 @@ def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
     whole = solver.parameters(state).arrays()
     inner = do_tasks
 
-    def struck(most: int, *arguments: Any) -> int:
+    def struck(max_tasks: int, *arguments: Any) -> int:
         inner(2 * n_jobs + 2, *arguments)  # more than the copies
         raise error
 
@@ -119,17 +119,17 @@ def test_no_call_of_a_kernel_does_more_than_its_share(
     state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype=dtype), seed=0)
     inner, calls = do_tasks, []
 
-    def watched(most: int, *arguments: Any) -> int:
-        n_copies, n_calls = arguments[3:5]
-        calls.append((most, n_copies, n_calls))
-        return inner(most, *arguments)
+    def watched(max_tasks: int, *arguments: Any) -> int:
+        n_copies, n_rounds = arguments[3:5]
+        calls.append((max_tasks, n_copies, n_rounds))
+        return inner(max_tasks, *arguments)
 
     monkeypatch.setattr(numba_sgd, "do_tasks", watched)
     solver.step(state, 1)
-    most, n_copies, n_calls = calls[0]
+    max_tasks, n_copies, n_rounds = calls[0]
     copied, passed = sum(table.nbytes for table in state.done), 600 * (16 + 16)
-    assert max(copied / n_copies, passed / n_calls) * most <= budget
-    assert len(calls) == (n_copies + n_calls + 1 if budget < 1e9 else 1)
+    assert max(copied / n_copies, passed / n_rounds) * max_tasks <= budget
+    assert len(calls) == (n_copies + n_rounds + 1 if budget < 1e9 else 1)
 
 
 # ---- tables ---
@@ -183,7 +183,7 @@ def test_sgd_addresses_ratings_beyond_32_bits(weighted: bool, tmp_path: Path) ->
     at = BEYOND + 10
     # Runs of two: four taken at a time, four of which two share an item, and one left over.
     ratings = np.zeros(9 + LOOK_AHEAD, ratings_dtype("float64", weighted=weighted))
-    ratings["other"][:9] = [1, 0, 2, 1, 3, 1, 0, 2, 3]
+    ratings["opposite"][:9] = [1, 0, 2, 1, 3, 1, 0, 2, 3]
     ratings["target"][:9] = [1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 0.1, 0.2, 2.0]
     if weighted:
         ratings["weight"][:9] = np.arange(1, 10) / 5

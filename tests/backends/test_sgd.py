@@ -1,4 +1,4 @@
-"""numba-sgd against its rule in plain NumPy, rating by rating; its blocks; what no fit may do."""
+"""numba-sgd against `plain_step`, rating by rating; its blocks; what no fit may do."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +13,7 @@ from backends import Ratings, get_backend, initial_model
 pytest.importorskip("numba")
 
 from backends import numba_sgd
+from backends.kernels.sgd import Row, Shares, plain_step
 
 pytestmark = pytest.mark.fits
 
@@ -60,38 +61,27 @@ def order_of(state: Any, n_rounds: int) -> list[int]:
 
 
 class Side:
-    """Users or items, in units: what a row has, and its step."""
+    """Users or items, in units: a row each, and what a rating bears of its penalties."""
 
     def __init__(self, solver: Any, train: Ratings, name: str, start: Any, unit: float) -> None:
-        self.factors = start.arrays()[f"{name}_factors"] / np.sqrt(unit)
-        self.bias = start.arrays()[f"{name}_bias"] / unit
-        # The accumulators of factors, and of biases.
-        self.squares = np.full((len(self.bias), 2), numba_sgd._FIRST)
+        factors = start.arrays()[f"{name}_factors"] / np.sqrt(unit)
+        bias = start.arrays()[f"{name}_bias"] / unit
+        accumulator = numba_sgd._INITIAL_ACCUMULATOR
+        pairs = zip(factors, bias, strict=True)
+        self.rows = [Row(p, b, accumulator, accumulator) for p, b in pairs]
         rows, weights = getattr(train, f"{name}s"), weights_of(train)
-        of_row = np.maximum(np.bincount(rows, weights, len(self.bias)), 1e-9)
+        of_row = np.maximum(np.bincount(rows, weights, len(bias)), 1e-9)
         n = of_row if solver.reg_scaling == "per_rating" else weights.sum()
         reg = solver.reg if solver.reg_unit == "rms" else solver.reg / unit
         bias_damping = getattr(solver, f"{name}_bias_damping")
         penalties = reg * (n + solver.damping), solver.bias_reg * n + bias_damping
-        self.shares = np.stack(np.broadcast_arrays(*penalties), axis=-1) / of_row[:, None]
+        penalties = [np.broadcast_to(penalty, of_row.shape) / of_row for penalty in penalties]
+        self.shares = [Shares(*shares) for shares in zip(*penalties, strict=True)]
 
-    def effect(self, row: int, opposite: Any, rates: Any) -> float:
-        """The share of the error that a step of weight 1 of this row takes away."""
-        (root, bias_root), (rate, bias_rate) = np.sqrt(self.squares[row]), rates
-        return float(rate * (opposite @ opposite) / root + bias_rate / bias_root)
-
-    def after(self, row: int, opposite: Any, weight: float, error: float, rates: Any) -> Any:
-        """Factors, bias and squares of a row after a rating; implicit in the penalty's share."""
-        pull, (root, bias_root) = weight * error, np.sqrt(self.squares[row])
-        (rate, bias_rate), (share, bias_share) = rates, weight * self.shares[row]
-        return (
-            (root * self.factors[row] + rate * pull * opposite) / (root + rate * share),
-            (bias_root * self.bias[row] + bias_rate * pull) / (bias_root + bias_rate * bias_share),
-            self.squares[row] + pull**2 * np.array([opposite @ opposite / 16, 1]),
-        )
-
-    def move(self, row: int, after: Any) -> None:
-        self.factors[row], self.bias[row], self.squares[row] = after
+    def parameters(self, unit: float) -> tuple[np.ndarray, np.ndarray]:
+        """Factors and biases in rating units."""
+        factors = np.array([row.factors for row in self.rows])
+        return factors * np.sqrt(unit), np.array([row.bias for row in self.rows]) * unit
 
 
 def sgd_by_hand(
@@ -101,13 +91,13 @@ def sgd_by_hand(
     n_epochs: int,
     n_rounds: int,
 ) -> tuple[dict[str, Any], float]:
-    """What some epochs from seed 0 do, rating by rating.
+    """What some epochs from seed 0 do, by `plain_step` for one rating after the other.
 
-    From the state comes nothing but the order in which the ratings are met. Returned are the
-    parameters by name, and the mean squared error met in the last epoch.
+    From the state comes nothing but the order in which the ratings are visited. Returned are the
+    parameters by name, and the mean squared error of the last epoch.
     """
     start = initial_model(solver.objective, train, 0)
-    places = [rows_of(state), state.blocks.ratings["other"]]
+    places = [rows_of(state), state.blocks.ratings["opposite"]]
     if train.n_items < train.n_users:
         places.reverse()
     pairs = zip(train.users.tolist(), train.items.tolist(), strict=True)
@@ -117,30 +107,30 @@ def sgd_by_hand(
     weights, targets = weights_of(train), train.ratings - start.mean
     unit = np.sqrt(np.average(targets**2, weights=weights))
     users, items = (Side(solver, train, name, start, unit) for name in ("user", "item"))
-    rates = solver.learning_rate, solver.learning_rate * solver.bias
+    rule = solver.learning_rate, solver.learning_rate * solver.bias, 1 / 16, 10.0, 1.0
     targets, weights = targets / unit, weights / weights.mean()
     for _ in range(n_epochs):
         error_sum = 0.0
         for n in order:
-            u, i, weight = train.users[n], train.items[n], weights[n]
-            p, q = users.factors[u], items.factors[i]
-            error = targets[n] - p @ q - users.bias[u] - items.bias[i]
-            error_sum += weight * error**2
-            bounded = max(-10.0, min(error, 10.0))
-            effect = users.effect(u, q, rates) + items.effect(i, p, rates)
-            times = weight / (1 + max(weight - 1, 0) * effect)
-            user_after = users.after(u, q, times, bounded, rates)
-            item_after = items.after(i, p, times, bounded, rates)
-            users.move(u, user_after)
-            items.move(i, item_after)
-    names = {"user_factors": users.factors, "item_factors": items.factors}
-    names = {name: factors * np.sqrt(unit) for name, factors in names.items()}
-    names |= {"user_bias": users.bias * unit, "item_bias": items.bias * unit}
-    return names, error_sum * unit**2 / len(targets)
+            u, i = train.users[n], train.items[n]
+            users.rows[u], items.rows[i], squared_error = plain_step(
+                users.rows[u],
+                items.rows[i],
+                users.shares[u],
+                items.shares[i],
+                targets[n],
+                weights[n],
+                rule,
+            )
+            error_sum += squared_error
+    parameters = {}
+    for name, side in (("user", users), ("item", items)):
+        parameters[f"{name}_factors"], parameters[f"{name}_bias"] = side.parameters(unit)
+    return parameters, error_sum * unit**2 / len(targets)
 
 
 def assert_steps_of_the_rule(solver: Any, train: Ratings, n_epochs: int, n_rounds: int = 1) -> Any:
-    """Whether the solver does the same; return its state."""
+    """Check the solver's kernel against `plain_step`; return its state."""
     state = solver.prepare(train, initial_model(solver.objective, train, 0), seed=0)
     expected, expected_error = sgd_by_hand(solver, train, state, n_epochs, n_rounds)
     assert solver.step(state, n_epochs) == pytest.approx(expected_error, rel=1e-10)
@@ -174,8 +164,8 @@ def test_sgd_takes_the_steps_of_its_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With more users than items, which the kernels exchange, and with fewer."""
-    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
-    monkeypatch.setattr(numba_sgd, "_TASK", run)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 20)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_TASK", run)
     plain = random_ratings(*shape)
     train = replace(plain, ratings=plain.ratings * scale)
     train = with_weights(train) if weighted else train
@@ -205,7 +195,7 @@ def test_sgd_takes_the_steps_of_its_rule_for_users_of_any_size(
 
     Runs may end with tiny users. What is said of users holds for items where these are fewer.
     """
-    monkeypatch.setattr(numba_sgd, "_BLOCK", 1)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 1)
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(n) for n in np.bincount(users)])
     if max(items) == 0:
@@ -251,13 +241,13 @@ def test_an_error_over_ten_units_counts_as_one_of_ten(
 def test_blocks_hold_each_rating_once_and_share_no_rows(
     n_blocks: int, rank: int, group: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numba_sgd, "_BLOCK", 20)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 20)
     train = with_weights(random_ratings(*shape))
     options = {"rank": rank, "n_blocks": n_blocks, "dtype": "float64", "n_jobs": 2}
     solver = get_backend("numba-sgd", **options)
     state = solver.prepare(train, initial_model(solver.objective, train, 0), seed=0)
     assert state.group == group
-    rows, others, blocks = rows_of(state), state.blocks.ratings["other"], state.blocks
+    rows, others, blocks = rows_of(state), state.blocks.ratings["opposite"], state.blocks
     users, items = (others, rows) if shape == (40, 30) else (rows, others)
     order = np.lexsort((items, users))
     expected = np.lexsort((train.items, train.users))

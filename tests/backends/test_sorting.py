@@ -43,7 +43,7 @@ def test_blocking_is_a_stable_sort(n_parts: int, n_blocks: tuple[int, int], weig
     if bounds:
         blocks = keys // 8, (others >= 30).astype(int)
     order = np.lexsort((keys, blocks[1], blocks[0]))
-    np.testing.assert_array_equal(got.ratings["other"], others[order])
+    np.testing.assert_array_equal(got.ratings["opposite"], others[order])
     targets = (ratings[order].astype(np.float64) - 0.5) / 4
     np.testing.assert_array_equal(got.ratings["target"], targets)
     assert ("weight" in got.ratings.dtype.names) == weighted
@@ -77,7 +77,7 @@ def test_transposing_is_a_stable_sort(
     by_user = blocked(threads, users, items, train, "float32", 0.0)
     got = transposed(threads, by_user, train.n_items)
     order = np.lexsort((train.users, train.items))
-    np.testing.assert_array_equal(got.ratings["other"], train.users[order])
+    np.testing.assert_array_equal(got.ratings["opposite"], train.users[order])
     np.testing.assert_array_equal(got.ratings["target"], train.ratings[order].astype("float32"))
     if weighted:
         np.testing.assert_array_equal(got.ratings["weight"], train.weights[order])
@@ -124,8 +124,8 @@ def test_kernels_may_read_behind_the_last_rating(weighted: bool) -> None:
     train = with_weights(Ratings(rows, rows, np.ones(3, np.float32)), weighted)
     whole = blocked(threads, side, side, train, "float32", 0.0).ratings.base
     assert len(whole) == 3 + LOOK_AHEAD
-    assert not whole[3:]["other"].any()
-    assert max(gradient._AHEAD, sgd._AHEAD) <= LOOK_AHEAD
+    assert not whole[3:]["opposite"].any()
+    assert max(gradient._PREFETCH_DISTANCE, sgd._PREFETCH_DISTANCE) <= LOOK_AHEAD
 
 
 @pytest.mark.parametrize("weighted", [False, True])

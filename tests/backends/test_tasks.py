@@ -18,9 +18,9 @@ from backends import numba_sgd  # noqa: E402
 from backends._engine import tasks  # noqa: E402
 from backends._engine.tasks import share_tasks  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
-from backends.kernels.epoch import CALLED_OFF, DONE, MORE, NOTHING, WAITING  # noqa: E402
+from backends.kernels.epoch import CANCELLED, DONE, MORE, NO_TASK, WAITING  # noqa: E402
 from backends.kernels.layout import new_counters  # noqa: E402
-from backends.kernels.llvm.counters import count, look_at, reaches  # noqa: E402
+from backends.kernels.llvm.counters import increment, load_counter, wait_for  # noqa: E402
 from backends.kernels.llvm.vectors import align_stack  # noqa: E402
 
 
@@ -33,8 +33,8 @@ def prepared(n_jobs: int, **options: Any) -> tuple[Any, Any]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many tasks, though there are few ratings."""
-    monkeypatch.setattr(numba_sgd, "_BLOCK", 5)
-    monkeypatch.setattr(numba_sgd, "_TASK", 1)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 5)
+    monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_TASK", 1)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -86,8 +86,8 @@ def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.Monk
     solver.step(state, 3)
     whole, inner, results = state.done, numba_sgd.do_tasks, []
 
-    def one_task(most: int, *arguments: Any) -> int:
-        assert most > 100
+    def one_task(max_tasks: int, *arguments: Any) -> int:
+        assert max_tasks > 100
         results.append(inner(1, *arguments))
         return results[-1]
 
@@ -116,9 +116,9 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
     inner, taken, waited, shared = numba_sgd.do_tasks, threading.Event(), [], []
     whole = [table.copy() for table in state.done]
 
-    def die(most: int, hand: Any, counters: Any, *arguments: Any) -> int:
+    def die(max_tasks: int, claimed_task: Any, counters: Any, *arguments: Any) -> int:
         if threading.current_thread() is threading.main_thread():
-            hand[0] = counters[0, 0]
+            claimed_task[0] = counters[0, 0]
             counters[0, 0] += 1
             shared.append(counters)
             taken.set()
@@ -128,14 +128,14 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
                 time.sleep(1e-4)
             pytest.fail("nobody waits for a task that nobody ends")
         assert taken.wait(60)
-        waited.append(inner(most, hand, counters, *arguments))
+        waited.append(inner(max_tasks, claimed_task, counters, *arguments))
         return waited[-1]
 
     monkeypatch.setattr(numba_sgd, "do_tasks", die)
     with pytest.raises(ZeroDivisionError):
         solver.step(state, 1)
     assert waited[-1] == DONE
-    assert (shared[0][1:, 0] == CALLED_OFF).all()  # who was let go has not done its task
+    assert (shared[0][1:, 0] == CANCELLED).all()  # who was let go has not done its task
     assert state.epochs == 0
     for got, expected in zip(state.done, whole, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -163,26 +163,26 @@ def test_an_interrupt_anywhere_leaves_nobody_behind() -> None:
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize(("n_cores", "looks"), [(1, 1), (2, 4_000), (3, 4_000)])
+@pytest.mark.parametrize(("n_cores", "polls"), [(1, 1), (2, 4_000), (3, 4_000)])
 def test_threads_stay_awake_only_where_each_has_a_core(
-    n_cores: int, looks: int, monkeypatch: pytest.MonkeyPatch
+    n_cores: int, polls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(tasks, "available_cores", lambda: n_cores)
 
-    def ask(hand: Any, counters: Any, n_looks: int) -> int:
-        asked.append(n_looks)
+    def ask(claimed_task: Any, counters: Any, n_polls: int) -> int:
+        asked.append(n_polls)
         return DONE
 
     share_tasks(Threads(2), 2, ask, lambda: None)
-    assert asked == [looks, looks]
+    assert asked == [polls, polls]
 
 
 def test_naps_grow_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
     answers = [WAITING] * 3 + [MORE] + [WAITING] * 8 + [DONE]
-    share_tasks(Threads(1), 2, lambda *hand: answers.pop(0), lambda: None)
+    share_tasks(Threads(1), 2, lambda *claimed_task: answers.pop(0), lambda: None)
     short = [2e-5, 4e-5, 8e-5]
     assert naps == pytest.approx([*short, *short, 16e-5, 32e-5, 64e-5, 1e-3, 1e-3])
 
@@ -193,7 +193,7 @@ def test_every_count_counts() -> None:
     @numba.njit(nogil=True)
     def count_often(counters: Any, seen: Any) -> None:
         for _ in range(500_000):
-            seen[count(counters, 1)] += 1
+            seen[increment(counters, 1)] += 1
 
     seen = np.zeros((2, 1_000_000), np.int8)
     Threads(2).run(count_often, [(counters, mine) for mine in seen])
@@ -212,13 +212,13 @@ def test_the_stack_of_a_kernel_lies_on_whole_lines() -> None:
     assert "alignstack(64)" in code or "alignstack=64" in code
 
 
-def test_looks_are_numbered() -> None:
+def test_polls_are_counted() -> None:
     counters = new_counters(3)
     counters[2, 0] = 5
 
     @numba.njit
-    def ask(counters: Any, wanted: int, n_looks: int) -> tuple[int, bool]:
-        return look_at(counters, 2), reaches(counters, 2, wanted, n_looks)
+    def ask(counters: Any, target: int, n_polls: int) -> tuple[int, bool]:
+        return load_counter(counters, 2), wait_for(counters, 2, target, n_polls)
 
     assert ask(counters, 5, 1) == (5, True)
     assert ask(counters, 6, 1) == (5, False)
@@ -229,9 +229,9 @@ def test_looks_are_numbered() -> None:
 def test_a_call_that_raises_is_the_last_of_all_threads(who: str) -> None:
     calls: list[bool] = []
 
-    def do(hand: Any, counters: Any, n_looks: int) -> int:
-        assert hand.tolist() == [NOTHING]
-        if counters[0, 0] >= CALLED_OFF:
+    def do(claimed_task: Any, counters: Any, n_polls: int) -> int:
+        assert claimed_task.tolist() == [NO_TASK]
+        if counters[0, 0] >= CANCELLED:
             return DONE
         calls.append(threading.current_thread() is threading.main_thread())
         if len(set(calls)) == 2 and calls[-1] == (who == "caller"):
@@ -246,10 +246,10 @@ def test_a_call_that_raises_is_the_last_of_all_threads(who: str) -> None:
 def test_an_interrupt_in_a_pause_ends_all_threads() -> None:
     calls: list[int] = []
 
-    def do(hand: Any, counters: Any, n_looks: int) -> int:
+    def do(claimed_task: Any, counters: Any, n_polls: int) -> int:
         calls.append(1)
         time.sleep(1e-3)
-        return DONE if counters[0, 0] >= CALLED_OFF else MORE
+        return DONE if counters[0, 0] >= CANCELLED else MORE
 
     def pause() -> None:
         if len(calls) >= 6:

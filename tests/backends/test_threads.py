@@ -88,7 +88,7 @@ def test_a_ctrl_c_waits_until_threads_have_started(monkeypatch: pytest.MonkeyPat
     start = threading.Thread.start
 
     def struck(thread: threading.Thread) -> None:
-        if len(threads._others) == 0:
+        if len(threads._workers) == 0:
             signal.raise_signal(signal.SIGINT)
         start(thread)
 
@@ -96,20 +96,20 @@ def test_a_ctrl_c_waits_until_threads_have_started(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(threading.Thread, "start", struck)
     with pytest.raises(KeyboardInterrupt):
         threads.run(lambda n: n, [(0,), (1,), (2,)])
-    assert len(threads._others) == 2
+    assert len(threads._workers) == 2
     assert threads.run(lambda n: n, [(0,), (1,), (2,)]) == [0, 1, 2]
 
 
 def test_no_more_threads_start_than_there_are_calls() -> None:
     threads = Threads(100_000)
     assert threads.run(lambda n: n, [(7,)]) == [7]
-    assert len(threads._others) == 0
+    assert len(threads._workers) == 0
     assert threads.run(lambda n: n, [(7,), (8,)]) == [7, 8]
-    assert len(threads._others) == 1
+    assert len(threads._workers) == 1
 
 
 def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_UNHEARD", 3600)
+    monkeypatch.setattr(threads, "_RECHECK_INTERVAL", 3600)
     assert Threads(2).run(lambda seconds: time.sleep(seconds), [(0,), (0.05,)]) == [None, None]
 
 

@@ -442,7 +442,7 @@ def test_the_earlier_name_gives_the_same_solver(optimizer: str) -> None:
 
 
 def test_the_earlier_name_is_gradient_descent_by_default() -> None:
-    with pytest.warns(DeprecationWarning, match=r"write backends\.torch_gd\.TorchGD"):
+    with pytest.warns(DeprecationWarning, match=r"use backends\.torch_gd\.TorchGD"):
         assert type(TorchEmbedding()) is TorchGD
 
 

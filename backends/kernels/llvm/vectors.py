@@ -1,10 +1,12 @@
-"""Vectors of numbers as a type of numba's, with the few operations that the kernels are made of.
+"""SIMD vectors as a numba type, with the few operations that the kernels are made of.
 
-numba leaves vectorising to LLVM, which cannot know that a user's row and an item's row lie apart, and so checks or
-gives up at every rating. Here the kernel says what is a vector; LLVM turns it into whatever registers the machine has.
+numba leaves vectorising to LLVM, which cannot know that a user's row and an item's row do not
+overlap in memory, and so checks for it, or gives up, at every rating. Here the kernel says what is
+a vector, and LLVM maps it to whatever registers the machine has: 16 float32 lanes are one AVX-512
+register, two of AVX, or four of NEON.
 
-Vectors of one type, and vectors and numbers of one precision, are added, subtracted, multiplied and divided by the
-usual operators.
+Two vectors of one type, and a vector and a number of its precision, are added, subtracted,
+multiplied and divided by the usual operators.
 """
 
 import operator
@@ -19,47 +21,60 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from backends.kernels._jit import FASTMATH
 from backends.kernels.layout import LINE
 
-FLAGS = tuple(sorted(FASTMATH))
-WORD = ir.IntType(32)
+FLAGS = tuple(sorted(FASTMATH))  # of every arithmetic instruction; numba sets them on its own only
+WORD = ir.IntType(32)  # the type of lane numbers in IR
 
 
 class Vector(types.Type):
-    """Some numbers of one type, side by side in registers."""
+    """``lanes`` numbers of one type, as the IR vector <lanes x number>."""
 
     def __init__(self, number: Any, lanes: int) -> None:
         self.number, self.lanes = number, lanes
+        # numba compares types by name, so the name must contain everything that tells them apart.
         super().__init__(name=f"Vector({number}, {lanes})")
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
+    """Tells numba how a `Vector` is represented in IR."""
+
     def __init__(self, manager: Any, vector: Vector) -> None:
         kind = ir.VectorType(manager.lookup(vector.number).get_value_type(), vector.lanes)
-        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # numba ships no types
+        super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # untyped
 
 
 def operation(function: Callable[..., Any]) -> Any:
-    """Make a numba intrinsic; typed here, since numba gives it the signature of its typing function."""
+    """Make an operation of a typing function; see the docstring of this package.
+
+    The result is annotated as Any, since it does not have the signature of ``function``.
+    """
     return intrinsic(function)
 
 
-# ---- what makes the code of an operation -----------------------------------------------------------------------------
+# ---- IR that several operations emit -----------------------------------------------------------
 
 
-def shuffled(builder: Any, one: Any, other: Any, lanes: Sequence[int]) -> Any:
-    """Pick lanes of two vectors of one type, numbered through, or of one vector and None."""
-    other = ir.Constant(one.type, ir.Undefined) if other is None else other
-    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes)))
+def shuffled(builder: Any, left: Any, right: Any, lanes: Sequence[int]) -> Any:
+    """Pick lanes of two vectors of one type into a new vector, in the given order.
+
+    Lanes of ``left`` are numbered from 0 and those of ``right`` follow. ``right`` may be None.
+    """
+    right = ir.Constant(left.type, ir.Undefined) if right is None else right
+    return builder.shuffle_vector(
+        left,
+        right,
+        ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes)),
+    )
 
 
 def filled(builder: Any, number: Any, n_lanes: int) -> Any:
-    """Make a vector of one number."""
-    one = ir.Constant(ir.VectorType(number.type, 1), ir.Undefined)
-    return shuffled(builder, builder.insert_element(one, number, WORD(0)), None, [0] * n_lanes)
+    """Return a vector with one number in every lane."""
+    single = ir.Constant(ir.VectorType(number.type, 1), ir.Undefined)
+    return shuffled(builder, builder.insert_element(single, number, WORD(0)), None, [0] * n_lanes)
 
 
 def added(builder: Any, terms: Sequence[Any]) -> Any:
-    """Add up vectors or numbers, in pairs."""
+    """Add up vectors or numbers, in pairs: additions of one level do not wait for each other."""
     terms = list(terms)
     while len(terms) > 1:
         pairs = [terms[k : k + 2] for k in range(0, len(terms), 2)]
@@ -68,13 +83,25 @@ def added(builder: Any, terms: Sequence[Any]) -> Any:
 
 
 def totals(builder: Any, vectors: Sequence[Any]) -> Any:
-    """Return the sums of 1, 2 or 4 vectors as the lanes of one."""
+    """Return a vector whose k-th lane is the sum of the lanes of the k-th of 1, 2 or 4 vectors.
+
+    Summing each vector alone takes log2(lanes) shuffles and additions per vector. Here two vectors
+    are merged into one, by adding half of the lanes of each to the other half, so that every
+    addition works on full vectors::
+
+        (a0 a1 a2 a3), (b0 b1 b2 b3)  ->  (a0+a2  b0+b2  a1+a3  b1+b3)
+    """
     sums, n_lanes = list(vectors), vectors[0].type.count
-    n_cheap = 2 if isinstance(vectors[0].type.element, ir.DoubleType) else 4  # lanes of 128 bits: cheap to shuffle
-    run = 1  # lanes with parts of one sum each; a vector is such a run again and again
+    # On x86 a shuffle within 128 bits takes one cycle, one across them three. So lanes are
+    # exchanged within blocks of 128 bits for as long as that is possible.
+    lanes_in_128_bits = 2 if isinstance(vectors[0].type.element, ir.DoubleType) else 4
+    # Each vector of `sums` holds partial sums of `run` of the given vectors, in turn, over and
+    # over: (a b a b ...) for run = 2.
+    run = 1
     while len(sums) > 1:
-        # Two vectors become one, of their runs in turn: the first half of each block, and the second, are added up.
-        block = max(2 * run, n_cheap)
+        block = max(2 * run, lanes_in_128_bits)
+        # `lower` picks the first half of each block of both vectors, and `upper` the second half.
+        # Runs of the two vectors alternate: (a b a b) and (c d c d) become (a b c d).
         lower = [
             start + vector + lane
             for start in range(0, n_lanes, block)
@@ -84,47 +111,57 @@ def totals(builder: Any, vectors: Sequence[Any]) -> Any:
         ]
         upper = [lane + block // 2 for lane in lower]
         sums = [
-            added(builder, [shuffled(builder, one, other, lanes) for lanes in (lower, upper)])
-            for one, other in zip(sums[::2], sums[1::2], strict=True)
+            added(builder, [shuffled(builder, left, right, lanes) for lanes in (lower, upper)])
+            for left, right in zip(sums[::2], sums[1::2], strict=True)
         ]
         run *= 2
     (result,) = sums
+    # One vector is left. Its two halves hold partial sums of the same vectors in the same order.
     while result.type.count > len(vectors):
         half = result.type.count // 2
-        result = added(builder, [shuffled(builder, result, None, range(at, at + half)) for at in (0, half)])
+        halves = [shuffled(builder, result, None, range(at, at + half)) for at in (0, half)]
+        result = added(builder, halves)
     return result
 
 
 def request(builder: Any, place: Any, *, to_write: bool) -> None:
-    """Ask for the cache line of a place that will be needed soon."""
+    """Prefetch the cache line at an address."""
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    # To be kept in all caches; data.
-    builder.call(function, [builder.bitcast(place, byte), WORD(int(to_write)), WORD(3), WORD(1)])
+    read_or_write, all_cache_levels, data = WORD(int(to_write)), WORD(3), WORD(1)
+    address = builder.bitcast(place, byte)
+    builder.call(function, [address, read_or_write, all_cache_levels, data])
 
 
-# ---- operations ------------------------------------------------------------------------------------------------------
+# ---- operations --------------------------------------------------------------------------------
 
 
 def _define(symbol: Callable[..., Any], instruction: str) -> None:
-    """Define an operator between vectors, and between a vector and a number."""
+    """Define an operator between two vectors, and between a vector and a number."""
 
     @type_callable(symbol)
     def typing(context: Any) -> Any:
-        def result(one: Any, other: Any) -> Any:
-            vectors = [kind for kind in (one, other) if isinstance(kind, Vector)]
-            numbers = {kind.number if isinstance(kind, Vector) else kind for kind in (one, other)}
-            return vectors[0] if vectors and len(numbers) == 1 and len(set(vectors)) == 1 else None
+        def result(left: Any, right: Any) -> Any:
+            vectors = [kind for kind in (left, right) if isinstance(kind, Vector)]
+            numbers = {kind.number if isinstance(kind, Vector) else kind for kind in (left, right)}
+            # None means that this operator is not for these types. A number of another precision is
+            # refused rather than converted, since it would silently widen the arithmetic.
+            if vectors and len(numbers) == 1 and len(set(vectors)) == 1:
+                return vectors[0]
+            return None
 
         return result
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        both = [
-            value if isinstance(kind, Vector) else filled(builder, value, signature.return_type.lanes)
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        return getattr(builder, instruction)(*both, flags=FLAGS)
+        vectors = []
+        for kind, value in zip(signature.args, arguments, strict=True):
+            if isinstance(kind, Vector):
+                vectors.append(value)
+            else:
+                vectors.append(filled(builder, value, signature.return_type.lanes))
+        left, right = vectors
+        return getattr(builder, instruction)(left, right, flags=FLAGS)
 
     for kinds in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
         lower_builtin(symbol, *kinds)(generate)
@@ -148,12 +185,13 @@ def zeros_like(typing: Any, vector: Any) -> Any:
 
 @operation
 def square_root(typing: Any, vector: Any) -> Any:
-    """Return the square root of each number."""
+    """Return the square root of each lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = arguments[0].type
-        name = f"llvm.sqrt.v{kind.count}f{vector.number.bitwidth}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
+        name = f"llvm.sqrt.v{kind.count}f{vector.number.bitwidth}"  # such as llvm.sqrt.v8f32
+        sqrt_type = ir.FunctionType(kind, [kind])
+        function = cgutils.get_or_insert_function(builder.module, sqrt_type, name)
         return builder.call(function, arguments)
 
     return vector(vector), generate
@@ -161,13 +199,15 @@ def square_root(typing: Any, vector: Any) -> Any:
 
 @operation
 def clipped(typing: Any, vector: Any, limit: Any) -> Any:
-    """Return each number, but none over the limit, and none under its negative."""
+    """Return each lane clipped to [-limit, limit]. NaN stays NaN, so that divergence is seen."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, number = arguments
         for bound, beyond in ((number, ">"), (builder.fneg(number), "<")):
             bounds = filled(builder, bound, vector.lanes)
-            value = builder.select(builder.fcmp_ordered(beyond, value, bounds), bounds, value)
+            # An ordered comparison is false for NaN, which so is never replaced by the bound.
+            outside = builder.fcmp_ordered(beyond, value, bounds)
+            value = builder.select(outside, bounds, value)
         return value
 
     return vector(vector, vector.number), generate
@@ -175,7 +215,7 @@ def clipped(typing: Any, vector: Any, limit: Any) -> Any:
 
 @operation
 def total(typing: Any, vector: Any) -> Any:
-    """Add up the numbers of a vector."""
+    """Return the sum of all lanes, a number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.extract_element(totals(builder, arguments), WORD(0))
@@ -184,18 +224,18 @@ def total(typing: Any, vector: Any) -> Any:
 
 
 @operation
-def joined(typing: Any, one: Any, other: Any) -> Any:
-    """Put two vectors of one type behind each other."""
+def joined(typing: Any, left: Any, right: Any) -> Any:
+    """Concatenate two vectors of one type: (l0 l1), (r0 r1) to (l0 l1 r0 r1)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return shuffled(builder, arguments[0], arguments[1], range(2 * one.lanes))
+        return shuffled(builder, arguments[0], arguments[1], range(2 * left.lanes))
 
-    return Vector(one.number, 2 * one.lanes)(one, other), generate
+    return Vector(left.number, 2 * left.lanes)(left, right), generate
 
 
 @operation
 def exchanged(typing: Any, vector: Any) -> Any:
-    """Exchange the halves of a vector."""
+    """Exchange the halves of a vector: (a b c d) to (c d a b)."""
     half = vector.lanes // 2
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -206,14 +246,17 @@ def exchanged(typing: Any, vector: Any) -> Any:
 
 @operation
 def align_stack(typing: Any) -> Any:
-    """Have the kernel that calls this keep vectors that do not fit the registers where none straddles two cache lines.
+    """Align the stack of the kernel that calls this to cache lines.
 
-    Whether they did would otherwise hang on where the stack happens to lie: some fits would take a tenth longer.
+    Vectors that do not fit registers are kept on the stack. Whether one straddles two cache lines
+    would otherwise depend on where the stack happens to start: some fits would take a tenth longer.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         attributes = builder.function.attributes
-        attributes.add("nounwind")  # true of all kernels; llvmlite leaves the alignment out if there is nothing else
+        # llvmlite prints no alignment unless there is another attribute. This one is true of all
+        # kernels: numba's exceptions are return codes and do not unwind the stack.
+        attributes.add("nounwind")
         attributes.alignstack = LINE
         return context.get_dummy_value()
 

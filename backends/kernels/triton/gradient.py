@@ -20,7 +20,7 @@ def gd_side(
     RANK: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Sum errors times opposite rows over the ratings of each row; one program per row, no atomics.
+    """Sum error times opposite row over the ratings of each row; one program per row, no atomics.
 
     The error of a rating is row . opposite + row_bias + opposite_bias - target. All sums are in
     float32, whatever the precision of the tables.
@@ -36,13 +36,14 @@ def gd_side(
     others, targets
         Opposite row and target of each rating, grouped by row, shape (n,).
     sums, bias_sums
-        What is written: ``scale`` times the sums of error times opposite row, and of errors,
-        shapes (n_rows, RANK) and (n_rows,).
+        Output: ``scale`` times the sums of error times opposite row, shape (n_rows, RANK), and of
+        errors, shape (n_rows,).
     squared_errors
-        What is written: the sum of squared errors of each row, shape (n_rows,).
+        Output: the sum of squared errors of each row, shape (n_rows,).
     RANK, BLOCK
-        Number of factors, and of ratings taken at a time; powers of two.
+        Number of factors, and of ratings processed at a time; powers of two.
     """
+    # The row and its sums stay in registers for all of its ratings.
     row = tl.program_id(0)
     k = tl.arange(0, RANK)
     first = tl.load(offsets + row)
@@ -53,14 +54,17 @@ def gd_side(
     bias_total = 0.0
     squares = 0.0
     for start in range(first, last, BLOCK):
+        # BLOCK ratings at a time. Those beyond the row's last one are masked: they load zeros, and
+        # their error is set to zero.
         at = start + tl.arange(0, BLOCK)
-        there = at < last
-        other = tl.load(others + at, mask=there, other=0)
-        cells = opposites + other[:, None] * RANK + k[None, :]
-        q = tl.load(cells, mask=there[:, None], other=0.0).to(tl.float32)
-        known = bias + tl.load(opposite_bias + other, mask=there, other=0.0)
-        error = tl.sum(p[None, :] * q, 1) + known - tl.load(targets + at, mask=there, other=0.0)
-        error = tl.where(there, error, 0.0)
+        exists = at < last
+        opposite = tl.load(others + at, mask=exists, other=0)
+        cells = opposites + opposite[:, None] * RANK + k[None, :]
+        q = tl.load(cells, mask=exists[:, None], other=0.0).to(tl.float32)  # (BLOCK, RANK)
+        biases = bias + tl.load(opposite_bias + opposite, mask=exists, other=0.0)
+        target = tl.load(targets + at, mask=exists, other=0.0)
+        error = tl.sum(p[None, :] * q, 1) + biases - target
+        error = tl.where(exists, error, 0.0)
         total += tl.sum(error[:, None] * q, 0)
         bias_total += tl.sum(error)
         squares += tl.sum(error * error)

@@ -13,7 +13,7 @@ def sgd(
     targets: tl.tensor,
     n: tl.tensor,
     rate: tl.tensor,
-    pull: tl.tensor,
+    penalty: tl.tensor,
     RANK: tl.constexpr,
     PER: tl.constexpr,
 ) -> None:
@@ -24,13 +24,13 @@ def sgd(
     Parameters
     ----------
     user_factors, item_factors
-        What is trained: tables, row-major, shapes (n_users, RANK) and (n_items, RANK).
+        Tables to train, row-major, shapes (n_users, RANK) and (n_items, RANK).
     users, items, targets
         The ratings, shape (n,).
-    rate, pull
-        Length of a step, and the penalty of the factors in it.
+    rate, penalty
+        Learning rate, and penalty of the factors per rating.
     RANK, PER
-        Number of factors, a power of two, and of ratings that a program takes one by one.
+        Number of factors, a power of two, and number of ratings per program.
     """
     start = tl.program_id(0) * PER
     k = tl.arange(0, RANK)
@@ -40,5 +40,8 @@ def sgd(
         p = tl.load(user).to(tl.float32)
         q = tl.load(item).to(tl.float32)
         error = tl.load(targets + at) - tl.sum(p * q)
-        tl.store(user, (p + rate * (error * q - pull * p)).to(user_factors.dtype.element_ty))
-        tl.store(item, (q + rate * (error * p - pull * q)).to(item_factors.dtype.element_ty))
+        # Computed in float32 and stored in the precision of the tables.
+        new_p = p + rate * (error * q - penalty * p)
+        new_q = q + rate * (error * p - penalty * q)
+        tl.store(user, new_p.to(user_factors.dtype.element_ty))
+        tl.store(item, new_q.to(item_factors.dtype.element_ty))
