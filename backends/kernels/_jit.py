@@ -63,17 +63,15 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(**_OPTIONS)(function)
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """Compile a function that only kernels call; LLVM decides whether to inline it."""
-    return njit(**_INTERNAL_OPTIONS)(function)
-
-
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function that is always inlined into the kernel that calls it.
 
-    In a function call, arguments that are vectors would be passed through memory.
+    Arguments that are vectors would otherwise be passed through memory. And a function that is not
+    inlined exists twice: compiled for itself, and within its kernel, with sums in another order.
+    The process that compiles the kernel calls the one, and those that load it from the cache the
+    other, so their results differ in the last digit.
     """
     return njit(forceinline=True, **_INTERNAL_OPTIONS)(function)
 
 
-__all__ = ["FASTMATH", "inlined", "kernel", "part"]
+__all__ = ["FASTMATH", "inlined", "kernel"]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from backends.kernels.llvm.counters import increment, load_counter, wait_for
 from backends.kernels.llvm.tables import first_of
 
-from ._jit import kernel, part
+from ._jit import inlined, kernel
 from .sgd import Rule, block_pass
 
 DONE, MORE, WAITING = range(3)  # what `do_tasks` returns
@@ -190,7 +190,7 @@ def do_tasks(
     return MORE
 
 
-@part
+@inlined
 def _copy(share: int, n_shares: int, table: NDArray[Any], to: NDArray[Any]) -> None:
     """Copy one of ``n_shares`` equal shares of a table's rows."""
     for row in range(len(table) * share // n_shares, len(table) * (share + 1) // n_shares):
@@ -198,7 +198,7 @@ def _copy(share: int, n_shares: int, table: NDArray[Any], to: NDArray[Any]) -> N
             to[row, column] = table[row, column]
 
 
-@part
+@inlined
 def _renew_norms(share: int, n_shares: int, factors: NDArray[Any], columns: NDArray[Any]) -> None:
     """Compute the squared norms of a share of the items' rows afresh, into the fourth column.
 
@@ -212,7 +212,7 @@ def _renew_norms(share: int, n_shares: int, factors: NDArray[Any], columns: NDAr
         columns[row, 3] = norm
 
 
-@part
+@inlined
 def _user_at(ends: NDArray[np.int64], position: int, first: int, last: int) -> int:
     """Return the first user of ``first:last`` whose ratings end after ``position``, or ``last``.
 

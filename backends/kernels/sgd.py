@@ -45,7 +45,7 @@ from backends.kernels.llvm.vectors import (
     zeros_like,
 )
 
-from ._jit import inlined, part
+from ._jit import inlined
 
 Side = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Rule = tuple[float, float, float, float, float]
@@ -207,7 +207,7 @@ def _step(
     return p, user_columns, squared_error
 
 
-@part
+@inlined
 def _step_alone(
     user: int,
     position: int,
@@ -238,7 +238,7 @@ def _step_alone(
     return squared_error
 
 
-@part
+@inlined
 def _advance(
     ends: NDArray[np.int64],
     current_users: NDArray[np.int64],
@@ -264,7 +264,7 @@ def _advance(
     return until
 
 
-@part
+@inlined
 def block_pass(
     first: int,
     last: int,

@@ -36,6 +36,28 @@ print({{name: len(compiled) for name, compiled in signatures.items() if compiled
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("name", ["numba-sgd", "numba-gd"])
+def test_kernels_from_the_cache_compute_the_same_to_the_last_bit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """With rows of many vectors, so that sums in another order would show."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    code = f"""
+import numpy as np
+from backends import Ratings, get_backend
+users, items = np.divmod(np.random.default_rng(0).permutation(300**2)[:5000], 300)
+train = Ratings.from_arrays(users, items, np.arange(5000) % 5 + 0.5)
+model = get_backend("{name}", rank=128, n_jobs=1, dtype="float64").fit(train, epochs=1).model_
+print(*(array.tobytes().hex() for array in model.parameters.arrays().values()))
+"""
+    compiling = in_fresh_process(code)
+    assert list(tmp_path.rglob("*.nbc")), "nothing was cached: the test shows nothing"
+    assert in_fresh_process(code) == compiling
+
+
+@pytest.mark.process
 def test_an_edited_callee_is_not_served_stale(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
