@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from backends import Objective
 from bench.datasets import Dataset
-from bench.records import CaseFacts, Reference, Rung, Score
+from bench.records import CaseFacts, Reference, Score, Target
 from bench.text.progress import Say
 
 from .encode import EncodedData, encode
 from .reference import find_reference
-from .targets import baselines, ladder, matching_rung
+from .targets import baselines, ladder, matching_target
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Case:
     facts: CaseFacts
     baselines: dict[str, Score]
     reference: Reference
-    ladder: list[Rung]
-    target: Rung | None
+    ladder: list[Target]
+    target: Target | None
 
 
 def build_case(
@@ -74,4 +74,4 @@ def build_case(
         dropped=data.dropped,
         data_hash=data.hash,
     )
-    return Case(data, objective, facts, scores, reference, rungs, matching_rung(rungs))
+    return Case(data, objective, facts, scores, reference, rungs, matching_target(rungs))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import FactorModel, Parameters, Ratings, damped_biases, mean_squared_error
-from bench.records import Reference, Rung, Score
+from bench.records import Reference, Score, Target
 
 FACTORS = (1.05, 1.01, 1.001)
 MATCHING = 1.01
@@ -93,7 +93,7 @@ def meets(score: float, target: float) -> bool:
     return score <= target
 
 
-def ladder(reference: Reference, scores: dict[str, Score]) -> list[Rung]:
+def ladder(reference: Reference, scores: dict[str, Score]) -> list[Target]:
     """Return the rungs, loosest first, with the reason for each that is no target on this data."""
     rungs = []
     ours, biases = reference["validation_mse"], scores["biases alone"]["validation_mse"]
@@ -103,11 +103,11 @@ def ladder(reference: Reference, scores: dict[str, Score]) -> list[Rung]:
             dropped = f"not below the biases alone ({biases:.4f})"
         elif target - ours < reference["spread"]:
             dropped = f"tighter than the spread of the reference over its seeds ({reference['spread']:.4f})"
-        rungs.append(Rung(factor=factor, mse=target, dropped=dropped))
+        rungs.append(Target(factor=factor, mse=target, dropped=dropped))
     return rungs
 
 
-def matching_rung(rungs: Iterable[Rung]) -> Rung | None:
+def matching_target(rungs: Iterable[Target]) -> Target | None:
     """Return the tightest rung that is kept, but none tighter than `MATCHING`; None where none is left."""
     kept = [rung for rung in rungs if not rung["dropped"] and rung["factor"] >= MATCHING]
     return min(kept, key=lambda rung: rung["factor"]) if kept else None

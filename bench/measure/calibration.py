@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.records import Calibration, RungReached
+from bench.records import Calibration, TargetReached
 
 from .protocol import Calibrated
 from .session import Session, Setting
@@ -54,7 +54,7 @@ def _slowest(attempts: list[Calibration]) -> Calibration:
 
     worst = max(attempts, key=lambda attempt: count(attempt["epochs"]))
     rungs = [
-        RungReached(factor=same[0]["factor"], epochs=max((one["epochs"] for one in same), key=count))
+        TargetReached(factor=same[0]["factor"], epochs=max((one["epochs"] for one in same), key=count))
         for same in zip(*(attempt["rungs"] for attempt in attempts), strict=True)
     ]
     return Calibration({**worst, "repeats": len(attempts), "rungs": rungs})

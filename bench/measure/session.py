@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cases.case import Case
 from bench.machine.processes import ProcessSample
-from bench.records import Calibration, Round, Rung
+from bench.records import Calibration, Round, Target
 from bench.text.progress import Say
 
 from .backend_facts import Contender, Limits
@@ -36,7 +36,7 @@ class Setting:
     """What all workers of a measurement have in common."""
 
     case: Case
-    target: Rung
+    target: Target
     case_file: Path
     contender: Contender
     limits: Limits

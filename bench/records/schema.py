@@ -83,7 +83,7 @@ class Reference(TypedDict):
     seeds: Count
 
 
-class Rung(TypedDict):
+class Target(TypedDict):
     """One target of the ladder: reference x factor; ``dropped`` says why it is no target here, "" if it is one."""
 
     factor: float
@@ -99,7 +99,7 @@ class TracePoint(TypedDict):
     validation_mse: float
 
 
-class RungReached(TypedDict):
+class TargetReached(TypedDict):
     """The first epoch at or under a rung, None if there was none."""
 
     factor: float
@@ -114,7 +114,7 @@ class Calibration(TypedDict):
     repeats: Count
     evaluation_seconds: float | None  # median cost of scoring the validation set once; in no other figure
     trace: list[TracePoint]
-    rungs: list[RungReached]
+    rungs: list[TargetReached]
 
 
 class Round(TypedDict):
@@ -217,8 +217,8 @@ class Record(TypedDict):
     case: CaseFacts
     reference: Reference
     baselines: dict[str, Score]
-    ladder: list[Rung]
-    target: Rung | None  # the matching rung; None where it had to be dropped
+    ladder: list[Target]
+    target: Target | None  # the matching rung; None where it had to be dropped
     seeds: list[Count]  # of the start and of whatever the solver draws; the case has its own
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the target
