@@ -97,7 +97,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
-            kept += process.communicate()[0].count("kept, as measured")
+            kept += process.communicate()[0].count("reusing the record")
             through = '"done": true' in "".join(one.read_text("utf-8") for one in folder.rglob("run.state"))
             if through:
                 break
@@ -229,11 +229,11 @@ def test_records_are_kept_only_where_their_key_is_what_it_would_be_now(tmp_path:
     assert said == []
     write_record(run.path, record)
     assert run.kept(*ask, KEY, said.append) == record
-    assert said == ["kept, as measured before the run was cut off"]
+    assert said == ["reusing the record from before the run was cut off"]
     for name in KEY:
         said.clear()
         assert run.kept(*ask, KEY | {name: "new"}, said.append) is None
-        assert said == [f"measured again, as another run left a record and {name} changed since"]
+        assert said == [f"measured again: there is a record, but {name} changed since"]
     record_path(run.path, *ask).write_text("{", "utf-8")
     assert run.kept(*ask, KEY, said.append) is None
     assert "is not a record" in said[-1]
