@@ -62,7 +62,7 @@ def test_roofline(
     contender = Contender(known_backends[roofline_backend], threads=max(roofline_options.threads))
     facts = contender.facts()
     key = result_key(case.facts, facts, {"roofline": asdict(roofline_options)})
-    stored = run_folder.kept("roofline", case.facts["name"], facts, key, report)
+    stored = run_folder.reusable_record("roofline", case.facts["name"], facts, key, report)
     record = cast("RooflineRecord | None", stored)
     if record is None:
         # Requested only now, as it takes a while and may not be needed.

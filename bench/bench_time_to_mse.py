@@ -54,7 +54,7 @@ def test_time_to_matching_mse(
     measurement = Measurement(
         case, contender, run, seeds=selected.fit_seeds, rounds=selected.rounds, say=report
     )
-    stored = run_folder.kept(
+    stored = run_folder.reusable_record(
         "time to MSE", case.facts["name"], measurement.backend, measurement.key, report
     )
     record = cast("Record | None", stored)

@@ -251,11 +251,31 @@ def test_nothing_is_said_of_stable_rounds() -> None:
         ),
         ([1.0, 1.7, 1.0, 1.0, 1.0, 1.0], {}, ["1 of 6 rounds took over 1.5 times the median"]),
         ([1.0, 3, 1, 1, 1, 1, 9, 1, 1], {}, ["2 of 9 rounds took over 1.5 times the median"]),
-        ([1.0, 1.01, 1.02, 1.03, 1.05, 1.08], {}, ["rounds became 6 % slower from the first to the last"]),
-        ([1.08, 1.05, 1.03, 1.02, 1.01, 1.0], {}, ["rounds became 6 % faster from the first to the last"]),
-        ([1.0] * 6, {"others_seconds": 0.7}, ["other programs kept 0.7 cores busy during the rounds"]),
-        ([0.09] * 6, {"others_seconds": 0.05}, ["other programs kept 0.6 cores busy during the rounds"]),
-        ([2.0] * 6, {"others_seconds": 0.6}, ["other programs kept 0.3 cores busy during the rounds"]),
+        (
+            [1.0, 1.01, 1.02, 1.03, 1.05, 1.08],
+            {},
+            ["rounds became 6 % slower from the first to the last"],
+        ),
+        (
+            [1.08, 1.05, 1.03, 1.02, 1.01, 1.0],
+            {},
+            ["rounds became 6 % faster from the first to the last"],
+        ),
+        (
+            [1.0] * 6,
+            {"others_seconds": 0.7},
+            ["other programs kept 0.7 cores busy during the rounds"],
+        ),
+        (
+            [0.09] * 6,
+            {"others_seconds": 0.05},
+            ["other programs kept 0.6 cores busy during the rounds"],
+        ),
+        (
+            [2.0] * 6,
+            {"others_seconds": 0.6},
+            ["other programs kept 0.3 cores busy during the rounds"],
+        ),
         ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.05}, ["the hypervisor took 5 % of a core's time"]),
     ],
 )
@@ -346,10 +366,22 @@ def test_doubts_are_of_the_rounds_first_and_of_none_without_rounds() -> None:
     [
         (Ratio(1.0, None, None, 1, 4), ""),
         (Ratio(1.0, (0.999, 1.001), 0.0002, 3, 9), "a difference of 5 % is ruled out"),
-        (Ratio(1.0, (0.94, 1.06), 0.012, 3, 9), "about 5 seeds with 3 rounds each would detect a difference of 5 %"),
-        (Ratio(1.0, (0.5, 2.0), 0.16, 3, 3), "about 341 seeds with 1 round each would detect a difference of 5 %"),
-        (Ratio(1.0, (0.1, 9.0), 0.9, 3, 9), "not even 1,000 seeds would detect a difference of 5 %"),
-        (Ratio(1.02, (0.999, 1.0505), 0.001, 4, 12), "about 5 seeds with 3 rounds each would detect a difference of 5 %"),
+        (
+            Ratio(1.0, (0.94, 1.06), 0.012, 3, 9),
+            "about 5 seeds with 3 rounds each would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.0, (0.5, 2.0), 0.16, 3, 3),
+            "about 341 seeds with 1 round each would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.0, (0.1, 9.0), 0.9, 3, 9),
+            "not even 1,000 seeds would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.02, (0.999, 1.0505), 0.001, 4, 12),
+            "about 5 seeds with 3 rounds each would detect a difference of 5 %",
+        ),
     ],
 )
 def test_the_outlook_says_what_it_would_take(found: Ratio, said: str) -> None:

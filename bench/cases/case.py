@@ -93,12 +93,25 @@ def build_case(
         say=say,
     )
     targets = ladder(reference, scores)
-    facts = CaseFacts(
-        name=f"{dataset.name}, rank {rank}, seed {seed}",
+    return Case(
+        data=data,
+        objective=objective,
+        facts=_facts(dataset, data, objective, seed),
+        baselines=scores,
+        reference=reference,
+        ladder=targets,
+        target=matching_target(targets),
+    )
+
+
+def _facts(dataset: Dataset, data: EncodedData, objective: Objective, seed: int) -> CaseFacts:
+    """Return the case's entry for records."""
+    return CaseFacts(
+        name=f"{dataset.name}, rank {objective.rank}, seed {seed}",
         dataset=dataset.name,
         split=dataset.split.name,
         seed=seed,
-        rank=rank,
+        rank=objective.rank,
         reg=objective.reg,
         reg_scaling=objective.reg_scaling,
         bias=objective.bias,
@@ -114,13 +127,4 @@ def build_case(
         n_test=len(data.test) if data.test is not None else 0,
         dropped=data.dropped,
         data_hash=data.hash,
-    )
-    return Case(
-        data=data,
-        objective=objective,
-        facts=facts,
-        baselines=scores,
-        reference=reference,
-        ladder=targets,
-        target=matching_target(targets),
     )

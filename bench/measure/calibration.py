@@ -1,6 +1,6 @@
 """Calibration: how many epochs a backend needs to reach each target.
 
-Before anything is timed, a fit is scored after every epoch. It tells how many epochs the backend
+Before anything is timed, a fit is scored after every epoch. This shows how many epochs the backend
 needs, and the timed rounds then run exactly that many without evaluation. So the time of scoring is
 in no result, and no backend gains by stopping early or loses by stopping late.
 
@@ -44,6 +44,7 @@ def calibrate(session: Session) -> Calibration:
             raise Uncalibrated(Ended("diverged", reason), answer.calibration)
         answers.append(answer)
     slowest = _slowest([answer.calibration for answer in answers])
+    # One attempt that missed the target is enough: a timed round would miss it as well.
     if slowest["epochs"] is None:
         raise Uncalibrated(_not_reached(session.setting, slowest, answers[-1]), slowest)
     return slowest
@@ -88,6 +89,8 @@ def _not_reached(setting: Setting, calibration: Calibration, last: Calibrated) -
         f"the target is {setting.target['mse']:.4f}"
     )
     trained = trace[-1]["seconds"] if trace else 0.0
+    # A fit that ended at a limit might have reached the target later. That is a time-out, and the
+    # record states how long it trained, so that the report can show "> T".
     if last.status == "time":
         reason = f"not at the target after {limits.max_seconds:g} s of training ({seen})"
         return Ended("timed out", reason, trained)

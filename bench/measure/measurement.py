@@ -333,7 +333,7 @@ class Measurement:
         self._workers.close()  # their idle threads would compete for the cores
         with self._recording_end():
             return measure(self._setting, self.calibrations[0])
-        return None
+        return None  # when `_recording_end` has caught an `Ended`
 
     @contextlib.contextmanager
     def _recording_end(self) -> Iterator[None]:

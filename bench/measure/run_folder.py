@@ -55,7 +55,7 @@ class RunFolder:
         """Mark the run as complete."""
         self._write_state(done=True)
 
-    def kept(
+    def reusable_record(
         self, kind: str, case: str, backend: Backend, key: dict[str, str], say: Say
     ) -> AnyRecord | None:
         """Return a record of the run that was cut off, None if there is none that can be reused.

@@ -9,8 +9,8 @@ describes them all. The answers go to what was standard output when the process 
 output itself is redirected to standard error, because libraries print to it.
 
 Every fit starts from a new solver and a new copy of the ratings, so that nothing computed in one
-fit is available to the next. `Worker.time` is the measurement that the whole project is about: read
-it first. The only caller of this process is `worker_process.WorkerProcess`.
+fit is available to the next. `Worker._timed_fit` is the measurement that the whole project is
+about: read it first. The only caller of this process is `worker_process.WorkerProcess`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import warnings
 from copy import copy
 from pathlib import Path
 from time import perf_counter  # imported by name, so that a backend cannot replace it
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -178,29 +178,9 @@ class Worker:
         return Calibrated(calibration, status)
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
-        """Time one fit from unsorted ratings with empty caches, then score its model.
-
-        Between the two readings of the clock there is the fit and nothing else.
-        """
+        """Time one fit from unsorted ratings with empty caches, then score its model."""
         train = self.unseen_train() if request.unseen else self.fresh_train()
-        solver = self.solver()
-        # `fit` would draw these parameters itself. They are drawn outside the clock because the
-        # draw is the same for all backends and no part of any solver. It is made with a copy of
-        # the ratings: what `Ratings` caches on first use must be computed inside the clock.
-        initial = solver.initial_parameters(copy(train), request.seed)
-        gc.collect()  # so that garbage of earlier fits is not collected during this one
-        device = _device(solver)
-        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
-
-        start = perf_counter()
-        # The fit ends by copying the model to the host, so a GPU has finished when this returns.
-        solver = self._fit(train, solver, epochs=request.epochs, initial=initial, seed=request.seed)
-        seconds = perf_counter() - start
-
-        cpu = cpu_seconds() - cpu
-        machine_after = cpu_times()
-        joules = spent_between(energy, read_energy(device))
-
+        solver, cost = self._timed_fit(train, request.epochs, request.seed)
         if solver.status_ == "diverged":
             return Diverged()
         # A solver that reports more work than time has passed did some of it before the clock
@@ -208,10 +188,10 @@ class Worker:
         claimed = solver.prepare_seconds_
         if solver.history_:
             claimed = solver.history_[-1].seconds
-        if claimed > seconds + _CLOCK_SLACK:
-            return Inconsistent(claimed, seconds)
+        if claimed > cost.seconds + _CLOCK_SLACK:
+            return Inconsistent(claimed, cost.seconds)
 
-        # The score of a fit of unseen ratings means nothing, and nobody reads it.
+        # The score of a fit of unseen ratings means nothing; the runner ignores it.
         score = mse(solver.model_, self.ratings["validation"])
         test_score = mse(solver.model_, self.ratings.get("test"))
         objective = None
@@ -227,22 +207,19 @@ class Worker:
             round=request.round_number,
             seed=request.seed,
             factor=request.factor,
-            seconds=seconds,
+            seconds=cost.seconds,
             prepare_seconds=solver.prepare_seconds_,
             first_epoch_seconds=first_epoch,
             epoch_seconds=other_epochs,
-            cpu_seconds=cpu,
-            others_seconds=None,
-            stolen_seconds=None,
-            energy_joules=joules,
+            cpu_seconds=cost.cpu_seconds,
+            others_seconds=cost.others_seconds,
+            stolen_seconds=cost.stolen_seconds,
+            energy_joules=cost.energy_joules,
             validation_mse=score,
             test_mse=test_score,
             objective=objective,
             matched=request.target is not None and meets(score, request.target),
         )
-        if machine and machine_after:
-            timed["others_seconds"] = machine_after.busy - machine.busy - cpu
-            timed["stolen_seconds"] = machine_after.stolen - machine.stolen
         # Threads that are still alive once the solver is gone were left behind by its fit.
         del solver
         alive = sample(os.getpid())
@@ -317,6 +294,34 @@ class Worker:
         self.channel.write(as_line(message))
         self.channel.flush()
 
+    def _timed_fit(self, train: Ratings, epochs: int, seed: int) -> tuple[Factorizer, _Cost]:
+        """Fit a new solver; return it, and what the fit took.
+
+        Between the two readings of the clock there is the fit and nothing else.
+        """
+        solver = self.solver()
+        # `fit` would draw these parameters itself. They are drawn outside the clock because the
+        # draw is the same for all backends and no part of any solver. It is made with a copy of
+        # the ratings: what `Ratings` caches on first use must be computed inside the clock.
+        initial = solver.initial_parameters(copy(train), seed)
+        gc.collect()  # so that garbage of earlier fits is not collected during this one
+        device = _device(solver)
+        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
+
+        start = perf_counter()
+        # The fit ends by copying the model to the host, so a GPU has finished when this returns.
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
+        seconds = perf_counter() - start
+
+        cpu = cpu_seconds() - cpu
+        machine_after = cpu_times()
+        joules = spent_between(energy, read_energy(device))
+        others = stolen = None
+        if machine and machine_after:
+            others = machine_after.busy - machine.busy - cpu
+            stolen = machine_after.stolen - machine.stolen
+        return solver, _Cost(seconds, cpu, others, stolen, joules)
+
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
         """Fit all epochs, unless a callback ends it; the model is that of the last epoch."""
         if solver is None:
@@ -325,6 +330,16 @@ class Worker:
             # Divergence is read from the solver's status.
             warnings.simplefilter("ignore", DivergenceWarning)
             return solver.fit(train, keep="last", patience=None, **options)
+
+
+class _Cost(NamedTuple):
+    """What a fit took; None where it cannot be read. See `Round` for the fields."""
+
+    seconds: float
+    cpu_seconds: float
+    others_seconds: float | None
+    stolen_seconds: float | None
+    energy_joules: float | None
 
 
 class _Watch:

@@ -312,7 +312,8 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
     names = [one["backend"]["name"] for one in (fast, slow)]
     assert verdicts(pair)[2] == (
         f"{names[0]} against {names[1]}: no difference can be told at this noise (ratio {found.value:.2f}, "
-        f"95 %: {number(low)} to {number(high)}); about {found.seeds_to_tell} seeds with 3 rounds each would detect a difference of 5 %"
+        f"95 %: {number(low)} to {number(high)}); about {found.seeds_to_tell} seeds with 3 rounds "
+        "each would detect a difference of 5 %"
     )
     assert found.seeds_to_tell is not None
     assert 2 < found.seeds_to_tell < 100

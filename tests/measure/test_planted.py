@@ -50,7 +50,8 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     assert ratio(found["slower"]["rounds"], found["steady"]["rounds"], paired=True).value == pytest.approx(
         1.05, abs=0.04
     )
-    assert any(line.startswith("worse: missed: no improvement for 100 epochs") for line in found["verdicts"])
+    missed = "worse: missed: no improvement for 100 epochs"
+    assert any(line.startswith(missed) for line in found["verdicts"])
     epochs = {one["seed"]: one["epochs"] for one in found["steady"]["calibrations"]}
     for record, planted in ((found["steady"], Steady), (found["slower"], Slower)):
         for one in record["rounds"]:
@@ -83,7 +84,10 @@ def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
     monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
     record = measure(case, name, rounds=3)
     assert record["status"] == "inconsistent", record["reason"]
-    met = r"a fit takes \d.* s with ratings that it has not seen, and \d.* s with those it has: it keeps .*"
+    met = (
+        r"a fit takes \d.* s with ratings that it has not seen, "
+        r"and \d.* s with those it has: it keeps .*"
+    )
     told = r"it reports \d.* s of work in a fit that took .* s: some of it was done before"
     assert re.fullmatch(told if name == "returns" else met, record["reason"]), record["reason"]
 
