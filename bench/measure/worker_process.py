@@ -234,14 +234,14 @@ class WorkerProcess:
         """Return how a worker that died on its own came to its end."""
         code = self.process.wait()
         status: Status = "crashed"
-        how = f"exit status {code}"
-        if code < 0:  # a signal, whose number this is
-            how = f"signal {signal.Signals(-code).name}"
+        reason = f"the worker ended with exit status {code}"
+        if code < 0:  # minus the number of the signal that killed it
+            reason = f"the worker was killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
-            # The system tells nobody why it kills, but we did not, and nobody else would.
+            # We did not kill it, and the system gives no reason when it does. But running out of
+            # memory is the only one it usually has.
             status = "out of memory"
-            how += ", as the system does when memory runs out"
-        reason = f"the worker died by {how}"
+            reason += ", as the system does when memory runs out"
         printed = self.stderr.read_text("utf-8", errors="replace").strip().splitlines()
         if printed:
             reason += f": {printed[-1]}"

@@ -112,8 +112,12 @@ def test_a_calibration_is_limited_in_seconds_of_training(case: Case, monkeypatch
     [
         ("talks", "matched", ""),
         ("raises", "crashed", "RuntimeError: the matrix is <singular>"),
-        ("exits", "crashed", "the worker died by exit status 3: fatal: assertion failed"),
-        ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
+        ("exits", "crashed", "the worker ended with exit status 3: fatal: assertion failed"),
+        (
+            "iskilled",
+            "out of memory",
+            "the worker was killed by SIGKILL, as the system does when memory runs out",
+        ),
         ("eatsmemory", "out of memory", "MemoryError: cannot allocate"),
         ("explodes", "diverged", "its loss exploded after 0 epochs"),
         ("stalls", "missed", "no improvement for 15 epochs (best validation MSE"),

@@ -259,7 +259,7 @@ def test_what_was_measured_before_something_went_wrong_is_kept(case: Case) -> No
     assert (record["status"], record["reason"][:35]) == ("crashed", "in a cold start, caches filled: the")
     assert [one["caches"] for one in record["cold"]] == ["empty"]
     record = measure(case, "diesofthesecondseed", seeds=(0, 1))
-    assert (record["status"], record["reason"]) == ("crashed", "the worker died by exit status 9")
+    assert (record["status"], record["reason"]) == ("crashed", "the worker ended with exit status 9")
     assert record["environment"]["import_seconds"] is not None
     assert record["environment"]["variables"] is not None
 
