@@ -1,1 +1,1 @@
-"""The measuring: which backend reaches the matching validation MSE first, on this machine, and how sure that is."""
+"""The benchmark: which backend reaches the target validation MSE first on this machine."""

@@ -1,4 +1,7 @@
-"""``python -m bench``: the benchmark, wherever the package is installed; options as of ``pytest bench/``."""
+"""``python -m bench``: run the benchmarks of the installed package.
+
+The options are those of ``pytest bench/``, which does the same in a checkout.
+"""
 
 import sys
 
@@ -8,9 +11,10 @@ _BENCHMARKS = ("bench.bench_time_to_mse", "bench.bench_roofline")
 
 
 def main() -> int:
-    """Run the benchmarks of the installed package, then say how to see the report."""
-    here = ["-p", "bench.plugin", "-p", "no:cacheprovider", "--pyargs", *_BENCHMARKS, "--benchmark-only"]
-    status = int(pytest.main([*here, *sys.argv[1:]]))
+    """Run the benchmarks, then print how to see the report; return pytest's exit status."""
+    plugins = ["-p", "bench.plugin", "-p", "no:cacheprovider"]
+    benchmarks = ["--pyargs", *_BENCHMARKS, "--benchmark-only"]
+    status = int(pytest.main([*plugins, *benchmarks, *sys.argv[1:]]))
     print("The report: python -m bench.report")
     return status
 

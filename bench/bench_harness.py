@@ -1,7 +1,7 @@
-"""What the harness itself costs inside the timed region: the time that it reports of a fit that takes none.
+"""The overhead of the harness: the time that it reports for a fit that does nothing.
 
-Set against the fastest backend's seconds, this is the share of a figure that is not the solver's: at most half a
-percent is wanted.
+It is part of every timed fit. Compared with the seconds of the fastest backend it should be at most
+half a percent.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ _clock = ReportedClock()
 
 
 @pytest.mark.benchmark(group="the harness's own cost in a timed fit", timer=_clock)
-def test_harness_cost(benchmark: BenchmarkFixture, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fit that is over at once is timed as every other."""
+def test_harness_cost(
+    benchmark: BenchmarkFixture, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time a fit that returns at once in the same way as any other."""
     solver = get_backend("numpy", **asdict(case.objective), n_jobs=1)
     solver.fit(case.data.train, epochs=1)
-    # What it tells of its time has to be true here too.
+    # The worker compares the solver's own times with its clock, so they have to be true here too.
     vars(solver).update(history_=[], prepare_seconds_=0.0)
     monkeypatch.setattr(solver, "fit", lambda *arguments, **options: solver)
     worker = Worker(io.BytesIO())
-    worker.parts = {"train": case.data.train, "validation": case.data.validation}
+    worker.ratings = {"train": case.data.train, "validation": case.data.validation}
     monkeypatch.setattr(worker, "solver", lambda: solver)
     request = Time(epochs=1, seed=0, round_number=0, factor=1.01, target=1e9, objective=False)
 

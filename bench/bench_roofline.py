@@ -1,8 +1,8 @@
-"""What an epoch costs beside the machine's limits, for every backend whose work has been counted (`roofline`).
+"""The cost of an epoch compared with the machine's limits, for every backend with a work model.
 
-One test measures one backend over ranks and numbers of threads and writes its record. The machine's limits are measured
-once, in the same run and in a worker of their own. pytest-benchmark is shown the epoch at the first rank on all
-threads, by the worker's clock.
+One test measures one backend at several ranks and numbers of threads, and writes its record. The
+machine's limits are measured once per run, in a worker of their own. pytest-benchmark shows the
+epoch at the first rank with all threads, as the worker measured it. See `bench.roofline`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ _clock = ReportedClock()
 
 @pytest.fixture(scope="session")
 def machine(run: Run, roofline_options: RooflineOptions, say: Say) -> Machine:
-    """Measure the machine's limits."""
+    """Return the machine's limits, measured now."""
     if importlib.util.find_spec("numba") is None:
-        pytest.skip("the machine's limits are measured by numba kernels; run: pip install 'factorbench[numba]'")
+        pytest.skip(
+            "the machine's limits are measured with numba kernels; "
+            "run: pip install 'factorbench[numba]'"
+        )
     say("roofline: measuring the machine's limits")
     return measure_machine(roofline_options.ranks, roofline_options.threads, run.limits)
 
 
-@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")  # by what ends before it is timed
+# A test that fails before anything is timed does not use the fixture.
+@pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 @pytest.mark.benchmark(timer=_clock)
 def test_roofline(
     benchmark: BenchmarkFixture,
@@ -50,26 +54,32 @@ def test_roofline(
     run_folder: RunFolder,
     say: Say,
 ) -> None:
-    """The cost of an epoch is measured at every rank and number of threads; anything else fails, with its reason."""
+    """An epoch can be measured at every rank and number of threads."""
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         say(f"{roofline_backend}: {text}")
 
     contender = Contender(known_backends[roofline_backend], threads=max(roofline_options.threads))
     facts = contender.facts()
     key = result_key(case.facts, facts, {"roofline": asdict(roofline_options)})
-    kept = run_folder.kept("roofline", case.facts["name"], facts, key, tell)
-    record = cast("RooflineRecord", kept) if kept else None
+    stored = run_folder.reusable_record("roofline", case.facts["name"], facts, key, report)
+    record = cast("RooflineRecord | None", stored)
     if record is None:
+        # Requested only now, as it takes a while and may not be needed.
         machine = request.getfixturevalue("machine")
-        record = measure_epochs(case, contender, machine, run, key=key, options=roofline_options, say=tell)
+        record = measure_epochs(
+            case, contender, machine, run, key=key, options=roofline_options, say=report
+        )
         write_record(run_folder.path, record)
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])
     assert record["status"] == "measured", record["reason"]
-    shown = max((one for one in record["costs"] if one["rank"] == roofline_options.ranks[0]), key=_threads)
-    benchmark.group = f"seconds per epoch (median), rank {shown['rank']}, threads: {shown['threads']}"
+    at_first_rank = [cost for cost in record["costs"] if cost["rank"] == roofline_options.ranks[0]]
+    shown = max(at_first_rank, key=_threads)
+    benchmark.group = (
+        f"seconds per epoch (median), rank {shown['rank']}, threads: {shown['threads']}"
+    )
 
     benchmark.pedantic(_clock.advance, args=(shown["seconds"],), rounds=1, iterations=1)
 

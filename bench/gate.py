@@ -1,4 +1,4 @@
-"""The earlier name of `bench.cases.targets`, under which pages of the article import it."""
+"""The former name of `bench.cases.targets`; published code of the article imports it."""
 
 from bench.cases.targets import baselines
 

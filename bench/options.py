@@ -1,4 +1,7 @@
-"""What to measure, as asked for on a command line: checked, and made into a case. pytest and the duel share it."""
+"""The options that select what to measure, shared by the benchmark suite and the duel.
+
+A `Selection` checks the options of a command line and turns them into a case.
+"""
 
 from __future__ import annotations
 
@@ -23,49 +26,74 @@ QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 
 
 def _option(help: str, default: Any = None, **settings: Any) -> Any:
-    """Return a field that is an option too; ``settings`` as for `argparse.ArgumentParser.add_argument`."""
+    """Return a dataclass field that is also a command-line option.
+
+    ``settings`` are further arguments of `argparse.ArgumentParser.add_argument`.
+    """
     return field(default=default, metadata={"help": help, "default": default, **settings})
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The options that say which data, objective and budgets; None where an option was not given.
+    """Options for data, objective and budgets; None for an option that was not given.
 
-    Each field is an option of every command that measures, by its own name; see `add_options`.
+    Each field is an option, of the same name, of every command that measures; see `add_options`.
     """
 
-    dataset: str | None = _option("twin (made here, the default), or a name from python -m bench.datasets list")
-    split: str | None = _option("an official split of the data set (u1), or: " + METHODS, metavar="NAME")
-    ratings: Path | None = _option(  # noqa: RUF009  # it makes a field
+    dataset: str | None = _option(
+        "twin (generated, the default), or a name from python -m bench.datasets list"
+    )
+    split: str | None = _option(
+        "an official split of the data set (u1), or: " + METHODS, metavar="NAME"
+    )
+    ratings: Path | None = _option(  # noqa: RUF009  # a call, but it returns a field
         "your own ratings: CSV, TSV or Parquet", type=Path, metavar="FILE"
     )
-    rank: int | None = _option("number of factors (default: 16; of the roofline: 16, 64 and 128)", type=int)
+    rank: int | None = _option(
+        "number of factors (default: 16; for the roofline 16, 64 and 128)", type=int
+    )
     reg: float | None = _option(
-        "regularisation of the factors: a pure number, in units of the root mean square of the ratings about their "
-        "mean (default: the one that serves ALS best)",
+        "regularisation of the factors: a pure number, in units of the standard deviation of the "
+        "ratings (default: the value that serves ALS best)",
         type=float,
     )
     damping: float | None = _option(
-        "number of ratings by which each row's factors are regularised more than by its own (default: the one that "
-        "serves ALS best)",
+        "each row's factors are regularised as if the row had this many more ratings (default: "
+        "the value that serves ALS best)",
         type=float,
     )
-    seed: int = _option("seed of data and split, and the first of the fits (default: 0)", default=0, type=int)
-    seeds: int | None = _option("how many seeds each backend is fitted with (default: 3; quick: 1)", type=int)
-    scale: float | None = _option("size of the twin; 1 is 6.3 million ratings (default: 0.2)", type=float)
-    rounds: int | None = _option("timed rounds per seed (default: 3, of one seed 5; fewer of slow fits)", type=int)
+    seed: int = _option(
+        "seed of the data and its split, and first seed of the fits (default: 0)",
+        default=0,
+        type=int,
+    )
+    seeds: int | None = _option(
+        "number of seeds that each backend is fitted with (default: 3; quick: 1)", type=int
+    )
+    scale: float | None = _option(
+        "size of the twin; 1 is 6.3 million ratings (default: 0.2)", type=float
+    )
+    rounds: int | None = _option(
+        "timed rounds per seed (default: 3, or 5 with one seed; fewer for slow fits)", type=int
+    )
     threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
-    quick: bool = _option("a look in under a minute: the twin at 0.02", default=False, action="store_true")
+    quick: bool = _option(
+        "finish in under a minute: the twin at scale 0.02", default=False, action="store_true"
+    )
 
     def check(self) -> None:
-        """Raise ValueError naming the option that makes no sense."""
-        least = {"rank": 1, "rounds": 1, "threads": 1, "seed": 0, "seeds": 1}
-        for name, lowest in least.items():
+        """Raise ValueError for an option whose value makes no sense; the message names it."""
+        minimum = {"rank": 1, "rounds": 1, "threads": 1, "seed": 0, "seeds": 1}
+        for name, least in minimum.items():
             value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ValueError(f"--{name} must be at least {lowest}, got {value}")
-        if self.threads is not None and self.threads > available_cores():
-            raise ValueError(f"--threads must be at most {available_cores()}, the cores here; got {self.threads}")
+            if value is not None and value < least:
+                raise ValueError(f"--{name} must be at least {least}, got {value}")
+        cores = available_cores()
+        if self.threads is not None and self.threads > cores:
+            raise ValueError(
+                f"--threads must be at most {cores}, the number of available cores; "
+                f"got {self.threads}"
+            )
         for name in ("reg", "damping"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -73,17 +101,17 @@ class Selection:
         if self.scale is not None and not SCALE_RANGE[0] <= self.scale <= SCALE_RANGE[1]:
             raise ValueError(f"--scale must lie between 1/1000 and 100, got {self.scale}")
         if self.ratings and self.dataset is not None:
-            raise ValueError("--ratings and --dataset exclude each other: measure one of them")
+            raise ValueError("--ratings and --dataset exclude each other: give one of them")
         if self.scale is not None and (self.ratings or self.dataset not in (None, "twin")):
-            raise ValueError("--scale is the size of the twin and goes with no other data")
+            raise ValueError("--scale is the size of the twin and cannot be used with other data")
 
     def build_case(self, say: Say) -> Case:
-        """Load the data and find the reference.
+        """Load the data and find its reference; ``say`` is called with progress messages.
 
         Raises
         ------
         ValueError
-            Of the data or of the file.
+            When the data set or file cannot be used.
         """
         name = self.dataset or "twin"
         say(f"loading {self.ratings or name}")
@@ -97,17 +125,20 @@ class Selection:
 
     @property
     def fit_seeds(self) -> list[int]:
-        """Seeds of the fits: as many as asked for, or 3, or 1 for a quick look."""
-        return list(range(self.seed, self.seed + (self.seeds or (1 if self.quick else 3))))
+        """Seeds of the fits: as many as were asked for, else 3, or 1 with --quick."""
+        n_seeds = self.seeds
+        if n_seeds is None:
+            n_seeds = 1 if self.quick else 3
+        return list(range(self.seed, self.seed + n_seeds))
 
     @property
     def budget(self) -> int:
-        """Threads of every library."""
+        """Thread budget of every library."""
         return self.threads or available_cores()
 
     @property
     def limits(self) -> Limits:
-        """When a backend is given up."""
+        """When to give up a backend."""
         return Limits(max_seconds=15, timeout=60) if self.quick else Limits()
 
 
@@ -119,7 +150,7 @@ def add_options(add: Callable[..., object], other_help: Mapping[str, str] | None
     add
         ``add_argument`` of argparse's parser, or ``addoption`` of pytest's.
     other_help
-        What a command says of an option in place of what all say, by the option's name.
+        Help texts by option that replace the common ones.
     """
     for option in fields(Selection):
         settings = dict(option.metadata)

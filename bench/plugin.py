@@ -1,6 +1,7 @@
-"""The pytest plugin behind every benchmark run: its options, its case, one test per backend, where records go.
+"""The pytest plugin of every benchmark run: options, case, one test per backend, run folder.
 
-``pyproject.toml`` loads it in the repository (``-p bench.plugin``), and `python -m bench` everywhere else.
+It is loaded by ``-p bench.plugin``: in a checkout by ``pyproject.toml``, elsewhere by
+``python -m bench``.
 """
 
 from __future__ import annotations
@@ -28,24 +29,37 @@ from .records import RUNS
 
 ROOFLINE_RANKS = [16, 64, 128]
 
+# Progress messages with these beginnings come so often that a log shows only some of them.
+_FREQUENT = ("epoch", "reference", "choosing")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the command-line options."""
     group = parser.getgroup("factorbench", "factorbench: what to measure")
     group.addoption(
-        "--backend", action="append", default=[], metavar="NAME", help="repeatable; default: all that can run here"
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="backend to measure, can be repeated (default: all that can run here)",
     )
     add_options(group.addoption)
-    group.addoption("--sweep", action="store_true", help="measure with 1, 2, 4, ... threads, up to --threads")
+    group.addoption(
+        "--sweep",
+        action="store_true",
+        help="measure with 1, 2, 4, ... threads, up to --threads",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse options that make no sense before anything is loaded."""
+    """Reject options that make no sense before anything is loaded."""
     try:
         selection(config).check()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
-    unknown = [name for name in config.getoption("--backend") if name not in _known_backends(config)]
+    unknown = [
+        name for name in config.getoption("--backend") if name not in _known_backends(config)
+    ]
     if unknown:
         raise pytest.UsageError(str(_unknown(unknown[0])))
 
@@ -55,94 +69,104 @@ _FOLDER = pytest.StashKey[RunFolder]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test per backend."""
+    """Create one test per backend and, with --sweep, per number of threads."""
     if "run_threads" in metafunc.fixturenames and metafunc.config.getoption("--sweep"):
-        metafunc.parametrize("run_threads", _thread_counts(selection(metafunc.config).budget), ids=_threads_id)
+        counts = _thread_counts(selection(metafunc.config).budget)
+        metafunc.parametrize("run_threads", counts, ids=_threads_id)
     if not {"measured_backend", "roofline_backend"} & set(metafunc.fixturenames):
         return
     known = _known_backends(metafunc.config)
-    # A short name stands for another backend: measured only where asked for by that name.
-    everyone = [row.name for row in known.values() if not row.same_as]
-    names = list(dict.fromkeys(metafunc.config.getoption("--backend"))) or everyone
+    names = list(dict.fromkeys(metafunc.config.getoption("--backend")))  # without duplicates
+    if not names:
+        # All but the short names, which would measure another backend once more.
+        names = [row.name for row in known.values() if not row.same_as]
     if "measured_backend" in metafunc.fixturenames:
         metafunc.parametrize("measured_backend", names)
-    if "roofline_backend" in metafunc.fixturenames:  # of those whose work has been counted
+    if "roofline_backend" in metafunc.fixturenames:  # needs a work model
         counted = [name for name in names if known[name].work in WORK_MODELS]
         metafunc.parametrize("roofline_backend", counted)
 
 
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Iterator[Say]:
-    """Tell the person who waits what is going on: one line, rewritten in a terminal; some of the texts in a log."""
+    """Return a function that shows progress messages despite pytest's capturing.
+
+    A terminal shows each in the same line. A log gets one line per message, but of the frequent
+    ones only every tenth or so.
+    """
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     live, status = sys.stderr.isatty(), StatusLine()
 
-    def tell(text: str) -> None:
+    def show(text: str) -> None:
+        message = text.partition(": ")[2]  # after the name of the backend, or "case"
         with capture.global_and_fixture_disabled():
             if live:
                 status(text)
-            elif not text.partition(": ")[2].startswith(("epoch", "reference", "choosing")) or text.endswith("0"):
+            elif not message.startswith(_FREQUENT) or message.endswith("0"):
                 print(f"\n{text}", end="", file=sys.stderr, flush=True)
 
-    yield tell
+    yield show
     with capture.global_and_fixture_disabled():
         status.clear()
 
 
 @pytest.fixture(scope="session")
 def case(pytestconfig: pytest.Config, say: Say) -> Case:
-    """Build the case that all backends of this run are measured on."""
+    """Return the case that all backends of this run are measured on."""
     try:
         return selection(pytestconfig).build_case(lambda text: say(f"case: {text}"))
-    except ValueError as error:  # of the data or of the file
+    except ValueError as error:  # the data set or file cannot be used
         pytest.exit(f"factorbench: {error}", returncode=4)
 
 
 @pytest.fixture(scope="session")
 def known_backends(pytestconfig: pytest.Config) -> dict[str, BackendRow]:
-    """Return what is known of each backend, by name."""
+    """Return the registry's rows by name of the backend."""
     return _known_backends(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def run(pytestconfig: pytest.Config, run_folder: RunFolder) -> Run:
-    """Return what is the same for all that is measured."""
-    return Run(run_folder.path.name, _command_line(), run_folder.work, selection(pytestconfig).limits)
+    """Return the run, which all measurements have in common."""
+    limits = selection(pytestconfig).limits
+    return Run(run_folder.path.name, _command_line(), run_folder.work, limits)
 
 
 @pytest.fixture(scope="session")
 def run_threads(pytestconfig: pytest.Config) -> int:
-    """Return the thread budget; a sweep takes the place of this fixture."""
+    """Return the thread budget; --sweep replaces this fixture by a parameter."""
     return selection(pytestconfig).budget
 
 
 @pytest.fixture(scope="session")
 def selected(pytestconfig: pytest.Config) -> Selection:
-    """Return what was asked for."""
+    """Return the options that were given."""
     return selection(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def run_folder(pytestconfig: pytest.Config, say: Say) -> RunFolder:
-    """Make the folder of this run, or go on in that of a run of the same command that was cut off."""
+    """Return the folder of this run: a new one, or that of a run that was cut off."""
     try:
         folder = open_run(_command_line())
     except OSError as error:
-        pytest.exit(f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4)
+        pytest.exit(
+            f"factorbench: records cannot be written to {RUNS.resolve()} ({error})", returncode=4
+        )
     pytestconfig.stash[_FOLDER] = folder
     if folder.continued:
-        say(f"run: going on with {folder.path}, which was cut off")
+        say(f"run: continuing {folder.path}, which was cut off")
     return folder
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
-    """Mark the run as done, unless it was interrupted, and only then give its folder free.
+    """Mark the run as done, unless it was interrupted, and only then release its folder.
 
-    Between the two, another run of the same command would take it for one that was cut off.
+    In the other order, another run of the same command could start in between and continue it.
     """
     try:
-        yield  # fixtures that are left end in here
+        yield  # in here the remaining fixtures end
     finally:
         folder = session.config.stash.get(_FOLDER, None)
         if folder:
@@ -156,22 +180,23 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def roofline_options(selected: Selection) -> RooflineOptions:
-    """Return the ranks and numbers of threads at which an epoch is measured, and for how many seconds."""
-    ranks = ROOFLINE_RANKS
+    """Return at which ranks and numbers of threads an epoch is measured, and for how long."""
+    ranks, max_seconds = ROOFLINE_RANKS, 2.0
     if selected.quick:
-        ranks = [RANK]
+        ranks, max_seconds = [RANK], 0.3
     if selected.rank:
         ranks = [selected.rank]
-    return RooflineOptions(ranks, sorted({1, selected.budget}), 0.3 if selected.quick else 2.0)
+    return RooflineOptions(ranks, sorted({1, selected.budget}), max_seconds)
 
 
 def selection(config: pytest.Config) -> Selection:
-    """Return what to measure, from the options."""
-    return Selection(**{field.name: config.getoption(f"--{field.name}") for field in dataclasses.fields(Selection)})
+    """Return what to measure, according to the command line."""
+    names = [field.name for field in dataclasses.fields(Selection)]
+    return Selection(**{name: config.getoption(f"--{name}") for name in names})
 
 
 def _thread_counts(budget: int) -> list[int]:
-    """Return 1, 2, 4, ... and the budget."""
+    """Return the powers of two up to the budget, and the budget."""
     return sorted({1 << power for power in range(budget.bit_length())} | {budget})
 
 
@@ -180,12 +205,14 @@ def _threads_id(threads: int) -> str:
 
 
 def _known_backends(config: pytest.Config) -> dict[str, BackendRow]:
+    """Return the registry's rows, which are read once per run: that imports the backends."""
     if _BACKENDS not in config.stash:
         config.stash[_BACKENDS] = backend_rows()
     return config.stash[_BACKENDS]
 
 
 def _unknown(name: str) -> UnknownBackend:
+    """Return the registry's error for a name it does not have, with its suggestions."""
     try:
         get_backend(name)
     except UnknownBackend as error:
@@ -194,7 +221,9 @@ def _unknown(name: str) -> UnknownBackend:
 
 
 def _command_line() -> str:
-    """Return what was typed to start this run."""
+    """Return the command line of this run, as the user typed it."""
     program = Path(sys.argv[0])
-    ours = (program.parent.name, program.name) == (Path(__file__).parent.name, "__main__.py")
-    return shlex.join([*(["python", "-m", "bench"] if ours else ["pytest"]), *sys.argv[1:]])
+    command = ["pytest"]
+    if (program.parent.name, program.name) == (Path(__file__).parent.name, "__main__.py"):
+        command = ["python", "-m", "bench"]
+    return shlex.join([*command, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""``python -m bench.reference``: the command of `bench.cases`, by its name."""
+"""``python -m bench.reference``: runs `bench.cases.__main__`."""
 
 from bench.cases.__main__ import main
 

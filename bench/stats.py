@@ -1,6 +1,16 @@
-"""What rounds say: their summary over seeds, the ratio of two contenders with its interval, and how stable they were.
+"""The statistics of timed rounds: summaries, ratios with confidence intervals, and warnings.
 
-Everything that compares two times calls `ratio`: the report, the duel, the comparison of two runs. Imports no backend.
+The data is always the same: rounds, each with a seed. All rounds of one seed ran in one process,
+those of another seed in another, and processes differ by more than the rounds within one do. So
+everything here goes through the seeds::
+
+    rounds  ->  one median per seed (`by_seed`)  ->  median over seeds        `summary`
+                                                 ->  smallest and largest     `seed_range`
+    two sets of rounds  ->  one log ratio per seed  ->  mean and t interval   `ratio`
+    rounds  ->  each relative to its seed's median  ->  warnings in words     `instability`
+
+Everything that compares two times calls `ratio`: the report, the duel, and the comparison of two
+runs. No backend is imported here, so that a report can be made where none is installed.
 """
 
 from __future__ import annotations
@@ -13,33 +23,44 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # Student's quantiles; scipy.stats, which has the tests, takes .7 s to import
+
+# Student's quantiles. scipy.stats has them too, but takes 0.7 s to import.
+from scipy.special import stdtrit
 
 from bench.text.wording import plural
 
 from .records import Record, Round
 
-LEAST_ROUNDS = 5  # fewer show nothing of the noise
+LEAST_ROUNDS = 5  # fewer show nothing about the noise
 
-_DETECTABLE = math.log(1.05)  # the difference that `Ratio.seeds_to_tell` plans for
-_MOST_SEEDS = 1000  # that it is worth to count to
-_SPREAD, _OUTLIER, _DRIFT = 0.1, 1.5, 0.05  # relative; what is over them is said
-_OTHERS, _STOLEN = 0.1, 0.02  # cores busy with other work, share of the time taken by the hypervisor
-_LEAST_CLOCKED = 0.5  # seconds; the system counts CPU time in steps of 0.01 s, so in less it says nothing
+# The difference that `Ratio.seeds_to_tell` plans for, as a ratio, and the most seeds it considers.
+_DIFFERENCE = 1.05
+_MOST_SEEDS = 1000
+
+# `instability` warns where rounds exceed these.
+_SPREAD = 0.1  # interquartile range, relative to the median
+_OUTLIER = 1.5  # a single round, relative to the median
+_DRIFT = 0.05  # change from the first third of the rounds to the last
+_OTHERS = 0.1  # cores busy with other programs
+_STOLEN = 0.02  # share of a core's time that the hypervisor took
+# The system counts CPU time in steps of 0.01 s, so less than this in total means nothing.
+_LEAST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians with its 95 % interval.
+    """How many times as fast one contender is as another, with a 95 % confidence interval.
 
     Attributes
     ----------
+    value
+        Ratio of the two summaries.
     interval
-        None with one seed: what differs from process to process is then not known.
+        Lower and upper bound; None with one seed, which shows no differences between processes.
     error
-        Standard error of the logarithm of the ratio, None where there is no interval.
+        Standard error of the logarithm of the ratio; None if there is no interval.
     seeds, rounds
-        Of the contender with fewer, over all seeds.
+        How many there were, over all seeds, for the contender that has fewer.
     """
 
     value: float
@@ -50,180 +71,253 @@ class Ratio:
 
     @property
     def within_noise(self) -> bool:
-        """Whether the interval holds 1, so that no difference can be told."""
+        """Whether the interval contains 1, so that neither contender is known to be faster."""
         return self.interval is not None and self.interval[0] <= 1 <= self.interval[1]
 
     @property
     def seeds_to_tell(self) -> int | None:
-        """How many seeds would find a difference of 5 % nine times in ten, at the noise seen here; None if unknown.
+        """How many seeds would detect a difference of 5 % with a power of 90 %.
 
-        As many rounds of each seed are taken as here. Beyond `_MOST_SEEDS` no more are counted.
+        It assumes the noise seen here, and as many rounds per seed. None if the noise is unknown,
+        `_MOST_SEEDS` if even that many would not suffice.
         """
         if self.error is None:
             return None
-        spread = self.error * math.sqrt(self.seeds)
-        for seeds in range(2, _MOST_SEEDS):
-            wanted = float(stdtrit(seeds - 1, 0.975) + stdtrit(seeds - 1, 0.9))
-            if wanted * spread <= _DETECTABLE * math.sqrt(seeds):
-                return seeds
+        # A t test at the 5 % level detects a difference d with a power of 90 % if
+        #     d >= (t(0.975) + t(0.9)) * standard error,   t with n - 1 degrees of freedom,
+        # and the standard error of n seeds is the standard deviation over sqrt(n). Since t depends
+        # on n as well, the smallest n is found by trying.
+        difference = math.log(_DIFFERENCE)
+        deviation = self.error * math.sqrt(self.seeds)
+        for n in range(2, _MOST_SEEDS):
+            quantiles = float(stdtrit(n - 1, 0.975) + stdtrit(n - 1, 0.9))
+            if quantiles * deviation <= difference * math.sqrt(n):
+                return n
         return _MOST_SEEDS
 
     @property
     def outlook(self) -> str:
-        """What it would take to tell a difference of 5 %, in words; "" where nothing is known of the noise."""
-        wanted = self.seeds_to_tell
-        if wanted is None or self.interval is None:
+        """What it would take to detect a difference of 5 %, in words; "" if that is unknown."""
+        needed = self.seeds_to_tell
+        if needed is None or self.interval is None:
             return ""
-        if self.interval[0] > 1 / 1.05 and self.interval[1] < 1.05:
+        if self.interval[0] > 1 / _DIFFERENCE and self.interval[1] < _DIFFERENCE:
             return "a difference of 5 % is ruled out"
-        if wanted >= _MOST_SEEDS:
-            return f"not even {_MOST_SEEDS:,} seeds would tell 5 %"
-        each = self.rounds // self.seeds
-        return f"about {max(wanted, self.seeds + 1)} seeds with {plural(each, 'round')} each would tell 5 %"
+        if needed >= _MOST_SEEDS:
+            return f"not even {_MOST_SEEDS:,} seeds would detect a difference of 5 %"
+        # The estimate can come out at the seeds there were; these, however, did not suffice.
+        needed = max(needed, self.seeds + 1)
+        per_seed = plural(self.rounds // self.seeds, "round")
+        return f"about {needed} seeds with {per_seed} each would detect a difference of 5 %"
 
 
 def by_seed(rounds: Sequence[Round], column: str = "seconds") -> dict[int, list[float]]:
-    """Return the values of a column, those that are None left out, by seed."""
+    """Return the values of a column by seed, in the order of the rounds and without None."""
     groups: dict[int, list[float]] = {}
-    for one in rounds:
-        value: Any = dict(one)[column]
+    for timed in rounds:
+        value: Any = dict(timed)[column]
         if value is not None:
-            groups.setdefault(one["seed"], []).append(value)
+            groups.setdefault(timed["seed"], []).append(value)
     return groups
 
 
 def summary(rounds: Sequence[Round], column: str = "seconds") -> float | None:
-    """Return the median over seeds of the medians over their rounds: the rule for every column; None without values."""
-    groups = by_seed(rounds, column)
-    return median(median(values) for values in groups.values()) if groups else None
+    """Return the median over the seeds of each seed's median; None if there are no values.
+
+    This is the rule for every column that a report shows.
+    """
+    medians = _medians(rounds, column)
+    return median(medians.values()) if medians else None
 
 
 def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float, float] | None:
-    """Return the smallest and the largest median of a seed; None for fewer than two seeds."""
-    medians = [median(values) for values in by_seed(rounds, column).values()]
+    """Return the smallest and the largest of the seeds' medians; None for fewer than two seeds."""
+    medians = _medians(rounds, column).values()
     return (min(medians), max(medians)) if len(medians) > 1 else None
 
 
 def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) -> Ratio:
-    """Return how many times as fast ``fast`` is, by the summaries of the rounds.
+    """Return how many times as fast ``fast`` is, as the ratio of the two summaries.
 
-    The interval is Student's, of the logarithms of the ratios of each seed: a seed is one observation, however many
-    rounds it has. As each seed runs in a process of its own, the interval holds what differs from round to round, from
-    process to process and from start to start, in whatever proportion; more rounds alone do not make it narrow. This
-    is the analysis of cluster-level summaries (Hayes and Moulton, Cluster Randomised Trials, 2017, chapter 10). A
-    percentile bootstrap over so few seeds is too narrow where processes differ by more than rounds do: it told equals
-    apart in one of five simulated duels. Contenders with other seeds are compared by Welch's interval.
+    Each seed contributes a single observation, the logarithm of its ratio, however many rounds it
+    has. The interval is Student's over these observations. So it covers differences between rounds,
+    between processes and between initial models, in whatever proportion, and more rounds of the
+    same seeds do not make it narrower than the seeds allow. This is the analysis of cluster-level
+    summaries (Hayes and Moulton 2017, "Cluster Randomised Trials", chapter 10). A percentile
+    bootstrap over a few seeds is too narrow if processes differ by more than rounds do: it found a
+    difference between equal contenders in one of five simulated duels.
+
+    If the contenders have different seeds, their observations are not paired, and the interval is
+    Welch's.
 
     Parameters
     ----------
     slow, fast
-        Rounds of two contenders, at least one each.
+        Rounds of the two contenders, at least one each.
     paired
-        Whether rounds of one number and seed ran in one block: the ratio of a seed is then the median of those of its
-        blocks, so that what slowed the whole block cancels. Rounds without a partner are left out of the interval.
+        Whether rounds with the same seed and number ran in one block, one right after the other.
+        The ratio of a seed is then the median over its blocks, so whatever slowed a whole block
+        down cancels. Rounds without a partner do not count towards the interval.
+
+    Raises
+    ------
+    ValueError
+        When a contender has no rounds.
     """
-    value = _of(summary(slow)) / _of(summary(fast))
+    value = _required_summary(slow) / _required_summary(fast)
     if paired:
-        blocks = {(one["seed"], one["round"]) for one in slow} & {(one["seed"], one["round"]) for one in fast}
-        slow, fast = _in_blocks(slow, blocks), _in_blocks(fast, blocks)
-    ours, theirs = ({seed: np.log(values) for seed, values in by_seed(rounds).items()} for rounds in (slow, fast))
-    seeds, rounds = min(len(ours), len(theirs)), min(len(slow), len(fast))
+        slow, fast = _partners(slow, fast), _partners(fast, slow)
+    slow_logs, fast_logs = _logs_by_seed(slow), _logs_by_seed(fast)
+    seeds, n_rounds = min(len(slow_logs), len(fast_logs)), min(len(slow), len(fast))
     if seeds < 2:
-        return Ratio(value, None, seeds=seeds, rounds=rounds)
-    if ours.keys() == theirs.keys():
-        each = [
-            np.median(ours[seed] - theirs[seed]) if paired else np.median(ours[seed]) - np.median(theirs[seed])
-            for seed in ours
-        ]
-        middle, error, freedom = float(np.mean(each)), _error(each), float(seeds - 1)
+        return Ratio(value, None, seeds=seeds, rounds=n_rounds)
+
+    if slow_logs.keys() != fast_logs.keys():
+        middle, error, freedom = _welch(
+            [float(np.median(logs)) for logs in slow_logs.values()],
+            [float(np.median(logs)) for logs in fast_logs.values()],
+        )
     else:
-        middle, error, freedom = _welch(*([float(np.median(one)) for one in side.values()] for side in (ours, theirs)))
+        differences = []
+        for seed in slow_logs:
+            if paired:  # block by block: both arrays have the same blocks in the same order
+                difference = np.median(slow_logs[seed] - fast_logs[seed])
+            else:
+                difference = np.median(slow_logs[seed]) - np.median(fast_logs[seed])
+            differences.append(float(difference))
+        middle, error = float(np.mean(differences)), _standard_error(differences)
+        freedom = float(seeds - 1)
     reach = float(stdtrit(freedom, 0.975)) * error
     low, high = math.exp(middle - reach), math.exp(middle + reach)
-    return Ratio(value, (min(low, value), max(high, value)), error, seeds, rounds)
+    # The value is a ratio of medians, the middle a mean of logarithms: they can differ, and an
+    # interval that does not contain its value would confuse.
+    return Ratio(value, (min(low, value), max(high, value)), error, seeds, n_rounds)
 
 
 def instability(rounds: Sequence[Round]) -> list[str]:
-    """Say in words what makes rounds less than trustworthy: few, spread, outliers, drift, other load. [] when stable.
+    """Return warnings about rounds: few, scattered, with outliers, drifting, on a busy machine.
 
-    Rounds of different seeds may do different work, so each is held against the median of its own seed.
+    Rounds of different seeds may do different work, so each is compared with its own seed's median.
+
+    Returns
+    -------
+    list of str
+        Phrases without a full stop; empty if the rounds are stable.
     """
     if not rounds:
         return []
-    medians = {seed: median(values) for seed, values in by_seed(rounds).items()}
-    relative = np.array([one["seconds"] / medians[one["seed"]] for one in rounds])
-    found = []
+    medians = _medians(rounds)
+    relative = np.array([timed["seconds"] / medians[timed["seed"]] for timed in rounds])
+    warnings = []
     if len(rounds) < LEAST_ROUNDS:
-        found.append(f"{plural(len(rounds), 'round')} {'is' if len(rounds) == 1 else 'are'} too few to see noise in")
+        are = "is" if len(rounds) == 1 else "are"
+        warnings.append(f"{plural(len(rounds), 'round')} {are} too few to estimate the noise")
     low, high = np.percentile(relative, [25, 75])
     if high - low > _SPREAD:
-        found.append(f"the middle half of the rounds spreads over {100 * (high - low):.0f} % of the median")
+        percent = 100 * (high - low)
+        warnings.append(f"the middle half of the rounds spans {percent:.0f} % of the median")
     outliers = int((relative > _OUTLIER).sum())
     if outliers:
-        found.append(f"{outliers} of {len(rounds)} rounds took over {_OUTLIER:g} times the median")
-    found += _drift(relative)
-    clocked = [one for one in rounds if one["others_seconds"] is not None]
-    seconds = sum(one["seconds"] for one in clocked)
-    if seconds < _LEAST_CLOCKED:
-        return found
-    others = sum(one["others_seconds"] or 0.0 for one in clocked)  # of single rounds it may be less than 0
-    stolen = sum(one["stolen_seconds"] or 0.0 for one in clocked)
-    if others / seconds > _OTHERS:
-        found.append(f"other programs kept {others / seconds:.1f} cores busy meanwhile")
-    if stolen / seconds > _STOLEN:
-        found.append(f"the hypervisor took {100 * stolen / seconds:.0f} % of a core's time")
-    return found
+        counts = f"{outliers} of {len(rounds)}"
+        warnings.append(f"{counts} rounds took over {_OUTLIER:g} times the median")
+    return warnings + _drift(relative) + _other_load(rounds)
 
 
 def doubts(record: Record) -> list[str]:
-    """Say in words what makes a record's times less than trustworthy: of its rounds, and of the machine's state."""
+    """Return warnings about a record's times: about its rounds, then about the machine's state."""
     if not record["rounds"]:
         return []
-    found, facts = instability(record["rounds"]), record["environment"]
-    governor, throttled, limit = facts.get("governor"), facts.get("throttled"), facts.get("cpu_limit")
+    warnings = instability(record["rounds"])
+    facts, threads = record["environment"], record["backend"]["threads"]
+    governor, throttled = facts.get("governor"), facts.get("throttled")
+    cpu_limit = facts.get("cpu_limit")
     if governor not in (None, "performance"):
-        found.append(f"the frequency governor is {governor}, so the clock rate may change")
+        warnings.append(f"the frequency governor is {governor}, so the clock rate may change")
     if throttled:
-        found.append(f"the processor was throttled {plural(throttled, 'time')} meanwhile")
-    threads = record["backend"]["threads"]
-    if limit is not None and limit < threads:
-        found.append(f"the control group allows {plural(limit, 'core')}, the budget is {plural(threads, 'thread')}")
-    return found
+        times = plural(throttled, "time")
+        warnings.append(f"the processor was throttled {times} during the measurement")
+    if cpu_limit is not None and cpu_limit < threads:
+        allowed, budget = plural(cpu_limit, "core"), plural(threads, "thread")
+        warnings.append(f"the control group allows {allowed}, the budget is {budget}")
+    return warnings
 
 
-def _drift(relative: NDArray[np.float64]) -> list[str]:
-    """Compare the last third of the rounds with the first: said where every one lies beyond, by over 5 %."""
-    third = len(relative) // 3
-    if third < 2:
-        return []
-    first, last = relative[:third], relative[-third:]
-    change = float(np.median(last) / np.median(first) - 1)
-    apart = first.max() < last.min() or last.max() < first.min()
-    if not apart or abs(change) < _DRIFT:
-        return []
-    return [f"rounds got {100 * abs(change):.0f} % {'slower' if change > 0 else 'faster'} from the first to the last"]
+def _medians(rounds: Sequence[Round], column: str = "seconds") -> dict[int, float]:
+    """Return the median of a column for each seed."""
+    return {seed: median(values) for seed, values in by_seed(rounds, column).items()}
 
 
-def _of(value: float | None) -> float:
+def _logs_by_seed(rounds: Sequence[Round]) -> dict[int, NDArray[np.float64]]:
+    """Return the logarithms of the rounds' seconds for each seed."""
+    return {seed: np.log(values) for seed, values in by_seed(rounds).items()}
+
+
+def _required_summary(rounds: Sequence[Round]) -> float:
+    value = summary(rounds)
     if value is None:
         raise ValueError("a ratio needs at least one round of each contender")
     return value
 
 
-def _in_blocks(rounds: Sequence[Round], blocks: set[tuple[int, int]]) -> list[Round]:
-    kept = [one for one in rounds if (one["seed"], one["round"]) in blocks]
-    return sorted(kept, key=lambda one: (one["seed"], one["round"]))
+def _partners(rounds: Sequence[Round], others: Sequence[Round]) -> list[Round]:
+    """Return the rounds that share a block (seed and number) with another, in order of blocks."""
+
+    def block(timed: Round) -> tuple[int, int]:
+        return timed["seed"], timed["round"]
+
+    blocks = {block(timed) for timed in others}
+    return sorted((timed for timed in rounds if block(timed) in blocks), key=block)
 
 
-def _error(values: Sequence[float]) -> float:
-    """Return the standard error of a mean."""
+def _standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of ``values``."""
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def _welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Return the difference of two means, its standard error and its degrees of freedom (Welch 1947)."""
-    errors = np.array([_error(ours), _error(theirs)]) ** 2
-    counts = np.array([len(ours), len(theirs)])
-    total = float(errors.sum())
-    freedom = total**2 / float((errors**2 / (counts - 1)).sum()) if total else float(counts.min() - 1)
-    return float(np.mean(ours) - np.mean(theirs)), math.sqrt(total), freedom
+def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """Return the difference of two means, its standard error and its degrees of freedom.
+
+    The variances may differ (Welch 1947).
+    """
+    variances = np.array([_standard_error(first), _standard_error(second)]) ** 2  # of the means
+    counts = np.array([len(first), len(second)])
+    total = float(variances.sum())
+    if total:
+        freedom = total**2 / float((variances**2 / (counts - 1)).sum())
+    else:  # no noise at all; any number will do
+        freedom = float(counts.min() - 1)
+    return float(np.mean(first) - np.mean(second)), math.sqrt(total), freedom
+
+
+def _drift(relative: NDArray[np.float64]) -> list[str]:
+    """Return a warning if the last third of the rounds is clearly slower or faster than the first.
+
+    Clearly: the medians differ by 5 % or more, and the two thirds do not overlap.
+    """
+    third = len(relative) // 3
+    if third < 2:
+        return []
+    first, last = relative[:third], relative[-third:]
+    change = float(np.median(last) / np.median(first) - 1)
+    overlap = first.max() >= last.min() and last.max() >= first.min()
+    if overlap or abs(change) < _DRIFT:
+        return []
+    direction = "slower" if change > 0 else "faster"
+    return [f"rounds became {100 * abs(change):.0f} % {direction} from the first to the last"]
+
+
+def _other_load(rounds: Sequence[Round]) -> list[str]:
+    """Return warnings if other programs, or other virtual machines, were busy during the rounds."""
+    watched = [timed for timed in rounds if timed["others_seconds"] is not None]
+    seconds = sum(timed["seconds"] for timed in watched)
+    if seconds < _LEAST_SECONDS:
+        return []
+    # A single round's count can be negative, as the clocks are coarse; only the sum means anything.
+    others = sum(timed["others_seconds"] or 0.0 for timed in watched) / seconds
+    stolen = sum(timed["stolen_seconds"] or 0.0 for timed in watched) / seconds
+    warnings = []
+    if others > _OTHERS:
+        warnings.append(f"other programs kept {others:.1f} cores busy during the rounds")
+    if stolen > _STOLEN:
+        warnings.append(f"the hypervisor took {100 * stolen:.0f} % of a core's time")
+    return warnings

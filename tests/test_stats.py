@@ -242,20 +242,40 @@ def test_nothing_is_said_of_stable_rounds() -> None:
 @pytest.mark.parametrize(
     ("seconds", "columns", "said"),
     [
-        ([1.0], {}, ["1 round is too few to see noise in"]),
-        ([1.0] * 4, {}, ["4 rounds are too few to see noise in"]),
+        ([1.0], {}, ["1 round is too few to estimate the noise"]),
+        ([1.0] * 4, {}, ["4 rounds are too few to estimate the noise"]),
         (
             [0.9, 0.92, 1.0, 1.08, 1.1],
             {},
-            ["the middle half of the rounds spreads over 16 % of the median"],
+            ["the middle half of the rounds spans 16 % of the median"],
         ),
         ([1.0, 1.7, 1.0, 1.0, 1.0, 1.0], {}, ["1 of 6 rounds took over 1.5 times the median"]),
         ([1.0, 3, 1, 1, 1, 1, 9, 1, 1], {}, ["2 of 9 rounds took over 1.5 times the median"]),
-        ([1.0, 1.01, 1.02, 1.03, 1.05, 1.08], {}, ["rounds got 6 % slower from the first to the last"]),
-        ([1.08, 1.05, 1.03, 1.02, 1.01, 1.0], {}, ["rounds got 6 % faster from the first to the last"]),
-        ([1.0] * 6, {"others_seconds": 0.7}, ["other programs kept 0.7 cores busy meanwhile"]),
-        ([0.09] * 6, {"others_seconds": 0.05}, ["other programs kept 0.6 cores busy meanwhile"]),
-        ([2.0] * 6, {"others_seconds": 0.6}, ["other programs kept 0.3 cores busy meanwhile"]),
+        (
+            [1.0, 1.01, 1.02, 1.03, 1.05, 1.08],
+            {},
+            ["rounds became 6 % slower from the first to the last"],
+        ),
+        (
+            [1.08, 1.05, 1.03, 1.02, 1.01, 1.0],
+            {},
+            ["rounds became 6 % faster from the first to the last"],
+        ),
+        (
+            [1.0] * 6,
+            {"others_seconds": 0.7},
+            ["other programs kept 0.7 cores busy during the rounds"],
+        ),
+        (
+            [0.09] * 6,
+            {"others_seconds": 0.05},
+            ["other programs kept 0.6 cores busy during the rounds"],
+        ),
+        (
+            [2.0] * 6,
+            {"others_seconds": 0.6},
+            ["other programs kept 0.3 cores busy during the rounds"],
+        ),
         ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.05}, ["the hypervisor took 5 % of a core's time"]),
     ],
 )
@@ -284,10 +304,10 @@ def test_what_is_not_worth_a_word(seconds: list[float], columns: dict[str, Any])
 def test_all_that_is_wrong_is_said_in_one_order() -> None:
     loud = {"others_seconds": 1.0, "stolen_seconds": 0.5}
     assert instability(rounds([1.0, 1.0, 1.2, 1.9], **loud)) == [
-        "4 rounds are too few to see noise in",
-        "the middle half of the rounds spreads over 34 % of the median",
+        "4 rounds are too few to estimate the noise",
+        "the middle half of the rounds spans 34 % of the median",
         "1 of 4 rounds took over 1.5 times the median",
-        "other programs kept 0.8 cores busy meanwhile",
+        "other programs kept 0.8 cores busy during the rounds",
         "the hypervisor took 39 % of a core's time",
     ]
 
@@ -302,7 +322,7 @@ def test_seeds_with_more_work_are_neither_spread_nor_outliers_nor_drift() -> Non
 def test_only_rounds_that_were_watched_count_for_other_load() -> None:
     made = rounds([1.0] * 6)
     made[0]["others_seconds"] = 0.5
-    assert instability(made) == ["other programs kept 0.5 cores busy meanwhile"]
+    assert instability(made) == ["other programs kept 0.5 cores busy during the rounds"]
     for one in made:
         one["others_seconds"] = 0.0
     made[0]["others_seconds"] = 0.5
@@ -318,9 +338,9 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
         ({}, []),
         ({"governor": "performance", "throttled": 0, "cpu_limit": 2.0}, []),
         ({"governor": "powersave"}, ["the frequency governor is powersave, so the clock rate may change"]),
-        ({"throttled": 3}, ["the processor was throttled 3 times meanwhile"]),
+        ({"throttled": 3}, ["the processor was throttled 3 times during the measurement"]),
         ({"cpu_limit": 1.5}, ["the control group allows 1.5 cores, the budget is 2 threads"]),
-        ({"throttled": 1}, ["the processor was throttled 1 time meanwhile"]),
+        ({"throttled": 1}, ["the processor was throttled 1 time during the measurement"]),
         ({"cpu_limit": 1}, ["the control group allows 1 core, the budget is 2 threads"]),
     ],
 )
@@ -346,10 +366,22 @@ def test_doubts_are_of_the_rounds_first_and_of_none_without_rounds() -> None:
     [
         (Ratio(1.0, None, None, 1, 4), ""),
         (Ratio(1.0, (0.999, 1.001), 0.0002, 3, 9), "a difference of 5 % is ruled out"),
-        (Ratio(1.0, (0.94, 1.06), 0.012, 3, 9), "about 5 seeds with 3 rounds each would tell 5 %"),
-        (Ratio(1.0, (0.5, 2.0), 0.16, 3, 3), "about 341 seeds with 1 round each would tell 5 %"),
-        (Ratio(1.0, (0.1, 9.0), 0.9, 3, 9), "not even 1,000 seeds would tell 5 %"),
-        (Ratio(1.02, (0.999, 1.0505), 0.001, 4, 12), "about 5 seeds with 3 rounds each would tell 5 %"),
+        (
+            Ratio(1.0, (0.94, 1.06), 0.012, 3, 9),
+            "about 5 seeds with 3 rounds each would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.0, (0.5, 2.0), 0.16, 3, 3),
+            "about 341 seeds with 1 round each would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.0, (0.1, 9.0), 0.9, 3, 9),
+            "not even 1,000 seeds would detect a difference of 5 %",
+        ),
+        (
+            Ratio(1.02, (0.999, 1.0505), 0.001, 4, 12),
+            "about 5 seeds with 3 rounds each would detect a difference of 5 %",
+        ),
     ],
 )
 def test_the_outlook_says_what_it_would_take(found: Ratio, said: str) -> None:

@@ -1,7 +1,7 @@
-"""What is measured: data as rows, the objective, its reference, and the targets that every backend is held against.
+"""Cases: encoded data, the objective, its reference, and the targets for all backends.
 
-The names below are imported when they are asked for: a worker reads its case by `case_file`, and whatever else this
-package would load counts as the worker's backend's, in time and in memory.
+The names below are imported on first use. A worker needs only `case_file` and `targets`; whatever
+else it imported would be attributed to its backend, in time and in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "EncodedData", "baselines", "build_case", "encode"]
 
-_HOMES = {
+_MODULES = {
     "Case": "case",
     "EncodedData": "encode",
     "baselines": "targets",
@@ -26,6 +26,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

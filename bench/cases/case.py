@@ -1,4 +1,4 @@
-"""A case: data, split and objective, with the reference, baselines and targets that every backend is held against."""
+"""A case: data, split and objective, with their reference, baselines and targets."""
 
 from __future__ import annotations
 
@@ -6,25 +6,41 @@ from dataclasses import dataclass
 
 from backends import Objective
 from bench.datasets import Dataset
-from bench.records import CaseFacts, Reference, Rung, Score
+from bench.records import CaseFacts, Reference, Score, Target
 from bench.text.progress import Say
 
 from .encode import EncodedData, encode
 from .reference import find_reference
-from .targets import baselines, ladder, matching_rung
+from .targets import baselines, ladder, matching_target
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a backend is measured on."""
+    """What backends are measured on.
+
+    Attributes
+    ----------
+    data, objective
+        The ratings, and what solvers minimise.
+    facts
+        The case's entry in records.
+    baselines
+        Scores by name of models without factors.
+    reference
+        Scores of ALS at convergence.
+    ladder
+        Targets, loosest first, including those that had to be dropped.
+    target
+        The target of the timed rounds; None if all candidates were dropped.
+    """
 
     data: EncodedData
     objective: Objective
     facts: CaseFacts
     baselines: dict[str, Score]
     reference: Reference
-    ladder: list[Rung]
-    target: Rung | None
+    ladder: list[Target]
+    target: Target | None
 
 
 def build_case(
@@ -36,28 +52,66 @@ def build_case(
     damping: float | None = None,
     say: Say = lambda text: None,
 ) -> Case:
-    """Encode a data set and find its baselines, reference and targets (which can take minutes the first time).
+    """Encode a data set, and compute its baselines, reference and targets.
+
+    The reference takes minutes to compute the first time; it is stored for the next.
+
+    Parameters
+    ----------
+    dataset
+        Ratings and their split.
+    rank
+        Number of factors.
+    seed
+        Seed of the data and its split, for the record.
+    reg, damping
+        Regularisation; None for the values that serve ALS best.
+    say
+        Called with progress messages.
 
     Raises
     ------
     ValueError
-        When the validation part is empty.
+        When no validation ratings are left.
     """
     data = encode(dataset)
     if not len(data.validation):
-        raise ValueError(f"{dataset.name} leaves no validation ratings ({data.dropped}); it is too small to measure on")
+        raise ValueError(
+            f"{dataset.name} leaves no validation ratings ({data.dropped}); "
+            "it is too small to measure on"
+        )
     say("fitting the baselines")
     scores = baselines(data.train, data.validation, data.test)
     objective, reference = find_reference(
-        *(data.train, data.validation, data.test), rank=rank, reg=reg, damping=damping, key=data.hash, say=say
+        data.train,
+        data.validation,
+        data.test,
+        rank=rank,
+        reg=reg,
+        damping=damping,
+        key=data.hash,
+        say=say,
     )
-    rungs = ladder(reference, scores)
-    facts = CaseFacts(
-        name=f"{dataset.name}, rank {rank}, seed {seed}",
+    targets = ladder(reference, scores)
+    return Case(
+        data=data,
+        objective=objective,
+        facts=_facts(dataset, data, objective, seed),
+        baselines=scores,
+        reference=reference,
+        ladder=targets,
+        target=matching_target(targets),
+    )
+
+
+def _facts(dataset: Dataset, data: EncodedData, objective: Objective, seed: int) -> CaseFacts:
+    """Return the case's entry for records."""
+    return CaseFacts(
+        name=f"{dataset.name}, rank {objective.rank}, seed {seed}",
         dataset=dataset.name,
         split=dataset.split.name,
         seed=seed,
-        rank=rank,
+        rank=objective.rank,
         reg=objective.reg,
         reg_scaling=objective.reg_scaling,
         bias=objective.bias,
@@ -74,4 +128,3 @@ def build_case(
         dropped=data.dropped,
         data_hash=data.hash,
     )
-    return Case(data, objective, facts, scores, reference, rungs, matching_rung(rungs))

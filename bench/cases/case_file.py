@@ -1,4 +1,4 @@
-"""The arrays of a case as a file: written once by the runner, read by every worker."""
+"""A file with the ratings of a case: written once by the runner, read by every worker."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ import numpy as np
 from backends import Ratings
 from bench.text.files import written_whole
 
-if TYPE_CHECKING:  # a worker reads files, and what it imports counts as its backend's: time, memory
+if TYPE_CHECKING:  # only the runner needs it; a worker should not import more than necessary
     from .case import Case
 
 _NAME = "case.npz"
-_PARTS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test")
 _COLUMNS = ("users", "items", "ratings")
 
 
 def write_case(folder: Path, case: Case) -> Path:
-    """Write the arrays of a case, unless they are there, whole or not at all; return the path."""
+    """Write the ratings of a case atomically, unless the file exists; return its path."""
     path = folder / _NAME
     if path.exists():
         return path
     data = case.data
     arrays: dict[str, Any] = {"shape": np.array([data.train.n_users, data.train.n_items])}
-    for name in _PARTS:
-        part = getattr(data, name)
-        if part is not None:
-            arrays |= {f"{name}_{column}": getattr(part, column) for column in _COLUMNS}
+    for split in _SPLITS:
+        ratings = getattr(data, split)
+        if ratings is not None:
+            arrays |= {f"{split}_{column}": getattr(ratings, column) for column in _COLUMNS}
     with written_whole(path) as file:
         np.savez(file, **arrays)
     return path
 
 
 def read_case(path: str) -> dict[str, Ratings]:
-    """Return the parts that a case has, by name."""
+    """Return the ratings of a case by split: "train", "validation" and, if it has one, "test"."""
+    ratings = {}
     with np.load(path, allow_pickle=False) as stored:
-        shape = tuple(int(n) for n in stored["shape"])
-        return {
-            name: Ratings(*(stored[f"{name}_{column}"] for column in _COLUMNS), *shape)
-            for name in _PARTS
-            if f"{name}_users" in stored
-        }
+        n_users, n_items = (int(n) for n in stored["shape"])
+        for split in _SPLITS:
+            if f"{split}_users" in stored:
+                users, items, values = (stored[f"{split}_{column}"] for column in _COLUMNS)
+                ratings[split] = Ratings(users, items, values, n_users, n_items)
+    return ratings

@@ -1,8 +1,8 @@
-"""The reference of a case: where exact alternating least squares ends, in float64, from several seeds.
+"""The reference of a case: the scores at which exact ALS converges in float64, over several seeds.
 
-References of the embedded data are kept in ``references.json`` beside this file; others are computed once and
-remembered in the user's cache folder, under the hash of the data. ``python -m bench.reference`` computes one and
-prints it.
+References of the built-in data are stored in ``references.json`` next to this file. Others are
+computed once and stored in the user's cache folder, by the hash of the data. ``python -m
+bench.reference`` computes one and prints it.
 """
 
 from __future__ import annotations
@@ -23,35 +23,38 @@ from bench.text.progress import Say
 
 from .targets import mse, walk_downhill
 
-# Values of reg that are tried: pure numbers, whatever the scale of the ratings.
+# Values of reg to try. They are pure numbers: the scale of the ratings does not matter.
+# fmt: off
 REGS = (
-    *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
-    *(0.12, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4),
+    0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1,
+    0.12, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4,
 )
+# fmt: on
 DAMPINGS = (0.0, 10.0, 30.0, 100.0, 280.0, 800.0)
 SEEDS = (0, 1, 2)
 
 _KEPT = Path(__file__).with_name("references.json")
-_METHOD = 5  # raised whenever references come out otherwise: stored ones are then computed anew
-_TOLERANCE = 1e-5  # relative fall of J in an epoch at which ALS counts as converged
-_COARSE = 2e-4  # enough to compare values of reg
+# To be raised whenever references are computed in another way, so that stored ones are not used.
+_METHOD = 5
+_TOLERANCE = 1e-5  # relative decrease of J in an epoch below which ALS has converged
+_COARSE = 2e-4  # the same, less strict: enough to compare values of reg
 _MAX_EPOCHS = 300
 
 
 class Converged:
-    """A callback that stops a fit when J falls by less than a relative tolerance."""
+    """A callback that stops a fit when an epoch decreases J by less than a relative tolerance."""
 
     def __init__(self, tolerance: float, say: Say, label: str) -> None:
         self.tolerance, self.say, self.label = tolerance, say, label
-        self.last = float("inf")
+        self._previous = float("inf")
 
     def __call__(self, progress: Progress) -> bool:
         """Return whether to stop."""
-        now = progress.record.objective
-        self.say(f"{self.label}: epoch {progress.record.epoch}, J {now:.5f}")
-        done = self.last - now < self.tolerance * now
-        self.last = now
-        return done
+        objective = progress.record.objective
+        self.say(f"{self.label}: epoch {progress.record.epoch}, J {objective:.5f}")
+        decrease = self._previous - objective
+        self._previous = objective
+        return decrease < self.tolerance * objective
 
 
 def find_reference(
@@ -65,29 +68,39 @@ def find_reference(
     key: str,
     say: Say = lambda text: None,
 ) -> tuple[Objective, Reference]:
-    """Return the objective and its reference: kept with the project, remembered, or computed now.
+    """Return the objective of a case and its reference: stored earlier, or computed now.
 
     Parameters
     ----------
+    train, validation, test
+        Ratings; ``test`` may be None.
+    rank
+        Number of factors.
     reg, damping
-        None for the one on the grids `REGS` and `DAMPINGS` that minimises the validation MSE of ALS.
+        None for the value on the grid (`REGS`, `DAMPINGS`) with the lowest validation MSE of ALS.
     key
         Hash of the data and its split.
     say
-        Is told about the progress, a line at a time.
+        Called with progress messages.
     """
     entry = _entry(key, rank, reg, damping)
-    for stored in (_KEPT, _remembered(entry)):
-        if known := _stored(stored, entry):
-            objective = Objective(rank, known["reg"], damping=known["damping"])
-            return objective, cast("Reference", known["reference"])
-    best = best_objective(train, validation, rank, say, reg=reg, damping=damping)
-    reference = compute_reference(train, validation, test, best, say)
+    cached = _cached(entry)
+    for path in (_KEPT, cached):
+        stored = _stored(path, entry)
+        if stored is not None:
+            objective = Objective(rank, stored["reg"], damping=stored["damping"])
+            return objective, cast("Reference", stored["reference"])
+    objective = best_objective(train, validation, rank, say, reg=reg, damping=damping)
+    reference = compute_reference(train, validation, test, objective, say)
     try:
-        _write(_remembered(entry), _content(entry, best, reference))
+        _write(cached, _content(entry, objective, reference))
     except OSError as error:
-        warnings.warn(f"the reference cannot be remembered ({error}); set FACTORBENCH_CACHE", stacklevel=2)
-    return best, reference
+        warnings.warn(
+            f"the reference cannot be stored for the next run ({error}); "
+            "set FACTORBENCH_CACHE to a folder that can be written to",
+            stacklevel=2,
+        )
+    return objective, reference
 
 
 def best_objective(
@@ -99,10 +112,11 @@ def best_objective(
     reg: float | None = None,
     damping: float | None = None,
 ) -> Objective:
-    """Return the objective whose ALS validates best, on the grids of what is not given.
+    """Return the objective with the lowest validation MSE of ALS, over the parameters not given.
 
-    The damping is tried first, all of `DAMPINGS`: where it is too strong the factors vanish, and nothing near it is any
-    better. From the best one on, it walks downhill on both grids.
+    First all of `DAMPINGS` are tried with one reg. A local search alone could not escape from a
+    damping that is too strong: the factors vanish there, and for its neighbours as well. From the
+    best damping a local search on both grids follows.
 
     Raises
     ------
@@ -115,42 +129,49 @@ def best_objective(
     dampings = DAMPINGS if damping is None else (damping,)
 
     @cache
-    def score(at: tuple[int, ...]) -> float:
-        tried = Objective(rank, regs[at[0]], damping=dampings[at[1]])
-        callback = Converged(_COARSE, say, f"choosing reg {tried.reg:g}, damping {tried.damping:g}")
-        return _score(_fitted(tried, train, callback).model_, validation)
+    def score(point: tuple[int, ...]) -> float:
+        """Return the validation MSE for the indices of a reg and a damping."""
+        tried = Objective(rank, regs[point[0]], damping=dampings[point[1]])
+        label = f"choosing reg {tried.reg:g}, damping {tried.damping:g}"
+        fit = _fitted(tried, train, Converged(_COARSE, say, label))
+        return _score(fit.model_, validation)
 
-    first = min(range(len(regs)), key=lambda at: abs(regs[at] - Objective.reg))
-    start = first, min(range(len(dampings)), key=lambda at: score((first, at)))
-    best = walk_downhill(score, start, [len(regs), len(dampings)])
-    return Objective(rank, regs[best[0]], damping=dampings[best[1]])
+    usual_reg = min(range(len(regs)), key=lambda i: abs(regs[i] - Objective.reg))
+    first_damping = min(range(len(dampings)), key=lambda i: score((usual_reg, i)))
+    best_reg, best_damping = walk_downhill(
+        score, (usual_reg, first_damping), [len(regs), len(dampings)]
+    )
+    return Objective(rank, regs[best_reg], damping=dampings[best_damping])
 
 
 def compute_reference(
     train: Ratings, validation: Ratings, test: Ratings | None, objective: Objective, say: Say
 ) -> Reference:
-    """Run ALS to convergence from each of `SEEDS`; the medians, and the spread of the validation MSE."""
-    results = []
+    """Run ALS to convergence from each of `SEEDS`; return medians, and the spread of the seeds."""
+    validation_scores, test_scores, objectives = [], [], []
     for seed in SEEDS:
         als = _fitted(objective, train, Converged(_TOLERANCE, say, f"reference, seed {seed}"), seed)
-        results.append((_score(als.model_, validation), mse(als.model_, test), als.history_[-1].objective))
-    on_validation, on_test, objectives = zip(*results, strict=True)
+        validation_scores.append(_score(als.model_, validation))
+        test_score = mse(als.model_, test)
+        if test_score is not None:
+            test_scores.append(test_score)
+        objectives.append(als.history_[-1].objective)
     return Reference(
-        validation_mse=statistics.median(on_validation),
-        test_mse=None if on_test[0] is None else statistics.median(on_test),
+        validation_mse=statistics.median(validation_scores),
+        test_mse=statistics.median(test_scores) if test_scores else None,
         objective=statistics.median(objectives),
-        spread=max(on_validation) - min(on_validation),
+        spread=max(validation_scores) - min(validation_scores),
         seeds=len(SEEDS),
     )
 
 
 def as_stored(key: str, rank: int, objective: Objective, reference: Reference) -> dict[str, Any]:
-    """Return a reference whose reg and damping were chosen, in the form in which it is kept."""
+    """Return the entry of ``references.json`` for a reference whose reg and damping were chosen."""
     return _content(_entry(key, rank, None, None), objective, reference)
 
 
 def keep(stored: dict[str, Any]) -> None:
-    """Keep references with the project, in the form of `as_stored`."""
+    """Add entries in the form of `as_stored` to ``references.json``."""
     kept = json.loads(_KEPT.read_text("utf-8")) if _KEPT.is_file() else {}
     _write(_KEPT, kept | stored)
 
@@ -166,15 +187,16 @@ def _fitted(objective: Objective, train: Ratings, callback: Converged, seed: int
         patience=None,
         evaluate=True,
     )
-    if als.status_ == "interrupted":  # by Ctrl-C: there is a model, but it is no reference
+    if als.status_ == "interrupted":  # by a Ctrl-C: there is a model, but it has not converged
         raise KeyboardInterrupt
     return als
 
 
 def _entry(key: str, rank: int, reg: float | None, damping: float | None) -> str:
-    """Name what a reference depends on: the data, the objective, and how references are computed."""
+    """Return the name under which a reference is stored, made of everything that it depends on."""
     facts = asdict(Objective(rank)) | {"method": _METHOD}
-    facts |= {name: "best" if given is None else given for name, given in (("reg", reg), ("damping", damping))}
+    facts["reg"] = "best" if reg is None else reg
+    facts["damping"] = "best" if damping is None else damping
     return " ".join([key, *(f"{name}={value}" for name, value in facts.items())])
 
 
@@ -183,7 +205,7 @@ def _content(entry: str, objective: Objective, reference: Reference) -> dict[str
 
 
 def _stored(path: Path, entry: str) -> dict[str, Any] | None:
-    """Return what a file holds of an entry; None also for a damaged file, which is as good as none."""
+    """Return an entry of a file; None if it is not there, or the file is missing or damaged."""
     try:
         known = json.loads(path.read_text("utf-8"))[entry]
         numbers = {name: float(known[name]) for name in ("reg", "damping")}
@@ -199,7 +221,7 @@ def _score(model: FactorModel, ratings: Ratings) -> float:
     return score
 
 
-def _remembered(entry: str) -> Path:
+def _cached(entry: str) -> Path:
     return cache_folder() / "references" / f"{entry.replace(' ', '_')}.json"
 
 

@@ -1,4 +1,10 @@
-"""Does a model reach the matching validation MSE? The error, the fitted baselines, the ladder of targets."""
+"""Targets: which validation MSE a backend has to reach, and whether a model reaches it.
+
+The reference is the validation MSE at which exact ALS converges. Targets are multiples of it, the
+`FACTORS`. Two kinds of targets are dropped because reaching them would prove nothing: those that
+biases without any factors reach, and those within the spread of the reference over its seeds. Of
+the others, the tightest up to `MATCHING` is the one that backends are timed to.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import FactorModel, Parameters, Ratings, damped_biases, mean_squared_error
-from bench.records import Reference, Rung, Score
+from bench.records import Reference, Score, Target
 
 FACTORS = (1.05, 1.01, 1.001)
 MATCHING = 1.01
 
-DAMPINGS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # that are tried for users, and for items
-_FIRST_DAMPINGS = (5.0, 2.0)  # of users and items: few data sets want others by far
+DAMPINGS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # tried for users and for items
+# Of users and of items, to start the search from: the best ones are rarely far from these.
+_FIRST_DAMPINGS = (5.0, 2.0)
 
 
 def mse(model: FactorModel, ratings: Ratings | None) -> float | None:
-    """Return the mean squared error of a model on rows, unclipped, in float64; None without ratings."""
+    """Return a model's mean squared error, unclipped, in float64; None if there are no ratings."""
     if ratings is None or not len(ratings):
         return None
     return mean_squared_error(model.parameters, ratings)
 
 
 def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict[str, Score]:
-    """Fit the global mean, and biases alone with the dampings that validate best."""
+    """Return the scores of models without factors, by name.
+
+    "global mean" predicts the mean of the training ratings. "biases alone" adds user and item
+    biases, with the dampings that are best on the validation ratings.
+    """
     mean = train.summary.mean
     zeros = np.zeros(train.n_users), np.zeros(train.n_items)
 
@@ -65,63 +76,90 @@ def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict
 def walk_downhill(
     score: Callable[[tuple[int, ...]], float], start: Sequence[int], sizes: Sequence[int]
 ) -> tuple[int, ...]:
-    """Walk on a grid to a point that no neighbour is better than, along one axis after the other.
+    """Return a local minimum on a grid, found by walking along one axis after the other.
 
     Parameters
     ----------
     score
-        What is to be small, of a point's indices; asked for once per point.
-    start, sizes
-        Index to start from, and number of points, of each axis.
+        The function to minimise, of the indices of a point; called once per point.
+    start
+        Indices of the first point, one per axis.
+    sizes
+        Number of points on each axis.
+
+    Returns
+    -------
+    tuple of int
+        Indices of a point with no better neighbour along any axis.
     """
-    known, at = cache(score), tuple(start)
+    cached_score, point = cache(score), tuple(start)
     while True:
-        began = at
+        before = point
         for axis, size in enumerate(sizes):
             for step in (1, -1):
-                while 0 <= at[axis] + step < size:
-                    there = (*at[:axis], at[axis] + step, *at[axis + 1 :])
-                    if not known(there) < known(at):
+                while 0 <= point[axis] + step < size:
+                    neighbour = (*point[:axis], point[axis] + step, *point[axis + 1 :])
+                    # Written so that a NaN, which is less than nothing, is never walked to.
+                    if not cached_score(neighbour) < cached_score(point):
                         break
-                    at = there
-        if at == began:
-            return at
+                    point = neighbour
+        if point == before:
+            return point
 
 
 def meets(score: float, target: float) -> bool:
-    """Whether a validation MSE matches a target: the rule of every calibration and of every timed round."""
+    """Return whether a validation MSE reaches a target, in calibrations as in timed rounds."""
     return score <= target
 
 
-def ladder(reference: Reference, scores: dict[str, Score]) -> list[Rung]:
-    """Return the rungs, loosest first, with the reason for each that is no target on this data."""
-    rungs = []
-    ours, biases = reference["validation_mse"], scores["biases alone"]["validation_mse"]
+def ladder(reference: Reference, scores: dict[str, Score]) -> list[Target]:
+    """Return all targets, loosest first; those to drop contain the reason."""
+    targets = []
+    best, biases = reference["validation_mse"], scores["biases alone"]["validation_mse"]
+    spread = reference["spread"]
     for factor in FACTORS:
-        target, dropped = ours * factor, ""
+        target, dropped = best * factor, ""
         if target >= biases:
             dropped = f"not below the biases alone ({biases:.4f})"
-        elif target - ours < reference["spread"]:
-            dropped = f"tighter than the spread of the reference over its seeds ({reference['spread']:.4f})"
-        rungs.append(Rung(factor=factor, mse=target, dropped=dropped))
-    return rungs
+        elif target - best < spread:
+            dropped = f"tighter than the spread of the reference over its seeds ({spread:.4f})"
+        targets.append(Target(factor=factor, mse=target, dropped=dropped))
+    return targets
 
 
-def matching_rung(rungs: Iterable[Rung]) -> Rung | None:
-    """Return the tightest rung that is kept, but none tighter than `MATCHING`; None where none is left."""
-    kept = [rung for rung in rungs if not rung["dropped"] and rung["factor"] >= MATCHING]
-    return min(kept, key=lambda rung: rung["factor"]) if kept else None
+def matching_target(targets: Iterable[Target]) -> Target | None:
+    """Return the tightest target that was not dropped, but none tighter than `MATCHING`.
+
+    None if there is no such target.
+    """
+    candidates = [
+        target for target in targets if not target["dropped"] and target["factor"] >= MATCHING
+    ]
+    return min(candidates, key=lambda target: target["factor"], default=None)
 
 
 def _at_the_edge(user_damping: float | None, item_damping: float | None) -> str:
-    """Say which damping is the first or last of all, so that a better one may lie beyond."""
-    ends = {DAMPINGS[0]: "smallest", DAMPINGS[-1]: "largest"}
-    chosen = {"user damping": user_damping, "item damping": item_damping}
-    found = [f"{name} is the {ends[one]} tried" for name, one in chosen.items() if one in ends]
-    return "; ".join(found)
+    """Return a note if a damping is the first or last tried: a better one may lie beyond."""
+    notes = []
+    for name, damping in (("user damping", user_damping), ("item damping", item_damping)):
+        if damping == DAMPINGS[0]:
+            notes.append(f"{name} is the smallest tried")
+        if damping == DAMPINGS[-1]:
+            notes.append(f"{name} is the largest tried")
+    return "; ".join(notes)
 
 
 def bias_mse(mean: float, b: NDArray[Any], c: NDArray[Any], ratings: Ratings) -> float:
-    """Return the mean squared error of a mean and biases without factors."""
+    """Return the mean squared error of a model without factors.
+
+    Parameters
+    ----------
+    mean
+        Global mean.
+    b, c
+        Biases of the users, shape (n_users,), and of the items, shape (n_items,).
+    ratings
+        What to predict.
+    """
     no_factors = np.zeros((len(b), 0)), np.zeros((len(c), 0))
     return mean_squared_error(Parameters(mean, b, c, *no_factors), ratings)

@@ -1,1 +1,1 @@
-"""What results were measured on: environment, processes, energy, and the machine's limits."""
+"""The machine that a result was measured on: facts, processes, energy, and its limits."""

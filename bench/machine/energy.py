@@ -1,6 +1,6 @@
-"""What the processor's packages and a GPU have spent, read off their own counters where they have any.
+"""Energy used by the processor's packages and a GPU, from their own counters where there are any.
 
-The counters are of whole devices: what other programs spend meanwhile, and what an idle core draws, is in them.
+The counters are of whole devices, so they include what other programs and idle cores use.
 """
 
 from __future__ import annotations
@@ -11,46 +11,56 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_POWERCAP = Path("/sys/class/powercap")  # RAPL, of Intel's and AMD's processors; usually for root only
+# RAPL, the energy counters of Intel and AMD processors. Usually only root may read them.
+_POWERCAP = Path("/sys/class/powercap")
 
 
 class Counter(NamedTuple):
-    """A counter in joules, and after how many it starts again; infinite where it does not."""
+    """The reading of an energy counter."""
 
     joules: float
-    wraps: float
+    wraps: float  # joules after which the counter starts again from 0; infinite if it never does
 
 
 def read_energy(device: str = "cpu") -> dict[str, Counter]:
-    """Read the counters of all packages, and that of a CUDA device; {} where there is none that may be read."""
+    """Return the readings of all packages and of a CUDA device, by name; only what can be read."""
     found = {}
     for package in sorted(_POWERCAP.glob("*-rapl:*")):
         with contextlib.suppress(OSError, ValueError):
-            # Not its parts, core and dram, nor psys, the whole platform: what they count, packages count too.
+            # There are also counters of parts (core, dram) and of the whole platform (psys), which
+            # would count the same energy twice.
             if not (package / "name").read_text("utf-8").startswith("package"):
                 continue
-            spent, wraps = (int((package / name).read_text()) for name in ("energy_uj", "max_energy_range_uj"))
-            found[package.name] = Counter(spent / 1e6, wraps / 1e6)
+            microjoules = int((package / "energy_uj").read_text())
+            wraps = int((package / "max_energy_range_uj").read_text())
+            found[package.name] = Counter(microjoules / 1e6, wraps / 1e6)
     if device.startswith("cuda"):
-        with contextlib.suppress(Exception):  # NVML has a dozen ways to say that it cannot
+        with contextlib.suppress(Exception):  # NVML has a dozen errors for a counter it lacks
             found[device] = Counter(_nvml_joules(device), float("inf"))
     return found
 
 
 def spent_between(before: dict[str, Counter], after: dict[str, Counter]) -> float | None:
-    """Return the joules between two readings, None where nothing could be read; a counter may have wrapped once."""
+    """Return the joules used between two readings; None if nothing could be read."""
     both = before.keys() & after.keys()
     if not both:
         return None
-    differences = {name: after[name].joules - before[name].joules for name in both}
-    return sum(value if value >= 0 else value + before[name].wraps for name, value in differences.items())
+    total = 0.0
+    for name in both:
+        joules = after[name].joules - before[name].joules
+        if joules < 0:  # the counter started again in between, once
+            joules += before[name].wraps
+        total += joules
+    return total
 
 
 def _nvml_joules(device: str) -> float:
-    """Return what a GPU has spent since its driver was loaded."""
-    pynvml = importlib.import_module("pynvml")  # of nvidia-ml-py, where it is installed
+    """Return the energy that a GPU has used since its driver was loaded."""
+    pynvml = importlib.import_module("pynvml")  # from nvidia-ml-py, which may not be installed
 
     torch: Any = sys.modules["torch"]
     pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    handle = pynvml.nvmlDeviceGetHandleByUUID(
+        f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    )
     return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3

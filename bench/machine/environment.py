@@ -1,4 +1,8 @@
-"""What a result was measured on: machine, operating system, versions, thread settings."""
+"""The environment of a result: machine, operating system, versions, and thread settings.
+
+Facts that cannot be read on a system are None. `machine_key` is a hash of those facts that make two
+machines incomparable.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +21,75 @@ from typing import Any, cast
 from bench.records import Environment, MachineFacts, ProcessFacts
 
 _PACKAGES = (
-    *("factorbench", "numpy", "scipy", "numba", "llvmlite", "torch", "pandas", "threadpoolctl"),
-    *("tbb", "icc-rt", "intel-cmplr-lib-rt", "intel-openmp", "mkl"),  # that numba and BLAS take where they are
+    "factorbench",
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "torch",
+    "pandas",
+    "threadpoolctl",
+    # numba and BLAS libraries use these where they are installed.
+    "tbb",
+    "icc-rt",
+    "intel-cmplr-lib-rt",
+    "intel-openmp",
+    "mkl",
 )
-# The facts that make another machine: what was measured on one says nothing about the other.
-_MACHINE = ("cpu", "cores", "cpu_limit", "caches", "memory_gb", "system", "hypervisor", "governor", "gpus", "settings")
-_MACHINE_WHERE_KNOWN = ("no_turbo",)  # came later: machines that do not tell keep the key that older records have
-# Variables that change how numerical libraries run. There are too many to name each, and a new release brings more: a
-# variable too many is recorded in vain, but one too few lets a record pass for what it is not.
+# Where these facts differ, a result on one machine says nothing about the other.
+_MACHINE = (
+    "cpu",
+    "cores",
+    "cpu_limit",
+    "caches",
+    "memory_gb",
+    "system",
+    "hypervisor",
+    "governor",
+    "gpus",
+    "settings",
+)
+# Facts that were added later. They are left out where they are unknown, so that the key of such a
+# machine is the same as in older records.
+_MACHINE_WHERE_KNOWN = ("no_turbo",)
+# Variables that change how numerical libraries run. They are recognised by their prefixes, because
+# there are too many to list, and new releases add more. One that does not matter is recorded
+# needlessly; but if one that matters is missed, results are compared that should not be.
 _PREFIXES = re.compile(
     "(ATEN|BLIS|CUBLAS|CUDNN|DNNL|GOMP|KMP|MALLOC|MKL|NPY|NUMBA|OMP|ONEDNN|OPENBLAS|PYTORCH|TORCH[A-Z]*|TRITON)_"
 )
 _VARIABLES = {
-    *("CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING"),
-    *("CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE"),
-    *("VECLIB_MAXIMUM_THREADS", "XLA_FLAGS"),
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NVIDIA_TF32_OVERRIDE",
+    "VECLIB_MAXIMUM_THREADS",
+    "XLA_FLAGS",
 }
-# Not those that only say where something lies, nor what is nobody's business: records are shown around.
-_LEFT_OUT = re.compile("_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)")
-# What workers get in any case, whatever is set outside, tells one run from another no more.
+# Variables that only contain a path do not matter. Secrets must not be recorded: records are meant
+# to be published.
+_LEFT_OUT = re.compile(
+    "_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)"
+)
+# Workers get these values whatever is set outside, so they do not distinguish runs.
 _BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
 _DEFAULTS = {("OMP_WAIT_POLICY", "PASSIVE")}
-# What libraries set themselves when they are imported (threadpoolctl, scikit-learn): whether they have been is chance.
+# Libraries (threadpoolctl, scikit-learn) set these when imported, and it is a matter of chance
+# whether they have been.
 _SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
 def machine_facts() -> MachineFacts:
-    """Return what does not change while a run lasts."""
-    from backends import available_cores  # here, as who only compares two machines needs no solver
+    """Return the facts that do not change during a run."""
+    # Imported only here: comparing records from two machines (`machine_key`) needs no solver.
+    from backends import available_cores
 
     return {
         "cpu": _cpu_model(),
@@ -60,71 +104,74 @@ def machine_facts() -> MachineFacts:
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": _versions(),
         "git": _git_state(),
         "settings": _worker_settings(),
     }
 
 
 def environment_of(machine: MachineFacts, process: ProcessFacts | None = None) -> Environment:
-    """Return the facts of a record that are known when its worker has started, or has not."""
-    nothing: ProcessFacts = {"variables": None, "thread_pools": None, "load_average": None}
-    unknown: dict[str, None] = dict.fromkeys(("import_seconds", "compile_seconds", "device", "throttled"))
-    return cast("Environment", {**machine, **(process or nothing), **unknown})
+    """Return the environment of a record, with None for what is not known yet.
+
+    ``process`` is None if no worker has started.
+    """
+    if process is None:
+        process = {"variables": None, "thread_pools": None, "load_average": None}
+    unknown = dict.fromkeys(("import_seconds", "compile_seconds", "device", "throttled"))
+    return cast("Environment", {**machine, **process, **unknown})
 
 
 def machine_key(facts: Mapping[str, Any]) -> str:
-    """Return a short hash of the facts that make another machine."""
+    """Return a short hash of a machine; results with different ones cannot be compared."""
     known = {name: facts[name] for name in _MACHINE_WHERE_KNOWN if facts.get(name) is not None}
     return short_hash({name: facts.get(name) for name in _MACHINE} | known)
 
 
 def short_hash(value: Any) -> str:
-    """Return a short hash of a value of JSON."""
+    """Return a short hash of a value that can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def thread_settings() -> dict[str, int]:
-    """Read back how many threads each library that this process has loaded is set to use."""
+    """Return how many threads each library is set to use, for libraries that are loaded."""
     from threadpoolctl import threadpool_info
 
-    found: dict[str, int] = {}
+    settings: dict[str, int] = {}
     for pool in threadpool_info():
-        name = str(pool["internal_api"])
-        found[name] = max(found.get(name, 0), int(pool["num_threads"]))
-    if torch := sys.modules.get("torch"):
-        found["torch"] = int(torch.get_num_threads())
-    if numba := sys.modules.get("numba"):
-        found["numba"] = int(numba.config.NUMBA_NUM_THREADS)  # get_num_threads() would start them
-    return found
+        name = str(pool["internal_api"])  # two copies of a library have the same
+        settings[name] = max(settings.get(name, 0), int(pool["num_threads"]))
+    torch, numba = sys.modules.get("torch"), sys.modules.get("numba")
+    if torch:
+        settings["torch"] = int(torch.get_num_threads())
+    if numba:
+        # Not get_num_threads(), which would start the threads.
+        settings["numba"] = int(numba.config.NUMBA_NUM_THREADS)
+    return settings
 
 
 def throttle_count() -> int | None:
-    """Return how often the first core was slowed down for being too hot since it started; None where unreadable."""
+    """Return how often the first core was slowed down because of heat since the machine started."""
     text = _text(_CPU / "thermal_throttle" / "core_throttle_count")
     return int(text) if text and text.isdecimal() else None
 
 
 def process_facts() -> ProcessFacts:
-    """Return what belongs to this process: its thread settings and the BLAS and OpenMP libraries it has loaded."""
+    """Return the facts about this process: variables, BLAS and OpenMP libraries, load."""
     from threadpoolctl import threadpool_info
 
+    fields = ("internal_api", "version", "num_threads", "architecture")
+    pools = [{key: pool[key] for key in fields if pool.get(key)} for pool in threadpool_info()]
     return {
         "variables": _library_variables(),
-        "thread_pools": [
-            {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture") if pool.get(key)}
-            for pool in threadpool_info()
-        ],
+        "thread_pools": pools,
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory that this process has had resident so far, in MB; None where it cannot be read.
-
-    Linux: VmHWM, because getrusage's figure starts at what the parent held when it forked.
-    """
+    """Return the peak of this process's resident memory in MB; None where it cannot be read."""
     try:
+        # On Linux, getrusage's peak would include the memory of the parent when it forked.
         status = Path("/proc/self/status").read_text("utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
     except (OSError, IndexError, ValueError):
@@ -134,20 +181,26 @@ def peak_memory_mb() -> float | None:
     except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
+    units_per_mb = 1 << 20 if platform.system() == "Darwin" else 1 << 10  # macOS counts bytes
+    return peak / units_per_mb
 
 
 def _library_variables() -> dict[str, str]:
     """Return the variables of this process that change how numerical libraries run."""
-    by_prefix = {name for name in os.environ if _PREFIXES.match(name) and not _LEFT_OUT.search(name)}
+    by_prefix = {
+        name for name in os.environ if _PREFIXES.match(name) and not _LEFT_OUT.search(name)
+    }
     found = (by_prefix | (_VARIABLES & os.environ.keys())) - _SET_BY_IMPORTS
     return {name: os.environ[name] for name in sorted(found)}
 
 
 def _worker_settings() -> dict[str, str]:
-    """Return those of them that make a difference to the workers of this process."""
-    found = _library_variables().items()
-    return {name: value for name, value in found if name not in _BUDGETS and (name, value) not in _DEFAULTS}
+    """Return the variables of this process that make a difference to its workers."""
+    return {
+        name: value
+        for name, value in _library_variables().items()
+        if name not in _BUDGETS and (name, value) not in _DEFAULTS
+    }
 
 
 def _cpu_model() -> str:
@@ -155,9 +208,12 @@ def _cpu_model() -> str:
 
 
 def _cpuinfo(name: str) -> str:
-    """Return what /proc/cpuinfo says of the first core, "" where it does not."""
-    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
+    """Return a field of the first core in /proc/cpuinfo; "" if there is none."""
+    for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
+        field, _, value = line.partition(":")
+        if field.strip() == name:
+            return value.strip()
+    return ""
 
 
 def _text(path: Path) -> str | None:
@@ -178,13 +234,16 @@ def _caches() -> str | None:
 
 
 def _cpu_limit() -> float | None:
-    """Return the cores' worth of time that a control group allows, None without a limit."""
+    """Return the control group's limit on CPU time, in cores; None without a limit."""
+    # "QUOTA PERIOD" in microseconds, or "max PERIOD".
     quota, _, period = (_text(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
+    if not (quota.isdecimal() and period.isdecimal()):
+        return None
+    return int(quota) / int(period)
 
 
 def _gpus() -> str | None:
-    """Return names, memory and driver of NVIDIA's GPUs."""
+    """Return names, memory and driver of NVIDIA GPUs."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
@@ -200,6 +259,16 @@ def _memory_gb() -> float | None:
         return None
 
 
+def _versions() -> dict[str, str]:
+    """Return the versions of those of `_PACKAGES` that are installed."""
+    versions = {}
+    for package in _PACKAGES:
+        version = _version(package)
+        if version:
+            versions[package] = version
+    return versions
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -208,17 +277,23 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> str | None:
-    """Commit of the code that runs, with "+changes" where it was edited; None outside a checkout."""
+    """Return the commit of this code, with "+changes" if it was edited; None outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        command = ["git", *words]
+        done = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
         return done.stdout.strip()
 
     try:
-        if not git("ls-files", "--", Path(__file__).name):  # installed into an environment inside some other checkout
+        # The package may be installed inside the checkout of another project.
+        if not git("ls-files", "--", Path(__file__).name):
             return None
         commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        if git("status", "--porcelain", "--untracked-files=no"):
+            commit += "+changes"
+        return commit
     except (OSError, subprocess.SubprocessError):
         return None

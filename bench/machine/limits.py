@@ -1,7 +1,8 @@
-"""What the machine can do at best: memory bandwidth, multiply-adds, and the latency of the dependency chain.
+"""The machine's limits: memory bandwidth, arithmetic rate, and latency of the dependency chain.
 
-Each limit is measured by a small kernel, with as many threads as the solver has. `bench.roofline` holds solvers against
-them.
+Each limit is measured with a small kernel, on as many threads as the solver has: `_read` adds up an
+array much larger than the caches, `_multiply_add` computes in registers, and `_chain` updates one
+row by one rating after another. `bench.roofline` compares solvers with these limits.
 """
 
 from __future__ import annotations
@@ -20,52 +21,78 @@ from numpy.typing import NDArray
 
 from bench.records import ChainLatency, MachineLimits
 
-DEFAULT_CACHE = 32 << 20  # bytes, where the system does not say
+DEFAULT_CACHE = 32 << 20  # bytes, assumed if the system does not report the size
 _CORES = Path("/sys/devices/system/cpu")  # Linux: a folder per core, with its caches
-_FLOAT = 4  # bytes of a number
-_BEYOND_CACHE = 128 << 20  # bytes to read at the least
-# Each kernel runs for a few milliseconds (longer only to read far beyond a large cache), and many times over: whatever
-# disturbs only makes slower, so the best counts, and a short run finds a quiet moment even on a busy machine.
+_FLOAT = 4  # bytes of a float32
+_BEYOND_CACHE = 128 << 20  # least number of bytes to read
+# Every kernel is run many times, and the best time counts: disturbances only make it slower. A run
+# takes a few milliseconds (more only to read far beyond a large cache), which is short enough to
+# find a quiet moment even on a busy machine.
 _TURNS = 25
 _SWEEPS = 40_000  # of the multiply-adds over their values
 _ROUNDS = 12_000  # of the chain over its rows
-_DEPTH = 8  # multiply-adds between a load and its store: enough to hide both, few enough to keep all pipes busy
-_VALUES = 512  # that the multiply-adds run over: 2 KB, many more vectors than are in flight at a time
-_ROWS = 8  # that the chain goes round: with its own row 4.5 KB at rank 128, so all lie in the nearest cache
+# Multiply-adds between the load of a value and its store: enough to hide both, few enough that the
+# processor can overlap several values and keep all its units busy.
+_DEPTH = 8
+_VALUES = 512  # for the multiply-adds: 2 KB, many more vectors than are in flight at a time
+_ROWS = 8  # for the chain: 4.5 KB at rank 128 with its own row, so all are in the first cache
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def measure_limits(ranks: list[int], threads: list[int]) -> list[MachineLimits]:
-    """Measure what the machine does at best, for each number of threads. Needs numba."""
+    """Measure the machine's limits for each number of threads; this needs numba.
+
+    Parameters
+    ----------
+    ranks
+        Lengths of the rows for which to measure the latency of the dependency chain.
+    threads
+        Numbers of threads.
+    """
     read, multiply_add, chain = (_compiled(kernel) for kernel in (_read, _multiply_add, _chain))
     numbers = np.ones(max(_BEYOND_CACHE, 4 * last_level_cache()) // _FLOAT, np.float32)
-    goals, rate, pull, half = np.ones(_ROWS, np.float32), np.float32(0.01), np.float32(0.1), np.float32(0.5)
-    found = []
-    for count in threads:
+    ratings, half = np.ones(_ROWS, np.float32), np.float32(0.5)
+    rate, penalty = np.float32(0.01), np.float32(0.1)
+    limits = []
+    for n_threads in threads:
+        # For each limit, what each thread does. Reading is divided, the rest done by every thread.
         jobs: dict[Any, list[Callable[[], object]]] = {
-            "read": [partial(read, share) for share in np.array_split(numbers, count)],
-            "multiply": [partial(multiply_add, _aligned(_VALUES), half, half, _SWEEPS) for _ in range(count)],
+            "read": [partial(read, share) for share in np.array_split(numbers, n_threads)],
+            "multiply": [
+                partial(multiply_add, _aligned(_VALUES), half, half, _SWEEPS)
+                for _ in range(n_threads)
+            ],
         }
         for rank in ranks:
             jobs[rank] = [
-                partial(chain, _aligned(rank), _aligned(_ROWS, rank), goals, rate, pull, _ROUNDS) for _ in range(count)
+                partial(
+                    chain, _aligned(rank), _aligned(_ROWS, rank), ratings, rate, penalty, _ROUNDS
+                )
+                for _ in range(n_threads)
             ]
-        seconds = _best_seconds(jobs, count)
-        found.append(
+        seconds = _best_seconds(jobs, n_threads)
+        flops = 2 * _VALUES * _DEPTH * _SWEEPS * n_threads
+        limits.append(
             MachineLimits(
-                threads=count,
+                threads=n_threads,
                 memory_gb_per_s=numbers.nbytes / seconds["read"] / 1e9,
-                gflop_per_s=2 * _VALUES * _DEPTH * _SWEEPS * count / seconds["multiply"] / 1e9,
-                chain=[ChainLatency(rank=rank, ns=seconds[rank] / (_ROUNDS * _ROWS) * 1e9) for rank in ranks],
+                gflop_per_s=flops / seconds["multiply"] / 1e9,
+                chain=[
+                    ChainLatency(rank=rank, ns=seconds[rank] / (_ROUNDS * _ROWS) * 1e9)
+                    for rank in ranks
+                ],
             )
         )
-    return found
+    return limits
 
 
 def last_level_cache() -> int:
-    """Return the size of the last-level caches of this process's cores in bytes, `DEFAULT_CACHE` where unknown."""
+    """Return the total size in bytes of the last-level caches of the cores we may use.
+
+    `DEFAULT_CACHE` if it is unknown.
+    """
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    sizes: dict[str, int] = {}  # by the cores that share it
+    sizes: dict[str, int] = {}  # by the list of cores that share a cache, which identifies it
     for core in cores:
         try:
             caches = sorted((_CORES / f"cpu{core}" / "cache").glob("index*"), key=_level)
@@ -81,46 +108,61 @@ def _level(cache: Path) -> int:
 
 
 def _best_seconds(jobs: dict[Any, list[Callable[[], object]]], threads: int) -> dict[Any, float]:
-    """Return the least seconds from the first thread's start to the last one's end for each job, job by job in turn."""
-    best = dict.fromkeys(jobs, float("inf"))
-    together = Barrier(threads)
+    """Return the fewest seconds of each job, from the first thread's start to the last one's end.
 
-    def times(part: Callable[[], object]) -> tuple[float, float]:
-        together.wait()
+    Parameters
+    ----------
+    jobs
+        For each name, one function per thread. The jobs take turns, so that a disturbance does not
+        hit all runs of one of them.
+    threads
+        Number of threads.
+    """
+    best = dict.fromkeys(jobs, float("inf"))
+    barrier = Barrier(threads)
+
+    def times(function: Callable[[], object]) -> tuple[float, float]:
+        barrier.wait()  # so that all threads start together
         start = time.perf_counter()
-        part()
+        function()
         return start, time.perf_counter()
 
     with ThreadPoolExecutor(threads) as pool:
         for turn in range(_TURNS + 1):
-            for name, parts in jobs.items():
-                starts, ends = zip(*pool.map(times, parts), strict=True)
-                if turn:  # the first compiles
+            for name, functions in jobs.items():
+                starts, ends = zip(*pool.map(times, functions), strict=True)
+                if turn > 0:  # the first turn includes compilation
                     best[name] = min(best[name], max(ends) - min(starts))
-                time.sleep(0.001)  # a thread that has slept is let run at once
+                # The scheduler favours threads that have just slept, which helps on a busy machine.
+                time.sleep(0.001)
     return best
 
 
 def _compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel so that it runs beside others; only here is numba needed."""
-    from numba import njit
+    """Compile a kernel that releases the GIL, so that several threads can run at once."""
+    from numba import njit  # imported only here, so that the module can be imported without it
 
-    # The multiply-adds of one value must stay in their order: reassociated, LLVM could fold them into fewer.
+    # Reassociation would allow LLVM to merge the multiply-adds of a value into fewer.
     flags = {"contract"} if kernel is _multiply_add else _FASTMATH
     compiled: Callable[..., Any] = njit(nogil=True, fastmath=flags, error_model="numpy")(kernel)
     return compiled
 
 
 def _read(numbers: NDArray[np.float32]) -> np.float32:
-    """Add up an array far beyond the last cache."""
+    """Return the sum of an array, which is much larger than the last cache."""
     total = np.float32(0)
     for i in range(numbers.size):
         total += numbers[i]
     return total
 
 
-def _multiply_add(values: NDArray[np.float32], factor: np.float32, term: np.float32, sweeps: int) -> None:
-    """Do `_DEPTH` multiply-adds on each value, over and over; the values are stored, so none can be left out."""
+def _multiply_add(
+    values: NDArray[np.float32], factor: np.float32, term: np.float32, sweeps: int
+) -> None:
+    """Do `_DEPTH` multiply-adds on each value, again and again.
+
+    The results are stored, so the compiler cannot leave any out.
+    """
     for _ in range(sweeps):
         for i in range(values.size):
             x = values[i]
@@ -134,10 +176,13 @@ def _chain(
     rows: NDArray[np.float32],
     ratings: NDArray[np.float32],
     rate: np.float32,
-    pull: np.float32,
+    penalty: np.float32,
     rounds: int,
 ) -> np.float32:
-    """Update one row by one rating after another: each dot product waits for the update before it."""
+    """Take SGD steps on one row ``p``, shape (rank,), with a few opposite ``rows``, over and over.
+
+    Each dot product has to wait for the update of ``p`` before it. That is the dependency chain.
+    """
     total = np.float32(0)
     for _ in range(rounds):
         for n in range(ratings.size):
@@ -146,13 +191,16 @@ def _chain(
             for k in range(p.size):
                 error -= p[k] * q[k]
             for k in range(p.size):
-                p[k] += rate * (error * q[k] - pull * p[k])
+                p[k] += rate * (error * q[k] - penalty * p[k])
             total += error
     return total
 
 
 def _aligned(*shape: int) -> NDArray[np.float32]:
-    """Return an array of 0.1 that starts on a cache line: across two, a row's stores reach its loads much later."""
+    """Return an array filled with 0.1 that starts at a cache line.
+
+    Otherwise a vector may span two cache lines, and loading what was just stored takes much longer.
+    """
     size = int(np.prod(shape)) * _FLOAT
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64

@@ -1,7 +1,13 @@
-"""What processes and the machine are doing, read from the system at one moment. None where it cannot be read.
+"""What processes and the machine are doing at this moment, read from Linux's /proc.
 
-Linux's /proc is read by hand: psutil would say the same of processes, but not which threads wait for a core, and it
-looks through all processes of the machine for the children of one: a millisecond, where a look is taken every five.
+Functions return None, or an empty list, where that cannot be read.
+
+psutil is not used: it does not tell which threads are waiting for a core, and to find the children
+of one process it searches all processes of the machine. That takes a millisecond, and a worker
+whose memory is watched is sampled every five.
+
+In ``/proc/PID/stat`` the second field, the name of the program in parentheses, may itself contain
+spaces and parentheses. So everything here starts after the last ")": field 0 is the state.
 """
 
 from __future__ import annotations
@@ -16,27 +22,27 @@ _PROC = Path("/proc")
 
 
 class CpuTimes(NamedTuple):
-    """CPU-seconds since the machine started, of all cores together."""
+    """CPU-seconds of all cores together since the machine started."""
 
-    busy: float
-    stolen: float
+    busy: float  # used by any program or by the system
+    stolen: float  # taken by the hypervisor
 
 
 class ProcessSample(NamedTuple):
-    """One look at a process and all that descend from it."""
+    """A look at a process and its descendants; the numbers are totals."""
 
     resident_mb: float
     threads: int
-    running: int  # threads that run or wait for a core
-    children: tuple[int, ...] = ()  # that descend from it
+    running: int  # threads that are running or waiting for a core
+    children: tuple[int, ...] = ()  # ids of all descendants
 
 
 def cpu_times() -> CpuTimes | None:
-    """Read what all programs have used, and what the hypervisor took."""
+    """Return the CPU-seconds that all programs used and those that the hypervisor took."""
     try:
-        user, nice, system, _, _, irq, soft, stolen = (
-            int(one) for one in (_PROC / "stat").read_text("utf-8").split(maxsplit=9)[1:9]
-        )
+        fields = (_PROC / "stat").read_text("utf-8").split(maxsplit=9)  # of the line "cpu ..."
+        # The two that are left out are idle time and time waiting for disks.
+        user, nice, system, _, _, irq, soft, stolen = (int(field) for field in fields[1:9])
     except (OSError, ValueError):
         return None
     tick = os.sysconf("SC_CLK_TCK")
@@ -44,46 +50,59 @@ def cpu_times() -> CpuTimes | None:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU-seconds of this process and all that descend from it, those that have ended included."""
-    ended = os.times()
-    return time.process_time() + ended.children_user + ended.children_system + _of_the_living(os.getpid())
+    """Return the CPU-seconds of this process and its descendants, including those that ended."""
+    own = time.process_time()
+    times = os.times()
+    ended = times.children_user + times.children_system
+    return own + ended + _of_living_descendants(os.getpid())
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it; [] where that cannot be read."""
+    """Return the ids of a process and its descendants, the process first; [] if it is gone."""
     try:
-        tasks = [task.name for task in (_PROC / str(pid) / "task").iterdir()]
+        threads = list((_PROC / str(pid) / "task").iterdir())
     except OSError:
         return []
     found = [pid]
-    for task in tasks:
-        with contextlib.suppress(OSError):  # a thread that has ended, or a system without such a file
-            children = (_PROC / str(pid) / "task" / task / "children").read_text("utf-8").split()
-            found += [one for child in children for one in family(int(child))]
+    for thread in threads:  # children are listed by the thread that started them
+        with contextlib.suppress(OSError):  # a thread that has ended, or a kernel without the file
+            for child in (thread / "children").read_text("utf-8").split():
+                found += family(int(child))
     return found
 
 
 def start_of(pid: int) -> int | None:
-    """Return when a process began, in ticks since the machine did: what tells it from an earlier one of its number."""
+    """Return when a process started, in clock ticks since the machine did.
+
+    Ids are reused; an id together with this time identifies a process.
+    """
     try:
-        return int((_PROC / str(pid) / "stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        return int(_stat(_PROC / str(pid))[19])
     except (OSError, ValueError, IndexError):
         return None
 
 
 def sample(pid: int) -> ProcessSample | None:
-    """Look at a process and all that descend from it."""
-    first, *children = family(pid) or [pid]
-    own = _look(first, first=True)
+    """Return a look at a process and its descendants; None if the process is gone."""
+    descendants = family(pid)[1:]
+    own = _look(pid, is_descendant=False)
     if own is None:
         return None
-    looks = [own, *filter(None, (_look(child, first=False) for child in children))]
-    resident, threads, running, _ = zip(*looks, strict=True)
-    return ProcessSample(sum(resident), sum(threads), sum(running), tuple(children))
+    looks = [own]
+    for descendant in descendants:
+        look = _look(descendant, is_descendant=True)
+        if look is not None:  # else it ended just now
+            looks.append(look)
+    return ProcessSample(
+        resident_mb=sum(look.resident_mb for look in looks),
+        threads=sum(look.threads for look in looks),
+        running=sum(look.running for look in looks),
+        children=tuple(descendants),
+    )
 
 
 def memory_limit_mb() -> float | None:
-    """Return what a process may use here: the machine's memory, or the limit of the control group it runs in."""
+    """Return how much memory a process can use: the machine's, or the control group's limit."""
     try:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20]
     except (ValueError, OSError, AttributeError):
@@ -91,31 +110,38 @@ def memory_limit_mb() -> float | None:
     for path in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             limits.append(int((Path("/sys/fs/cgroup") / path).read_text("utf-8")) / 2**20)
-        except (OSError, ValueError):  # no control groups of this version, or "max"
+        except (OSError, ValueError):  # another version of control groups, or "max": no limit
             continue
     return min(limits)
 
 
-def _of_the_living(pid: int) -> float:
-    """Return the CPU-seconds of those that descend from a process and have not been waited for."""
+def _of_living_descendants(pid: int) -> float:
+    """Return the CPU-seconds of a process's descendants that it has not waited for yet."""
     ticks = 0
-    for child in family(pid)[1:]:
+    for descendant in family(pid)[1:]:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = (_PROC / str(child) / "stat").read_text("utf-8").rpartition(")")[2].split()
-            ticks += sum(int(field) for field in fields[11:15])  # user and system, its own and of its ended children
+            # User and system time, of the process itself and of children that it has waited for.
+            ticks += sum(int(field) for field in _stat(_PROC / str(descendant))[11:15])
     return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
-def _look(pid: int, first: bool) -> ProcessSample | None:
-    """Look at one process; of one that another one started, only the memory that is not shared counts."""
+def _look(pid: int, is_descendant: bool) -> ProcessSample | None:
+    """Return a look at a single process; None if it is gone.
+
+    Memory that a descendant shares with others, such as libraries, is not counted again.
+    """
     folder = _PROC / str(pid)
     try:
-        status = (folder / "status").read_text("utf-8")
-        resident = int(status.partition("VmRSS:")[2].split()[0]) if first else _private_kb(folder)
-        tasks = list((folder / "task").iterdir())
+        if is_descendant:
+            resident_kb = _private_kb(folder)
+        else:
+            status = (folder / "status").read_text("utf-8")
+            resident_kb = int(status.partition("VmRSS:")[2].split()[0])
+        threads = list((folder / "task").iterdir())
     except (OSError, IndexError, ValueError):
         return None
-    return ProcessSample(resident / 1024, len(tasks), sum(_state(task) == "R" for task in tasks))
+    running = sum(_is_running(thread) for thread in threads)
+    return ProcessSample(resident_kb / 1024, len(threads), running)
 
 
 def _private_kb(folder: Path) -> int:
@@ -123,9 +149,14 @@ def _private_kb(folder: Path) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def _state(task: Path) -> str:
-    """Return the letter of a thread's state, "" for one that has ended."""
+def _is_running(thread: Path) -> bool:
+    """Return whether a thread is running or waiting for a core; False if it has ended."""
     try:
-        return (task / "stat").read_text("utf-8").rpartition(")")[2].split()[0]
+        return _stat(thread)[0] == "R"
     except (OSError, IndexError):
-        return ""
+        return False
+
+
+def _stat(folder: Path) -> list[str]:
+    """Return the fields of a process's or thread's stat file that follow its name."""
+    return (folder / "stat").read_text("utf-8").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What a measurement is told of its backend, and when it is given up."""
+"""The backend that a measurement is of, and the limits at which it is given up."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from bench.records import Backend
 
 @dataclass(frozen=True)
 class Limits:
-    """When a measurement is given up.
+    """The limits at which a measurement is given up.
 
     Attributes
     ----------
     max_epochs, max_seconds, patience
-        Of a calibration: epochs, seconds of training, and epochs without a new best.
+        Most epochs of a calibration, most seconds of its training, and most epochs without a new
+        best score.
     timeout
-        Seconds that any one request may take.
+        Most seconds that a single request to a worker may take.
     memory_mb
-        Resident memory that a worker may take; nine tenths of what there is when None.
+        Most resident memory that a worker may use; nine tenths of what there is when None.
     """
 
     max_epochs: int = 2000
@@ -33,37 +34,42 @@ class Limits:
 
 @dataclass(frozen=True)
 class BackendRow:
-    """A backend's row of `backends.list_backends`."""
+    """A backend's row in the table of `backends.list_backends`."""
 
     name: str
     algorithm: str
     device: str
     deterministic: bool
     minimises: bool
-    same_as: str  # the backend that a short name stands for
-    work: str  # name of its work model for the roofline, "" where its work has not been counted
-    look: str  # colour and marker in figures, "" where it has none of its own
+    same_as: str  # the backend that this name is short for, "" if it is not short for another
+    work: str  # name of its work model for the roofline, "" if it has none
+    look: str  # colour and marker in figures, "" if it has none of its own
     available: bool
     reason: str
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A backend that is to be measured, as it was asked for.
+    """A backend to measure, with the settings that were asked for.
 
     Attributes
     ----------
+    row
+        The backend.
+    threads
+        Thread budget of every library.
+    dtype
+        Precision of the factors.
     params
-        Hyper-parameters beside those of the case's objective.
-    dtype, threads
-        Precision, and the one thread budget of all libraries.
+        Hyper-parameters in addition to those of the case's objective.
     label
-        What to call it in the record, where the name of the backend would not tell it from another; "" for its name.
+        Name for the record, needed when the same backend is measured with different settings; ""
+        for the backend's name.
 
     Raises
     ------
     ValueError
-        For a hyper-parameter that no record can hold, such as an infinite number.
+        For a hyper-parameter that a record cannot contain, such as an infinite number.
     """
 
     row: BackendRow
@@ -78,12 +84,12 @@ class Contender:
                 json.dumps(value, allow_nan=False)
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"{name} must be a value that a record can hold (a finite number, a text, True, False or None), "
-                    f"got {value!r}"
+                    f"{name} must be a value that a record can contain (a finite number, a string, "
+                    f"True, False or None), got {value!r}"
                 ) from None
 
     def facts(self) -> Backend:
-        """Return what a record says of it."""
+        """Return the backend's entry for a record."""
         row = self.row
         facts = Backend(
             name=self.label or row.name,
@@ -101,7 +107,7 @@ class Contender:
 
 
 def backend_rows() -> dict[str, BackendRow]:
-    """Return what is known of each backend, by name."""
+    """Return the rows of all backends by name, those that cannot run here included."""
     table = list_backends().reset_index()
     columns = [column.name for column in fields(BackendRow)]
     rows = [BackendRow(*values) for values in table[columns].itertuples(index=False, name=None)]

@@ -1,18 +1,26 @@
-"""Calibration: how many epochs a backend needs to each target, untimed."""
+"""Calibration: how many epochs a backend needs to reach each target.
+
+Before anything is timed, a fit is scored after every epoch. This shows how many epochs the backend
+needs, and the timed rounds then run exactly that many without evaluation. So the time of scoring is
+in no result, and no backend gains by stopping early or loses by stopping late.
+
+A backend that is not deterministic needs more epochs in one fit than in the next. It is calibrated
+three times, and the largest count is used, so that the timed rounds reach the target too.
+"""
 
 from __future__ import annotations
 
-from bench.records import Calibration, RungReached
+from bench.records import Calibration, TargetReached
 
 from .protocol import Calibrated
 from .session import Session, Setting
 from .worker_process import Ended
 
-_REPEATS = 3  # of a backend that is not deterministic; the largest count is taken
+_REPEATS = 3  # for a backend that is not deterministic
 
 
 class Uncalibrated(Ended):
-    """A calibration that ended without a number of epochs; its curve is worth seeing."""
+    """A calibration that found no number of epochs; the report still shows its curve."""
 
     def __init__(self, end: Ended, calibration: Calibration) -> None:
         super().__init__(end.status, end.reason, end.seconds)
@@ -20,7 +28,7 @@ class Uncalibrated(Ended):
 
 
 def calibrate(session: Session) -> Calibration:
-    """Return the calibration of one seed, of a backend that is not deterministic the slowest of several.
+    """Return the calibration for the session's seed: of several attempts, the slowest.
 
     Raises
     ------
@@ -28,46 +36,65 @@ def calibrate(session: Session) -> Calibration:
         When the target was not reached, or the fit diverged.
     """
     repeats = 1 if session.setting.contender.row.deterministic else _REPEATS
-    attempts = []
+    answers = []
     for _ in range(repeats):
         answer = session.calibrate()
         if answer.status == "diverged":
-            epochs = len(answer.calibration["trace"])
-            raise Uncalibrated(Ended("diverged", f"its loss exploded after {epochs} epochs"), answer.calibration)
-        attempts.append(answer)
-    slowest = _slowest([attempt.calibration for attempt in attempts])
+            reason = f"its loss exploded after {len(answer.calibration['trace'])} epochs"
+            raise Uncalibrated(Ended("diverged", reason), answer.calibration)
+        answers.append(answer)
+    slowest = _slowest([answer.calibration for answer in answers])
+    # One attempt that missed the target is enough: a timed round would miss it as well.
     if slowest["epochs"] is None:
-        raise Uncalibrated(_miss(session.setting, slowest, attempts[-1]), slowest)
+        raise Uncalibrated(_not_reached(session.setting, slowest, answers[-1]), slowest)
     return slowest
 
 
 def training_seconds(calibration: Calibration) -> float:
-    """Return the seconds of training to the target."""
-    return next((p["seconds"] for p in calibration["trace"] if p["epoch"] == calibration["epochs"]), 0.0)
+    """Return the seconds of training up to the target."""
+    for point in calibration["trace"]:
+        if point["epoch"] == calibration["epochs"]:
+            return point["seconds"]
+    return 0.0
 
 
 def _slowest(attempts: list[Calibration]) -> Calibration:
-    """Return the attempt that took the most epochs; one that missed counts as the most. Rungs likewise."""
+    """Return the attempt that needed the most epochs to the target.
 
-    def count(epochs: int | None) -> float:
-        return float("inf") if epochs is None else epochs
+    The counts for the other targets are maxima over all attempts, each on its own.
+    """
+    slowest = max(attempts, key=lambda attempt: _epochs_or_infinity(attempt["epochs"]))
+    reached = []
+    for position, target in enumerate(slowest["rungs"]):
+        counts = [attempt["rungs"][position]["epochs"] for attempt in attempts]
+        most = max(counts, key=_epochs_or_infinity)
+        reached.append(TargetReached(factor=target["factor"], epochs=most))
+    return Calibration({**slowest, "repeats": len(attempts), "rungs": reached})
 
-    worst = max(attempts, key=lambda attempt: count(attempt["epochs"]))
-    rungs = [
-        RungReached(factor=same[0]["factor"], epochs=max((one["epochs"] for one in same), key=count))
-        for same in zip(*(attempt["rungs"] for attempt in attempts), strict=True)
-    ]
-    return Calibration({**worst, "repeats": len(attempts), "rungs": rungs})
+
+def _epochs_or_infinity(epochs: int | None) -> float:
+    """Return a count of epochs for comparison: a target that was missed takes the longest."""
+    return float("inf") if epochs is None else epochs
 
 
-def _miss(setting: Setting, calibration: Calibration, last: Calibrated) -> Ended:
-    """Say why a calibration did not reach the target: given up too early, or no longer getting better."""
+def _not_reached(setting: Setting, calibration: Calibration, last: Calibrated) -> Ended:
+    """Return why a calibration did not reach the target.
+
+    Either it was given up too early to tell, or it had stopped improving.
+    """
     trace, limits = calibration["trace"], setting.limits
     best = min((point["validation_mse"] for point in trace), default=float("nan"))
-    seen = f"best validation MSE {best:.4f} in {len(trace)} epochs, the target is {setting.target['mse']:.4f}"
+    seen = (
+        f"best validation MSE {best:.4f} in {len(trace)} epochs, "
+        f"the target is {setting.target['mse']:.4f}"
+    )
     trained = trace[-1]["seconds"] if trace else 0.0
+    # A fit that ended at a limit might have reached the target later. That is a time-out, and the
+    # record states how long it trained, so that the report can show "> T".
     if last.status == "time":
-        return Ended("timed out", f"not at the target after {limits.max_seconds:g} s of training ({seen})", trained)
+        reason = f"not at the target after {limits.max_seconds:g} s of training ({seen})"
+        return Ended("timed out", reason, trained)
     if last.status == "epochs":
-        return Ended("timed out", f"not at the target after the most epochs that are tried ({seen})", trained)
-    return Ended("missed", f"no better for {limits.patience} epochs ({seen})")
+        reason = f"not at the target after {limits.max_epochs} epochs, the most allowed ({seen})"
+        return Ended("timed out", reason, trained)
+    return Ended("missed", f"no improvement for {limits.patience} epochs ({seen})")

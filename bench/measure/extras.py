@@ -1,4 +1,10 @@
-"""What is measured beside the timed rounds: fits of unseen ratings, cold starts, and the memory of a fit."""
+"""What is measured apart from the timed rounds: fits of unseen ratings, cold starts, memory.
+
+- `refit_unseen` finds backends that keep results from one fit to the next.
+- `start_cold` times a first fit in a fresh process, import and compilation included.
+- `watch_memory` samples memory and threads during a fit that nobody times, because the sampling
+  costs time.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +14,93 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
+from bench.machine.processes import ProcessSample
 from bench.records import Calibration, Cold, Memory, Round
 
 from .fair_play import slower
 from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
-_LONG_FIT = 5.0  # seconds; of fits that take longer, one of unseen ratings has to do
-_UNSEEN_FITS, _SUSPECT_FITS = 3, 5  # of ratings that are new; and in turns with known ones, before a verdict
-_LEAST_SAMPLES = 10  # of a process, that show how many of its threads run at once
+_LONG_FIT = 5.0  # seconds; where fits take longer, a single fit of unseen ratings has to suffice
+_UNSEEN_FITS = 3  # for a first comparison with the rounds
+_PAIRS = 5  # fits of unseen and of known ratings in turn, where the first comparison is suspicious
+_LEAST_SAMPLES = 10  # fewer looks at a process do not show how many of its threads run at once
 
 
 def refit_unseen(session: Session, calibration: Calibration, rounds: Sequence[Round]) -> None:
-    """Time fits of the same problem with contents that are new, beside the rounds of one seed.
+    """Check that fits of ratings the backend cannot have seen take no longer than the rounds.
 
-    A backend that keeps results from one fit to the next, in the process or on disk, cannot have these. Where they are
-    slower, known and new ones are timed in turns: other load that came up meanwhile slows both.
+    A backend that keeps results from one fit to the next, in memory or on disk, has none for these.
+    The rounds were timed earlier, though, and another program may have slowed the machine since. So
+    if the unseen ratings take longer, unseen and known ones are timed in turn: other load slows
+    both.
+
+    Parameters
+    ----------
+    session
+        The worker in which ``rounds`` were timed.
+    calibration
+        Of the session's seed.
+    rounds
+        Timed rounds of the same seed, at least one.
 
     Raises
     ------
     Ended
-        When it keeps something from fit to fit.
+        When the backend keeps results from fit to fit.
     """
     epochs = epochs_of(calibration)
-    fits = 1 if rounds[0]["seconds"] > _LONG_FIT else _UNSEEN_FITS
-    seeds = iter(range(session.seed + 1, session.seed + 1 + fits + _SUSPECT_FITS))
+    n_fits = 1 if rounds[0]["seconds"] > _LONG_FIT else _UNSEEN_FITS
+    # Every fit draws its initial model from a seed that was not used before.
+    seeds = range(session.seed + 1, session.seed + 1 + n_fits + _PAIRS)
+    unseen, known = [], []
     try:
-        if not slower([session.time_unseen(epochs, next(seeds)) for _ in range(fits)], rounds):
+        fits = [session.time_unseen(epochs, seed) for seed in seeds[:n_fits]]
+        if not slower(fits, rounds):
             return
-        pairs = [(session.time_unseen(epochs, seed), session.time_again(epochs)) for seed in seeds]
+        for seed in seeds[n_fits:]:
+            unseen.append(session.time_unseen(epochs, seed))
+            known.append(session.time_again(epochs))
     except Ended as end:
-        if end.status == "diverged":  # of other contents: says nothing
+        if end.status == "diverged":  # with other ratings, which says nothing about the case
             return
         raise
-    new, known = zip(*pairs, strict=True)
-    if slower(new, known):
-        took = [median(one["seconds"] for one in fits) for fits in (new, known)]
-        told = f"a fit takes {took[0]:.3g} s with ratings that it has not met, and {took[1]:.3g} s with those it has"
-        raise Ended("inconsistent", f"{told}: it keeps something from fit to fit")
+    if slower(unseen, known):
+        unseen_seconds = median(fit["seconds"] for fit in unseen)
+        known_seconds = median(fit["seconds"] for fit in known)
+        raise Ended(
+            "inconsistent",
+            f"a fit takes {unseen_seconds:.3g} s with ratings that it has not seen, and "
+            f"{known_seconds:.3g} s with those it has: it keeps something from fit to fit",
+        )
 
 
 def empty_caches(setting: Setting) -> Path:
-    """Return an empty folder for compiled kernels; what the backend before this one left there is gone."""
+    """Return an empty folder for compiled kernels, without those of the backend before."""
     caches = setting.folder / "caches"
     shutil.rmtree(caches, ignore_errors=True)
     caches.mkdir()
     return caches
 
 
-def start_cold(setting: Setting, calibration: Calibration, *, caches: Path, state: Literal["empty", "filled"]) -> Cold:
-    """Fit in a fresh process that keeps its compiled kernels in ``caches``, which are in that state.
+def start_cold(
+    setting: Setting, calibration: Calibration, *, caches: Path, state: Literal["empty", "filled"]
+) -> Cold:
+    """Time a fit in a fresh process, including import and compilation.
+
+    Parameters
+    ----------
+    setting, calibration
+        What to fit, and for how many epochs.
+    caches
+        Folder for compiled kernels.
+    state
+        State of this folder, for the record.
 
     Raises
     ------
     Ended
-        When it goes wrong.
+        When the fit fails.
     """
     setting.say(f"cold start, caches {state}")
     try:
@@ -70,15 +108,17 @@ def start_cold(setting: Setting, calibration: Calibration, *, caches: Path, stat
             session = Session(setting, process, calibration["seed"])
             timed = session.time_again(epochs_of(calibration))
     except Ended as end:
-        raise Ended(end.status, f"in a cold start, caches {state}: {end.reason}", end.seconds) from None
-    importing, compiling = session.opened.import_seconds, session.warmed.compile_seconds
+        reason = f"in a cold start, caches {state}: {end.reason}"
+        raise Ended(end.status, reason, end.seconds) from None
+    import_seconds = session.opened.import_seconds
+    compile_seconds = session.warmed.compile_seconds
     return Cold(
         caches=state,
-        import_seconds=importing,
-        compile_seconds=compiling,
+        import_seconds=import_seconds,
+        compile_seconds=compile_seconds,
         prepare_seconds=timed["prepare_seconds"],
         fit_seconds=timed["seconds"],
-        total_seconds=importing + compiling + timed["seconds"],
+        total_seconds=import_seconds + compile_seconds + timed["seconds"],
     )
 
 
@@ -88,7 +128,7 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
     Raises
     ------
     Ended
-        When it goes wrong.
+        When the fit fails.
     """
     setting.say("watching the memory of a fit")
     try:
@@ -96,13 +136,28 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
             session = Session(setting, process, calibration["seed"])
             fit, samples = session.watch_memory(epochs_of(calibration))
     except Ended as end:
-        raise Ended(end.status, f"while its memory was watched: {end.reason}", end.seconds) from None
-    running = sorted(one.running for one in samples)
-    seen = [one.resident_mb for one in samples]  # its child processes included
-    peak = max(filter(None, [fit.peak_mb, *seen]), default=None)
+        reason = f"while its memory was watched: {end.reason}"
+        raise Ended(end.status, reason, end.seconds) from None
+    # The worker reads its own peak, which misses no moment but knows nothing of child processes.
+    # The samples include these but may miss a short peak. Both are lower bounds.
+    peaks = [seen.resident_mb for seen in samples]
+    if fit.peak_mb is not None:
+        peaks.append(fit.peak_mb)
+    peak_mb = max(peaks, default=None)
+    fit_mb = None
+    if peak_mb is not None and fit.before_mb is not None:
+        fit_mb = max(peak_mb - fit.before_mb, 0.0)
     return Memory(
-        peak_mb=peak,
-        fit_mb=None if fit.before_mb is None or peak is None else max(peak - fit.before_mb, 0.0),
+        peak_mb=peak_mb,
+        fit_mb=fit_mb,
         device_mb=fit.device_mb,
-        running_threads=float(running[int(0.9 * len(running))]) if len(running) >= _LEAST_SAMPLES else None,
+        running_threads=_running_threads(samples),
     )
+
+
+def _running_threads(samples: Sequence[ProcessSample]) -> float | None:
+    """Return the 90th percentile of the threads that ran at once; None from too few samples."""
+    if len(samples) < _LEAST_SAMPLES:
+        return None
+    running = sorted(seen.running for seen in samples)
+    return float(running[int(0.9 * len(running))])

@@ -1,4 +1,7 @@
-"""What takes a backend out of the ranking though it reached the target: judged by what was measured alone."""
+"""Checks that disqualify a backend although it reached the target, by measurements alone.
+
+A backend must not use more threads than its budget, and must do all its work inside the timed fit.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +12,85 @@ from bench.records import Memory, Round
 
 from .worker_process import Ended
 
-CPU_SLACK = 1.1  # CPU-seconds over the budget that are still put down to the clock
+CPU_SLACK = 1.1  # CPU-seconds up to this many times the budget are attributed to the clocks
 
-_LEAST_FITS = 3  # that show whether threads stay behind after each
-_UNSEEN, _UNSEEN_SECONDS = 1.5, 0.001  # times, and seconds over a round, that a fit of new ratings may take
+_LEAST_FITS = 3  # fewer do not show whether every fit leaves threads behind
+# A fit of unseen ratings is slow if it takes over this many times a usual round and a millisecond.
+_UNSEEN_RATIO, _UNSEEN_SECONDS = 1.5, 0.001
 
 
 def check_settings(budget: int, settings: Mapping[str, int]) -> None:
-    """Raise Ended where a library was set to more threads than the budget."""
-    over = [f"{name} to {threads}" for name, threads in settings.items() if threads > budget]
-    if over:
-        raise Ended("over budget", f"after a fit, threads were set: {', '.join(over)}; the budget is {budget}")
+    """Raise Ended if a library was set to use more threads than the budget.
+
+    ``settings`` maps the name of each library to its number of threads after a fit.
+    """
+    excess = [f"{name} to {threads}" for name, threads in settings.items() if threads > budget]
+    if excess:
+        libraries = ", ".join(excess)
+        reason = f"after a fit, threads were set: {libraries}; the budget is {budget}"
+        raise Ended("over budget", reason)
 
 
 def over_budget(
     budget: int, rounds: Sequence[Round], memory: Memory | None, alive: Sequence[Sequence[int]]
 ) -> Ended | None:
-    """Return the verdict on a backend that used more threads than it was allowed, as far as can be seen.
+    """Return why a backend used more threads than it was allowed, None if it seems it did not.
 
     Parameters
     ----------
     budget
-        Threads that it was allowed.
+        Allowed number of threads.
     rounds
-        Whose CPU-seconds are held against their seconds.
+        Timed rounds; their CPU-seconds are compared with their seconds.
     memory
-        Holds the threads that ran at once.
+        Contains the number of threads that ran at the same time.
     alive
-        Threads of each worker after each of its fits.
+        For each worker, the number of its threads after each of its fits.
     """
-    timed = [one for one in rounds if one["cpu_seconds"] is not None]
-    seconds, cpu = sum(one["seconds"] for one in timed), sum(one["cpu_seconds"] or 0.0 for one in timed)
-    if timed and cpu > CPU_SLACK * budget * seconds:
-        return Ended("over budget", f"it used {cpu / seconds:.1f} cores in its timed rounds; the budget is {budget}")
-    running = memory["running_threads"] if memory else None
-    if running is not None and running > budget:
-        return Ended("over budget", f"{running:.0f} of its threads ran at once; the budget is {budget}")
-    for counts in alive:
-        left = counts[-1] - counts[0]
-        if len(counts) >= _LEAST_FITS and left >= len(counts) - 1:
-            return Ended("over budget", f"{left} threads stayed behind after {len(counts)} fits")
+    reasons = [_too_many_cores(budget, rounds), _too_many_running(budget, memory)]
+    reasons += [_threads_left_behind(counts) for counts in alive]
+    for reason in reasons:
+        if reason:
+            return Ended("over budget", reason)
     return None
 
 
 def slower(fits: Sequence[Round], rounds: Sequence[Round]) -> bool:
-    """Tell whether even the quickest of some fits took longer than rounds usually do."""
-    usual = median(one["seconds"] for one in rounds)
-    return min(one["seconds"] for one in fits) > _UNSEEN * usual + _UNSEEN_SECONDS
+    """Return whether even the fastest of ``fits`` took clearly longer than the median round."""
+    usual = median(timed["seconds"] for timed in rounds)
+    fastest = min(fit["seconds"] for fit in fits)
+    return fastest > _UNSEEN_RATIO * usual + _UNSEEN_SECONDS
+
+
+def _too_many_cores(budget: int, rounds: Sequence[Round]) -> str:
+    """Return a reason if the rounds used more CPU time than the budget's threads can; else ""."""
+    seconds = cpu_seconds = 0.0
+    for timed in rounds:
+        if timed["cpu_seconds"] is not None:
+            seconds += timed["seconds"]
+            cpu_seconds += timed["cpu_seconds"]
+    if cpu_seconds <= CPU_SLACK * budget * seconds:
+        return ""
+    cores = cpu_seconds / seconds
+    return f"it used {cores:.1f} cores in its timed rounds; the budget is {budget}"
+
+
+def _too_many_running(budget: int, memory: Memory | None) -> str:
+    """Return a reason if more threads ran at the same time than allowed; else "".
+
+    On a busy machine too many threads get no more CPU time than few, but they still want it.
+    """
+    running = memory["running_threads"] if memory else None
+    if running is None or running <= budget:
+        return ""
+    return f"{running:.0f} of its threads ran at once; the budget is {budget}"
+
+
+def _threads_left_behind(counts: Sequence[int]) -> str:
+    """Return a reason if every fit of a worker left a thread behind; else ""."""
+    if len(counts) < _LEAST_FITS:
+        return ""
+    left = counts[-1] - counts[0]
+    if left < len(counts) - 1:
+        return ""
+    return f"{left} threads stayed behind after {len(counts)} fits"

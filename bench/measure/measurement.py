@@ -1,9 +1,18 @@
-"""The one runner: a backend on a case, from the worker's start to the record, whoever asks (pytest, the duel).
+"""The runner: measures one backend on one case, from starting the workers to the record.
 
-`Measurement` is used as a context: ``calibrate()``, then ``time_round()`` as often as wanted, ``refit_unseen()``,
-``start_cold()``, ``watch_memory()``, then ``record()``.
-Nothing that happens in the worker - an exception, a hang, a kill - escapes: it ends the measurement with a status and
-a reason.
+The benchmark suite and the duel use the same `Measurement`, a context manager::
+
+    with Measurement(case, contender, run, seeds=[0, 1, 2]) as measurement:
+        measurement.calibrate()         # how many epochs the target takes, for each seed
+        for _ in range(measurement.wanted_rounds()):
+            measurement.time_round()    # one timed fit; the seeds take turns
+        measurement.refit_unseen()      # does it keep results from fit to fit?
+        measurement.start_cold()        # a first fit in a fresh process
+        measurement.watch_memory()
+        record = measurement.record()
+
+Whatever goes wrong in a worker (an exception, a hang, a kill) raises `Ended` in here, which
+`_recording_end` catches. From then on every step does nothing, and the record states why.
 """
 
 from __future__ import annotations
@@ -32,7 +41,10 @@ from .fingerprint import result_key
 from .session import Session, Setting
 from .worker_process import Ended
 
-SLOW_FIT = 20.0  # seconds; slower fits get three rounds, not five
+SLOW_FIT = 20.0  # seconds; slower fits get fewer rounds
+# Default number of timed rounds per seed.
+_ROUNDS, _ROUNDS_OF_SEVERAL_SEEDS = 5, 3
+_SLOW_ROUNDS, _SLOW_ROUNDS_OF_SEVERAL_SEEDS = 3, 1
 
 T = TypeVar("T")
 
@@ -44,11 +56,11 @@ class Run:
     Attributes
     ----------
     name, command
-        The name of its folder, and what was typed to start it.
+        Name of the run's folder, and the command line that started the run.
     work
-        A folder where the case's arrays and the workers' messages are kept meanwhile.
+        Temporary folder for the case's ratings and for what workers print.
     limits
-        When a measurement is given up.
+        When to give up a measurement.
     """
 
     name: str
@@ -67,14 +79,23 @@ class Measurement:
     contender
         The backend, as it was asked for.
     run
-        The run that it belongs to.
+        The run that the measurement belongs to.
     seeds
-        Of the start and of whatever else a solver draws. Each is calibrated and timed in a worker of its own, so that
-        their spread holds what differs from process to process.
+        Seeds of the initial model and of all else that a solver draws. Each seed is calibrated and
+        timed in a worker of its own, so the spread over seeds includes differences between
+        processes.
     rounds
-        Timed rounds per seed; None for 5, or 3 with several seeds, and for slow fits 3 rounds or one per seed.
+        Timed rounds per seed. When None: 5 with one seed, 3 with several; for slow fits 3 and 1.
     order
-        Whether its rounds follow each other, or take turns with those of others.
+        Whether the rounds of a backend follow each other, or alternate with those of other
+        backends.
+    say
+        Called with progress messages.
+
+    Attributes
+    ----------
+    ended
+        Why the measurement ended early, None while it goes on.
     """
 
     def __init__(
@@ -89,66 +110,83 @@ class Measurement:
         say: Say = lambda text: None,
     ) -> None:
         self.case, self.contender, self.run, self.say = case, contender, run, say
-        self.seeds, self.order, self._asked = list(seeds), order, rounds
+        self.seeds, self.order, self._rounds_per_seed = list(seeds), order, rounds
         self.backend = contender.facts()
         settings = [case.target, case.ladder, self.seeds, rounds, order, asdict(run.limits)]
         self.key = result_key(case.facts, self.backend, {"time to MSE": settings})
         self.calibrations: list[Calibration] = []
         self.rounds: list[Round] = []
-        self.rungs: list[Round] = []
+        self.rungs: list[Round] = []  # to the other targets, under the name of the record's field
         self.cold: list[Cold] = []
         self.memory: Memory | None = None
         self.environment: Environment | None = None
         self.ended: Ended | None = None
-        self._setting: Setting | None = None  # None where no worker can be started
+        self._setting: Setting | None = None  # None when there is nothing to measure
         self._throttled = throttle_count()
-        self._stack = contextlib.ExitStack()
+        self._workers = contextlib.ExitStack()  # closing it ends the timed workers
         self._sessions: list[Session] = []  # one per seed
 
     def __enter__(self) -> Self:
         try:
-            with self._ending():
+            with self._recording_end():
                 setting = self._setting = self._make_setting()
                 for seed in self.seeds:
-                    process = self._stack.enter_context(setting.start(f"stderr-{seed}.txt"))
+                    process = self._workers.enter_context(setting.start(f"stderr-{seed}.txt"))
                     self._sessions.append(Session(setting, process, seed))
                     if self.environment is None:
                         self.environment = self._environment(self._sessions[0])
-        except BaseException:  # a Ctrl-C while the worker starts must not leave it behind
-            self._stack.close()
+        except BaseException:
+            # After a Ctrl-C while a worker starts, __exit__ is not called: end the workers here.
+            self._workers.close()
             raise
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        self._workers.close()
 
     def calibrate(self) -> bool:
-        """Find the number of epochs to each rung with each seed; return whether the target was reached with all.
+        """Find how many epochs each target takes with each seed; see `calibration`.
 
-        A backend that is not deterministic is calibrated three times, and the largest count is taken.
+        Returns
+        -------
+        bool
+            Whether the target was reached with every seed, so that there is something to time.
         """
         if self.ended:
             return False
-        with self._ending():
+        with self._recording_end():
             for session in self._sessions:
-                self.say(f"calibrating, seed {session.seed}" if len(self.seeds) > 1 else "calibrating")
+                seed = f", seed {session.seed}" if len(self.seeds) > 1 else ""
+                self.say(f"calibrating{seed}")
                 self.calibrations.append(calibrate(session))
         return not self.ended
 
     def wanted_rounds(self) -> int:
-        """Return the number of timed rounds, over all seeds; 0 when there is nothing to time."""
+        """Return how many rounds to time over all seeds; 0 when there is nothing to time."""
         if self.ended or not self.calibrations:
             return 0
-        slow = any(training_seconds(one) > SLOW_FIT for one in self.calibrations)
-        of_one_seed = {False: 5, True: 3}
-        of_several = {False: 3, True: 1}
-        usual = of_several if len(self.seeds) > 1 else of_one_seed
-        return (self._asked or usual[slow]) * len(self.seeds)
+        per_seed = self._rounds_per_seed
+        if per_seed is None:
+            slow = any(training_seconds(fit) > SLOW_FIT for fit in self.calibrations)
+            if len(self.seeds) > 1:
+                per_seed = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if slow else _ROUNDS_OF_SEVERAL_SEEDS
+            else:
+                per_seed = _SLOW_ROUNDS if slow else _ROUNDS
+        return per_seed * len(self.seeds)
 
     def time_round(self, rungs: bool = True) -> None:
-        """Time a fit to the target, with the seeds in turn, and with ``rungs`` one to each other rung."""
+        """Time one fit to the target, with the next seed in turn.
+
+        Parameters
+        ----------
+        rungs
+            Whether to time one fit to each of the other targets as well.
+        """
         target = self.case.target
         if self.ended or target is None:
             return
@@ -156,50 +194,57 @@ class Measurement:
         turn = number % len(self.seeds)
         calibration, session = self.calibrations[turn], self._sessions[turn]
         self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
-        goals = {rung["factor"]: rung["mse"] for rung in self.case.ladder}
+        # The matching target comes first: if a fit to another target goes wrong, the round is kept.
         epochs_to = {target["factor"]: calibration["epochs"]}
         if rungs:
-            epochs_to = {one["factor"]: one["epochs"] for one in calibration["rungs"]} | epochs_to
-        # The target first: a fit to another rung that goes wrong then costs no round.
-        in_turn = sorted(epochs_to.items(), key=lambda item: item[0] != target["factor"])
-        done: dict[int, Round] = {}  # by epochs: rungs that were reached in one epoch share a fit
-        with self._ending():
-            for factor, epochs in in_turn:
-                if epochs is None:
+            for reached in calibration["rungs"]:
+                epochs_to.setdefault(reached["factor"], reached["epochs"])
+        mse_of = {level["factor"]: level["mse"] for level in self.case.ladder}
+        timed: dict[int, Round] = {}  # by epochs: targets that take equally many share one fit
+        with self._recording_end():
+            for factor, epochs in epochs_to.items():
+                if epochs is None:  # the calibration did not reach this target
                     continue
-                goal = goals[factor]
-                if epochs not in done:
-                    done[epochs] = session.time(epochs, number, goal)
-                timed = Round(
-                    {**done[epochs], "factor": factor, "matched": meets(done[epochs]["validation_mse"], goal)}
-                )
-                (self.rounds if factor == target["factor"] else self.rungs).append(timed)
+                if epochs not in timed:
+                    timed[epochs] = session.time(epochs, number, mse_of[factor])
+                matched = meets(timed[epochs]["validation_mse"], mse_of[factor])
+                result = Round({**timed[epochs], "factor": factor, "matched": matched})
+                if factor == target["factor"]:
+                    self.rounds.append(result)
+                else:
+                    self.rungs.append(result)
 
     def refit_unseen(self) -> None:
-        """Time fits of ratings that the backend cannot have met, beside the first seed's rounds; see `extras`."""
-        rounds = [one for one in self.rounds if one["seed"] == self.seeds[0]]
+        """Check that ratings which the backend cannot have seen take no longer; see `extras`."""
+        rounds = [timed for timed in self.rounds if timed["seed"] == self.seeds[0]]
         if not rounds or self.ended:
             return
-        self.say("fitting ratings that it has not met")
-        with self._ending():
+        self.say("fitting ratings that it has not seen")
+        with self._recording_end():
             extras.refit_unseen(self._sessions[0], self.calibrations[0], rounds)
 
     def start_cold(self) -> None:
-        """Fit in fresh processes, with caches of compiled kernels empty, then filled. Ends the timed workers."""
+        """Fit in fresh processes, with empty caches of compiled kernels and then with filled ones.
+
+        The timed workers are ended first.
+        """
         if not self.rounds or self.ended or self._setting is None:
             return
         caches = extras.empty_caches(self._setting)
         for state in ("empty", "filled"):
-            cold = self._apart(partial(extras.start_cold, caches=caches, state=state))
+            cold = self._in_fresh_worker(partial(extras.start_cold, caches=caches, state=state))
             if cold is not None:
                 self.cold.append(cold)
 
     def watch_memory(self) -> None:
-        """Fit once more in a fresh process, untimed, and watch its memory and threads. Ends the timed workers."""
-        self.memory = self._apart(extras.watch_memory)
+        """Fit once more in a fresh process, untimed, and watch its memory and threads.
+
+        The timed workers are ended first.
+        """
+        self.memory = self._in_fresh_worker(extras.watch_memory)
 
     def record(self) -> Record:
-        """Return the record, whatever has happened."""
+        """Return the record, however the measurement went."""
         status, reason = self._outcome()
         case = self.case
         environment = self.environment or environment_of(machine_facts())
@@ -231,56 +276,72 @@ class Measurement:
         )
 
     def _outcome(self) -> tuple[Status, str]:
-        """Return the status of the record, and the reason in one line; a match needs none."""
+        """Return the status of the record, and its reason in one line: "" for a match."""
         if not self.ended:
             alive = [session.alive for session in self._sessions if session.alive]
             self.ended = over_budget(self.backend["threads"], self.rounds, self.memory, alive)
         if self.ended:
             return self.ended.status, self.ended.reason
-        missed = [one for one in self.rounds if not one["matched"]]
+        if not self.rounds:
+            return "missed", "no round was timed"
+        missed = [timed["validation_mse"] for timed in self.rounds if not timed["matched"]]
         if missed:
-            worst = max(one["validation_mse"] for one in missed)
-            return "missed", f"{len(missed)} of {len(self.rounds)} timed rounds missed; MSE up to {worst:.4f}"
-        return ("matched", "") if self.rounds else ("missed", "no round was timed")
+            counts = f"{len(missed)} of {len(self.rounds)}"
+            return "missed", f"{counts} timed rounds missed; MSE up to {max(missed):.4f}"
+        return "matched", ""
 
     def _make_setting(self) -> Setting:
-        """Return what the workers need, or raise Ended where there is nothing to measure."""
+        """Return what the workers need; raise Ended when there is nothing to measure."""
         row, case = self.contender.row, self.case
         if not row.available:
             raise Ended("unavailable", row.reason)
         if case.target is None:
-            reasons = "; ".join(f"x{rung['factor']:g}: {rung['dropped']}" for rung in case.ladder)
+            reasons = "; ".join(
+                f"x{level['factor']:g}: {level['dropped']}" for level in case.ladder
+            )
             raise Ended("missed", f"no target is left on this data ({reasons})")
         case_file = write_case(self.run.work, case)
-        return Setting(case, case.target, case_file, self.contender, self.run.limits, self.run.work, self.say)
+        return Setting(
+            case=case,
+            target=case.target,
+            case_file=case_file,
+            contender=self.contender,
+            limits=self.run.limits,
+            folder=self.run.work,
+            say=self.say,
+        )
 
     def _environment(self, session: Session) -> Environment:
+        """Return the facts about the machine and about the first worker."""
         facts = environment_of(machine_facts(), session.warmed.environment)
-        facts["import_seconds"], facts["device"] = session.opened.import_seconds, session.opened.device
+        facts["import_seconds"] = session.opened.import_seconds
+        facts["device"] = session.opened.device
         facts["compile_seconds"] = session.warmed.compile_seconds
         return facts
 
     def _throttlings(self) -> int | None:
-        """Return how often the processor was throttled since the measurement began, where that can be read."""
+        """Return how often the processor was throttled since the measurement began."""
         now = throttle_count()
-        return None if now is None or self._throttled is None else now - self._throttled
+        if now is None or self._throttled is None:
+            return None
+        return now - self._throttled
 
-    def _apart(self, measure: Callable[[Setting, Calibration], T]) -> T | None:
-        """Measure something in workers of its own; what goes wrong there ends the measurement."""
+    def _in_fresh_worker(self, measure: Callable[[Setting, Calibration], T]) -> T | None:
+        """Measure something in a worker of its own; None if that fails or there were no rounds."""
         if not self.rounds or self.ended or self._setting is None:
             return None
-        self._stack.close()  # idle threads of the timed workers would take their share of the cores
-        with self._ending():
+        self._workers.close()  # their idle threads would compete for the cores
+        with self._recording_end():
             return measure(self._setting, self.calibrations[0])
-        return None
+        return None  # when `_recording_end` has caught an `Ended`
 
     @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
-        """Let Ended end the measurement, and no one else's."""
+    def _recording_end(self) -> Iterator[None]:
+        """Catch `Ended`: note it as the end of this measurement, and end its workers."""
         try:
             yield
         except Ended as end:
             if isinstance(end, Uncalibrated):
                 self.calibrations.append(end.calibration)
             self.ended = end
-            self._stack.close()
+            self._workers.close()

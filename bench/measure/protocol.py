@@ -1,7 +1,13 @@
-"""What a worker is asked, and what it answers: one line of JSON each, typed on both sides.
+"""The messages between the runner and a worker: one line of JSON each, with types on both sides.
 
-A `Request` knows the type of its answer. A worker sends any number of `Update` messages, then `Done` or `Failed`.
-JSON has no NaN and no infinity: a number that is none arrives as null, and is refused where a number is wanted.
+The runner sends one `Request` at a time. The worker sends any number of `Update` messages, then one
+`Done`, which contains the answer, or `Failed`. A request's class states the type of its answer::
+
+    Open  Warm  Calibrate  Time  WatchMemory  MeasureEpochs  MeasureMachine     requests
+    Opened  Warmed  Calibrated  Timed or Diverged or Inconsistent  ...          their answers
+
+JSON has neither NaN nor infinity: such a number arrives as null, and decoding fails where a number
+is required.
 """
 
 from __future__ import annotations
@@ -16,27 +22,28 @@ from bench.records import Calibration, Failure, MachineLimits, ProcessFacts, Rou
 Answer = TypeVar("Answer")
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------------
+# ---- answers -------------------------------------------------------------------------------------
 
 
 class Opened(Struct):
-    """The backend is imported: in how many seconds, and on which device it computes."""
+    """The backend was imported."""
 
     import_seconds: float
-    device: str
+    device: str  # on which it computes
 
 
 class Warmed(Struct):
-    """The backend is compiled: in how many seconds, and what the process is like by now."""
+    """The backend was compiled."""
 
     compile_seconds: float
-    environment: ProcessFacts
+    environment: ProcessFacts  # read after compilation, when all libraries are loaded
 
 
 class Calibrated(Struct):
-    """An untimed fit, scored after each epoch, and why it stopped, as its ``status_`` says.
+    """An untimed fit that was scored after each epoch.
 
-    "time" where training took too long, "diverged" also where a score was no number.
+    ``status`` is the solver's ``status_``, with two exceptions: "time" if training exceeded
+    ``max_seconds``, and "diverged" also if a score was not a finite number.
     """
 
     calibration: Calibration
@@ -44,11 +51,11 @@ class Calibrated(Struct):
 
 
 class Timed(Struct, tag="timed"):
-    """A timed fit; the threads that each library is set to use, and those of the process, None if unknown."""
+    """A timed fit, and the threads that were seen after it."""
 
     round: Round
-    thread_settings: dict[str, int]
-    alive: int | None
+    thread_settings: dict[str, int]  # for each library, the number of threads it is set to use
+    alive: int | None  # threads of the process; None where they cannot be counted
 
 
 class Diverged(Struct, tag="diverged"):
@@ -56,7 +63,7 @@ class Diverged(Struct, tag="diverged"):
 
 
 class Inconsistent(Struct, tag="inconsistent"):
-    """A fit tells of more seconds than passed."""
+    """The solver reports more seconds of work than the fit took."""
 
     claimed: float
     seconds: float
@@ -66,41 +73,45 @@ class FitMemory(Struct):
     """Memory of a fit in MB; None where it cannot be read."""
 
     before_mb: float | None  # resident when the fit began
-    peak_mb: float | None  # resident at most since then
-    device_mb: float | None  # allocated on the device at most
+    peak_mb: float | None  # most that was resident since then
+    device_mb: float | None  # most that was allocated on the device
 
 
 class EpochSeconds(Struct, tag="epochs"):
-    """Medians of so many epochs, the first left out."""
+    """Median seconds per epoch, without the first epoch."""
 
-    epochs: int
+    epochs: int  # how many the medians are taken over
     seconds: float
     cpu_seconds: float
 
 
 class MachineFound(Struct):
-    """The machine's limits, and the bytes of its last-level cache."""
+    """The machine's limits, and the size of its last-level cache in bytes."""
 
     limits: list[MachineLimits]
     cache: int
 
 
-# ---- requests --------------------------------------------------------------------------------------------------------
+# ---- requests ------------------------------------------------------------------------------------
 
 
 class Request(Struct, Generic[Answer], kw_only=True, tag_field="request"):
-    """What a worker is asked; ``answer`` is the type of what it answers."""
+    """A request to a worker; ``answer`` is the type of the answer."""
 
     answer: ClassVar[Any]
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The request's name in error messages."""
         return str(self.__struct_config__.tag)
 
 
 class Open(Request[Opened], tag="open"):
-    """Load the case's arrays, and import the backend by its name in the registry."""
+    """Load the case's ratings, and import the backend.
+
+    ``path`` is a file of `bench.cases.case_file`, ``backend`` a name in the registry, and
+    ``params`` are the arguments of the backend.
+    """
 
     answer = Opened
     path: str
@@ -109,21 +120,22 @@ class Open(Request[Opened], tag="open"):
 
 
 class Warm(Request[Warmed], tag="warm"):
-    """Compile, by a fit on few ratings."""
+    """Compile the backend by fitting a few ratings."""
 
     answer = Warmed
     seed: int
 
 
 class Calibrate(Request[Calibrated], tag="calibrate"):
-    """Fit with evaluation after each epoch, until the tightest target or twice the epochs that ``target`` took.
+    """Fit with an evaluation after each epoch, to find how many epochs each target takes.
 
-    ``rungs`` are the MSE targets by name. It is given up after ``max_seconds`` of training, scoring not counted, or
-    after ``patience`` epochs without a new best.
+    The fit ends at the tightest of ``targets`` (MSEs by name), or at twice the epochs that
+    ``target`` took. It is given up after ``max_epochs``, after ``max_seconds`` of training (without
+    evaluation), or after ``patience`` epochs without a new best score.
     """
 
     answer = Calibrated
-    rungs: dict[str, float]
+    targets: dict[str, float]
     target: float
     seed: int
     max_epochs: int
@@ -132,10 +144,11 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
 
 
 class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
-    """Time one fit of so many epochs, nothing evaluated inside, and score its model afterwards.
+    """Time one fit of ``epochs`` epochs without evaluation, then score its model.
 
-    ``factor`` and ``target`` are the rung's; no target, no verdict. With ``unseen`` the fit is of ratings that nobody
-    can have met. ``objective``: whether to compute J of the model.
+    ``factor`` and ``target`` are those of the target that the fit should meet; without ``target``
+    the score is not judged. With ``unseen`` the fit is of ratings that no backend can have seen.
+    ``objective`` requests the value of the objective as well.
     """
 
     answer = Timed | Diverged | Inconsistent
@@ -149,7 +162,7 @@ class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
 
 
 class WatchMemory(Request[FitMemory], tag="memory"):
-    """Fit, untimed, while the parent watches."""
+    """Fit, untimed, while the runner samples the process."""
 
     answer = FitMemory
     epochs: int
@@ -157,7 +170,10 @@ class WatchMemory(Request[FitMemory], tag="memory"):
 
 
 class MeasureEpochs(Request[EpochSeconds | Diverged], tag="epochs"):
-    """Fit with nothing evaluated at another rank and number of threads: no more epochs once ``max_seconds`` passed."""
+    """Measure the cost of an epoch at another rank and number of threads.
+
+    No further epoch begins once they have taken ``max_seconds``.
+    """
 
     answer = EpochSeconds | Diverged
     rank: int
@@ -167,7 +183,7 @@ class MeasureEpochs(Request[EpochSeconds | Diverged], tag="epochs"):
 
 
 class MeasureMachine(Request[MachineFound], tag="limits"):
-    """Measure what the machine can do; no backend is involved."""
+    """Measure the machine's limits. It needs no backend, so no `Open` precedes it."""
 
     answer = MachineFound
     ranks: list[int]
@@ -177,25 +193,25 @@ class MeasureMachine(Request[MachineFound], tag="limits"):
 AnyRequest = Open | Warm | Calibrate | Time | WatchMemory | MeasureEpochs | MeasureMachine
 
 
-# ---- messages --------------------------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 class Update(Struct, tag="progress"):
-    """How far it is, in words, and the seconds of training so far."""
+    """The worker is still at work: a line for the user, and the seconds of training so far."""
 
     text: str
     seconds: float
 
 
 class Failed(Struct, tag="failed"):
-    """No answer, and why: what is to stand in the record."""
+    """There is no answer; ``status`` and ``reason`` are written to the record."""
 
     status: Failure
     reason: str
 
 
 class Done(Struct, tag="done"):
-    """The answer, still to be decoded as the request's."""
+    """The answer, which is decoded separately, by the type that the request states."""
 
     answer: msgspec.Raw
 
@@ -204,28 +220,29 @@ Message = Update | Failed | Done
 
 
 def as_line(message: Any) -> bytes:
-    """Return a request or a message as one line: UTF-8 whatever the locale, NumPy's numbers as Python's."""
+    """Return a request or a message as one line of UTF-8, whatever the locale."""
     return _ENCODER.encode(message) + b"\n"
 
 
 def as_done(answer: Any) -> Done:
-    """Return the message of an answer."""
+    """Return the message that contains an answer."""
     return Done(msgspec.Raw(_ENCODER.encode(answer)))
 
 
 def as_failed(status: Failure, reason: str) -> Failed:
-    """Return the message of a failure; what is no text in UTF-8, half a letter, is replaced."""
+    """Return the message of a failure; characters that UTF-8 cannot encode become "?"."""
+    # An exception's text can contain lone surrogates, for example from an undecodable file name.
     return Failed(status, reason.encode("utf-8", "replace").decode())
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a subclass of its types, as NumPy's numbers are."""
+    """Return a NumPy scalar, or an instance of a subclass of a JSON type, as the JSON type."""
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
     if hasattr(value, "item"):
         return value.item()
-    raise NotImplementedError(f"{type(value).__name__} is not for JSON")
+    raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)

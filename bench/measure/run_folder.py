@@ -1,7 +1,8 @@
-"""The folder of a run: made, found again after a run that was cut off, and which of its records can be kept.
+"""The folder of a run: created, or found again after a run that was cut off.
 
-A run that ends marks its folder as done. One that was killed does not, and the same command goes on in its folder: a
-record whose key is what it would be now is kept, all others are measured again.
+A run that ends marks its folder as done. A run that was killed does not, and the same command then
+continues in its folder: a record is reused if it depends on nothing that has changed since (see
+`fingerprint`), all others are measured again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from bench.text.files import write_whole
 from bench.text.progress import Say
 
 _LOCK, _WORK = "run.lock", "work"
-_TIME = "%Y-%m-%dT%H-%M-%S"  # of names of folders, and of their states: each stands in for the other in `newest_first`
+# Both the name of a folder and the time in its state. `newest_first` compares one with the other.
+_TIME = "%Y-%m-%dT%H-%M-%S"
 
 
 class RunFolder:
@@ -29,11 +31,11 @@ class RunFolder:
     Attributes
     ----------
     path
-        The folder; its name is the run's.
+        The folder. Its name is the name of the run.
     work
-        A folder in it for what is needed only while the run lasts.
+        A folder inside for temporary files.
     continued
-        Whether an earlier run of the same command was cut off in it.
+        Whether this run continues one that was cut off.
     """
 
     def __init__(self, path: Path, command: str, lock: FileLock, continued: bool) -> None:
@@ -45,16 +47,28 @@ class RunFolder:
         self.work.mkdir()
 
     def close(self) -> None:
-        """Give the folder free."""
+        """Delete the temporary files and release the folder."""
         shutil.rmtree(self.work, ignore_errors=True)
         self._lock.release()
 
     def mark_done(self) -> None:
-        """Say that nothing of the run is missing."""
+        """Mark the run as complete."""
         self._write_state(done=True)
 
-    def kept(self, kind: str, case: str, backend: Backend, key: dict[str, str], say: Say) -> AnyRecord | None:
-        """Return the record that a run which was cut off left, where it is what would be measured now."""
+    def reusable_record(
+        self, kind: str, case: str, backend: Backend, key: dict[str, str], say: Say
+    ) -> AnyRecord | None:
+        """Return a record of the run that was cut off, None if there is none that can be reused.
+
+        Parameters
+        ----------
+        kind, case, backend
+            What the record is of; see `record_path`.
+        key
+            What a new record would depend on; see `fingerprint.result_key`.
+        say
+            Called with the reason for reusing the record or not.
+        """
         path = record_path(self.path, kind, case, backend)
         try:
             record = read_record(path)
@@ -65,49 +79,58 @@ class RunFolder:
             return None
         changed = [name for name, value in key.items() if record["key"].get(name) != value]
         if changed:
-            say(f"measured again, as another run left a record and {' and '.join(changed)} changed since")
+            names = " and ".join(changed)
+            say(f"measured again: there is a record, but {names} changed since")
             return None
-        say("kept, as measured before the run was cut off")
+        say("reusing the record from before the run was cut off")
         return record
 
     def _write_state(self, done: bool) -> None:
         written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
         state = json.dumps({"command": self.command, "done": done, "written": written})
-        write_whole(self.path / RUN_STATE, state + "\n")  # whole at any time: other runs read it
+        write_whole(self.path / RUN_STATE, state + "\n")  # other runs may read it at any time
 
 
 def open_run(command: str, runs: Path = RUNS) -> RunFolder:
-    """Return the folder of the newest run of this command if it was cut off, or else a new one.
-
-    A folder that another run holds does not count: it is being written.
+    """Return the folder of the newest run of a command if it was cut off, otherwise a new one.
 
     Raises
     ------
     OSError
-        When no folder can be made there.
+        When no folder can be created.
     """
     for folder in newest_first(runs):
         done = _is_done(folder, command)
+        if done is None:
+            continue
         if done:
             break
-        if done is None or (lock := _locked(folder)) is None:
+        lock = _locked(folder)
+        if lock is None:  # a run that still goes on
             continue
-        if _is_done(folder, command) is not False:  # read again, as its run may have ended before it was locked
+        # Read the state once more: the run may have ended between the two lines above.
+        if _is_done(folder, command) is not False:
             lock.release()
             break
-        return _held(folder, command, lock, continued=True)
+        return _opened(folder, command, lock, continued=True)
+    return _new_folder(command, runs)
+
+
+def _new_folder(command: str, runs: Path) -> RunFolder:
+    """Create a folder named by the time; runs that start in the same second get a number."""
     started = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}Z")
-    for name in (started, *(f"{started}-{n}" for n in range(2, 100))):
+    names = [started] + [f"{started}-{n}" for n in range(2, 100)]
+    for name in names:
         with contextlib.suppress(FileExistsError):
             (runs / name).mkdir(parents=True)
             lock = _locked(runs / name)
-            assert lock is not None  # a folder that was not there a moment ago
-            return _held(runs / name, command, lock, continued=False)
-    raise OSError(f"there are a hundred runs of {started}")
+            assert lock is not None  # nobody else knows the new folder yet
+            return _opened(runs / name, command, lock, continued=False)
+    raise OSError(f"no folder for the run can be created: {runs} has {len(names)} of {started}")
 
 
 def _is_done(folder: Path, command: str) -> bool | None:
-    """Return whether the run in a folder is done; None where it is none of this command, or does not say."""
+    """Return whether a folder's run is complete; None if it is of another command or unreadable."""
     try:
         state = json.loads((folder / RUN_STATE).read_text("utf-8"))
         return bool(state["done"]) if state["command"] == command else None
@@ -115,7 +138,8 @@ def _is_done(folder: Path, command: str) -> bool | None:
         return None
 
 
-def _held(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFolder:
+def _opened(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFolder:
+    """Return the `RunFolder` of a locked folder; release the lock if that fails."""
     try:
         return RunFolder(folder, command, lock, continued)
     except BaseException:
@@ -124,7 +148,10 @@ def _held(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFol
 
 
 def _locked(folder: Path) -> FileLock | None:
-    """Lock a folder; None where another run holds it. The system frees the lock of a process that is killed."""
+    """Lock a folder; None if another run has locked it.
+
+    When a process is killed, the system releases its locks.
+    """
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)

@@ -1,4 +1,7 @@
-"""A session with a worker: one backend on one case, asked in the measurement's words."""
+"""A session with one worker, whose methods send the requests of `protocol`.
+
+`Setting` is what all workers of a measurement have in common, `Session` one worker with one seed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 from bench.cases.case import Case
 from bench.machine.processes import ProcessSample
-from bench.records import Calibration, Round, Rung
+from bench.records import Calibration, Round, Target
 from bench.text.progress import Say
 
 from .backend_facts import Contender, Limits
@@ -33,10 +36,26 @@ _SAMPLE_SECONDS = 0.005  # between two looks at a worker whose memory is watched
 
 @dataclass(frozen=True)
 class Setting:
-    """What all workers of a measurement have in common."""
+    """What all workers of a measurement have in common.
+
+    Attributes
+    ----------
+    case, target
+        The case, and its matching target.
+    case_file
+        File with the case's ratings, which workers read.
+    contender
+        The backend, as it was asked for.
+    limits
+        When to give up.
+    folder
+        Folder for what workers print and for compiled kernels.
+    say
+        Called with progress messages.
+    """
 
     case: Case
-    target: Rung
+    target: Target
     case_file: Path
     contender: Contender
     limits: Limits
@@ -44,22 +63,24 @@ class Setting:
     say: Say
 
     def start(self, stderr: str, caches: Path | None = None) -> WorkerProcess:
-        """Start a process, whose messages go to a file of the folder; see `WorkerProcess`."""
+        """Start a worker whose standard error goes to the file ``stderr`` of the folder."""
         self.say("starting")
-        return WorkerProcess(self.contender.threads, self.folder / stderr, caches, self.limits.memory_mb)
+        return WorkerProcess(
+            self.contender.threads, self.folder / stderr, caches, self.limits.memory_mb
+        )
 
 
 class Session:
-    """A worker process in which the case is loaded and the backend compiled; see `protocol` for what it is asked.
+    """A worker that has loaded the case, and imported and compiled the backend.
 
     Attributes
     ----------
     opened, warmed
-        What importing and compiling took.
+        The worker's answers about the import and the compilation.
     seed
-        That it was compiled with, and that its fits are started from.
+        Seed of its fits.
     alive
-        Threads of the process after each timed fit, where they can be counted.
+        Number of threads of the process after each timed fit, where they can be counted.
     """
 
     def __init__(self, setting: Setting, process: WorkerProcess, seed: int) -> None:
@@ -79,10 +100,13 @@ class Session:
         self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, say)
 
     def calibrate(self) -> Calibrated:
-        """Fit once, scored after each epoch."""
-        limits, case = self.setting.limits, self.setting.case
+        """Fit once with an evaluation after each epoch."""
+        limits, ladder = self.setting.limits, self.setting.case.ladder
+        targets = {
+            f"{target['factor']:g}": target["mse"] for target in ladder if not target["dropped"]
+        }
         request = Calibrate(
-            rungs={f"{rung['factor']:g}": rung["mse"] for rung in case.ladder if not rung["dropped"]},
+            targets=targets,
             target=self.setting.target["mse"],
             seed=self.seed,
             max_epochs=limits.max_epochs,
@@ -91,35 +115,45 @@ class Session:
         )
         return self.process.ask(request, limits.timeout, self.setting.say)
 
-    def time(self, epochs: int, number: int, goal: float) -> Round:
-        """Time a fit and score it; raise Ended where it used more threads than it may."""
-        answer = self._time(epochs, self.seed, number, goal)
+    def time(self, epochs: int, number: int, target: float) -> Round:
+        """Time a fit, score it, and check the thread settings that it leaves.
+
+        Raises
+        ------
+        Ended
+            When the fit fails, or a library was set to use more threads than the budget.
+        """
+        answer = self._time(epochs, self.seed, number, target)
         check_settings(self.setting.contender.threads, answer.thread_settings)
         if answer.alive is not None:
             self.alive.append(answer.alive)
         return answer.round
 
     def time_again(self, epochs: int) -> Round:
-        """Time a fit of the same ratings, apart from the rounds: no verdict on its score, nor on its threads."""
+        """Time a fit of the same ratings outside the rounds, without checking score or threads."""
         return self._time(epochs, self.seed, 0, None).round
 
     def time_unseen(self, epochs: int, seed: int) -> Round:
-        """Time a fit of ratings that nobody can have met; it goes into no record."""
+        """Time a fit of ratings that no backend can have seen; it goes into no record."""
         return self._time(epochs, seed, 0, None, unseen=True).round
 
     def watch_memory(self, epochs: int) -> tuple[FitMemory, list[ProcessSample]]:
-        """Fit, untimed; return its memory, and what was seen of the process meanwhile."""
+        """Fit, untimed; return the memory that it took, and samples of the process meanwhile."""
         request = WatchMemory(epochs=epochs, seed=self.seed)
-        answer = self.process.ask(request, self.setting.limits.timeout, self.setting.say, _SAMPLE_SECONDS)
+        timeout, say = self.setting.limits.timeout, self.setting.say
+        answer = self.process.ask(request, timeout, say, _SAMPLE_SECONDS)
         return answer, self.process.samples
 
-    def _time(self, epochs: int, seed: int, number: int, goal: float | None, unseen: bool = False) -> Timed:
+    def _time(
+        self, epochs: int, seed: int, number: int, target: float | None, unseen: bool = False
+    ) -> Timed:
+        """Time a fit in the worker; raise Ended if it diverged or contradicts the clock."""
         request = Time(
             epochs=epochs,
             seed=seed,
             round_number=number,
             factor=self.setting.target["factor"],
-            target=goal,
+            target=target,
             objective=self.setting.contender.row.minimises and not unseen,
             unseen=unseen,
         )
@@ -127,13 +161,16 @@ class Session:
         if isinstance(answer, Diverged):
             raise Ended("diverged", f"its loss exploded in timed round {number + 1}")
         if isinstance(answer, Inconsistent):
-            told = f"it tells of {answer.claimed:.3g} s of work in a fit that took {answer.seconds:.3g} s"
-            raise Ended("inconsistent", f"{told}: some of it was done before")
+            raise Ended(
+                "inconsistent",
+                f"it reports {answer.claimed:.3g} s of work in a fit that took "
+                f"{answer.seconds:.3g} s: some of it was done before",
+            )
         return answer
 
 
 def epochs_of(calibration: Calibration) -> int:
-    """Return the epochs to the target of a calibration that reached it."""
+    """Return the number of epochs of a calibration that reached the target."""
     epochs = calibration["epochs"]
     assert epochs is not None
     return epochs

@@ -1,7 +1,16 @@
-"""The process in which one backend is fitted and timed, and nothing else happens.
+"""The process in which one backend is fitted and timed, and nothing else. It owns the clock.
 
-It reads one request per line on standard input and answers each on the channel that was its standard output, see
-`protocol`; whatever libraries print goes to standard error. It owns the clock. `WorkerProcess` is its only caller.
+`main` reads requests from standard input, one line of JSON each, and answers them in order::
+
+    request  ->  Worker.answer  ->  any number of Update lines  ->  one Done or Failed line
+
+`Open` comes first and loads the data, then `Warm` compiles; the other requests fit. `protocol`
+describes them all. The answers go to what was standard output when the process started. Standard
+output itself is redirected to standard error, because libraries print to it.
+
+Every fit starts from a new solver and a new copy of the ratings, so that nothing computed in one
+fit is available to the next. `Worker._timed_fit` is the measurement that the whole project is
+about: read it first. The only caller of this process is `worker_process.WorkerProcess`.
 """
 
 from __future__ import annotations
@@ -18,13 +27,20 @@ import time
 import warnings
 from copy import copy
 from pathlib import Path
-from time import perf_counter  # before a backend can put another clock in its place
-from typing import IO, Any
+from time import perf_counter  # imported by name, so that a backend cannot replace it
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from backends import BackendUnavailable, DivergenceWarning, Factorizer, Progress, Ratings, get_backend
+from backends import (
+    BackendUnavailable,
+    DivergenceWarning,
+    Factorizer,
+    Progress,
+    Ratings,
+    get_backend,
+)
 from bench.cases.case_file import read_case
 from bench.cases.targets import meets, mse
 from bench.machine.energy import read_energy, spent_between
@@ -57,21 +73,37 @@ from .protocol import (
     as_line,
 )
 
-_WARM_RATINGS = 2000  # enough for every code path, too few to cost anything
-_CLOCK_SLACK = 1e-3  # seconds that a solver's own clock may be off
-_LEAST_EPOCHS, _MOST_EPOCHS = 4, 40  # that the median cost of an epoch is of
+_WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeable time
+_CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
+_UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
+# The cost of an epoch is the median over this many epochs.
+_LEAST_EPOCHS, _MOST_EPOCHS = 4, 40
+
+# Options of Linux's prctl, from <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Worker:
-    """The answers to the requests; `answer` finds the method of each."""
+    """Answers requests, one method per kind of request.
+
+    Attributes
+    ----------
+    channel
+        Where answers are written.
+    ratings
+        The case's ratings: "train", "validation" and, where the case has them, "test".
+    solver_arguments
+        Arguments of `backends.get_backend` for the backend under test: its name and parameters.
+    """
 
     def __init__(self, channel: IO[bytes]) -> None:
         self.channel = channel
-        self.parts: dict[str, Ratings] = {}
-        self.make: dict[str, Any] = {}
+        self.ratings: dict[str, Ratings] = {}
+        self.solver_arguments: dict[str, Any] = {}
 
     def answer(self, request: AnyRequest) -> Any:
-        """Do what is asked, and return the answer, of the type that the request names."""
+        """Carry out a request and return its answer, whose type is ``request.answer``."""
         match request:
             case Open():
                 return self.open(request)
@@ -86,220 +118,321 @@ class Worker:
             case MeasureEpochs():
                 return self.epochs(request)
             case MeasureMachine():
+                # Imported only here: whatever a worker imports counts as its backend's memory.
                 from bench.machine.limits import last_level_cache, measure_limits
 
-                return MachineFound(measure_limits(request.ranks, request.threads), last_level_cache())
+                limits = measure_limits(request.ranks, request.threads)
+                return MachineFound(limits, last_level_cache())
 
     def open(self, request: Open) -> Opened:
-        """Load the case's arrays and import the backend."""
-        self.parts = read_case(request.path)
-        self.make = {"name": request.backend, **request.params}
+        """Load the case's ratings, then import the backend and time the import."""
+        self.ratings = read_case(request.path)
+        self.solver_arguments = {"name": request.backend, **request.params}
         start = perf_counter()
         solver = self.solver()
         return Opened(perf_counter() - start, _device(solver))
 
     def solver(self) -> Factorizer:
-        """Make a new solver, so that no state survives from one fit to the next."""
-        return get_backend(**self.make)
+        """Return a new solver, so that no state survives from one fit to the next."""
+        return get_backend(**self.solver_arguments)
 
     def warm(self, request: Warm) -> Warmed:
-        """Compile by a fit on few ratings: it takes so much longer than a second one."""
-        train = self.parts["train"]
+        """Compile the backend by fitting a few ratings twice.
+
+        Only the first fit compiles, so the difference between the two is the time of compilation.
+        """
+        train = self.ratings["train"]
         few = slice(0, _WARM_RATINGS)
-        small = Ratings(train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items)
-        took = []
+        small = Ratings(
+            train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items
+        )
+        seconds = []
         for _ in range(2):
             start = perf_counter()
             self.solver().fit(small, epochs=2, seed=request.seed)
-            took.append(perf_counter() - start)
-        return Warmed(max(took[0] - took[1], 0.0), process_facts())
+            seconds.append(perf_counter() - start)
+        return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
-        """Fit with evaluation after each epoch, as far as `Calibrate` says."""
+        """Fit with an evaluation after each epoch, until `_Watch` has seen enough."""
         watch = _Watch(self, request)
-        solver = self._fit(self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch)
+        solver = self._fit(
+            self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch
+        )
         status = str(solver.status_)
-        if watch.lost:
+        if watch.diverged:
             status = "diverged"
         elif watch.timed_out and status == "callback":
             status = "time"
-        reached = {
-            name: next((p["epoch"] for p in watch.trace if meets(p["validation_mse"], goal)), None)
-            for name, goal in request.rungs.items()
-        }
         calibration = Calibration(
             seed=request.seed,
             epochs=watch.reached,
             repeats=1,
             evaluation_seconds=statistics.median(watch.scoring) if watch.scoring else None,
             trace=watch.trace,
-            rungs=[{"factor": float(name), "epochs": epochs} for name, epochs in reached.items()],
+            rungs=[
+                {"factor": float(name), "epochs": watch.first_epoch_at(target)}
+                for name, target in request.targets.items()
+            ],
         )
         return Calibrated(calibration, status)
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
-        """Time one fit from unsorted ratings with empty caches, then score its model.
-
-        The model of a fit of unseen ratings has no score that means anything.
-        """
-        epochs, seed = request.epochs, request.seed
-        train, solver = self.unseen_train() if request.unseen else self.fresh_train(), self.solver()
-        # The same draw for all, as fit would make it itself: no part of any solver. From a copy, so that what ratings
-        # keep of themselves once it is computed is computed inside the clock.
-        initial = solver.initial_parameters(copy(train), seed)
-        gc.collect()
-        device = _device(solver)
-        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
-        start = perf_counter()
-        # The fit ends by copying the model to the host, so a device has finished when the clock stops.
-        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
-        seconds = perf_counter() - start
-        cpu, after, joules = cpu_seconds() - cpu, cpu_times(), spent_between(energy, read_energy(device))
+        """Time one fit from unsorted ratings with empty caches, then score its model."""
+        train = self.unseen_train() if request.unseen else self.fresh_train()
+        solver, cost = self._timed_fit(train, request.epochs, request.seed)
         if solver.status_ == "diverged":
             return Diverged()
-        claimed = solver.history_[-1].seconds if solver.history_ else solver.prepare_seconds_
-        if claimed > seconds + _CLOCK_SLACK:
-            return Inconsistent(claimed, seconds)
-        scores = (
-            mse(solver.model_, self.parts["validation"]),
-            mse(solver.model_, self.parts.get("test")),
-            solver.objective.value(solver.model_.parameters, train) if request.objective else None,
-        )
-        if any(score is not None and not math.isfinite(score) for score in scores):
-            return Diverged()
-        score, test_mse, objective = scores
-        assert score is not None
-        marks = [solver.prepare_seconds_, *(one.seconds for one in solver.history_)]
-        each = np.diff(marks).tolist() if len(solver.history_) == epochs else []
-        result = Round(
+        # A solver that reports more work than time has passed did some of it before the clock
+        # started.
+        claimed = solver.prepare_seconds_
+        if solver.history_:
+            claimed = solver.history_[-1].seconds
+        if claimed > cost.seconds + _CLOCK_SLACK:
+            return Inconsistent(claimed, cost.seconds)
+
+        # The score of a fit of unseen ratings means nothing; the runner ignores it.
+        score = mse(solver.model_, self.ratings["validation"])
+        test_score = mse(solver.model_, self.ratings.get("test"))
+        objective = None
+        if request.objective:
+            objective = solver.objective.value(solver.model_.parameters, train)
+        for value in (score, test_score, objective):
+            if value is not None and not math.isfinite(value):
+                return Diverged()
+        assert score is not None  # a case always has validation ratings
+
+        first_epoch, other_epochs = _epoch_seconds(solver, request.epochs)
+        timed = Round(
             round=request.round_number,
-            seed=seed,
+            seed=request.seed,
             factor=request.factor,
-            seconds=seconds,
+            seconds=cost.seconds,
             prepare_seconds=solver.prepare_seconds_,
-            first_epoch_seconds=each[0] if each else None,
-            epoch_seconds=statistics.median(each[1:]) if len(each) > 1 else None,
-            cpu_seconds=cpu,
-            others_seconds=after.busy - machine.busy - cpu if machine and after else None,
-            stolen_seconds=after.stolen - machine.stolen if machine and after else None,
-            energy_joules=joules,
+            first_epoch_seconds=first_epoch,
+            epoch_seconds=other_epochs,
+            cpu_seconds=cost.cpu_seconds,
+            others_seconds=cost.others_seconds,
+            stolen_seconds=cost.stolen_seconds,
+            energy_joules=cost.energy_joules,
             validation_mse=score,
-            test_mse=test_mse,
+            test_mse=test_score,
             objective=objective,
             matched=request.target is not None and meets(score, request.target),
         )
+        # Threads that are still alive once the solver is gone were left behind by its fit.
         del solver
         alive = sample(os.getpid())
-        return Timed(result, thread_settings(), alive.threads if alive else None)
+        return Timed(timed, thread_settings(), alive.threads if alive else None)
 
     def memory(self, request: WatchMemory) -> FitMemory:
-        """Fit, and return what was resident before, and at most since then, and what the device held at most."""
+        """Fit, and return the resident memory before it, the peak since, and the device's peak."""
         train, solver = self.fresh_train(), self.solver()
         gc.collect()
         device = _device(solver)
-        on_device = sys.modules["torch"].cuda if device.startswith("cuda") else None
-        if on_device:
-            on_device.reset_peak_memory_stats(device)
-        before = sample(os.getpid()) if _forget_peak() else None
+        cuda = sys.modules["torch"].cuda if device.startswith("cuda") else None
+        if cuda:
+            cuda.reset_peak_memory_stats(device)
+        # Without a reset the peak may be from before the fit, so "before" would mean nothing.
+        before = sample(os.getpid()) if _reset_peak() else None
         self._fit(train, solver, epochs=request.epochs, seed=request.seed)
         return FitMemory(
             before_mb=before.resident_mb if before else None,
             peak_mb=peak_memory_mb(),
-            device_mb=on_device.max_memory_allocated(device) / 2**20 if on_device else None,
+            device_mb=cuda.max_memory_allocated(device) / 2**20 if cuda else None,
         )
 
     def epochs(self, request: MeasureEpochs) -> EpochSeconds | Diverged:
-        """Fit with nothing evaluated; return the median wall and CPU seconds of an epoch, the first left out.
+        """Fit without evaluation; return the median wall and CPU seconds per epoch.
 
-        There are `_LEAST_EPOCHS` to `_MOST_EPOCHS` after the first: no more once they took ``max_seconds``.
+        The first epoch is left out. After it there are `_LEAST_EPOCHS` to `_MOST_EPOCHS` epochs,
+        and no further one begins once they have taken ``request.max_seconds``.
         """
-        self.make |= {"rank": request.rank, "n_jobs": request.threads}
+        self.solver_arguments |= {"rank": request.rank, "n_jobs": request.threads}
+        # Wall and CPU seconds at the end of each epoch. Epochs are the differences of neighbours,
+        # so n marks give n - 1 epochs, and the first epoch is not among them.
         marks: list[tuple[float, float]] = []
 
         def mark(progress: Progress) -> bool:
             marks.append((progress.record.seconds, time.process_time()))
-            return len(marks) > _LEAST_EPOCHS and marks[-1][0] - marks[0][0] > request.max_seconds
+            elapsed = marks[-1][0] - marks[0][0]
+            return len(marks) > _LEAST_EPOCHS and elapsed > request.max_seconds
 
-        solver = self._fit(self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=request.seed, callback=mark)
+        solver = self._fit(
+            self.fresh_train(), epochs=1 + _MOST_EPOCHS, seed=request.seed, callback=mark
+        )
         if solver.status_ == "diverged":
             return Diverged()
         seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
         return EpochSeconds(len(marks) - 1, seconds, cpu_seconds)
 
     def fresh_train(self) -> Ratings:
-        """Copy the training ratings, as the file had them: whatever a solver cached with the old ones is gone."""
-        train = self.parts["train"]
+        """Return a new object with the training ratings, without what was cached on an old one."""
+        train = self.ratings["train"]
         return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)
 
     def unseen_train(self) -> Ratings:
-        """Return the same problem with other contents: rows in another order, ratings on the other end of the scale.
+        """Return training ratings that no backend can have seen, for a fit of the same work.
 
-        Counts, shapes and the work of a fit stay what they are, so that what a solver compiled for them serves. The
-        scale is a hair longer each time, as a sum or a mean of ratings may be all that results are kept by.
+        The rows are shuffled and the scale of the ratings is reversed: low + high - rating. Counts,
+        shapes and the work per epoch stay the same, so compiled code can be reused but results
+        cannot. The scale is also stretched by up to 0.1 %, because a backend might recognise
+        ratings by their sum or mean, which shuffling does not change.
         """
-        train, rng = self.parts["train"], np.random.default_rng()  # of no seed: whoever keeps results cannot have it
+        train = self.ratings["train"]
+        rng = np.random.default_rng()  # without a seed, so that it cannot be predicted
         order = rng.permutation(len(train))
-        longer = train.ratings.dtype.type(1 + 1e-3 * rng.random())
-        turned = longer * (train.ratings.min() + train.ratings.max() - train.ratings)[order]
-        return Ratings(train.users[order], train.items[order], turned, train.n_users, train.n_items)
+        stretch = train.ratings.dtype.type(1 + 1e-3 * rng.random())
+        reversed_scale = train.ratings.min() + train.ratings.max() - train.ratings
+        ratings = stretch * reversed_scale[order]
+        return Ratings(
+            train.users[order], train.items[order], ratings, train.n_users, train.n_items
+        )
 
     def send(self, message: Message) -> None:
-        """Write one message."""
+        """Write one message to the channel."""
         self.channel.write(as_line(message))
         self.channel.flush()
 
+    def _timed_fit(self, train: Ratings, epochs: int, seed: int) -> tuple[Factorizer, _Cost]:
+        """Fit a new solver; return it, and what the fit took.
+
+        Between the two readings of the clock there is the fit and nothing else.
+        """
+        solver = self.solver()
+        # `fit` would draw these parameters itself. They are drawn outside the clock because the
+        # draw is the same for all backends and no part of any solver. It is made with a copy of
+        # the ratings: what `Ratings` caches on first use must be computed inside the clock.
+        initial = solver.initial_parameters(copy(train), seed)
+        gc.collect()  # so that garbage of earlier fits is not collected during this one
+        device = _device(solver)
+        energy, machine, cpu = read_energy(device), cpu_times(), cpu_seconds()
+
+        start = perf_counter()
+        # The fit ends by copying the model to the host, so a GPU has finished when this returns.
+        solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
+        seconds = perf_counter() - start
+
+        cpu = cpu_seconds() - cpu
+        machine_after = cpu_times()
+        joules = spent_between(energy, read_energy(device))
+        others = stolen = None
+        if machine and machine_after:
+            others = machine_after.busy - machine.busy - cpu
+            stolen = machine_after.stolen - machine.stolen
+        return solver, _Cost(seconds, cpu, others, stolen, joules)
+
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
-        """Fit all epochs unless a callback ends it; the model is that of the last epoch."""
+        """Fit all epochs, unless a callback ends it; the model is that of the last epoch."""
+        if solver is None:
+            solver = self.solver()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DivergenceWarning)  # it is read off the status
-            return (solver or self.solver()).fit(train, keep="last", patience=None, **options)
+            # Divergence is read from the solver's status.
+            warnings.simplefilter("ignore", DivergenceWarning)
+            return solver.fit(train, keep="last", patience=None, **options)
+
+
+class _Cost(NamedTuple):
+    """What a fit took; None where it cannot be read. See `Round` for the fields."""
+
+    seconds: float
+    cpu_seconds: float
+    others_seconds: float | None
+    stolen_seconds: float | None
+    energy_joules: float | None
 
 
 class _Watch:
-    """The callback of a calibration: keeps the trace, reports progress, decides when enough has been seen."""
+    """The callback of a calibration: scores each epoch and decides when enough has been seen.
+
+    Attributes
+    ----------
+    trace
+        One point per epoch.
+    scoring
+        Seconds that each evaluation took. They are not part of the trace's seconds.
+    reached
+        The first epoch at the target, None before.
+    timed_out
+        Whether training took too long before enough was seen.
+    diverged
+        Whether a score was not a finite number.
+    """
 
     def __init__(self, worker: Worker, request: Calibrate) -> None:
-        self.worker, self.target, self.tightest = worker, request.target, min(request.rungs.values())
+        self.worker, self.target = worker, request.target
+        self.tightest = min(request.targets.values())
         self.patience, self.max_seconds = request.patience, request.max_seconds
         self.trace: list[TracePoint] = []
-        self.scoring: list[float] = []  # seconds
+        self.scoring: list[float] = []
         self.reached: int | None = None
-        self.timed_out = False  # training took too long before enough was seen
-        self.lost = False  # a score was no number
-        self.best, self.best_epoch, self.told = float("inf"), 0, 0.0
+        self.timed_out = False
+        self.diverged = False
+        self._best, self._best_epoch = float("inf"), 0
+        self._last_update = 0.0
 
     def __call__(self, progress: Progress) -> bool:
+        """Score the model of this epoch; return True to end the fit."""
         start = perf_counter()
-        score = mse(progress.model, self.worker.parts["validation"])
+        score = mse(progress.model, self.worker.ratings["validation"])
         self.scoring.append(perf_counter() - start)
-        assert score is not None
+        assert score is not None  # a case always has validation ratings
         if not math.isfinite(score):
-            self.lost = True
+            self.diverged = True
             return True
-        epoch = progress.record.epoch
-        self.trace.append(TracePoint(epoch=epoch, seconds=progress.record.seconds, validation_mse=score))
-        if score < self.best:
-            self.best, self.best_epoch = score, epoch
+        epoch, seconds = progress.record.epoch, progress.record.seconds
+        self.trace.append(TracePoint(epoch=epoch, seconds=seconds, validation_mse=score))
+        if score < self._best:
+            self._best, self._best_epoch = score, epoch
         if self.reached is None and meets(score, self.target):
             self.reached = epoch
-        if time.monotonic() - self.told > 0.2:
-            self.told = time.monotonic()
-            told = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
-            self.worker.send(Update(told, progress.record.seconds))
-        if self.reached is None:
-            enough = epoch - self.best_epoch >= self.patience
-        else:
-            enough = meets(score, self.tightest) or epoch >= 2 * self.reached + 2
-        self.timed_out = not enough and progress.record.seconds >= self.max_seconds
+        self._send_update(epoch, seconds, score)
+        enough = self._is_enough(epoch, score)
+        self.timed_out = not enough and seconds >= self.max_seconds
         return enough or self.timed_out
+
+    def first_epoch_at(self, target: float) -> int | None:
+        """Return the first epoch whose validation MSE meets a target, None if there is none."""
+        for point in self.trace:
+            if meets(point["validation_mse"], target):
+                return point["epoch"]
+        return None
+
+    def _is_enough(self, epoch: int, score: float) -> bool:
+        """Return whether more epochs would add nothing to the calibration."""
+        if self.reached is None:
+            return epoch - self._best_epoch >= self.patience
+        # Tighter targets get as many epochs again as the target took, and two to spare.
+        return meets(score, self.tightest) or epoch >= 2 * self.reached + 2
+
+    def _send_update(self, epoch: int, seconds: float, score: float) -> None:
+        """Report progress, but not so often that it would slow the fit down."""
+        now = time.monotonic()
+        if now - self._last_update <= _UPDATE_SECONDS:
+            return
+        self._last_update = now
+        text = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
+        self.worker.send(Update(text, seconds))
 
 
 def _device(solver: Factorizer) -> str:
     return str(getattr(solver, "device", "cpu"))
 
 
-def _forget_peak() -> bool:
-    """Let the peak of the resident memory start anew; return whether the system can."""
+def _epoch_seconds(solver: Factorizer, epochs: int) -> tuple[float | None, float | None]:
+    """Return the seconds of the first epoch and the median seconds of the others.
+
+    Both are None for a solver that does not record every epoch; the second also for one epoch.
+    """
+    if len(solver.history_) != epochs:
+        return None, None
+    marks = [solver.prepare_seconds_, *(record.seconds for record in solver.history_)]
+    first, *others = np.diff(marks).tolist()
+    return first, statistics.median(others) if others else None
+
+
+def _reset_peak() -> bool:
+    """Reset the peak of the process's resident memory; return whether the system can do that."""
     try:
         Path("/proc/self/clear_refs").write_text("5", "utf-8")
     except OSError:
@@ -307,20 +440,27 @@ def _forget_peak() -> bool:
     return True
 
 
-def _die_with_the_parent() -> None:
-    """Leave nothing behind when the parent is killed, and be the first to go when memory runs out (Linux)."""
+def _set_up_process() -> None:
+    """Make sure that this process never outlives its parent, and dies first when memory runs out.
+
+    Linux only; elsewhere it does nothing.
+    """
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
         prctl = ctypes.CDLL(None).prctl
-        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a backend starts is counted, also when it cuts its ties
-        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Orphaned grandchildren are handed to this process instead of to init. So processes that
+        # a backend starts stay in sight, and their CPU time is counted, even if they detach.
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")  # the highest there is
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    _die_with_the_parent()
+    _set_up_process()
+    # Answers need a channel of their own, since libraries print to standard output: keep a
+    # duplicate of descriptor 1 for the answers, then make descriptor 1 another standard error.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     worker = Worker(channel)
@@ -333,7 +473,8 @@ def main() -> None:
             worker.send(as_failed("unavailable", str(error)))
         except MemoryError as error:
             worker.send(as_failed("out of memory", f"MemoryError: {error}"))
-        except Exception as error:  # whatever a backend does wrong becomes a record, not the end of the run
+        except Exception as error:
+            # Any fault of a backend becomes a record; it must not end the run.
             worker.send(as_failed("crashed", f"{type(error).__name__}: {error}"))
 
 

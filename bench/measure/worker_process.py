@@ -1,6 +1,12 @@
-"""The worker as seen from outside: a process in a group of its own that is asked, waited for, and killed.
+"""A worker process as the runner sees it: started, asked, watched, and killed with its children.
 
-What it can be asked for is in `protocol`.
+`WorkerProcess.ask` sends a request of `protocol` and waits for the answer. While it waits it looks
+at the process twice a second (more often if asked to), to find out that it has died, uses too much
+memory or takes too long. Each of these ends the measurement with an `Ended`, never the run.
+
+A backend may start processes of its own, and these may leave the worker's process group or outlive
+it. So the descendants that are seen are remembered, and killed with the worker. If the runner
+itself is killed, `_guard` kills the worker's group.
 """
 
 from __future__ import annotations
@@ -23,19 +29,32 @@ from bench.machine.processes import ProcessSample, family, memory_limit_mb, samp
 from bench.records import Status
 from bench.text.progress import Say
 
-from .protocol import Answer, Done, Failed, Message, Request, as_line
+from .protocol import Answer, Done, Failed, Message, Request, Update, as_line
 
-_MESSAGES = msgspec.json.Decoder(Message)
-_LOOK = 0.5  # seconds between two looks at the memory of a worker that is waited for
-_MEMORY_SHARE = 0.9  # of what there is; a worker that takes more is ended before the system has to choose whom to kill
-# Where compiled kernels are kept between processes; all of them go to one folder for a cold start.
-_CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
+_DECODER = msgspec.json.Decoder(Message)
+_LOOK_SECONDS = 0.5  # between two looks at a worker whose answer is awaited
+# A worker may use this share of the memory there is. Beyond it we end the worker ourselves, before
+# the system has to choose a process to kill.
+_MEMORY_SHARE = 0.9
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+# Where libraries keep compiled kernels between processes. A cold start directs all to one folder.
+_CACHE_VARIABLES = (
+    "NUMBA_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+    "CUDA_CACHE_PATH",
+)
 
 
 class Ended(Exception):
-    """A measurement that cannot go on; carries the status and the reason of its record.
+    """A measurement that cannot go on, with the status and reason for its record.
 
-    ``seconds`` of training had passed when it was given up for taking too long.
+    ``seconds`` is how long it had trained when it was given up for taking too long, else None.
     """
 
     def __init__(self, status: Status, reason: str, seconds: float | None = None) -> None:
@@ -44,42 +63,55 @@ class Ended(Exception):
 
 
 class WorkerProcess:
-    """A `bench.measure.worker` in its own process group, with one thread budget for every library.
+    """A `bench.measure.worker` in its own process group; a context manager that kills it at exit.
 
     Parameters
     ----------
+    threads
+        Thread budget for every library.
     stderr
-        Where to write what libraries print.
+        File for what libraries print.
     caches
-        A folder to keep compiled kernels in, instead of where they usually are.
+        Folder for compiled kernels; where libraries usually keep them when None.
     memory_mb
         Resident memory at which the worker is ended; nine tenths of what there is when None.
+
+    Attributes
+    ----------
+    samples
+        Looks at the process while the last answer was awaited, oldest first.
     """
 
-    def __init__(self, threads: int, stderr: Path, caches: Path | None = None, memory_mb: float | None = None) -> None:
-        budget = dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
-        )
-        places = dict.fromkeys(_CACHES, str(caches)) if caches else {}
-        known = memory_limit_mb()
-        self.memory_mb = memory_mb or (known and known * _MEMORY_SHARE)
-        self._children: dict[int, int | None] = {}
-        self.samples: list[ProcessSample] = []  # taken while the last answer was waited for
+    def __init__(
+        self,
+        threads: int,
+        stderr: Path,
+        caches: Path | None = None,
+        memory_mb: float | None = None,
+    ) -> None:
+        available = memory_limit_mb()
+        if memory_mb is None and available is not None:
+            memory_mb = _MEMORY_SHARE * available
+        self.memory_mb = memory_mb
+        self.samples: list[ProcessSample] = []
         self.stderr = stderr
+        # Every descendant that was seen, with its start time: process ids are reused, and only the
+        # two together identify a process.
+        self._descendants: dict[int, int | None] = {}
         with stderr.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bench.measure.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                # PASSIVE: threads that wait for each other sleep. Where they spin, as is the default, one other busy
-                # process makes every parallel loop ten times slower, and the timings say nothing about the solver.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **budget, **places, "PYTHONPATH": _import_path()},
-                start_new_session=True,
+                env=_worker_environment(threads, caches),
+                start_new_session=True,  # which also makes a process group, named by its pid
             )
         self._guard = _guard(self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[bytes] = self.process.stdin
+        # A pipe cannot be read with a timeout on every system, but a queue can: a thread reads the
+        # pipe and puts every line into the queue, and b"" at its end.
         self.answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self.reader.start()
@@ -88,12 +120,14 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._meet(family(self.process.pid)[1:])
+        self._remember(family(self.process.pid)[1:])
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        for pid, started in self._children.items():  # some may have left its group, or outlived it
+        # Descendants may have left the group. One whose start time differs is another process that
+        # got the same id after ours ended.
+        for pid, started in self._descendants.items():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if start_of(pid) == started:  # and not another one of that number
+                if start_of(pid) == started:
                     os.kill(pid, signal.SIGKILL)
         if self._guard:
             self._guard.kill()
@@ -103,14 +137,27 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
 
-    def ask(self, request: Request[Answer], timeout: float, say: Say, every: float = _LOOK) -> Answer:
-        """Send a request and return its answer, looking at the process ``every`` so many seconds.
+    def ask(
+        self, request: Request[Answer], timeout: float, say: Say, every: float = _LOOK_SECONDS
+    ) -> Answer:
+        """Send a request and return its answer.
+
+        Parameters
+        ----------
+        request
+            See `protocol`.
+        timeout
+            Seconds to wait for the answer.
+        say
+            Called with the text of each progress message.
+        every
+            Seconds between two looks at the process.
 
         Raises
         ------
         Ended
-            When the worker reports a failure, sends no valid answer, dies, takes longer than ``timeout`` seconds or
-            uses too much memory.
+            When the worker reports a failure, sends no valid answer, dies, takes longer than
+            ``timeout`` or uses too much memory.
         """
         try:
             self.requests.write(as_line(request))
@@ -118,77 +165,129 @@ class WorkerProcess:
         except BrokenPipeError:
             raise self._death() from None
         self.samples = []
-        heard, trained = time.monotonic(), 0.0  # when the worker last told how long it had trained
-        deadline = heard + timeout
+        sent = last_update = time.monotonic()
+        trained = 0.0  # seconds of training, as of `last_update`
         while True:
+            line = self._next_line(every, sent + timeout)
+            if line is None:
+                # The training continued after the last update; as far as we know, all the time.
+                seconds = trained + time.monotonic() - last_update
+                raise Ended("timed out", f"{request.name} took longer than {timeout:g} s", seconds)
             try:
-                line = self.answers.get(timeout=min(every, max(0.0, deadline - time.monotonic())))
+                message = _DECODER.decode(line)
+                if isinstance(message, Done):
+                    answer = msgspec.json.decode(message.answer, type=request.answer)
+                    return cast("Answer", answer)
+            except msgspec.DecodeError as error:
+                reason = f"the worker's answer to {request.name} is not valid ({error})"
+                raise Ended("crashed", reason) from None
+            if isinstance(message, Failed):
+                raise Ended(message.status, message.reason)
+            assert isinstance(message, Update)
+            last_update, trained = time.monotonic(), message.seconds
+            say(message.text)
+
+    def _next_line(self, every: float, deadline: float) -> bytes | None:
+        """Return the next line from the worker, None when there is none until the deadline."""
+        while True:
+            remaining = deadline - time.monotonic()
+            try:
+                line = self.answers.get(timeout=min(every, max(0.0, remaining)))
             except queue.Empty:
-                # What it has started may hold its end of the pipe, which then tells nothing.
+                # The end of the pipe does not show that the worker is dead: a process that it has
+                # started can hold the other end open. So ask the system as well.
                 if self.process.poll() is not None and self.answers.empty():
                     raise self._death() from None
                 self._look()
-                now = time.monotonic()
-                if now < deadline:
-                    continue
-                reason = f"{request.name} took longer than {timeout:g} s"
-                raise Ended("timed out", reason, trained + now - heard) from None
+                if time.monotonic() >= deadline:
+                    return None
+                continue
             if not line:
                 raise self._death()
-            try:
-                message = _MESSAGES.decode(line)
-                if isinstance(message, Done):
-                    return cast("Answer", msgspec.json.decode(message.answer, type=request.answer))
-            except msgspec.DecodeError as error:
-                raise Ended("crashed", f"the worker answered {request.name} by what is no answer ({error})") from None
-            if isinstance(message, Failed):
-                raise Ended(message.status, message.reason)
-            heard, trained = time.monotonic(), message.seconds
-            say(message.text)
+            return line
 
-    def _meet(self, children: Iterable[int]) -> None:
-        """Note which processes the worker has started, to end them when it has left them alone."""
-        self._children |= {pid: start_of(pid) for pid in children}
+    def _remember(self, descendants: Iterable[int]) -> None:
+        """Note processes that are to be killed with the worker."""
+        for pid in descendants:
+            self._descendants[pid] = start_of(pid)
 
     def _look(self) -> None:
+        """Take a sample of the process; raise `Ended` if it uses too much memory."""
         seen = sample(self.process.pid)
         if seen is None:
             return
-        self._meet(seen.children)
+        self._remember(seen.children)
         self.samples.append(seen)
         if self.memory_mb is not None and seen.resident_mb > self.memory_mb:
-            taken = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"
-            raise Ended("out of memory", f"the worker was ended for taking too much memory ({taken})")
+            used = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"
+            reason = f"the worker was ended for using too much memory ({used})"
+            raise Ended("out of memory", reason)
 
     def _read(self, stream: IO[bytes]) -> None:
+        """Move lines from the pipe to the queue; run by the reader thread."""
         with stream:
             for line in stream:
                 self.answers.put(line)
         self.answers.put(b"")
 
     def _death(self) -> Ended:
+        """Return how a worker that died on its own came to its end."""
         code = self.process.wait()
-        last = self.stderr.read_text("utf-8", errors="replace").strip().splitlines()[-1:]
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        status: Status = "out of memory" if code == -signal.SIGKILL else "crashed"
-        hint = ", as the system does when memory runs out" if status == "out of memory" else ""
-        return Ended(status, f"the worker died by {how}{hint}" + (f": {last[0]}" if last else ""))
+        status: Status = "crashed"
+        reason = f"the worker ended with exit status {code}"
+        if code < 0:  # minus the number of the signal that killed it
+            reason = f"the worker was killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            # We did not kill it, and the system gives no reason when it does. But running out of
+            # memory is the only one it usually has.
+            status = "out of memory"
+            reason += ", as the system does when memory runs out"
+        printed = self.stderr.read_text("utf-8", errors="replace").strip().splitlines()
+        if printed:
+            reason += f": {printed[-1]}"
+        return Ended(status, reason)
+
+
+def _worker_environment(threads: int, caches: Path | None) -> dict[str, str]:
+    """Return the environment variables of a worker: ours, with its budget and its caches."""
+    # PASSIVE: threads that wait for each other sleep. By default they spin; then a single other
+    # busy process makes every parallel loop ten times slower, and timings say nothing about the
+    # solver. Whoever runs the benchmark may set another policy.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    if caches:
+        environment |= dict.fromkeys(_CACHE_VARIABLES, str(caches))
+    environment["PYTHONPATH"] = _import_path()
+    return environment
 
 
 def _guard(group: int) -> subprocess.Popen[bytes] | None:
-    """Start what ends a process group when this process is gone, however it went: the pipe between them then breaks.
+    """Start a shell that kills a process group as soon as this process ends, however it ends.
 
-    The worker sees to itself; this is for what it has started. None where there are no process groups.
+    The shell waits for a line from a pipe of which this process holds the other end. When this
+    process is gone, even by SIGKILL, the system closes that end and the wait is over. The worker
+    would notice by itself (see `worker`), but the processes that it has started would not.
+
+    Returns
+    -------
+    Popen or None
+        The shell; None on systems without process groups.
     """
     if os.name != "posix":
         return None
-    wait = ["sh", "-c", 'read nothing; kill -s KILL -- "-$0"', str(group)]
-    nothing = subprocess.DEVNULL
-    return subprocess.Popen(wait, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True)
+    return subprocess.Popen(
+        ["sh", "-c", 'read nothing; kill -s KILL -- "-$0"', str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C in the terminal must not end it
+    )
 
 
 def _import_path() -> str:
-    """Where this package was imported from, so that the worker imports the same code."""
+    """Return a PYTHONPATH by which the worker imports the same code as this process."""
     here = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([here, inherited] if inherited else [here])
+    if inherited:
+        return os.pathsep.join([here, inherited])
+    return here

@@ -1,8 +1,8 @@
-"""The stored result: one JSON record per measured case.
+"""The stored results: one JSON record for each backend measured on a case.
 
-There are two kinds of records: a `Record` of the time to the matching MSE, and a `RooflineRecord` of the cost of an
-epoch beside the machine's limits. This package owns every field and column name and the schema version. It imports no
-backend, so that a report can be made where no solver is installed.
+There are two kinds: a `Record` is of the time to the matching MSE, a `RooflineRecord` of the cost
+of an epoch compared with the machine's limits. This package defines all fields and the schema
+version. It imports no backend, so that a report can be made where no solver is installed.
 """
 
 from .schema import (
@@ -25,13 +25,22 @@ from .schema import (
     Reference,
     RooflineRecord,
     Round,
-    Rung,
-    RungReached,
     Score,
     Status,
+    Target,
+    TargetReached,
     TracePoint,
 )
-from .store import RUNS, RecordError, by_kind, newest_run, read_record, read_records, record_path, write_record
+from .store import (
+    RUNS,
+    RecordError,
+    by_kind,
+    newest_run,
+    read_record,
+    read_records,
+    record_path,
+    write_record,
+)
 
 __all__ = [
     "RUNS",
@@ -55,10 +64,10 @@ __all__ = [
     "Reference",
     "RooflineRecord",
     "Round",
-    "Rung",
-    "RungReached",
     "Score",
     "Status",
+    "Target",
+    "TargetReached",
     "TracePoint",
     "by_kind",
     "newest_run",

@@ -1,4 +1,8 @@
-"""The fields of a record, and what they mean."""
+"""The fields of a record, and what they mean.
+
+Names of fields do not change, because stored records have them. That is why the targets are called
+the ``rungs`` of a ``ladder`` here.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,46 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-# 2: records have a kind; those of version 1 are all of the first kind.
-# 3: several seeds, every rung timed, the clock split, cold starts, the fit's memory, the key that says what a record
-#    depends on.
-# 4: joules of a round.
-# 5: the unit of reg, dampings, the biases' own reg; a baseline's dampings.
-# Older records are read: `store` brings them up to date.
+# 2: records have a kind; records of version 1 are all times to the MSE.
+# 3: several seeds, rounds to every target, the parts of a round's time, cold starts, the memory of
+#    a fit, and a key of hashes of what a record depends on.
+# 4: energy of a round.
+# 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
+# Older records can be read: `store` converts them.
 SCHEMA = 5
 
-# Over budget: more threads than allowed. Inconsistent: what its fits take contradicts itself.
-Failure = Literal["diverged", "crashed", "timed out", "out of memory", "over budget", "inconsistent", "unavailable"]
+# Over budget: more threads than allowed. Inconsistent: the times of its fits contradict each other.
+Failure = Literal[
+    "diverged",
+    "crashed",
+    "timed out",
+    "out of memory",
+    "over budget",
+    "inconsistent",
+    "unavailable",
+]
 Status = Literal["matched", "missed", Failure]
 BoundName = Literal["memory", "arithmetic", "dependency chain"]
-# Every reader of JSON takes an integer up to 2^53 for what it is; those of records are counts.
+# Integers up to 2^53 are read exactly by every JSON reader, also where all numbers are doubles.
 Count = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class Backend(TypedDict):
-    """Who ran."""
+    """The backend that was measured."""
 
-    name: str  # as shown; where a run has one backend twice, with what tells them apart
-    params: dict[str, Any]  # hyper-parameters that were set by hand
+    name: str  # as shown; in a duel of a backend with itself, with the settings that differ
+    params: dict[str, Any]  # hyper-parameters that the user set
     algorithm: str
     device: str
     dtype: str
     threads: Count
     deterministic: bool
-    minimises: bool  # claims to minimise the objective, so its gap to the reference is shown
-    look: NotRequired[str]  # colour and marker of its registry row; absent in older records, and where there is none
+    minimises: bool  # whether it minimises the objective, so that its gap to the reference is shown
+    look: NotRequired[str]  # colour and marker from the registry; absent if it has none
 
 
 class CaseFacts(TypedDict):
-    """What was run: data, split, and the objective by the names of `backends.Objective`."""
+    """The case: data, split, and the objective, with the names of `backends.Objective`."""
 
     name: str
     dataset: str
@@ -48,8 +60,8 @@ class CaseFacts(TypedDict):
     reg_scaling: str
     bias: bool
     reg_unit: str  # "rating" in records before version 5
-    damping: float  # 0 in these, as the other two
-    bias_reg: float  # reg in these
+    damping: float  # 0 before version 5, like the other two dampings
+    bias_reg: float  # same as reg before version 5
     user_bias_damping: float
     item_bias_damping: float
     n_users: Count
@@ -57,86 +69,90 @@ class CaseFacts(TypedDict):
     n_train: Count
     n_validation: Count
     n_test: Count
-    dropped: str  # rows of validation and test that could not be encoded, in words
+    dropped: str  # rows that were left out, in words
     data_hash: str
 
 
 class Score(TypedDict):
-    """Mean squared errors of a baseline, and what was tuned for it on the validation ratings."""
+    """Mean squared errors of a baseline, and the parameters tuned on the validation ratings."""
 
     validation_mse: float
     test_mse: float | None
-    # None for what was not tuned: reg of all biases was before version 5, the dampings are since.
+    # None if it was not tuned. Before version 5 the reg of all biases was, since then the dampings.
     reg: float | None
     user_damping: float | None
     item_damping: float | None
-    note: str  # what to know of the tuning, in words; "" for nothing
+    note: str  # a remark on the tuning; "" for none
 
 
 class Reference(TypedDict):
-    """Float64 ALS at convergence, over several seeds: the median, and how far the seeds lie apart."""
+    """Float64 ALS at convergence: medians over several seeds, and the spread of the seeds."""
 
     validation_mse: float
     test_mse: float | None
     objective: float
-    spread: float  # largest minus smallest validation MSE over the seeds
+    spread: float  # largest minus smallest validation MSE of the seeds
     seeds: Count
 
 
-class Rung(TypedDict):
-    """One target of the ladder: reference x factor; ``dropped`` says why it is no target here, "" if it is one."""
+class Target(TypedDict):
+    """A validation MSE to reach, as a multiple of the reference's."""
 
     factor: float
     mse: float
-    dropped: str
+    dropped: str  # why it cannot be a target on this data; "" if it can
 
 
 class TracePoint(TypedDict):
-    """Calibration: validation MSE after an epoch; seconds are training only."""
+    """The validation MSE after an epoch of the calibration."""
 
     epoch: Count
-    seconds: float
+    seconds: float  # of training up to here, without evaluation
     validation_mse: float
 
 
-class RungReached(TypedDict):
-    """The first epoch at or under a rung, None if there was none."""
+class TargetReached(TypedDict):
+    """How many epochs a target took."""
 
-    factor: float
-    epochs: Count | None
+    factor: float  # of the target
+    epochs: Count | None  # None if it was not reached
 
 
 class Calibration(TypedDict):
-    """The untimed fit that fixes the number of epochs of one seed."""
+    """An untimed fit that determines how many epochs the timed rounds of a seed run."""
 
     seed: Count
     epochs: Count | None  # to the target; None if it was not reached
-    repeats: Count
-    evaluation_seconds: float | None  # median cost of scoring the validation set once; in no other figure
+    repeats: Count  # number of fits; this is the slowest
+    evaluation_seconds: float | None  # median seconds of one evaluation; in no other result
     trace: list[TracePoint]
-    rungs: list[RungReached]
+    rungs: list[TargetReached]
 
 
 class Round(TypedDict):
-    """One timed fit: prepare and a fixed number of epochs, nothing evaluated inside; scored afterwards.
+    """One timed fit of a fixed number of epochs, without evaluation; scored afterwards.
 
-    The parts add up: ``seconds`` is prepare, first epoch, the other epochs, and the rest (checks, the model's copy).
+    ``seconds`` is the sum of preparing, the first epoch, the other epochs, and a rest (checks,
+    copying the model).
     """
 
-    round: Count  # those of one number were run in one block, in random order, where the order is "interleaved"
+    # With the order "interleaved", the rounds of a number ran in one block, in random order.
+    round: Count
     seed: Count
-    factor: float  # the rung, as a factor of the reference
+    factor: float  # of the target
     seconds: float
     prepare_seconds: float
     first_epoch_seconds: float | None
-    epoch_seconds: float | None  # median of the epochs after the first; None where there is none
-    # Of all threads of the process and of those that it started; a child that ended without being waited for is lost.
+    epoch_seconds: float | None  # median over the other epochs; None if there are none
+    # Of all threads of the process and of its child processes. A child that ended without being
+    # waited for is missing.
     cpu_seconds: float | None
-    # CPU-seconds that everything else on the machine took meanwhile; the system counts in steps of 0.01 s, so that it
-    # may be less than 0 in a short round, and only sums of rounds mean anything.
+    # CPU-seconds of everything else on the machine during the round. The system counts in steps of
+    # 0.01 s, so in a short round this can be negative; only sums over rounds mean anything.
     others_seconds: float | None
     stolen_seconds: float | None  # CPU-seconds that the hypervisor took
-    energy_joules: float | None  # that the processor's packages and the GPU spent meanwhile, on whatever
+    # Used during the round by the processor's packages and the GPU, by other programs as well.
+    energy_joules: float | None
     validation_mse: float
     test_mse: float | None
     objective: float | None
@@ -144,31 +160,31 @@ class Round(TypedDict):
 
 
 class Cold(TypedDict):
-    """A fit in a fresh process, where everything is done for the first time; the parts add up to the total."""
+    """The first fit in a fresh process."""
 
     caches: Literal["empty", "filled"]  # of compiled kernels
-    import_seconds: float  # of the backend, beyond NumPy and this package
-    compile_seconds: float  # a first fit on few ratings, less a second one
-    prepare_seconds: float
-    fit_seconds: float  # prepare, epochs, the model's copy
-    total_seconds: float
+    import_seconds: float  # of the backend, without NumPy and this package
+    compile_seconds: float  # a first fit of a few ratings, minus a second one
+    prepare_seconds: float  # part of fit_seconds
+    fit_seconds: float  # preparing, epochs, copying the model
+    total_seconds: float  # import, compilation and fit
 
 
 class Memory(TypedDict):
-    """What a fit of its own took, watched from outside; None where it cannot be read."""
+    """Memory and threads of a separate fit; None where they cannot be read."""
 
-    peak_mb: float | None  # most that the process had resident, libraries and ratings included
-    fit_mb: float | None  # of that, over what it had resident when the fit began
-    device_mb: float | None  # most allocated on the device
-    running_threads: float | None  # that ran or waited for a core, 90th percentile of the samples
+    peak_mb: float | None  # peak of the resident memory, including libraries and ratings
+    fit_mb: float | None  # the peak minus the resident memory when the fit began
+    device_mb: float | None  # peak of the memory allocated on the device
+    running_threads: float | None  # running or waiting for a core; 90th percentile of the samples
 
 
 class MachineFacts(TypedDict):
-    """What does not change while a run lasts; None for what cannot be read on this machine."""
+    """Facts that do not change during a run; None for those that cannot be read."""
 
     cpu: str | None
-    cores: Count | None  # that a process may use
-    cpu_limit: float | None  # cores' worth of time that a control group allows
+    cores: Count | None  # cores that a process may use
+    cpu_limit: float | None  # the control group's limit on CPU time, in cores
     caches: str | None  # of the first core
     governor: str | None
     frequency_driver: str | None
@@ -178,30 +194,33 @@ class MachineFacts(TypedDict):
     memory_gb: float | None
     system: str | None
     python: str | None
-    packages: dict[str, str] | None  # versions of those that are installed
-    git: str | None  # commit of the code that ran; None outside a checkout
-    settings: dict[str, str] | None  # variables that change how numerical libraries run, and so make another machine
+    packages: dict[str, str] | None  # versions of the installed packages that matter
+    git: str | None  # commit of this project's code; None outside a checkout
+    settings: dict[str, str] | None  # environment variables that change how numerical libraries run
 
 
 class ProcessFacts(TypedDict):
-    """What belongs to one process: its variables, and the thread pools of the libraries that it has loaded."""
+    """Facts about a worker process."""
 
-    variables: dict[str, str] | None
-    thread_pools: list[dict[str, Any]] | None
+    variables: dict[str, str] | None  # that change how numerical libraries run
+    thread_pools: list[dict[str, Any]] | None  # of the BLAS and OpenMP libraries it has loaded
     load_average: float | None
 
 
 class Environment(MachineFacts, ProcessFacts):
-    """What a record was measured on. All fields are there; None where a release, or a failed start, did not tell."""
+    """The machine and process of a measurement.
+
+    All fields are present. One is None if an older release did not record it, or no worker started.
+    """
 
     import_seconds: float | None
     compile_seconds: float | None
     device: str | None
-    throttled: Count | None  # how often the processor was throttled meanwhile
+    throttled: Count | None  # how often the processor was throttled during the measurement
 
 
 class Record(TypedDict):
-    """One measured case: a backend on a case."""
+    """The time to the matching MSE of one backend on one case."""
 
     schema: Count
     kind: Literal["time to MSE"]
@@ -209,48 +228,49 @@ class Record(TypedDict):
     created: str
     command: str
     order: Literal["sequential", "interleaved"]  # of the rounds of several backends
-    key: dict[str, str]  # what the figures depend on, by name: while it is the same, a record can be re-used
+    key: dict[str, str]  # hashes of all that the results depend on, see `measure.fingerprint`
     status: Status
-    reason: str  # one line in words, "" when matched
-    gave_up_after: float | None  # seconds of training without reaching the target: the time to it is longer
+    reason: str  # one line; "" when matched
+    # Seconds of training after which it was given up: the target takes longer than this.
+    gave_up_after: float | None
     backend: Backend
     case: CaseFacts
     reference: Reference
     baselines: dict[str, Score]
-    ladder: list[Rung]
-    target: Rung | None  # the matching rung; None where it had to be dropped
-    seeds: list[Count]  # of the start and of whatever the solver draws; the case has its own
+    ladder: list[Target]
+    target: Target | None  # the matching target; None if it had to be dropped
+    seeds: list[Count]  # of the fits; the data and its split have a seed of their own
     calibrations: list[Calibration]  # one per seed
-    rounds: list[Round]  # to the target
-    rungs: list[Round]  # to the other rungs of the ladder
+    rounds: list[Round]  # to the matching target
+    rungs: list[Round]  # to the other targets of the ladder
     cold: list[Cold]
     memory: Memory | None
     environment: Environment
 
 
 class ChainLatency(TypedDict):
-    """Nanoseconds from one rating of a row to the next: dot product, error, update of the row."""
+    """Nanoseconds between two updates of one row: dot product, error, update."""
 
     rank: Count
     ns: float
 
 
 class MachineLimits(TypedDict):
-    """What the machine does at best with so many threads: all of them together, but for the chain."""
+    """The most that the machine achieves with a number of threads, which all run at once."""
 
     threads: Count
     memory_gb_per_s: float  # 1e9 bytes read
     gflop_per_s: float  # float32; a multiply-add counts as two
-    chain: list[ChainLatency]  # of each thread, while all run
+    chain: list[ChainLatency]  # of a single thread; the others are totals
 
 
 class EpochCost(TypedDict):
-    """What an epoch costs at one rank on so many threads, and what the machine's limits allow; ns are per rating."""
+    """The cost of an epoch, and the machine's limits for it; nanoseconds are per rating."""
 
     rank: Count
     threads: Count
-    epochs: Count  # that the medians are of
-    seconds: float  # of an epoch, by the clock
+    epochs: Count  # how many the medians are taken over
+    seconds: float  # of an epoch
     cpu_seconds: float  # of an epoch, of all threads together
     ns: float
     cpu_ns: float
@@ -258,15 +278,18 @@ class EpochCost(TypedDict):
     bytes: float  # per rating to and from memory, by the work model
     memory_ns: float
     arithmetic_ns: float
-    chain_ns: float | None  # None for an algorithm without the chain
-    bound: BoundName
-    limit_ns: float  # of the bound
+    chain_ns: float | None  # None for an algorithm without a dependency chain
+    bound: BoundName  # the limit that applies
+    limit_ns: float  # its time
     share: float  # limit_ns / ns
-    cpu_share: float  # limit_ns x threads / cpu_ns: the same while the threads ran
+    cpu_share: float  # limit_ns * threads / cpu_ns: the share while the threads had a core
 
 
 class RooflineRecord(TypedDict):
-    """The cost of a backend's epochs on a case's data, over ranks and threads; the case's own rank plays no part."""
+    """The cost of a backend's epochs on a case's data at several ranks and numbers of threads.
+
+    The rank of the case itself is not used.
+    """
 
     schema: Count
     kind: Literal["roofline"]
@@ -275,12 +298,12 @@ class RooflineRecord(TypedDict):
     command: str
     key: dict[str, str]  # as in a `Record`
     status: Literal["measured", Failure]
-    reason: str  # one line in words, "" when measured
+    reason: str  # one line; "" when measured
     backend: Backend
     case: CaseFacts
     work_model: str
-    assumptions: list[str]  # of the work model, a sentence each
-    cache_mb: float  # the last-level cache that the work model reckons with
+    assumptions: list[str]  # of the work model, in sentences
+    cache_mb: float  # size of the last-level cache that the work model assumes
     limits: list[MachineLimits]
     costs: list[EpochCost]
     environment: Environment

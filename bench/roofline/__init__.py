@@ -1,7 +1,10 @@
-"""The roofline of an epoch: the machine's limits, the work of an algorithm, and how near a measured epoch comes.
+"""The roofline of an epoch: the work of an algorithm compared with the machine's limits.
 
-A computation cannot be faster than its bytes over the memory bandwidth, nor than its floating-point operations over the
-arithmetic rate (Williams, Waterman and Patterson 2009, "Roofline: an insightful visual performance model"). Per-rating
-SGD has a third limit: the next error of a row needs the row as the last error left it. `work` counts, `share` compares,
-`measure` asks a worker; the machine's limits themselves are in `bench.machine.limits`.
+A computation takes at least as long as moving its bytes at the memory bandwidth, and as its
+floating-point operations at the arithmetic rate (Williams, Waterman and Patterson 2009, "Roofline:
+an insightful visual performance model"). Per-rating SGD has a third limit: the next error of a row
+depends on the row after its last update.
+
+`work` counts operations and bytes, `share` compares them with a measured epoch, and `measure` asks
+a worker for the measurements. `bench.machine.limits` measures the machine.
 """

@@ -1,4 +1,4 @@
-"""Measuring what an epoch costs, and the machine's limits beside it; whatever happens, there is a record."""
+"""Measuring the cost of an epoch and the machine's limits; there is a record whatever happens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.measure.backend_facts import Contender, Limits
 from bench.measure.measurement import Run
 from bench.measure.protocol import Diverged, MeasureEpochs, MeasureMachine, Open, Warm
 from bench.measure.worker_process import Ended, WorkerProcess
-from bench.records import SCHEMA, EpochCost, Failure, MachineLimits, RooflineRecord
+from bench.records import SCHEMA, Failure, MachineLimits, RooflineRecord
 from bench.text.progress import Say
 
 from .share import epoch_cost
@@ -25,24 +25,24 @@ from .work import WORK_MODELS
 
 @dataclass(frozen=True)
 class RooflineOptions:
-    """Ranks and numbers of threads at which an epoch is measured, and for how many seconds at each of them."""
+    """At which ranks and numbers of threads to measure an epoch, and for how long at each."""
 
     ranks: list[int]
     threads: list[int]
-    max_seconds: float
+    max_seconds: float  # no further epoch begins after this
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine's limits, and the bytes of its last-level cache; ``failure`` says why there are none."""
+    """The machine's limits."""
 
-    limits: list[MachineLimits]
-    cache: float
-    failure: Ended | None = None
+    limits: list[MachineLimits]  # one per number of threads
+    cache: float  # bytes of the last-level cache
+    failure: Ended | None = None  # why there are no limits
 
 
 def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Machine:
-    """Measure the machine's limits in a worker of their own; what goes wrong there is in ``failure``."""
+    """Measure the machine's limits in a worker; if that fails, ``failure`` is set."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="factorbench-") as folder,
@@ -52,7 +52,8 @@ def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Mac
             found = worker.ask(request, limits.timeout, lambda text: None)
             return Machine(found.limits, found.cache)
     except Ended as end:
-        return Machine([], 0.0, Ended(end.status, f"the machine's limits were not measured: {end.reason}"))
+        reason = f"the machine's limits were not measured: {end.reason}"
+        return Machine([], 0.0, Ended(end.status, reason))
 
 
 def measure_epochs(
@@ -65,10 +66,26 @@ def measure_epochs(
     options: RooflineOptions,
     say: Say = lambda text: None,
 ) -> RooflineRecord:
-    """Measure what an epoch of a backend costs, and return the record, whatever has happened."""
-    row, timeout = contender.row, run.limits.timeout
-    model = WORK_MODELS[row.work]
-    costs: list[EpochCost] = []
+    """Measure the cost of a backend's epochs and return the record, however it went.
+
+    Parameters
+    ----------
+    case
+        Its data and objective are used, but at other ranks.
+    contender
+        A backend that has a work model.
+    machine
+        The machine's limits.
+    run
+        The run that the record belongs to.
+    key
+        What the record depends on; see `bench.measure.fingerprint`.
+    options
+        Ranks, numbers of threads, and time limit.
+    say
+        Called with progress messages.
+    """
+    model = WORK_MODELS[contender.row.work]
     record = RooflineRecord(
         schema=SCHEMA,
         kind="roofline",
@@ -84,32 +101,61 @@ def measure_epochs(
         assumptions=list(model.assumptions),
         cache_mb=machine.cache / 2**20,
         limits=machine.limits,
-        costs=costs,
+        costs=[],
         environment=environment_of(machine_facts()),
     )
-    seed = case.facts["seed"]
     try:
-        if not row.available:
-            raise Ended("unavailable", row.reason)
+        if not contender.row.available:
+            raise Ended("unavailable", contender.row.reason)
         if machine.failure:
             raise machine.failure
-        path = write_case(run.work, case)
-        with WorkerProcess(contender.threads, run.work / "stderr.txt", memory_mb=run.limits.memory_mb) as worker:
-            say("starting")
-            params = asdict(case.objective) | {"dtype": contender.dtype}
-            opened = worker.ask(Open(path=str(path), backend=row.name, params=params), timeout, say)
-            warmed = worker.ask(Warm(seed=seed), timeout, say)
-            facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
-            facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
-            facts["compile_seconds"] = warmed.compile_seconds
-            for rank, limits in product(options.ranks, machine.limits):
-                count = limits["threads"]
-                say(f"epochs at rank {rank}, threads: {count}")
-                request = MeasureEpochs(rank=rank, threads=count, seed=seed, max_seconds=options.max_seconds)
-                found = worker.ask(request, timeout, say)
-                if isinstance(found, Diverged):
-                    raise Ended("diverged", f"its loss exploded at rank {rank}")
-                costs.append(epoch_cost(model, case.facts, machine.cache, limits, rank=rank, measured=found))
+        _measure(record, case, contender, machine, run, options, say)
     except Ended as end:
         record["status"], record["reason"] = cast("Failure", end.status), end.reason
     return record
+
+
+def _measure(
+    record: RooflineRecord,
+    case: Case,
+    contender: Contender,
+    machine: Machine,
+    run: Run,
+    options: RooflineOptions,
+    say: Say,
+) -> None:
+    """Fill in the environment and the costs of a record, as far as they can be measured.
+
+    Raises
+    ------
+    Ended
+        When the worker fails or a fit diverges.
+    """
+    model, seed, timeout = WORK_MODELS[contender.row.work], case.facts["seed"], run.limits.timeout
+    path = write_case(run.work, case)
+    stderr, memory_mb = run.work / "stderr.txt", run.limits.memory_mb
+    with WorkerProcess(contender.threads, stderr, memory_mb=memory_mb) as worker:
+        say("starting")
+        params = asdict(case.objective) | {"dtype": contender.dtype}
+        request = Open(path=str(path), backend=contender.row.name, params=params)
+        opened = worker.ask(request, timeout, say)
+        warmed = worker.ask(Warm(seed=seed), timeout, say)
+        facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
+        facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
+        facts["compile_seconds"] = warmed.compile_seconds
+        for rank, limits in product(options.ranks, machine.limits):
+            threads = limits["threads"]
+            say(f"epochs at rank {rank}, threads: {threads}")
+            measured = worker.ask(
+                MeasureEpochs(
+                    rank=rank, threads=threads, seed=seed, max_seconds=options.max_seconds
+                ),
+                timeout,
+                say,
+            )
+            if isinstance(measured, Diverged):
+                raise Ended("diverged", f"its loss exploded at rank {rank}")
+            cost = epoch_cost(
+                model, case.facts, machine.cache, limits, rank=rank, measured=measured
+            )
+            record["costs"].append(cost)

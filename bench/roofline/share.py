@@ -1,4 +1,4 @@
-"""How near a measured epoch comes to the limit that binds it."""
+"""What share of the machine's limit a measured epoch reaches."""
 
 from __future__ import annotations
 
@@ -11,11 +11,25 @@ from .work import WorkModel
 def nearest_bound(
     cpu_ns: float, threads: int, memory_ns: float, arithmetic_ns: float, chain_ns: float | None
 ) -> tuple[BoundName, float]:
-    """Return the name and the nanoseconds of the limit that a measured time is held against.
+    """Return the limit that applies to a measured epoch: the one that takes the longest.
 
-    Memory and arithmetic bind whatever computes the same, so the larger of them does. The chain, shared by the rows
-    that a thread updates in turn, counts like the two others, unless less CPU time than that shows that the kernel has
-    more of them under way.
+    Parameters
+    ----------
+    cpu_ns
+        Measured CPU-nanoseconds per rating, of all threads together.
+    threads
+        Number of threads.
+    memory_ns, arithmetic_ns
+        Limits in nanoseconds per rating. They apply to everything that computes the same.
+    chain_ns
+        Limit from the dependency chain, for as many chains as this project's kernel advances at a
+        time; None for an algorithm without. A kernel that needs less CPU time than this evidently
+        advances more chains, so the limit does not apply to it.
+
+    Returns
+    -------
+    name, nanoseconds
+        Of the limit.
     """
     bounds: list[tuple[BoundName, float]] = [("memory", memory_ns), ("arithmetic", arithmetic_ns)]
     if chain_ns is not None and cpu_ns >= chain_ns * threads:
@@ -32,22 +46,42 @@ def epoch_cost(
     rank: int,
     measured: EpochSeconds,
 ) -> EpochCost:
-    """Hold the measured seconds of an epoch against the machine's limits for as many threads."""
-    seconds, cpu_seconds = measured.seconds, measured.cpu_seconds
-    threads, n = limits["threads"], facts["n_train"]
+    """Compare the measured seconds of an epoch with the machine's limits.
+
+    Parameters
+    ----------
+    model
+        Counts the work of the algorithm.
+    facts
+        The case, which has the numbers of users, items and ratings.
+    cache
+        Bytes of the last-level cache.
+    limits
+        The machine's, for the number of threads that was measured.
+    rank
+        Number of factors that was measured.
+    measured
+        The worker's answer.
+    """
+    threads, n_ratings = limits["threads"], facts["n_train"]
     work = model.work(rank, facts, cache)
-    ns, cpu_ns = seconds / n * 1e9, cpu_seconds / n * 1e9
-    memory_ns, arithmetic_ns = work.bytes / limits["memory_gb_per_s"], work.flops / limits["gflop_per_s"]
-    latency = next(one["ns"] for one in limits["chain"] if one["rank"] == rank)
-    chains = model.chains(rank)
-    chain_ns = latency / (threads * chains) if chains else None
+    ns = measured.seconds / n_ratings * 1e9
+    cpu_ns = measured.cpu_seconds / n_ratings * 1e9
+    # Bytes over GB/s, or operations over GFLOP/s, are nanoseconds.
+    memory_ns = work.bytes / limits["memory_gb_per_s"]
+    arithmetic_ns = work.flops / limits["gflop_per_s"]
+    chain_ns, chains = None, model.chains(rank)
+    if chains:
+        # Each thread advances several chains at a time, so their latencies overlap.
+        latency = next(chain["ns"] for chain in limits["chain"] if chain["rank"] == rank)
+        chain_ns = latency / (threads * chains)
     bound, limit_ns = nearest_bound(cpu_ns, threads, memory_ns, arithmetic_ns, chain_ns)
     return EpochCost(
         rank=rank,
         threads=threads,
         epochs=measured.epochs,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
+        seconds=measured.seconds,
+        cpu_seconds=measured.cpu_seconds,
         ns=ns,
         cpu_ns=cpu_ns,
         flops=work.flops,

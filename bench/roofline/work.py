@@ -1,4 +1,4 @@
-"""The work of an epoch, counted by hand for each algorithm: operations, bytes, and chains of updates."""
+"""The work of an epoch, counted for each algorithm: operations, bytes, and chains of updates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from bench.records import CaseFacts
 
-_FLOAT = 4  # bytes of a number
+_FLOAT = 4  # bytes of a float32
 
 
 class Work(NamedTuple):
-    """Per rating and epoch: floating-point operations, and bytes to and from memory."""
+    """Floating-point operations, and bytes to and from memory, per rating and epoch."""
 
     flops: float
     bytes: float
@@ -20,10 +20,19 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkModel:
-    """An algorithm's work as a function of rank, data and cache size in bytes, with what it assumes.
+    """The work of an algorithm.
 
-    ``chains``: by rank, how many independent rows a thread updates in turn, where the next rating of a row has to wait
-    for the update of the last; 0 where none waits.
+    Attributes
+    ----------
+    name
+        Name of the algorithm.
+    work
+        Function of rank, case and cache size in bytes.
+    chains
+        Function of the rank: how many chains of dependent updates a thread advances at a time; 0
+        for an algorithm whose updates do not wait for each other.
+    assumptions
+        What the count assumes, in sentences for the report.
     """
 
     name: str
@@ -33,74 +42,81 @@ class WorkModel:
 
 
 def sgd_work(rank: int, facts: CaseFacts, cache: float) -> Work:
-    """Count per-rating SGD with row-wise AdaGrad steps, in the fewest operations in which one pass can compute it.
+    """Count per-rating SGD with one AdaGrad accumulator per row, in as few operations as possible.
 
-    Per factor: dot product 2, decay and step 3 for either row, 8 in all. The mean squared step follows from the dot
-    product and the rows' norms, which the pass carries along.
+    Per factor: 2 for the dot product, and 3 for decay and step of each of the two rows, together 8.
+    The squared gradient for the accumulator follows from the error and the norm of the other row,
+    which is updated rather than computed.
     """
     fewer, more = sorted((facts["n_users"], facts["n_items"]))
-    row = _FLOAT * rank
-    traffic = 2 * row * _uncached(row * more, cache)  # the row of the side that has more of them, there and back
+    row = _FLOAT * rank  # bytes of a row
+    # The ratings are grouped by the side with fewer rows. Each rating reads and writes a row of the
+    # other side; a row of the grouping side is read and written once for all of its ratings.
+    traffic = 2 * row * _uncached(row * more, cache)
     traffic += 2 * row * fewer / facts["n_train"] * _uncached(row * (fewer + more), cache)
     return Work(8.0 * rank, 2 * _FLOAT + traffic)
 
 
 def sgd_chains(rank: int) -> int:
-    """Return how many rows of one side this project's kernel takes in turn."""
+    """Return how many ratings this project's kernel processes at a time, each of another row."""
     return 4 if rank <= 64 else 2
 
 
 def descent_work(rank: int, facts: CaseFacts, cache: float) -> Work:
     """Count one iteration of momentum gradient descent.
 
-    Per rating and factor: dot product 2, both gradients 2 each. Per row and factor: penalty 2, scale 1, momentum 2,
-    step 2.
+    Per rating and factor: 2 for the dot product and 2 for each of the two gradients. Per row and
+    factor: 2 for the penalty, 1 for the scale, 2 for the momentum and 2 for the step.
     """
-    n_users, n_items, n = facts["n_users"], facts["n_items"], facts["n_train"]
-    row, rows = _FLOAT * rank, n_users + n_items
-    # The item's row, and its gradient there and back; then the user's row and gradient, once per user.
-    sweep = 3 * row * _uncached(2 * row * n_items, cache)
-    # The update reads point, gradient and velocity, and writes velocity and point.
-    per_row = (2 * row * n_users + 5 * row * rows) * _uncached(4 * row * rows, cache)
-    return Work(6.0 * rank + 7.0 * rank * rows / n, 2 * _FLOAT + sweep + per_row / n)
+    n_users, n_items, n_ratings = facts["n_users"], facts["n_items"], facts["n_train"]
+    row, n_rows = _FLOAT * rank, n_users + n_items  # bytes of a row; rows of both sides
+    # Every rating reads its item's row, and reads and writes the gradient of that row.
+    per_rating = 3 * row * _uncached(2 * row * n_items, cache)
+    # A user's row and gradient are moved once per user. The update reads point, gradient and
+    # velocity of every row, and writes velocity and point.
+    per_row = (2 * row * n_users + 5 * row * n_rows) * _uncached(4 * row * n_rows, cache)
+    flops = 6.0 * rank + 7.0 * rank * n_rows / n_ratings
+    return Work(flops, 2 * _FLOAT + per_rating + per_row / n_ratings)
 
 
 def _uncached(size: float, cache: float) -> float:
-    """Return the share of a table that the last-level cache cannot hold."""
+    """Return the share of a table of ``size`` bytes that does not fit into the cache."""
     return max(0.0, 1 - cache / size)
 
 
 _COMMON = (
-    "Each rating is streamed from memory once per epoch: item id and value, 8 bytes. Rows count as memory traffic "
-    "only for the share of their tables that the last-level cache cannot hold.",
-    "Work that does not grow with the rank (biases, roots, loop overhead) is left out, which keeps a limit a limit.",
+    "Each rating is read from memory once per epoch: item id and value, 8 bytes. Rows of factors "
+    "count as memory traffic only for the share of their tables that does not fit into the "
+    "last-level cache.",
+    "Work that does not grow with the rank (biases, roots, loop overhead) is not counted, so that "
+    "the limit remains a lower bound.",
 )
-
 
 _SGD = WorkModel(
     "per-rating SGD",
     sgd_work,
     chains=sgd_chains,
     assumptions=(
-        "Per-rating SGD with row-wise AdaGrad steps: 8 operations per factor and rating (dot product 2, decay and step "
-        "3 for either row). A row of the side that has fewer stays in registers while its ratings are handled. Four "
-        "of them up to rank 64, two beyond, are taken in turn: as many chains of updates are under way in each thread.",
+        "Per-rating SGD with one AdaGrad accumulator per row: 8 operations per factor and rating "
+        "(2 for the dot product, 3 for decay and step of each of the two rows). A row of the side "
+        "with fewer rows stays in registers while its ratings are processed. Each thread processes "
+        "four such rows at a time up to rank 64, and two beyond, so that many chains of updates "
+        "overlap.",
         *_COMMON,
     ),
 )
-
 
 _DESCENT = WorkModel(
     "gradient descent",
     descent_work,
     chains=lambda rank: 0,
     assumptions=(
-        "Gradient descent: 6 operations per factor and rating (dot product 2, both gradients 2 each), 7 per factor and "
-        "row for the update. Tables: point, gradient, velocity, next point.",
+        "Gradient descent: 6 operations per factor and rating (2 for the dot product, 2 for each "
+        "of the two gradients), and 7 per factor and row for the update. Tables: point, gradient, "
+        "velocity, next point.",
         *_COMMON,
     ),
 )
 
-
-# By name, as a backend's registry row has it.
+# By name, which is in the backend's row of the registry.
 WORK_MODELS = {model.name: model for model in (_DESCENT, _SGD)}

@@ -1,1 +1,1 @@
-"""Words, numbers, lines, progress and files: what everything that is read by people is made with."""
+"""Helpers for everything that people read: wording, terminal tables, progress, and files."""

@@ -1,7 +1,7 @@
-"""Files written whole or not at all, as everything that a run, a report or a download leaves behind.
+"""Atomic writes: a file is written completely or not at all, even if the process is killed.
 
-The one implementation is that of saved models, in `backends`. It is imported where a file is written: reading records
-loads nothing of `backends`.
+The implementation is the one for saved models, in `backends`. It is imported only when a file is
+written, so that reading records does not load `backends`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import IO
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces ``path`` when the block ends, and is deleted if the block fails."""
+    """Open a temporary file that replaces ``path`` at the end of the block.
+
+    If the block raises, the temporary file is deleted and ``path`` is left as it was.
+    """
     from backends._files import written_whole as opened_beside
 
     with opened_beside(path) as file:
@@ -23,14 +26,14 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write one file, whole or not at all, text in UTF-8; its folder is made where it is missing."""
+    """Write a file atomically, text in UTF-8; its folder is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into a folder in the order given, each whole or not at all."""
+    """Write files into a folder in the given order, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_whole(folder / name, content)

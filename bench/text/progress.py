@@ -1,28 +1,29 @@
-"""Progress: what long work tells about itself, and the one line of a terminal on which it is shown."""
+"""Progress messages, and the single terminal line on which they are shown."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-Say = Callable[[str], None]  # is told how far something is, a line at a time
+Say = Callable[[str], None]  # called with a line of text that reports progress
 
-_WIDTH = 110  # letters that are shown; a longer line would wrap, and could not be rewritten
+_WIDTH = 110  # characters; a longer line would wrap and could not be overwritten
 
 
 class StatusLine:
-    """One line of the terminal on standard error, rewritten with each text; a log, or a pipe, gets nothing."""
+    """A line on standard error that each new text overwrites; silent if that is no terminal."""
 
     def __call__(self, text: str) -> None:
-        """Show a text in place of the last one."""
+        """Show a text in place of the one before."""
         if sys.stderr.isatty():
+            # To the start of the line, then erase it.
             sys.stderr.write(f"\r\033[K{text[:_WIDTH]}")
             sys.stderr.flush()
 
     def clear(self) -> None:
-        """Leave an empty line, for what is printed next."""
+        """Erase the line, before something else is printed."""
         self("")
 
     def of(self, who: str) -> Say:
-        """Return what shows texts with a name before them."""
+        """Return a function that shows texts with a name in front."""
         return lambda text: self(f"{who}: {text}")

@@ -9,7 +9,7 @@ from bench.cases.targets import (
     DAMPINGS,
     baselines,
     ladder,
-    matching_rung,
+    matching_target,
     meets,
     mse,
     walk_downhill,
@@ -134,25 +134,25 @@ def test_a_score_at_the_target_meets_it() -> None:
     assert not meets(float("nan"), 0.7)
 
 
-def test_the_matching_rung_is_one_percent() -> None:
-    rungs = ladder(reference(1.0), scores(2.0))
-    assert [(r["factor"], r["dropped"]) for r in rungs] == [(1.05, ""), (1.01, ""), (1.001, "")]
-    target = matching_rung(rungs)
+def test_the_matching_target_is_one_percent() -> None:
+    levels = ladder(reference(1.0), scores(2.0))
+    assert [(r["factor"], r["dropped"]) for r in levels] == [(1.05, ""), (1.01, ""), (1.001, "")]
+    target = matching_target(levels)
     assert target is not None
     assert target["mse"] == 1.01
 
 
-def test_rungs_inside_the_spread_are_dropped_and_the_looser_one_matches() -> None:
-    rungs = ladder(reference(1.0, spread=0.02), scores(2.0))
-    assert [bool(r["dropped"]) for r in rungs] == [False, True, True]
-    assert "spread of the reference over its seeds (0.0200)" in rungs[1]["dropped"]
-    target = matching_rung(rungs)
+def test_targets_inside_the_spread_are_dropped_and_the_looser_one_matches() -> None:
+    levels = ladder(reference(1.0, spread=0.02), scores(2.0))
+    assert [bool(r["dropped"]) for r in levels] == [False, True, True]
+    assert "spread of the reference over its seeds (0.0200)" in levels[1]["dropped"]
+    target = matching_target(levels)
     assert target is not None
     assert target["factor"] == 1.05
 
 
-def test_rungs_that_biases_reach_are_dropped() -> None:
-    rungs = ladder(reference(1.0), scores(1.02))
-    assert [bool(r["dropped"]) for r in rungs] == [True, False, False]
-    assert "not below the biases alone (1.0200)" in rungs[0]["dropped"]
-    assert matching_rung(ladder(reference(1.0), scores(0.9))) is None
+def test_targets_that_biases_reach_are_dropped() -> None:
+    levels = ladder(reference(1.0), scores(1.02))
+    assert [bool(r["dropped"]) for r in levels] == [True, False, False]
+    assert "not below the biases alone (1.0200)" in levels[0]["dropped"]
+    assert matching_target(ladder(reference(1.0), scores(0.9))) is None

@@ -178,7 +178,7 @@ def test_three_rounds_tell_a_great_slow_down(said: Any) -> None:
     got = said([record(times(1.0, n=3))], [record(times(10.0, n=3, seed=1))])
     assert got.status == 1
     assert "1 regression:" in got.out
-    assert "old: 3 rounds are too few to see noise in" in got.out
+    assert "old: 3 rounds are too few to estimate the noise" in got.out
 
 
 FEW = "by its rounds: seeds are too few for an interval"

@@ -178,8 +178,15 @@ def test_contenders_of_one_text_are_told_apart() -> None:
     [
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--rounds", "0"], "--rounds must be at least 1, got 0"),
-        (["--threads", "100000"], f"--threads must be at most {Selection().budget}, the cores here; got 100000"),
-        (["--scale", "0.5", "--dataset", "ml-100k"], "--scale is the size of the twin and goes with no other data"),
+        (
+            ["--threads", "100000"],
+            f"--threads must be at most {Selection().budget}, the number of available cores; "
+            "got 100000",
+        ),
+        (
+            ["--scale", "0.5", "--dataset", "ml-100k"],
+            "--scale is the size of the twin and cannot be used with other data",
+        ),
         (["--rank", "two"], "argument --rank: invalid int value: 'two'"),
         (["--backend", "numpy"], "unrecognized arguments: --backend numpy"),
     ],
@@ -306,7 +313,8 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
     names = [one["backend"]["name"] for one in (fast, slow)]
     assert verdicts(pair)[2] == (
         f"{names[0]} against {names[1]}: no difference can be told at this noise (ratio {found.value:.2f}, "
-        f"95 %: {number(low)} to {number(high)}); about {found.seeds_to_tell} seeds with 3 rounds each would tell 5 %"
+        f"95 %: {number(low)} to {number(high)}); about {found.seeds_to_tell} seeds with 3 rounds "
+        "each would detect a difference of 5 %"
     )
     assert found.seeds_to_tell is not None
     assert 2 < found.seeds_to_tell < 100
@@ -329,7 +337,7 @@ def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) ->
 
 def test_few_rounds_are_a_doubt() -> None:
     lines = verdicts([record("a", STABLE), record("b", STABLE[:3])])
-    assert lines[-1] == "b: 3 rounds are too few to see noise in"
+    assert lines[-1] == "b: 3 rounds are too few to estimate the noise"
 
 
 def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> None:

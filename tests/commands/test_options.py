@@ -23,7 +23,7 @@ def _cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"threads": 0}, "--threads must be at least 1, got 0"),
         ({"seed": -1}, "--seed must be at least 0, got -1"),
         ({"seeds": 0}, "--seeds must be at least 1, got 0"),
-        ({"threads": 7}, "--threads must be at most 6, the cores here; got 7"),
+        ({"threads": 7}, "--threads must be at most 6, the number of available cores; got 7"),
         ({"reg": -0.5}, "--reg must be a finite number of at least 0, got -0.5"),
         ({"reg": float("nan")}, "--reg must be a finite number of at least 0, got nan"),
         ({"reg": float("inf")}, "--reg must be a finite number of at least 0, got inf"),
@@ -34,14 +34,20 @@ def _cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"scale": float("nan")}, "--scale must lie between 1/1000 and 100, got nan"),
         (
             {"ratings": Path("mine.csv"), "dataset": "ml-100k"},
-            "--ratings and --dataset exclude each other: measure one of them",
+            "--ratings and --dataset exclude each other: give one of them",
         ),
         (
             {"ratings": Path("mine.csv"), "dataset": ""},
-            "--ratings and --dataset exclude each other: measure one of them",
+            "--ratings and --dataset exclude each other: give one of them",
         ),
-        ({"scale": 0.5, "dataset": "ml-100k"}, "--scale is the size of the twin and goes with no other data"),
-        ({"scale": 0.5, "ratings": Path("mine.csv")}, "--scale is the size of the twin and goes with no other data"),
+        (
+            {"scale": 0.5, "dataset": "ml-100k"},
+            "--scale is the size of the twin and cannot be used with other data",
+        ),
+        (
+            {"scale": 0.5, "ratings": Path("mine.csv")},
+            "--scale is the size of the twin and cannot be used with other data",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(given: dict[str, Any], said: str) -> None:

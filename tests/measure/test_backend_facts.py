@@ -39,5 +39,6 @@ def test_a_contender_is_called_by_its_label() -> None:
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), b"x", {1, 2}, object()])
 def test_a_parameter_that_no_record_can_hold_is_refused(value: object) -> None:
     """Over the pipe it would arrive as another value."""
-    with pytest.raises(ValueError, match=r"^cap must be a value that a record can hold .*, got "):
+    wording = r"^cap must be a value that a record can contain .*, got "
+    with pytest.raises(ValueError, match=wording):
         Contender(backend_rows()["numpy"], 1, params={"reg": 0.1, "cap": value})

@@ -60,8 +60,8 @@ def test_of_a_deterministic_backend_one_is_enough() -> None:
     ("status", "verdict", "reason"),
     [
         ("time", "timed out", "not at the target after 7 s of training"),
-        ("epochs", "timed out", "not at the target after the most epochs that are tried"),
-        ("callback", "missed", "no better for 5 epochs"),
+        ("epochs", "timed out", "not at the target after 2000 epochs, the most allowed"),
+        ("callback", "missed", "no improvement for 5 epochs"),
     ],
 )
 def test_an_attempt_that_missed_is_a_miss_of_all(status: Any, verdict: str, reason: str) -> None:

@@ -14,7 +14,7 @@ from bench.measure import extras
 from bench.measure.measurement import Measurement, Run
 from bench.measure.session import Session, Setting
 from bench.measure.worker_process import Ended
-from bench.records import Round, RungReached
+from bench.records import Round, TargetReached
 from tests.fake_records import fake_record
 
 CALIBRATION = fake_record("numpy")["calibrations"][0]
@@ -70,7 +70,7 @@ def test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns() -> N
 
 
 def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
-    reason = "takes 2 s with ratings that it has not met, and 1 s with"
+    reason = "takes 2 s with ratings that it has not seen, and 1 s with"
     with pytest.raises(Ended, match=reason) as raised:
         refit(Told([2.0] * 8, [1.0] * 5), 1.0)
     assert raised.value.status == "inconsistent"
@@ -145,7 +145,7 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     measurement._sessions = [worker(4), worker(9)]
     reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
-    rungs = [RungReached(factor=factor, epochs=epochs) for factor, epochs in reached]
+    rungs = [TargetReached(factor=factor, epochs=epochs) for factor, epochs in reached]
     measurement.calibrations = [
         {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": rungs}
         for seed, epochs in ((4, 3), (9, 7))  # in turns

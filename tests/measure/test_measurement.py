@@ -79,10 +79,10 @@ def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
 def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 0.0) -> tuple[str, list[float]]:
     """How a calibration ends in this process, and the seconds of its trace."""
     here = worker.Worker(io.BytesIO())
-    here.parts = {"train": case.data.train, "validation": case.data.validation}
-    here.make = {"name": "numpy", **asdict(case.objective), "n_jobs": 1}
+    here.ratings = {"train": case.data.train, "validation": case.data.validation}
+    here.solver_arguments = {"name": "numpy", **asdict(case.objective), "n_jobs": 1}
     limits = {"max_epochs": max_epochs, "max_seconds": max_seconds, "patience": 1000}
-    answer = here.calibrate(Calibrate(rungs={"1.01": target}, target=target, seed=0, **limits))
+    answer = here.calibrate(Calibrate(targets={"1.01": target}, target=target, seed=0, **limits))
     return answer.status, [point["seconds"] for point in answer.calibration["trace"]]
 
 
@@ -114,12 +114,16 @@ def test_a_calibration_is_limited_in_seconds_of_training(case: Case, monkeypatch
     [
         ("talks", "matched", ""),
         ("raises", "crashed", "RuntimeError: the matrix is <singular>"),
-        ("exits", "crashed", "the worker died by exit status 3: fatal: assertion failed"),
-        ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
+        ("exits", "crashed", "the worker ended with exit status 3: fatal: assertion failed"),
+        (
+            "iskilled",
+            "out of memory",
+            "the worker was killed by SIGKILL, as the system does when memory runs out",
+        ),
         ("eatsmemory", "out of memory", "MemoryError: cannot allocate"),
         ("explodes", "diverged", "its loss exploded after 0 epochs"),
-        ("stalls", "missed", "no better for 15 epochs (best validation MSE"),
-        ("flatters", "missed", "no better for 15 epochs (best validation MSE"),
+        ("stalls", "missed", "no improvement for 15 epochs (best validation MSE"),
+        ("flatters", "missed", "no improvement for 15 epochs (best validation MSE"),
     ],
 )
 def test_the_verdict_on_a_planted_fault(case: Case, name: str, status: str, reason: str) -> None:
@@ -130,9 +134,9 @@ def test_the_verdict_on_a_planted_fault(case: Case, name: str, status: str, reas
 
 def test_giving_up_is_not_a_miss(case: Case) -> None:
     record = measure(case, "numpy", Limits(max_epochs=2, timeout=60))
-    assert (record["status"], record["reason"][:46]) == (
+    assert (record["status"], record["reason"][:57]) == (
         "timed out",
-        "not at the target after the most epochs that ar"[:46],
+        "not at the target after 2 epochs, the most allowed (best ",
     )
     record = measure(case, "numpy", Limits(max_seconds=0.0, timeout=60))
     assert (record["status"], record["reason"][:43]) == ("timed out", "not at the target after 0 s of training (be")

@@ -59,7 +59,8 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     assert said.startswith("steady is 1.05 times as fast as slower (95 %: "), said
     found_ratio = ratio(found["slower"]["rounds"], found["steady"]["rounds"], paired=True).value
     assert found_ratio == pytest.approx(1.05, abs=0.005)
-    assert any(line.startswith("worse: missed: no better for 100 epochs") for line in found["verdicts"])
+    missed = "worse: missed: no improvement for 100 epochs"
+    assert any(line.startswith(missed) for line in found["verdicts"])
     epochs = {one["seed"]: one["epochs"] for one in found["steady"]["calibrations"]}
     for record, planted in ((found["steady"], Steady), (found["slower"], Slower)):
         for one in record["rounds"]:
@@ -96,8 +97,11 @@ def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
     monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
     record = measure(case, name, rounds=3)
     assert record["status"] == "inconsistent", record["reason"]
-    met = r"a fit takes \d.* s with ratings that it has not met, and \d.* s with those it has: it keeps .*"
-    told = r"it tells of \d.* s of work in a fit that took .* s: some of it was done before"
+    met = (
+        r"a fit takes \d.* s with ratings that it has not seen, "
+        r"and \d.* s with those it has: it keeps .*"
+    )
+    told = r"it reports \d.* s of work in a fit that took .* s: some of it was done before"
     assert re.fullmatch(told if name == "returns" else met, record["reason"]), record["reason"]
 
 
@@ -264,7 +268,7 @@ def test_memory_of_the_fit_alone_is_measured(loose: Case) -> None:
 def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(loose: Case) -> None:
     record = measure(loose, "growsforever", Limits(timeout=60, memory_mb=600))
     assert record["status"] == "out of memory"
-    assert record["reason"].startswith("the worker was ended for taking too much memory (")
+    assert record["reason"].startswith("the worker was ended for using too much memory (")
     assert record["reason"].endswith("MB resident, 600 MB allowed)")
 
 
@@ -308,7 +312,7 @@ def test_what_was_measured_before_something_went_wrong_is_kept(case: Case) -> No
     assert (record["status"], record["reason"][:35]) == ("crashed", "in a cold start, caches filled: the")
     assert [one["caches"] for one in record["cold"]] == ["empty"]
     record = measure(case, "diesofthesecondseed", seeds=(0, 1))
-    assert (record["status"], record["reason"]) == ("crashed", "the worker died by exit status 9")
+    assert (record["status"], record["reason"]) == ("crashed", "the worker ended with exit status 9")
     assert record["environment"]["import_seconds"] is not None
     assert record["environment"]["variables"] is not None
 

@@ -27,7 +27,7 @@ from bench.measure.protocol import (
 REQUESTS = [
     Open(path="p", backend="numpy", params={"reg": 0.1, "init": "normal", "n_jobs": None}),
     Warm(seed=1),
-    Calibrate(rungs={"1.01": 0.8}, target=0.8, seed=0, max_epochs=9, max_seconds=1.5, patience=3),
+    Calibrate(targets={"1.01": 0.8}, target=0.8, seed=0, max_epochs=9, max_seconds=1.5, patience=3),
     Time(epochs=3, seed=0, round_number=2, factor=1.01, target=None, objective=True, unseen=True),
     WatchMemory(epochs=3, seed=0),
     MeasureEpochs(rank=16, threads=2, seed=0, max_seconds=0.5),

@@ -159,17 +159,17 @@ def test_records_are_kept_only_where_their_key_is_what_it_would_be_now(tmp_path:
     run, said = open_run("c", tmp_path), list[str]()
     record = fake_record("numpy")
     ask = ("time to MSE", record["case"]["name"], record["backend"])
-    assert run.kept(*ask, KEY, said.append) is None
+    assert run.reusable_record(*ask, KEY, said.append) is None
     assert said == []
     write_record(run.path, record)
-    assert run.kept(*ask, KEY, said.append) == record
-    assert said == ["kept, as measured before the run was cut off"]
+    assert run.reusable_record(*ask, KEY, said.append) == record
+    assert said == ["reusing the record from before the run was cut off"]
     for name in KEY:
         said.clear()
-        assert run.kept(*ask, KEY | {name: "new"}, said.append) is None
-        assert said == [f"measured again, as another run left a record and {name} changed since"]
+        assert run.reusable_record(*ask, KEY | {name: "new"}, said.append) is None
+        assert said == [f"measured again: there is a record, but {name} changed since"]
     record_path(run.path, *ask).write_text("{", "utf-8")
-    assert run.kept(*ask, KEY, said.append) is None
+    assert run.reusable_record(*ask, KEY, said.append) is None
     assert "is not a record" in said[-1]
     run.close()
 

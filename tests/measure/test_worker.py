@@ -22,8 +22,8 @@ def here(case: Case) -> Worker:
     one = Worker(io.BytesIO())
     data = case.data
     assert data.test is not None
-    one.parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    one.make = {"name": "numpy-als", **asdict(case.objective), "n_jobs": 1}
+    one.ratings = {"train": data.train, "validation": data.validation, "test": data.test}
+    one.solver_arguments = {"name": "numpy-als", **asdict(case.objective), "n_jobs": 1}
     return one
 
 
@@ -39,16 +39,16 @@ def timed(here: Worker, **changes: Any) -> Round:
 
 def fitted(here: Worker, train: Ratings) -> Factorizer:
     """A solver fitted as `timed` has it fitted."""
-    return get_backend(**here.make).fit(train, epochs=3, seed=5, keep="last")
+    return get_backend(**here.solver_arguments).fit(train, epochs=3, seed=5, keep="last")
 
 
 def test_a_round_says_what_its_model_is_worth(here: Worker) -> None:
-    train = here.parts["train"]
+    train = here.ratings["train"]
     solver, found = fitted(here, train), timed(here)
     model = solver.model_
     assert found["objective"] == solver.objective.value(model.parameters, train)
     for name in ("validation", "test"):
-        part = here.parts[name]
+        part = here.ratings[name]
         errors = model.parameters.predict(part.users, part.items) - part.ratings
         assert found[f"{name}_mse"] == pytest.approx(np.mean(errors**2), rel=1e-12)
     assert (found["round"], found["seed"], found["factor"]) == (7, 5, 1.05)
@@ -75,7 +75,7 @@ def test_a_fit_whose_clock_tells_of_more_than_passed_is_inconsistent(
 
 
 def test_unseen_ratings_are_the_same_problem_with_other_contents(here: Worker) -> None:
-    train = here.parts["train"]
+    train = here.ratings["train"]
     drawn = [here.unseen_train() for _ in range(3)]
     assert len({float(one.ratings.sum()) for one in (train, *drawn)}) == 4
     assert len({one.users.tobytes() for one in (train, *drawn)}) == 4
@@ -101,8 +101,8 @@ def test_unseen_ratings_are_fitted_only_where_asked_for(
 def test_a_fit_gets_ratings_of_its_own(here: Worker) -> None:
     first, second = here.fresh_train(), here.fresh_train()
     assert first is not second
-    assert first is not here.parts["train"]
-    assert np.array_equal(first.ratings, here.parts["train"].ratings)
+    assert first is not here.ratings["train"]
+    assert np.array_equal(first.ratings, here.ratings["train"].ratings)
 
 
 # ---- calibrations --------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ SCORES = [0.9, 0.7, 0.8, 0.75, 0.6, 0.5, 0.4, 0.3]
 def calibrated(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
-    rungs: dict[str, float],
+    targets: dict[str, float],
     target: float,
     scores: Sequence[float] = SCORES,
     **limits: Any,
@@ -122,7 +122,7 @@ def calibrated(
     left = iter(scores)
     monkeypatch.setattr(worker, "mse", lambda *_: next(left))
     usual: dict[str, Any] = {"max_epochs": len(scores), "max_seconds": 1e9, "patience": 1000}
-    return here.calibrate(Calibrate(rungs=rungs, target=target, seed=5, **usual | limits))
+    return here.calibrate(Calibrate(targets=targets, target=target, seed=5, **usual | limits))
 
 
 def test_the_first_epoch_at_a_target_counts(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

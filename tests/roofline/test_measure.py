@@ -47,7 +47,11 @@ def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
     [
         ("talks", "measured", ""),
         ("raises", "crashed", "RuntimeError: the matrix is <singular>"),
-        ("iskilled", "out of memory", "the worker died by signal SIGKILL, as the system does when memory runs out"),
+        (
+            "iskilled",
+            "out of memory",
+            "the worker was killed by SIGKILL, as the system does when memory runs out",
+        ),
         ("explodes", "diverged", "its loss exploded at rank 2"),
         ("hangs", "timed out", "epochs took longer than 1 s"),
     ],
