@@ -83,7 +83,7 @@ def test_what_is_seen_is_copied(opened: Opened) -> None:
     page.get_by_role("button", name="Copy CSV").first.click()
     expect(page.locator(".tools [role=status]").first).to_have_text("Copied as CSV")
     header, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
-    assert header[:3] == ["Rank", "Backend", "Seconds"]
+    assert header[:3] == ["Place", "Backend", "Seconds"]
     assert [row[1] for row in rows] == ["numba-sgd", "numba-gd"]
     page.get_by_role("searchbox").first.fill("crashed")
     page.get_by_role("button", name="Copy Markdown").first.click()
@@ -174,9 +174,9 @@ def test_figures_are_saved(opened: Opened) -> None:
     assert saved["SVG"].startswith(b"<svg") and b"var(--" not in saved["SVG"] and b"numba-sgd" in saved["SVG"]
 
 
-def test_a_doubt_leads_to_where_it_is_told(opened: Opened) -> None:
+def test_a_warning_leads_to_where_it_is_stated(opened: Opened) -> None:
     page = opened.page
-    ranking(page).locator("a.doubt").first.click()
+    ranking(page).locator("a.warning").first.click()
     row = page.locator("tr:target")
     expect(row).to_contain_text("numba-gd")
     expect(row).to_be_in_viewport(ratio=1)
