@@ -219,7 +219,7 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     assert "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain | 28 % | 28 % |" in section
     assert "| 2 | 64.0 | 240 | 11.0 | 14.0 | 18.0 |" in section
     assert "](roofline-1.png)" in section
-    assert "### How this was measured" in section
+    assert "### How it was measured" in section
 
 
 def test_a_page_of_rooflines_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

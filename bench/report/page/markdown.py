@@ -29,7 +29,7 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
         lines += _table(roofline.costs)
         lines += _figures(exhibits, pictures)
         lines += _table(roofline.limits)
-        lines += ["", "### How this was measured", ""]
+        lines += ["", "### How it was measured", ""]
         lines += [f"- {escape(text)}" for text in roofline.method]
     if report.method:
         lines += ["", "## How the numbers were measured", ""]
