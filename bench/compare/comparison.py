@@ -72,6 +72,7 @@ class Comparison:
         """The direction of a change that can be told from noise, however small; "" for others."""
         if self.ratio is None:
             return ""
+        # The interval decides if it can. Only if it contains 1, or does not exist, do the rounds.
         if self.ratio.interval and not self.ratio.within_noise:
             return "slower" if self.ratio.interval[0] > 1 else "faster"
         if self._rounds_far_apart:
@@ -90,6 +91,7 @@ class Comparison:
             ends, margin = (0, 100), _FAR_OF_FEW
         old_low, old_high = np.percentile(before, ends)
         new_low, new_high = np.percentile(now, ends)
+        # Whether the two ranges are apart, by more than the margin in either direction.
         return bool(new_low / old_high > margin or new_high / old_low < 1 / margin)
 
     @property

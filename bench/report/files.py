@@ -48,6 +48,7 @@ def write_report(
     reload
         As in `page.html.render_html`.
     """
+    # Everything is made before anything is written: an error leaves the earlier report as it was.
     report = gather(records)
     contents = _tables(records, report)
     drawn = list(islice(report.exhibits, pictures))

@@ -55,7 +55,7 @@ def watch(
         _report(f"watching {watched}; press Ctrl-C to stop")
         while True:
             stamp = _stamp(sources)
-            if stamp != seen:
+            if stamp != seen:  # a record is new, has changed or was removed
                 seen, found = stamp, list(_read(stamp, reported))
                 if found:
                     records = sorted(found, key=lambda record: record["created"])

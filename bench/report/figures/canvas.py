@@ -142,6 +142,8 @@ def _point_style(figure: Figure, layer: Layer, pen: Pen, look: Look) -> dict[str
     shown = Look(look.color, _SHAPES.get(pen.shape, look.marker))
     style = {"color": shown.color, "alpha": pen.opacity, "ls": "", **_marker(shown, pen.size)}
     style["mew"] = pen.width * _POINT
+    # A marker at the end of an axis with categories may extend beyond it. On numeric axes those
+    # outside of the limits must be cut off.
     style["clip_on"] = not figure.y.categories
     style["zorder"] = 2 if layer.small else 3
     if layer.hollow:
@@ -175,6 +177,7 @@ def _draw_lines(
         if dashes:
             style["ls"] = (0, dashes[str(names[-1])])
         axes.plot(group[layer.x].to_numpy(), group[layer.y].to_numpy(), **style)
+    # Markers are drawn after all lines, so that no line hides them.
     marked = figure.table.loc[marks.carriers(figure, layer)]
     for name, group in marked.groupby("backend", sort=False):
         look = looks[str(name)]
@@ -209,6 +212,7 @@ def _draw_intervals(
     pen: Pen,
     looks: Mapping[str, Look],
 ) -> None:
+    # The pen's colour is "" if each backend has its own.
     colors = [THEME.get(pen.color) or looks[name].color for name in rows["backend"]]
     style: dict[str, Any] = {"colors": colors, "alpha": pen.opacity, "zorder": 2.5}
     style["lw"] = pen.width * _POINT

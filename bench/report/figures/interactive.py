@@ -98,6 +98,7 @@ class _View:
         name = f"near_{self.figure.layers.index(layer)}"
         select = {"type": "point", "on": "pointerover", "clear": "pointerout"}
         spec["params"] = [{"name": name, "select": select}]
+        # "empty": without a selection no point is shown, instead of all.
         shown = {"param": name, "empty": False, "value": 0.9}
         spec["encoding"] |= {
             "opacity": {"condition": shown, "value": 0},
@@ -128,6 +129,7 @@ class _View:
         if not pen.size:
             return [line]
         markers = self._spec(layer, _point(pen) | {"clip": True})
+        # The column "marked" is added by `_table`.
         markers["transform"].append({"filter": "datum.marked == 1"})
         return [line, markers]
 
@@ -181,7 +183,7 @@ class _View:
     def _label(self, layer: Layer) -> Spec:
         mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 8, "fill": INK}
         spec = self._spec(layer, {**mark, "fontSize": 11, "aria": False})
-        spec["encoding"].pop("color", None)
+        spec["encoding"].pop("color", None)  # labels have the colour of text
         spec["encoding"]["x"] = {"value": "width"}
         spec["encoding"]["text"] = {"field": layer.label, "type": "nominal"}
         return spec
@@ -245,6 +247,7 @@ def _table(figure: Figure) -> tuple[pd.DataFrame, dict[str, str]]:
     if figure.parts:
         used.add("part")
     table = figure.table[[name for name in figure.table.columns if name in used]].copy()
+    # Which rows have a marker on their line is decided once for both renderers.
     marked = {row for layer in figure.layers for row in carriers(figure, layer)}
     if marked:
         table["marked"] = table.index.isin(marked).astype(int)

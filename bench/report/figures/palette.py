@@ -54,6 +54,7 @@ def hashed_look(name: str) -> Look:
 
     Contenders of the same backend, "numpy (1 thread)" and "numpy:learning_rate=0.1", get the same.
     """
+    # `hash` of a text differs from process to process; a checksum does not.
     crc = zlib.crc32(_base(name).encode())
     return Look(PALETTE[crc % len(PALETTE)], OTHER_MARKERS[crc // 8 % len(OTHER_MARKERS)])
 

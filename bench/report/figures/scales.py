@@ -28,6 +28,7 @@ def channel(figure: Figure, name: Side) -> Spec:
         return {"type": "nominal", "sort": list(axis.categories), "axis": look}
     limits = axis.log_limits if axis.log else axis.limits
     scale: Spec = {"type": "log" if axis.log else "linear", "nice": False}
+    # Without a domain Vega takes the range of the data, plus padding in pixels.
     if limits:
         scale["domain"] = list(limits)
     elif axis.zero:
@@ -64,7 +65,7 @@ def rules(figure: Figure, channels: Mapping[Side, Spec]) -> list[Spec]:
     """Return the lines across, and their labels without overlaps."""
     layers: list[Spec] = []
     for name, shared in channels.items():
-        above: str | None = None
+        above: str | None = None  # the position of the last label
         for rule in rules_on(figure, name):
             mark = {"type": "rule", "clip": True, "aria": False, **stroke(pen_of_rule(rule))}
             line = {
@@ -131,6 +132,7 @@ def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
 @cache
 def vega_shape(marker: str) -> str:
     """Return one of matplotlib's markers as the name or the SVG path of Vega's shape."""
+    # A circle of matplotlib consists of curves, which `to_polygons` would replace by many lines.
     if marker == "o":
         return "circle"
     style = MarkerStyle(marker)

@@ -63,6 +63,7 @@ def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
         labels = [tick_text(tick) for tick in ticks_y]
         height = HEIGHT / PIXELS
         top = 0.7  # with room for the title of the y axis
+    # Labels at the sides and the legend determine how much room is left for the axes.
     items = legend_items(figure, looks)
     n_columns = _legend_columns(items)
     bottom = 0.52
@@ -121,6 +122,7 @@ def _draw_legend(canvas: Canvas, items: Sequence[tuple[str, Any]], n_columns: in
     for place, (text, style) in enumerate(items):
         x = left + column * (place // n_lines)
         y = _MARGIN + _LINE * (n_lines - 1 - place % n_lines) + _LINE / 2
+        # Three points: the marker of a line is on the middle one.
         xs = [x / WIDTH, (x + _SYMBOL / 2) / WIDTH, (x + _SYMBOL) / WIDTH]
         canvas.add_artist(Line2D(xs, [y / total] * 3, **style))
         canvas.text((x + _SYMBOL + 0.08) / WIDTH, y / total, text, va="center", fontsize=_SMALL)
@@ -140,6 +142,8 @@ def _set_ticks(
 ) -> None:
     """Put ticks at the given positions only, or one at each row."""
     side = axes.xaxis if name == "x" else axes.yaxis
+    # With fixed positions matplotlib need not search for ticks, which is slow, and both renderers
+    # have the same.
     side.set_major_locator(FixedLocator(list(ticks) or list(range(len(rows)))))
     side.set_major_formatter(FixedFormatter([tick_text(tick) for tick in ticks] or list(rows)))
     side.set_minor_locator(NullLocator())

@@ -60,7 +60,7 @@ def _visible_rows(figure: Figure, layer: Layer, name: str) -> pd.DataFrame:
     """Return the rows of a layer within the limits of the other axis."""
     across = "y" if name == "x" else "x"
     axis, column, rows = getattr(figure, across), getattr(layer, across), figure.rows(layer)
-    limits = axis.log_limits if axis.log else axis.limits
+    limits = axis.log_limits if axis.log else axis.limits  # as the figure is shown at first
     return rows[rows[column].between(*limits)] if limits else rows
 
 
@@ -72,6 +72,7 @@ def ticks_of(axis: Axis, low: float, high: float, most: int = 9) -> list[float]:
         ticks = log_ticks(low, high, most)
         if ticks:
             return ticks
+    # MaxNLocator counts intervals, and may add ticks beyond both limits.
     locator = MaxNLocator(max(most - 2, 2), steps=[1, 2, 5, 10])
     found: list[float] = np.asarray(locator.tick_values(low, high)).tolist()
     return [tick for tick in found if low <= tick <= high]

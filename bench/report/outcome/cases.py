@@ -171,6 +171,7 @@ def group_cases(records: list[Record]) -> list[Case]:
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record["created"]):
         machine = record["key"].get("machine", "")
+        # The name comes first in the key, so that cases are sorted by name.
         shared = [record["case"]["name"], record["case"], record["target"], machine]
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
     titles: Counter[str] = Counter()
@@ -205,6 +206,7 @@ def _new_slug(title: str, taken: set[str]) -> str:
 
 def _case(title: str, slug: str, records: list[Record]) -> Case:
     """Make a case of its records, which are sorted from old to new."""
+    # Later records replace earlier ones with the same key.
     newest = {
         (record["backend"]["name"], record["backend"]["threads"]): record for record in records
     }

@@ -13,62 +13,61 @@ _CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_second
 
 
 def cases_table(records: list[Record]) -> pd.DataFrame:
-    """Return one row per record: backend, case, outcome and summaries over the timed rounds."""
-    rows = []
-    for record in records:
-        case, backend, target, memory = (
-            record["case"],
-            record["backend"],
-            record["target"],
-            record["memory"],
-        )
-        cold = {start["caches"]: start["total_seconds"] for start in record["cold"]}
-        calibrations = record["calibrations"]
-        row: dict[str, Any] = {
-            "run": record["run"],
-            "case": case["name"],
-            "dataset": case["dataset"],
-            "rank": case["rank"],
-            "reg": case["reg"],
-            "reg_unit": case["reg_unit"],
-            "damping": case["damping"],
-            "bias_reg": case["bias_reg"],
-            "user_bias_damping": case["user_bias_damping"],
-            "item_bias_damping": case["item_bias_damping"],
-            "seed": case["seed"],
-            "backend": backend["name"],
-            "algorithm": backend["algorithm"],
-            "device": backend["device"],
-            "threads": backend["threads"],
-            "dtype": backend["dtype"],
-            "status": record["status"],
-            "reason": record["reason"],
-            "target_mse": target["mse"] if target else None,
-            "reference_mse": record["reference"]["validation_mse"],
-            "epochs": _median([calibration["epochs"] for calibration in calibrations]),
-            "seeds": len(record["seeds"]),
-            "rounds": len(record["rounds"]),
-            "seconds": summary(record["rounds"]),
-            "gave_up_after": record["gave_up_after"],
-        }
-        for column in _CLOCK:
-            row[column] = summary(record["rounds"], column)
-        row |= {
-            "evaluation_seconds": _median(
-                [calibration["evaluation_seconds"] for calibration in calibrations]
-            ),
-            "cold_seconds": cold.get("empty"),
-            "cold_seconds_caches_filled": cold.get("filled"),
-            "validation_mse": summary(record["rounds"], "validation_mse"),
-            "test_mse": summary(record["rounds"], "test_mse"),
-            "objective": summary(record["rounds"], "objective"),
-            "peak_memory_mb": memory["peak_mb"] if memory else None,
-            "fit_memory_mb": memory["fit_mb"] if memory else None,
-            "device_memory_mb": memory["device_mb"] if memory else None,
-            "warnings": "; ".join(doubts(record)),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """Return one row per record: case, backend, outcome and summaries over the timed rounds."""
+    return pd.DataFrame([_settings(record) | _outcome(record) for record in records])
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Return what was measured: the case and the backend."""
+    case, backend = record["case"], record["backend"]
+    return {
+        "run": record["run"],
+        "case": case["name"],
+        "dataset": case["dataset"],
+        "rank": case["rank"],
+        "reg": case["reg"],
+        "reg_unit": case["reg_unit"],
+        "damping": case["damping"],
+        "bias_reg": case["bias_reg"],
+        "user_bias_damping": case["user_bias_damping"],
+        "item_bias_damping": case["item_bias_damping"],
+        "seed": case["seed"],
+        "backend": backend["name"],
+        "algorithm": backend["algorithm"],
+        "device": backend["device"],
+        "threads": backend["threads"],
+        "dtype": backend["dtype"],
+    }
+
+
+def _outcome(record: Record) -> dict[str, Any]:
+    """Return status, times, errors and memory."""
+    rounds, calibrations = record["rounds"], record["calibrations"]
+    target, memory = record["target"], record["memory"]
+    evaluations = [calibration["evaluation_seconds"] for calibration in calibrations]
+    cold = {start["caches"]: start["total_seconds"] for start in record["cold"]}
+    return {
+        "status": record["status"],
+        "reason": record["reason"],
+        "target_mse": target["mse"] if target else None,
+        "reference_mse": record["reference"]["validation_mse"],
+        "epochs": _median([calibration["epochs"] for calibration in calibrations]),
+        "seeds": len(record["seeds"]),
+        "rounds": len(rounds),
+        "seconds": summary(rounds),
+        "gave_up_after": record["gave_up_after"],
+        **{column: summary(rounds, column) for column in _CLOCK},
+        "evaluation_seconds": _median(evaluations),
+        "cold_seconds": cold.get("empty"),
+        "cold_seconds_caches_filled": cold.get("filled"),
+        "validation_mse": summary(rounds, "validation_mse"),
+        "test_mse": summary(rounds, "test_mse"),
+        "objective": summary(rounds, "objective"),
+        "peak_memory_mb": memory["peak_mb"] if memory else None,
+        "fit_memory_mb": memory["fit_mb"] if memory else None,
+        "device_memory_mb": memory["device_mb"] if memory else None,
+        "warnings": "; ".join(doubts(record)),
+    }
 
 
 def rounds_table(records: list[Record]) -> pd.DataFrame:

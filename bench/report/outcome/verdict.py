@@ -57,6 +57,7 @@ def answer(case: Case) -> Answer:
     if behind:
         factor = number(ratio(behind[0], first).value)
         lead = f"{factor} times as fast as {behind[0].name}{noise}"
+    # Several names are followed by their range of times, a single one by its lead.
     if len(tied) > 1:
         range_ = f"{number(first.median)} to {number(tied[-1].median)} s"
         also = f"; {first.name} is {lead}" if lead else ""
@@ -80,6 +81,8 @@ def headline(case: Case) -> str:
     first, *others = case.ranked
     if not others:
         return f"{case.title}: only {first.name} reached {goal}, in {_time(first)}"
+    # With a single seed there is no interval. The claim is then in the past tense, as it is about
+    # these rounds only.
     tied, noise, factors = _tied(case), _noise(*case.ranked), _lead(case)
     if len(tied) == 1:
         claim = "was the fastest" if noise else "is the fastest"

@@ -39,7 +39,7 @@ class Scripts:
         """Return the specification of a figure as JSON, with the id of its table."""
         figure = exhibit.figure
         spec: dict[str, Any] = vega_spec(figure, self.looks)
-        data, spec["data"] = spec["data"], None
+        data, spec["data"] = spec["data"], None  # the page fills it in from the table
         id_ = self.data.setdefault(json.dumps(data), f"data-{len(self.data) + 1}")
         columns = [
             [name, title] for name, title in figure.values.items() if name in figure.table.columns

@@ -190,6 +190,7 @@ def _percent(share: float) -> str:
 
 
 def _published_row(figure: Published, differences: str) -> list[str]:
+    # A computed square or root has as many digits as the published figure, from 3 to 5.
     digits = min(max(_digits(figure.value), 3), 5)
     root = number(math.sqrt(figure.square), digits) if figure.metric == "mse" else figure.value
     seconds = DASH
