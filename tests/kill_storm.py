@@ -77,11 +77,11 @@ def storm(folder: Path, moments: Sequence[Moment]) -> int:
             process = start(place, cache)
             killed.pop(0)(place, cache)
             os.kill(process.pid, signal.SIGKILL)  # if it has ended, it still waits to be collected
-            kept += process.communicate()[0].count("kept, as measured")
+            kept += process.communicate()[0].count("reusing the record")
         until(lambda: not workers_of(cache))
         if not is_through(place):
             left = len(stored(place))
-            again = end(start(place, cache)).count("kept, as measured")
+            again = end(start(place, cache)).count("reusing the record")
             assert again == left, f"{again} of {left} records were kept"
             kept += again
         assert records_of(place) == whole

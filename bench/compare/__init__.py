@@ -1,6 +1,7 @@
-"""Two runs compared: what became slower, faster, worse or better. Run ``python -m bench.compare OLD NEW``.
+"""Comparison of two runs. Run ``python -m bench.compare OLD NEW``.
 
-`differences` says what makes two records not comparable, `comparison` compares those that are, `__main__` prints it.
+`differences` finds out whether two records are comparable, `comparison` compares those that are,
+and `__main__` prints the results.
 """
 
 from .comparison import Comparison, compare

@@ -1,13 +1,19 @@
-"""``python -m bench.compare OLD NEW``: what became slower, faster, worse or better from one run to another.
+"""``python -m bench.compare OLD NEW``: regressions and improvements from one run to another.
 
-Records of a time to the MSE are paired by case, backend and threads, and the ratio of their times is given with its
-interval. Code and versions may differ, that is what is compared; data, objective, target and machine may not.
+Records of a time to the MSE are paired by case, backend and number of threads. For each pair, the
+ratio of the times is printed with its interval. Code and versions may differ, as these are usually
+what is compared. Data, objective, target and machine must be the same.
 
-A difference that the interval tells from noise counts as a regression from a threshold on only, 5 % by default: the
-interval does not hold how a machine's speed changes between two runs, so those of the very same code may lie a few
-percent apart, or more. With one seed there is no interval, and with two or three a wide one: a change is then told too
-where the quartiles of the new rounds lie beyond those of the old ones by a quarter, or with fewer than three rounds all
-of them by a factor of two. Rooflines are shown beside, and never are a regression. Imports no backend.
+A difference is a regression or an improvement if both are true:
+
+- It can be told from noise: the interval does not contain 1. With one seed there is no interval,
+  and with two or three it is wide. Then it is enough that the rounds are far apart: that the
+  quartiles of old and new rounds differ by more than a quarter or, with fewer than three rounds,
+  that all rounds differ by more than a factor of two.
+- It exceeds a threshold, 5 % by default. The interval does not cover changes of the machine's speed
+  between two runs, so that even runs of the same code may differ by a few percent.
+
+Rooflines are printed for information, and are never a regression. No backend is imported.
 """
 
 from __future__ import annotations
@@ -26,58 +32,74 @@ from bench.text.wording import number, one_line, plural
 from .comparison import THRESHOLD, Comparison, Cost, compare, compare_rooflines, newest, signed
 from .differences import header, with_places
 
-_SHOWN = 5  # differences that a refusal lists
+_SHOWN = 5  # how many differences are listed if runs are not comparable
 _NOTHING = "no case, backend and number of threads of a time to the MSE is in both {} and {}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the comparison; return 0 without a regression, 1 with one, 2 where nothing was compared."""
+    """Print the comparison; return the exit status.
+
+    It is 0 without a regression, 1 with at least one, and 2 if nothing was compared.
+    """
     options = _parser().parse_args(arguments)
     try:
-        (old, old_rooflines), (new, new_rooflines) = (_read(path) for path in (options.old, options.new))
+        old, old_rooflines = _read(options.old)
+        new, new_rooflines = _read(options.new)
     except (RecordError, OSError) as error:
         return _refuse([str(error)])
     comparisons = compare(old, new, options.threshold / 100)
     costs = compare_rooflines(old_rooflines, new_rooflines)
-    both: list[Comparison | Cost] = [*comparisons, *costs]
-    different = with_places([(str(one.who), one.differences) for one in both])
+    pairs: list[Comparison | Cost] = [*comparisons, *costs]
+    different = with_places([(str(pair.who), pair.differences) for pair in pairs])
     if different and not options.anyway:
-        more = [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
-        intro = f"{options.old} and {options.new} are not comparable (--anyway compares them all the same):"
-        return _refuse([intro, *different[:_SHOWN], *more])
-    if both:
-        warnings = [f"warning: not comparable: {one}" for one in different]
-        _say(wrapped([*header(options.old, options.new, [(one.old, one.new) for one in both]), *warnings]))
+        lines = [
+            f"{options.old} and {options.new} are not comparable "
+            "(--anyway compares them all the same):",
+            *different[:_SHOWN],
+        ]
+        if len(different) > _SHOWN:
+            lines.append(f"and {len(different) - _SHOWN} more")
+        return _refuse(lines)
+    if pairs:
+        lines = header(options.old, options.new, [(pair.old, pair.new) for pair in pairs])
+        lines += [f"warning: not comparable: {difference}" for difference in different]
+        _print(wrapped(lines))
     if comparisons:
-        _say(["", *_table(comparisons), *wrapped(_unpaired(old, new))])
+        _print(["", *_table(comparisons), *wrapped(_unpaired(old, new))])
     if costs:
-        _say(["", "CPU time of an epoch per rating, for information only:", *_roofline_table(costs)])
+        intro = "CPU time of an epoch per rating, for information only:"
+        _print(["", intro, *_roofline_table(costs)])
     if not comparisons:
         return _refuse([_NOTHING.format(options.old, options.new)])
-    _say(["", *wrapped(_outcome(comparisons))])
-    return int(any(one.regressions for one in comparisons))
+    _print(["", *wrapped(_outcome(comparisons))])
+    return 1 if any(comparison.regressions for comparison in comparisons) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.compare",
-        description="Compare the times of two runs. Exit status: 0 without a regression, 1 with at least one, 2 where "
-        "the runs were not compared.",
+        description="Compare the times of two runs. Exit status: 0 without a regression, 1 with at "
+        "least one, 2 if the runs were not compared.",
     )
-    parser.add_argument("old", type=Path, metavar="OLD", help="the earlier run's folder, or a record's file")
-    parser.add_argument("new", type=Path, metavar="NEW", help="the later run's folder, or a record's file")
+    parser.add_argument(
+        "old", type=Path, metavar="OLD", help="the earlier run's folder, or a record's file"
+    )
+    parser.add_argument(
+        "new", type=Path, metavar="NEW", help="the later run's folder, or a record's file"
+    )
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="compare what is not comparable too: other data, objective, target, precision, parameters, machine",
+        help="compare even if data, objective, target, precision, parameters or machine differ",
     )
     parser.add_argument(
         "--threshold",
         type=_percentage,
         default=100 * THRESHOLD,
         metavar="PERCENT",
-        help="change of the time from which on a difference is a regression, if the rounds tell it from noise "
-        "(default: %(default)g, as the interval does not hold how a machine's speed changes between two runs)",
+        help="smallest change of the time that counts as a regression, if it can be told from "
+        "noise (default: %(default)g, as the interval does not cover changes of the machine's "
+        "speed between two runs)",
     )
     return parser
 
@@ -92,9 +114,6 @@ def _percentage(text: str) -> float:
     return value
 
 
-# ---- pairs ----------------------------------------------------------------------------------------------------------
-
-
 def _read(source: Path) -> tuple[list[Record], list[RooflineRecord]]:
     records = read_records([source])
     if not records:
@@ -102,70 +121,86 @@ def _read(source: Path) -> tuple[list[Record], list[RooflineRecord]]:
     return by_kind(records)
 
 
-def _unpaired(old: Iterable[Record], new: Iterable[Record]) -> list[str]:
-    """List what is in one run only, and how many records were passed over for a newer one."""
-    olds, news = list(old), list(new)
+def _unpaired(old: Sequence[Record], new: Sequence[Record]) -> list[str]:
+    """Return lines about what is in one run only, and about records that have newer ones."""
     lines = []
-    for side, records, others in (("OLD", olds, news), ("NEW", news, olds)):
-        mine, theirs = newest(records), newest(others)
-        lines += [f"only in {side}: {who}" for who in sorted(mine.keys() - theirs.keys())]
-        if passed := len(records) - len(mine):
-            lines.append(f"{plural(passed, 'older record')} in {side} passed over for newer ones")
-    return lines and ["", *lines]
-
-
-# ---- rooflines ------------------------------------------------------------------------------------------------------
-
-
-# ---- text -----------------------------------------------------------------------------------------------------------
+    for side, records, opposite in (("OLD", old, new), ("NEW", new, old)):
+        ours, theirs = newest(records), newest(opposite)
+        lines += [f"only in {side}: {who}" for who in sorted(ours.keys() - theirs.keys())]
+        superseded = len(records) - len(ours)
+        if superseded:
+            older = plural(superseded, "older record")
+            lines.append(f"{older} in {side} ignored in favour of newer ones")
+    return ["", *lines] if lines else []
 
 
 def _table(comparisons: Sequence[Comparison]) -> list[str]:
     rows = [["case", "backend", "threads", "old, s", "new, s", "change (95 %)", "verdict"]]
-    for one in comparisons:
-        times = [number(summary(r["rounds"]) if r["status"] == "matched" else None) for r in (one.old, one.new)]
-        rows.append([one.who.case, one.who.backend, str(one.who.threads), *times, _change(one.ratio), one.verdict])
-    return aligned(rows, [[], *(one.notes for one in comparisons)])
+    notes: list[list[str]] = [[]]
+    for comparison in comparisons:
+        who = comparison.who
+        row = [who.case, who.backend, str(who.threads)]
+        row += [_seconds(comparison.old), _seconds(comparison.new)]
+        rows.append([*row, _change(comparison.ratio), comparison.verdict])
+        notes.append(comparison.notes)
+    return aligned(rows, notes)
+
+
+def _seconds(record: Record) -> str:
+    matched = record["status"] == "matched"
+    return number(summary(record["rounds"]) if matched else None)
 
 
 def _roofline_table(costs: Sequence[Cost]) -> list[str]:
-    rows = [["case", "backend", "threads", "rank", "old, ns", "new, ns", "change"]]
-    for one in costs:
-        numbers = [str(one.who.threads), str(one.rank), number(one.old_ns), number(one.new_ns)]
-        change = f"{signed(one.new_ns / one.old_ns)} %" if one.old_ns else number(None)
-        rows.append([one.who.case, one.who.backend, *numbers, change])
+    rows = [["case", "backend", "threads", "factors", "old, ns", "new, ns", "change"]]
+    for cost in costs:
+        change = f"{signed(cost.new_ns / cost.old_ns)} %" if cost.old_ns else number(None)
+        row = [cost.who.case, cost.who.backend, str(cost.who.threads), str(cost.rank)]
+        rows.append([*row, number(cost.old_ns), number(cost.new_ns), change])
     return aligned(rows, [[] for _ in rows])
 
 
-def _change(one: Ratio | None) -> str:
-    if one is None:
+def _change(ratio: Ratio | None) -> str:
+    if ratio is None:
         return number(None)
-    change = f"{signed(one.value)} %"
-    return f"{change} ({signed(one.interval[0])} to {signed(one.interval[1])})" if one.interval else change
+    change = f"{signed(ratio.value)} %"
+    if ratio.interval is None:
+        return change
+    low, high = ratio.interval
+    return f"{change} ({signed(low)} to {signed(high)})"
 
 
 def _outcome(comparisons: Sequence[Comparison]) -> list[str]:
-    """List regressions and improvements."""
-    pairs = f"{plural(len(comparisons), 'pair')} compared"
-    lines = []
-    worse = [f"{one.who}: {text}" for one in comparisons for text in one.regressions]
-    better = [f"{one.who}: {text}" for one in comparisons for text in one.improvements]
-    for found, word in ((worse, "regression"), (better, "improvement")):
-        count = str(len(found)) if found else "no"
-        lines += [f"{count} {word}{'' if len(found) == 1 else 's'}{':' if found else ''}"]
-        lines += [f"  {text}" for text in found]
-    return [pairs, *lines]
+    """Return lines with all regressions and improvements."""
+    worse, better = [], []
+    for comparison in comparisons:
+        worse += [f"{comparison.who}: {text}" for text in comparison.regressions]
+        better += [f"{comparison.who}: {text}" for text in comparison.improvements]
+    return [
+        f"{plural(len(comparisons), 'pair')} compared",
+        *_listed("regression", worse),
+        *_listed("improvement", better),
+    ]
 
 
-def _say(lines: Iterable[str]) -> None:
+def _listed(thing: str, found: Sequence[str]) -> list[str]:
+    """Return a list under a heading with its length: "2 regressions:", "no regressions"."""
+    if not found:
+        return [f"no {thing}s"]
+    return [f"{plural(len(found), thing)}:", *(f"  {text}" for text in found)]
+
+
+def _print(lines: Iterable[str]) -> None:
     for line in lines:
         print(line)
 
 
 def _refuse(lines: Sequence[str]) -> int:
-    """Print an error, with its details indented beneath, and return the exit status."""
-    for line in [f"error: {lines[0]}", *(f"  {detail}" for detail in lines[1:])]:
-        print(line[: len(line) - len(line.lstrip())] + one_line(line), file=sys.stderr)
+    """Print an error with details indented below it; return the exit status."""
+    intro, *details = lines
+    print(one_line(f"error: {intro}"), file=sys.stderr)
+    for detail in details:
+        print(f"  {one_line(detail)}", file=sys.stderr)
     return 2
 
 

@@ -1,4 +1,7 @@
-"""What became of each backend from one run to another: pairs of records, their ratio, and what counts as worse."""
+"""Pairs of records of two runs, the ratio of their times, and what counts as a regression.
+
+The rules are explained in `bench.compare.__main__`.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,33 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.records import Record, RooflineRecord
+from bench.report.outcome.cases import case_title
 from bench.stats import Ratio, doubts, ratio, summary
-from bench.text.wording import mse
+from bench.text.wording import mse, plural
 
 from .differences import find_differences
 
-THRESHOLD = 0.05  # relative; see the module's docstring
+THRESHOLD = 0.05  # smallest relative change of the time that counts
+WORSE_MSE = 0.005  # smallest relative change of the validation MSE that counts
 
+# With at most so many seeds the rounds themselves may show a difference.
+_FEW_SEEDS = 3
 
-WORSE_MSE = 0.005  # relative
-
-
-_FEW_SEEDS, _FAR, _FAR_OF_FEW = 3, 1.25, 2.0  # ratios that two processes of one program hardly show by chance
+# Two processes of the same program hardly differ by these factors by chance: the first is for
+# quartiles of the rounds, the second for the extremes of fewer than three rounds.
+_FAR = 1.25
+_FAR_OF_FEW = 2.0
 
 
 class Who(NamedTuple):
-    """What two records are paired by."""
+    """The key by which records are paired."""
 
     case: str
     backend: str
     threads: int
 
     def __str__(self) -> str:
-        return f"{self.case}, {self.backend} on {self.threads} {'thread' if self.threads == 1 else 'threads'}"
+        return f"{self.case}, {self.backend} on {plural(self.threads, 'thread')}"
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,11 @@ class Comparison:
     Attributes
     ----------
     ratio
-        New time over old time; None unless both matched and were timed.
+        New time divided by old time; None unless both matched and were timed.
     threshold
-        Relative change from which on a difference counts.
+        The smallest relative change of the time that counts.
     differences
-        What makes the two not comparable, a phrase each; empty where they are.
+        Why the two are not comparable, one phrase each; empty if they are.
     """
 
     who: Who
@@ -61,73 +68,97 @@ class Comparison:
         return self.ratio.value - 1 if self.ratio else None
 
     @property
-    def told(self) -> Literal["slower", "faster", ""]:
-        """What the interval tells from noise, however small it is, or the rounds themselves where it is great."""
+    def direction(self) -> Literal["slower", "faster", ""]:
+        """The direction of a change that can be told from noise, however small; "" for others."""
         if self.ratio is None:
             return ""
+        # The interval decides if it can. Only if it contains 1, or does not exist, do the rounds.
         if self.ratio.interval and not self.ratio.within_noise:
             return "slower" if self.ratio.interval[0] > 1 else "faster"
-        if self._plainly:
+        if self._rounds_far_apart:
             return "slower" if self.ratio.value > 1 else "faster"
         return ""
 
     @property
-    def _plainly(self) -> bool:
-        """Whether few seeds leave the interval useless, and the rounds lie far apart."""
+    def _rounds_far_apart(self) -> bool:
+        """Whether there are too few seeds for a narrow interval, but the rounds are far apart."""
         if self.ratio is None or self.ratio.seeds > _FEW_SEEDS:
             return False
-        low, high, margin = _apart(self.old, self.new)
-        return low > margin or high < 1 / margin
+        before = [round_["seconds"] for round_ in self.old["rounds"]]
+        now = [round_["seconds"] for round_ in self.new["rounds"]]
+        ends, margin = (25, 75), _FAR
+        if min(len(before), len(now)) < 3:
+            ends, margin = (0, 100), _FAR_OF_FEW
+        old_low, old_high = np.percentile(before, ends)
+        new_low, new_high = np.percentile(now, ends)
+        # Whether the two ranges are apart, by more than the margin in either direction.
+        return bool(new_low / old_high > margin or new_high / old_low < 1 / margin)
 
     @property
     def verdict(self) -> str:
-        """What became of the time or of the status, in plain words."""
+        """What happened to the time, or to the status, in words."""
         if not self._both_matched:
             return self._statuses
         if self.ratio is None:
             return "no round was timed"
-        if not self.told:
-            return f"no difference can be told ({self.ratio.outlook or 'one seed, and its rounds are not far apart'})"
-        by_rounds = self.ratio.interval is None or self.ratio.within_noise
-        told = f"{self.told}{', by its rounds: seeds are too few for an interval' if by_rounds else ''}"
-        return told if self._counts else f"{told}, by less than the threshold of {100 * self.threshold:g} %"
+        if not self.direction:
+            reason = self.ratio.outlook or "one seed, and its rounds are not far apart"
+            return f"no difference can be told ({reason})"
+        verdict: str = self.direction
+        if self.ratio.interval is None or self.ratio.within_noise:
+            verdict += ", by its rounds: seeds are too few for an interval"
+        if not self._counts:
+            verdict += f", by less than the threshold of {100 * self.threshold:g} %"
+        return verdict
 
     @property
     def regressions(self) -> list[str]:
-        """What became worse, a phrase each."""
+        """What became worse, one phrase each."""
         found = []
         if self.old["status"] == "matched" and self.new["status"] != "matched":
             found.append(f"{self._statuses}{_because(self.new)}")
-        if self.told == "slower" and self._counts:
+        if self.direction == "slower" and self._counts:
             found.append(f"{self._percent} slower")
-        before, now = (_score(record) for record in (self.old, self.new))
-        if self._both_matched and before is not None and now is not None and now > before * (1 + WORSE_MSE):
-            found.append(f"ends at a worse validation MSE ({mse(before)} before, {mse(now)} now)")
+        if self._ends_worse:
+            scores = f"({mse(_score(self.old))} before, {mse(_score(self.new))} now)"
+            found.append(f"ends at a worse validation MSE {scores}")
         return found
 
     @property
     def improvements(self) -> list[str]:
-        """What became better, a phrase each."""
+        """What became better, one phrase each."""
         found = []
         if self.old["status"] != "matched" and self.new["status"] == "matched":
             found.append(f"{self._statuses}{_because(self.old, 'before')}")
-        if self.told == "faster" and self._counts:
+        if self.direction == "faster" and self._counts:
             found.append(f"{self._percent} faster")
         return found
 
     @property
     def notes(self) -> list[str]:
-        """What should be known beside the verdict: reasons, epochs, rounds that were not stable."""
-        sides = [("old", self.old), ("new", self.new)]
-        reasons = [f"{record['status']}{_because(record)}" if record["reason"] else "" for _, record in sides]
-        found = [f"{side}: {reason}" for (side, _), reason in zip(sides, reasons, strict=True) if reason]
-        if reasons[0] and reasons[0] == reasons[1]:
-            found = [f"both: {reasons[0]}"]
-        found += [f"{side}: {warning}" for side, record in sides for warning in doubts(record)]
-        before, now = (_epochs(record) for record in (self.old, self.new))
+        """Details beside the verdict: reasons, warnings about the times, and epochs."""
+        old_reason, new_reason = _status_and_reason(self.old), _status_and_reason(self.new)
+        found = []
+        if old_reason and old_reason == new_reason:
+            found.append(f"both: {old_reason}")
+        else:
+            if old_reason:
+                found.append(f"old: {old_reason}")
+            if new_reason:
+                found.append(f"new: {new_reason}")
+        found += [f"old: {warning}" for warning in doubts(self.old)]
+        found += [f"new: {warning}" for warning in doubts(self.new)]
+        before, now = _epochs(self.old), _epochs(self.new)
         if self._both_matched and before != now:
             found.append(f"epochs to the target: {before} before, {now} now")
         return found
+
+    @property
+    def _ends_worse(self) -> bool:
+        before, now = _score(self.old), _score(self.new)
+        if not self._both_matched or before is None or now is None:
+            return False
+        return now > before * (1 + WORSE_MSE)
 
     @property
     def _both_matched(self) -> bool:
@@ -147,49 +178,42 @@ class Comparison:
         return self.change is not None and abs(self.change) >= self.threshold
 
 
-def compare(old: Sequence[Record], new: Sequence[Record], threshold: float = THRESHOLD) -> list[Comparison]:
-    """Pair the records of two runs, and compare each pair; what is in one of them only is left out.
+def compare(
+    old: Sequence[Record], new: Sequence[Record], threshold: float = THRESHOLD
+) -> list[Comparison]:
+    """Compare the records of two runs in pairs; those without a partner are left out.
 
-    Pairs that are not comparable are compared too, and say so in ``differences``. Of several records of one backend on
-    one case the newest is taken.
+    Of several records of one backend on one case the newest is used. Pairs that are not comparable
+    are included, and have ``differences``.
 
     Parameters
     ----------
     threshold
-        Relative change from which on a difference that can be told from noise is a regression or an improvement.
+        The smallest relative change that is a regression or an improvement, if it can be told
+        from noise.
     """
     before, now = newest(old), newest(new)
-    return [
-        Comparison(who, before[who], now[who], _ratio(before[who], now[who]), threshold, differences)
-        for who in sorted(before.keys() & now.keys())
-        for differences in [find_differences(before[who], now[who])]
-    ]
-
-
-def _who(record: Record) -> Who:
-    return Who(record["case"]["name"], record["backend"]["name"], record["backend"]["threads"])
+    comparisons = []
+    for who in sorted(before.keys() & now.keys()):
+        a, b = before[who], now[who]
+        comparisons.append(Comparison(who, a, b, _ratio(a, b), threshold, find_differences(a, b)))
+    return comparisons
 
 
 def newest(records: Iterable[Record]) -> dict[Who, Record]:
     """Return the newest record of each backend on each case."""
-    return {_who(record): record for record in sorted(records, key=lambda record: record["created"])}
+    found = {}
+    for record in sorted(records, key=lambda record: record["created"]):
+        backend = record["backend"]
+        found[Who(case_title(record["case"]["name"]), backend["name"], backend["threads"])] = record
+    return found
 
 
 def _ratio(old: Record, new: Record) -> Ratio | None:
-    timed = all(record["status"] == "matched" and record["rounds"] for record in (old, new))
-    return ratio(new["rounds"], old["rounds"]) if timed else None
-
-
-def _apart(old: Record, new: Record) -> tuple[float, float, float]:
-    """Return the least and the greatest ratio of new to old quartiles, and how far off 1 both have to be.
-
-    Of fewer than three rounds, the extremes.
-    """
-    before, now = ([one["seconds"] for one in record["rounds"]] for record in (old, new))
-    few = min(len(before), len(now)) < 3
-    ends = (0, 100) if few else (25, 75)
-    (low, high), (first, last) = (np.percentile(one, ends) for one in (before, now))
-    return float(first / high), float(last / low), _FAR_OF_FEW if few else _FAR
+    for record in (old, new):
+        if record["status"] != "matched" or not record["rounds"]:
+            return None
+    return ratio(new["rounds"], old["rounds"])
 
 
 def _score(record: Record) -> float | None:
@@ -197,18 +221,27 @@ def _score(record: Record) -> float | None:
 
 
 def _epochs(record: Record) -> str:
-    """Return the epochs of the seeds, each count once: "12, 14"."""
-    return ", ".join(dict.fromkeys(str(one["epochs"]) for one in record["calibrations"]))
+    """Return the epochs of the seeds, without repetitions: "12, 14"."""
+    counts = [str(calibration["epochs"]) for calibration in record["calibrations"]]
+    return ", ".join(dict.fromkeys(counts))
+
+
+def _status_and_reason(record: Record) -> str:
+    """Return status and reason, "" without a reason."""
+    return f"{record['status']}{_because(record)}" if record["reason"] else ""
 
 
 def _because(record: Record, when: str = "") -> str:
+    """Return the reason in a form that continues a sentence, "" without one."""
     reason = " ".join(record["reason"].split()).rstrip(".")
-    return f" ({when}: {reason})" if when and reason else f": {reason}" if reason else ""
+    if not reason:
+        return ""
+    return f" ({when}: {reason})" if when else f": {reason}"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Nanoseconds per rating of one backend at one rank."""
+    """CPU time of one backend per rating and epoch, in nanoseconds, with one number of factors."""
 
     who: Who
     rank: int
@@ -220,7 +253,7 @@ class Cost:
 
 
 def compare_rooflines(old: Iterable[RooflineRecord], new: Iterable[RooflineRecord]) -> list[Cost]:
-    """Pair the costs of epochs of two runs."""
+    """Compare the costs of epochs of two runs in pairs."""
     before, now = _costs(old), _costs(new)
     found = []
     for who, rank in sorted(before.keys() & now.keys()):
@@ -229,15 +262,19 @@ def compare_rooflines(old: Iterable[RooflineRecord], new: Iterable[RooflineRecor
     return found
 
 
-def _costs(records: Iterable[RooflineRecord]) -> dict[tuple[Who, int], tuple[RooflineRecord, float]]:
+def _costs(
+    records: Iterable[RooflineRecord],
+) -> dict[tuple[Who, int], tuple[RooflineRecord, float]]:
+    """Return the newest record and CPU time of each backend and number of factors."""
     found = {}
     for record in sorted(records, key=lambda record: record["created"]):
         for cost in record["costs"]:
-            who = Who(record["case"]["name"], record["backend"]["name"], cost["threads"])
+            case = case_title(record["case"]["name"])
+            who = Who(case, record["backend"]["name"], cost["threads"])
             found[who, cost["rank"]] = record, cost["cpu_ns"]
     return found
 
 
 def signed(factor: float) -> str:
-    """Write a factor as a change in percent, with its sign."""
+    """Return a factor as a change in percent, with its sign."""
     return f"{100 * (factor - 1):+z,.1f}"

@@ -1,6 +1,7 @@
-"""What two runs have in common: whether their records can be compared at all, and what changed between them.
+"""Whether the records of two runs are comparable, and what changed between the runs.
 
-Data, objective, target and machine have to be the same; code and versions may differ, that is what is compared.
+Data, objective, target and machine must be the same. Code and versions may differ, as these are
+usually what is compared.
 """
 
 from __future__ import annotations
@@ -15,61 +16,83 @@ from typing import Any
 from bench.machine.environment import machine_key
 from bench.records import AnyRecord
 
-_ANOTHER_OBJECTIVE = (
+_OLD_OBJECTIVE = (
     "objective: {} was measured with a release before 0.2, which penalised factors and biases by "
-    "one reg, in the ratings' own unit and without damping; measure it again with this release"
+    "the same reg, in units of ratings and without damping; measure it again with this release"
 )
-_UNKNOWN_MACHINE = ("cpu", "cores", "memory_gb")  # facts that stand for the machine where its hash is not recorded
+
+# Facts by which machines are compared if a record does not contain the machine's hash.
+_MACHINE = ("cpu", "cores", "memory_gb")
+
+_LONGEST = 80  # characters of a value
 
 
 def find_differences(old: AnyRecord, new: AnyRecord) -> tuple[str, ...]:
-    """Return what makes two records not comparable, a phrase each."""
-    differences = _differences(_facts(old), _facts(new))
-    return (*_objectives(old, new), *differences, *_machines(old, new))
+    """Return why two records are not comparable, one phrase each; () if they are."""
+    return (
+        *_different_penalties(old, new),
+        *_changes(_facts(old), _facts(new)),
+        *_different_machines(old, new),
+    )
 
 
 def with_places(found: list[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """Return each difference once, with where it is."""
+    """Return each difference once, with the pairs that have it.
+
+    Parameters
+    ----------
+    found
+        The name of each pair, and its differences.
+    """
     places: dict[str, list[str]] = {}
-    for who, differences in found:
+    for pair, differences in found:
         for difference in differences:
-            places.setdefault(difference, []).append(who)
-    return [f"{difference} ({_where(where, len(found))})" for difference, where in places.items()]
+            places.setdefault(difference, []).append(pair)
+    return [f"{difference} ({_places(pairs, len(found))})" for difference, pairs in places.items()]
 
 
 def header(old: Path, new: Path, pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> list[str]:
-    """Say which runs these are, and what changed in code and versions."""
-    before, now = zip(*pairs, strict=True)
+    """Return lines about the two runs, and about changes of code and versions between them."""
+    before = [record for record, _ in pairs]
+    now = [record for _, record in pairs]
     changed = "; ".join(_changed(before, now)) or "neither code nor versions, as far as recorded"
     return [
-        f"OLD {old}: {_runs(before)}, git {_of(before, 'git')}",
-        f"NEW {new}: {_runs(now)}, git {_of(now, 'git')}",
+        f"OLD {old}: {_runs(before)}, git {_versions(before, 'git')}",
+        f"NEW {new}: {_runs(now)}, git {_versions(now, 'git')}",
         f"Changed: {changed}",
     ]
 
 
 def _facts(record: AnyRecord) -> dict[str, Any]:
-    """Return what has to be the same, by its name in words; ranks of rooflines are paired instead."""
+    """Return the facts that must be the same, by their names in words."""
     case, backend = record["case"], record["backend"]
     facts: dict[str, Any] = {"data hash": case["data_hash"]}
-    if record["kind"] == "time to MSE":
-        facts |= {"rank": case["rank"], "seeds": record["seeds"]}
+    if record["kind"] == "time to MSE":  # rooflines are paired by the number of factors instead
+        facts["factors"] = case["rank"]
+        facts["seeds"] = record["seeds"]
         facts["target MSE"] = record["target"]["mse"] if record["target"] else None
-    facts |= {"reg scaling": case["reg_scaling"], "bias": case["bias"]}
-    facts |= {"dtype": backend["dtype"], "device": backend["device"]}
-    return facts | {f"parameter {name}": value for name, value in backend["params"].items()}
+    facts["reg scaling"] = case["reg_scaling"]
+    facts["bias"] = case["bias"]
+    facts["dtype"] = backend["dtype"]
+    facts["device"] = backend["device"]
+    for name, value in backend["params"].items():
+        facts[f"parameter {name}"] = value
+    return facts
 
 
-def _objectives(old: AnyRecord, new: AnyRecord) -> list[str]:
-    """Say which penalties differ, or that all do where one record is older than release 0.2."""
+def _different_penalties(old: AnyRecord, new: AnyRecord) -> list[str]:
+    """Return the penalties that differ, or one phrase if only one record is older than 0.2."""
     before, now = _penalties(old), _penalties(new)
     if before.get("reg unit") != now.get("reg unit"):
-        return [_ANOTHER_OBJECTIVE.format("OLD" if before["reg unit"] == "rating" else "NEW")]
-    return _differences(before, now)
+        return [_OLD_OBJECTIVE.format("OLD" if before["reg unit"] == "rating" else "NEW")]
+    return _changes(before, now)
 
 
 def _penalties(record: AnyRecord) -> dict[str, Any]:
-    """Return what the penalties depend on, as `_facts`; an epoch costs the same whatever it is."""
+    """Return the parameters of the penalties, by their names in words.
+
+    For rooflines there are none, as the time of an epoch does not depend on them.
+    """
     if record["kind"] == "roofline":
         return {}
     case = record["case"]
@@ -83,9 +106,16 @@ def _penalties(record: AnyRecord) -> dict[str, Any]:
     }
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    changed = [name for name in before | now if not _same(before.get(name), now.get(name))]
-    return [_difference(name, before, now) for name in changed]
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        _change(name, before, now)
+        for name in before | now
+        if not _same(before.get(name), now.get(name))
+    ]
+
+
+def _change(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    return f"{name}: {_text(old.get(name))} before, {_text(new.get(name))} now"
 
 
 def _same(old: Any, new: Any) -> bool:
@@ -94,49 +124,73 @@ def _same(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def _machines(old: AnyRecord, new: AnyRecord) -> list[str]:
-    """Say in which facts the machines differ: all that make another machine, or the few where a hash is missing."""
-    keys = [record["key"].get("machine") for record in (old, new)]
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return textwrap.shorten(text, _LONGEST, placeholder="...") or "..."
+
+
+def _different_machines(old: AnyRecord, new: AnyRecord) -> list[str]:
+    """Return the facts in which two machines differ.
+
+    If both records contain the machine's hash, these are all facts that the hash covers.
+    Otherwise only a few are compared.
+    """
+    old_hash, new_hash = old["key"].get("machine"), new["key"].get("machine")
     before: dict[str, Any] = {**old["environment"]}
     now: dict[str, Any] = {**new["environment"]}
-    if None in keys:
-        common = [name for name in _UNKNOWN_MACHINE if before.get(name) is not None and now.get(name) is not None]
-        changed = [name for name in common if before[name] != now[name]]
-        return [_difference(name, before, now) for name in changed] if common else ["machine: not recorded of both"]
-    if keys[0] == keys[1]:
+    if old_hash is None or new_hash is None:
+        known = [
+            name for name in _MACHINE if before.get(name) is not None and now.get(name) is not None
+        ]
+        if not known:
+            return ["machine: not recorded in both runs"]
+        return [_change(name, before, now) for name in known if before[name] != now[name]]
+    if old_hash == new_hash:
         return []
-    names = [name for name in before | now if machine_key(_only(name, before)) != machine_key(_only(name, now))]
-    unseen = {"machine": f"hash {keys[0]}"}, {"machine": f"hash {keys[1]}"}
-    return [_difference(name, before, now) for name in names] or [_difference("machine", *unseen)]
+    # A fact is covered by the hash if the hash of this fact alone differs.
+    changes = [
+        _change(name, before, now)
+        for name in before | now
+        if machine_key(_only(name, before)) != machine_key(_only(name, now))
+    ]
+    if changes:
+        return changes
+    hashes = {"machine": f"hash {old_hash}"}, {"machine": f"hash {new_hash}"}
+    return [_change("machine", *hashes)]
 
 
 def _only(name: str, facts: dict[str, Any]) -> dict[str, Any]:
     return {name: facts[name]} if name in facts else {}
 
 
-def _difference(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    return f"{name}: {_text(old.get(name))} before, {_text(new.get(name))} now"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return textwrap.shorten(value if isinstance(value, str) else json.dumps(value), 80, placeholder="...") or "..."
-
-
-def _where(places: list[str], of: int) -> str:
-    if len(places) == of > 1:
-        return f"all {of} pairs"
-    return places[0] + (f", and {len(places) - 1} more" if len(places) > 1 else "")
+def _places(pairs: list[str], n_pairs: int) -> str:
+    """Return the pairs that have a difference, in few words."""
+    if len(pairs) == n_pairs > 1:
+        return f"all {n_pairs} pairs"
+    if len(pairs) > 1:
+        return f"{pairs[0]}, and {len(pairs) - 1} more"
+    return pairs[0]
 
 
 def _changed(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> list[str]:
-    names = ["git", "python", *sorted({name for record in (*old, *new) for name in _packages(record)})]
-    found = [f"{name} {_of(old, name)}, now {_of(new, name)}" for name in names if _of(old, name) != _of(new, name)]
-    if _keys(old, "versions") != _keys(new, "versions") and not [one for one in found if not one.startswith("git ")]:
+    """Return what changed in code and versions."""
+    names = {"git", "python"}
+    for record in [*old, *new]:
+        names |= _packages(record).keys()
+    found = []
+    versions_changed = False
+    for name in ["git", "python", *sorted(names - {"git", "python"})]:
+        before, now = _versions(old, name), _versions(new, name)
+        if before != now:
+            found.append(f"{name} {before}, now {now}")
+            versions_changed |= name != "git"
+    # The key covers packages of backends that the environment does not list.
+    if _keys(old, "versions") != _keys(new, "versions") and not versions_changed:
         found.append("a backend of another package")
     if _keys(old, "code") != _keys(new, "code"):
-        found.append("source of the solvers or of the measuring")
+        found.append("source of the solvers or of the benchmark")
     return found
 
 
@@ -145,10 +199,13 @@ def _packages(record: AnyRecord) -> dict[str, Any]:
     return packages if isinstance(packages, dict) else {}
 
 
-def _of(records: Iterable[AnyRecord], name: str) -> str:
-    """Return a version in all records of a run: one, or several where the folder holds several runs."""
-    facts = ({**_packages(record), **record["environment"]} for record in records)
-    return " or ".join(sorted({str("not recorded" if one.get(name) is None else one[name]) for one in facts}))
+def _versions(records: Iterable[AnyRecord], name: str) -> str:
+    """Return a version in the records of a folder; several if it contains several runs."""
+    found = set()
+    for record in records:
+        version = {**_packages(record), **record["environment"]}.get(name)
+        found.add("not recorded" if version is None else str(version))
+    return " or ".join(sorted(found))
 
 
 def _keys(records: Iterable[AnyRecord], name: str) -> set[str]:

@@ -1,5 +1,6 @@
-"""The report: records in, verdict, tables, figures and one page out. Run ``python -m bench.report``.
+"""The report of records: verdict, tables, figures and one page. Run ``python -m bench.report``.
 
-`outcome` is what the records say, as data; `tables` and `figures` show it; `page` makes HTML and Markdown of them;
-`files` writes it all, `watch` again and again. No solver is imported: a report renders where none is installed.
+`outcome` turns records into data, `tables` and `figures` present it, `page` makes HTML and
+Markdown, and `files` writes everything; `watch` does so repeatedly. No solver is imported, so that
+reports can be made where none is installed.
 """

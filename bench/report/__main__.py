@@ -1,4 +1,4 @@
-"""``python -m bench.report``: write the report of a run, once or again and again while it is measured."""
+"""``python -m bench.report``: write the report of a run, once or repeatedly during the run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ from bench.report.tables.roofline import sentence as roofline_sentence
 from .files import MOST_PICTURES, write_report
 from .watch import watch
 
-NO_RECORDS = "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."
+NO_RECORDS = (
+    "There are no records {}; make some with `pytest bench/ --benchmark-only`, or `make bench`."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the report and print its verdict; return the exit status: 1 without records, 2 for a file that is none."""
+    """Write the report and print its verdict; return the exit status.
+
+    It is 0 for success, 1 without records, and 2 if a file cannot be read or written.
+    """
     options = _parser().parse_args(arguments)
     pictures = None if options.all_pictures else MOST_PICTURES
     if options.watch:
-        return watch(options.input, options.output, options.interval, pictures=pictures, pdf=options.pdf)
+        return watch(
+            options.input, options.output, options.interval, pictures=pictures, pdf=options.pdf
+        )
     run = newest_run()
-    sources: list[Path] = options.input or ([run] if run else [])
+    sources: list[Path] = [run] if run else []
+    if options.input:
+        sources = options.input
     try:
         records = read_records(sources)
     except (RecordError, OSError) as error:
@@ -50,54 +59,62 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Write the report of measured runs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.report", description="Write the report of measured runs."
+    )
     parser.add_argument(
         "--input",
         type=Path,
         action="append",
         metavar="PATH",
-        help="a run's folder or a record's file, may be repeated (default: the newest run under reports/runs)",
+        help="a run's folder or a record's file; may be repeated (default: the newest run under "
+        "reports/runs)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("reports/latest"),
         metavar="DIR",
-        help="where to write (default: %(default)s)",
+        help="folder for the report (default: %(default)s)",
     )
     parser.add_argument(
-        "--watch", action="store_true", help="write it again as records land, and reload the page, until Ctrl-C"
+        "--watch",
+        action="store_true",
+        help="update the report whenever a record is written, and reload the page, until Ctrl-C",
     )
     parser.add_argument(
         "--interval",
         type=_seconds,
         default=5.0,
         metavar="SECONDS",
-        help="how often to look while watching (default: %(default)g)",
+        help="time between updates while watching (default: %(default)g)",
     )
-    parser.add_argument("--pdf", action="store_true", help="draw the figures as PDF files too")
+    parser.add_argument("--pdf", action="store_true", help="also draw the figures as PDF files")
     parser.add_argument(
         "--all-pictures",
         action="store_true",
-        help=f"draw every figure as PNG and SVG files (default: if there are over {MOST_PICTURES}, PNG of so many)",
+        help="draw every figure as PNG and SVG files (default: of more than "
+        f"{MOST_PICTURES} figures, the first {MOST_PICTURES} as PNG)",
     )
     return parser
 
 
 def _seconds(text: str) -> float:
-    """Read an interval.
+    """Return an interval given as text.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        For less than a tenth of a second, more than a day, or no number at all.
+        If it is not a number, below a tenth of a second, or above a day.
     """
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0.1 <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.1 to 86400, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be a number of seconds from 0.1 to 86400, got {text!r}"
+        )
     return value
 
 
@@ -105,5 +122,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("interrupted: the earlier report is as it was", file=sys.stderr)
+        print("interrupted: the earlier report is unchanged", file=sys.stderr)
         sys.exit(130)

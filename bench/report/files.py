@@ -21,7 +21,7 @@ from bench.text.files import write_all
 
 from .figures import all_kinds, draw_static
 
-MOST_PICTURES = 20  # figures that are drawn as files too; of a report with more, the first of each case, as PNG alone
+MOST_PICTURES = 20  # figures drawn as files unless all are asked for
 
 
 def write_report(
@@ -32,68 +32,71 @@ def write_report(
     pdf: bool = False,
     reload: float | None = None,
 ) -> Path:
-    """Write all files into ``output``, the page last; return the path of the page.
+    """Write all files of a report, the page last; return the path of the page.
+
+    Files of an earlier report in the same folder are removed.
 
     Parameters
     ----------
-    records
-        All that is reported.
     output
-        The folder, which is made where it is missing. What an earlier report left in it is removed.
+        The folder, which is created if it does not exist.
     pictures
-        How many figures are drawn as files too, None for all: as PNG, and as SVG where those are all there are.
+        How many figures are also drawn as PNG files, None for all. If that covers all figures,
+        they are drawn as SVG too.
     pdf
-        Whether they are drawn as PDF as well.
+        Whether these figures are drawn as PDF as well.
     reload
-        As in `page.render_html`.
+        As in `page.html.render_html`.
     """
+    # Everything is made before anything is written: an error leaves the earlier report as it was.
     report = gather(records)
     contents = _tables(records, report)
-    drawn = {one.stem: one.figure for one in islice(report.exhibits, pictures)}
+    drawn = list(islice(report.exhibits, pictures))
     formats = ["png"]
     if len(drawn) == len(list(report.exhibits)):
         formats.append("svg")
     if pdf:
         formats.append("pdf")
-    for stem, figure in drawn.items():
-        made = draw_static(figure, formats, report.looks)
-        contents |= {f"{stem}.{kind}": _small(picture, kind) for kind, picture in made.items()}
+    for exhibit in drawn:
+        for format_, picture in draw_static(exhibit.figure, formats, report.looks).items():
+            contents[f"{exhibit.stem}.{format_}"] = _small(picture, format_)
     contents["report.md"] = render_markdown(report, contents).encode()
     contents["index.html"] = render_html(report, contents, reload).encode()
     write_all(output, contents)
     ours = _names()
-    for path in output.iterdir():  # figures of cases that an earlier report had
+    for path in output.iterdir():
         if ours.fullmatch(path.name) and path.name not in contents:
             path.unlink()
     return output / "index.html"
 
 
 def _names() -> re.Pattern[str]:
-    """Return a pattern of the names of all files of figures and tables that a report may hold."""
-    stems = [
-        rf"{re.escape(stem)}(-\d+)?" if kind.numbered else re.escape(stem)
-        for kind in all_kinds()
-        for stem in kind.stems
-    ]
+    """Return a pattern of all names of figures and tables that a report may have."""
+    stems = []
+    for kind in all_kinds():
+        number = r"(-\d+)?" if kind.numbered else ""
+        stems += [re.escape(stem) + number for stem in kind.stems]
+    # With several cases, the name of the case follows: "seconds--twin-16-factors.png".
     figures = rf"({'|'.join(stems)})(--[a-z0-9.-]+)?\.(svg|png|pdf|csv)"
     return re.compile(rf"{figures}|(results|rounds|roofline)\.csv|results\.parquet")
 
 
 def _tables(records: Sequence[AnyRecord], report: Report) -> dict[str, bytes]:
-    """Return all tables as files: of all records, of all their rounds, and one per figure."""
+    """Return the files with tables: of all records, of their rounds, and of each figure."""
     times, rooflines = by_kind(records)
     contents: dict[str, bytes] = {}
     if times:
         results = cases_table(times)
         parquet = io.BytesIO()
         results.to_parquet(parquet, index=False)
-        contents |= {"results.csv": _csv(results), "results.parquet": parquet.getvalue()}
+        contents["results.csv"] = _csv(results)
+        contents["results.parquet"] = parquet.getvalue()
         contents["rounds.csv"] = _csv(rounds_table(times))
     if rooflines:
         contents["roofline.csv"] = _csv(roofline_table(rooflines))
-    for one in report.exhibits:
-        if one.table not in contents:
-            contents[one.table] = _csv(one.figure.table)
+    for exhibit in report.exhibits:
+        if exhibit.table not in contents:
+            contents[exhibit.table] = _csv(exhibit.figure.table)
     return contents
 
 
@@ -103,17 +106,21 @@ def _csv(table: DataFrame) -> bytes:
     return safe.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
 
 
-def _small(picture: bytes, kind: str) -> bytes:
-    """Return a PNG with a palette of its colours, a quarter as large; other files as they are."""
-    if kind != "png":
+def _no_formula(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula, as names may contain anything."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
+
+
+def _small(picture: bytes, format_: str) -> bytes:
+    """Return a PNG with a palette of 256 colours, a quarter of the size; others unchanged."""
+    if format_ != "png":
         return picture
     small = io.BytesIO()
     with Image.open(io.BytesIO(picture)) as image:
-        flat = image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        flat = image.convert("RGB").quantize(
+            256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
         flat.save(small, "png", optimize=True)
     return small.getvalue()
-
-
-def _no_formula(value: Any) -> Any:
-    """Keep a spreadsheet from taking a text for a formula: names and reasons may be anything."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,4 +1,4 @@
-"""Watching a run: the report is written again whenever records land, until Ctrl-C."""
+"""Watching a run: the report is updated whenever a record is written, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.text.wording import one_line, plural, words
 
 from .files import write_report
 
-_Stamp = dict[Path, tuple[int, int]]  # what is known of each file without reading it
+_Stamp = dict[Path, tuple[int, int]]  # time of the last change, in ns, and size of each file
 
 
 def watch(
@@ -29,37 +29,42 @@ def watch(
 ) -> int:
     """Write the report whenever a record is new or has changed, until Ctrl-C.
 
-    Returns 0, or 1 where there was no record, 2 where it cannot be written, 130 for a second Ctrl-C.
-
-    While it is watched the page reloads itself, and no pictures are drawn beside it. At the end all is written as
-    without watching.
+    Meanwhile the page reloads itself, and no pictures are drawn beside it. After Ctrl-C the
+    complete report is written, as without watching.
 
     Parameters
     ----------
     sources
-        Folders and files of records; None or none of them for the newest run, whichever that is at the time.
+        Folders and files of records; None or [] for the newest run, which may change meanwhile.
     interval
-        Seconds from one look to the next.
+        Seconds between updates.
     wait
-        What passes them.
+        Called with the interval; tests replace it.
+
+    Returns
+    -------
+    status
+        The exit status: 0 for success, 1 if there was no record, 2 if the report cannot be
+        written, 130 after a second Ctrl-C.
     """
     seen: _Stamp | None = None
     records: list[AnyRecord] = []
-    told: set[str] = set()
+    reported: set[str] = set()
     try:
-        _tell(f"watching {', '.join(map(str, sources)) if sources else 'the newest run'}; Ctrl-C ends it")
+        watched = ", ".join(map(str, sources)) if sources else "the newest run"
+        _report(f"watching {watched}; press Ctrl-C to stop")
         while True:
             stamp = _stamp(sources)
-            if stamp != seen:
-                seen, found = stamp, list(_read(stamp, told))
+            if stamp != seen:  # a record is new, has changed or was removed
+                seen, found = stamp, list(_read(stamp, reported))
                 if found:
                     records = sorted(found, key=lambda record: record["created"])
-                    _tell(_render(records, output, interval))
+                    _report(_render(records, output, interval))
             wait(interval)
     except KeyboardInterrupt:
         pass
     if not records:
-        print("Stopped before there was a record.", file=sys.stderr)
+        print("Stopped before the first record was written.", file=sys.stderr)
         return 1
     try:
         page = write_report(records, output, pictures=pictures, pdf=pdf)
@@ -67,14 +72,20 @@ def watch(
         print(f"error: the report cannot be written to {output} ({error})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # pressed again
-        print("Stopped at once: the page is that of the last record, without pictures.", file=sys.stderr)
+        print(
+            "Stopped at once: the page is up to date, without pictures beside it.",
+            file=sys.stderr,
+        )
         return 130
     print(f"Stopped; the report: {page}")
     return 0
 
 
 def _render(records: Sequence[AnyRecord], output: Path, interval: float) -> str:
-    """Write the page, and say how far it is; a full disk may have room again when the next record lands."""
+    """Write the page, and return a line about it.
+
+    Errors are part of that line: a full disk may have room again for the next record.
+    """
     try:
         return _progress(records, write_report(records, output, pictures=0, reload=interval))
     except OSError as error:
@@ -82,39 +93,53 @@ def _render(records: Sequence[AnyRecord], output: Path, interval: float) -> str:
 
 
 def _stamp(sources: Sequence[Path] | None) -> _Stamp:
-    """Return the records that are there, with when they were changed; what vanishes meanwhile is left out."""
-    run = None if sources else newest_run()
+    """Return the files with records that exist now."""
+    if not sources:
+        run = newest_run()
+        sources = [run] if run else []
     found: _Stamp = {}
-    for source in sources or ([run] if run else []):
+    for source in sources:
         for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
             try:
                 state = path.stat()
-            except OSError:
+            except OSError:  # the file was removed meanwhile
                 continue
             found[path] = (state.st_mtime_ns, state.st_size)
     return found
 
 
-def _read(stamp: _Stamp, told: set[str]) -> Iterator[AnyRecord]:
-    """Yield what can be read; what cannot, perhaps because it is half written, is told once and tried again later."""
+def _read(stamp: _Stamp, reported: set[str]) -> Iterator[AnyRecord]:
+    """Yield all records that can be read.
+
+    Others may be incomplete as yet. Each error is reported once, and reading is tried again at the
+    next update.
+
+    Parameters
+    ----------
+    reported
+        The errors reported so far, which is added to.
+    """
     for path in stamp:
         try:
             yield read_record(path)
         except (RecordError, OSError) as error:
             line = one_line(f"left out: {error}")
-            if line not in told:
-                _tell(line)
-                told.add(line)
+            if line not in reported:
+                _report(line)
+                reported.add(line)
 
 
 def _progress(records: Sequence[AnyRecord], page: Path) -> str:
-    """Say in one line how far it is."""
+    """Return the progress in one line: the number of records, and the fastest of each case."""
     cases = group_cases(by_kind(records)[0])
-    ahead = [f"{words(answer(case).names) or 'none'} on {case.title}" for case in cases[:3]]
-    more = f" and {plural(len(cases) - 3, 'more case')}" if len(cases) > 3 else ""
-    leading = f", ahead: {'; '.join(ahead)}{more}" if ahead else ""
-    return one_line(f"{plural(len(records), 'record')}{leading}: {page}")
+    line = plural(len(records), "record")
+    if cases:
+        ahead = [f"{words(answer(case).names) or 'none'} on {case.title}" for case in cases[:3]]
+        line += f", ahead: {'; '.join(ahead)}"
+    if len(cases) > 3:
+        line += f" and {plural(len(cases) - 3, 'more case')}"
+    return one_line(f"{line}: {page}")
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {text}", flush=True)

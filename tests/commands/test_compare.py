@@ -1,6 +1,5 @@
 """The comparison of two runs: what counts as a regression, what is refused, and what is said."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from bench.compare.__main__ import main
 from bench.compare.comparison import Comparison, compare
 from bench.records import AnyRecord, Record, RooflineRecord, Round, read_records, write_record
 
-PLACE = "ml-100k, rank 16, seed 0, numba-sgd on 2 threads"
+PLACE = "ml-100k, 16 factors, seed 0, numba-sgd on 2 threads"
 
 
 def times(seconds: float = 1.0, noise: float = 0.02, n: int = 9, seed: int = 0) -> list[float]:
@@ -298,7 +297,7 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
     ("path", "value", "difference"),
     [
         ("case.data_hash", "00ff", "data hash: 5d2e9c0b before, 00ff now"),
-        ("case.rank", 64, "rank: 16 before, 64 now"),
+        ("case.rank", 64, "factors: 16 before, 64 now"),
         ("case.reg", 0.2, "reg: 0.1 before, 0.2 now"),
         ("case.damping", 0.0, "damping: 10.0 before, 0.0 now"),
         ("case.bias_reg", 0.02, "bias reg: 0.01 before, 0.02 now"),
@@ -339,8 +338,9 @@ def test_across_the_change_of_the_objective_one_sentence_says_why(said: Any, old
     assert (got.status, got.out) == (2, "")
     before, now = ("0.86", "0.8516") if older == "OLD" else ("0.8516", "0.86")
     assert got.err.splitlines()[1:] == [
-        f"  objective: {older} was measured with a release before 0.2, which penalised factors and biases by one reg, "
-        f"in the ratings' own unit and without damping; measure it again with this release ({PLACE})",
+        f"  objective: {older} was measured with a release before 0.2, which penalised factors and "
+        "biases by the same reg, in units of ratings and without damping; measure it again with "
+        f"this release ({PLACE})",
         f"  target MSE: {before} before, {now} now ({PLACE})",
     ]
 
@@ -377,7 +377,8 @@ def test_a_machine_without_a_hash_is_known_by_a_few_facts() -> None:
     old = record(changes={"key": {}})
     assert one(old, record(changes={"environment.governor": "powersave"})).differences == ()
     assert one(old, record(changes={"environment.cores": 4})).differences == ("cores: 2 before, 4 now",)
-    assert one(old, record(changes={"environment": {}})).differences == ("machine: not recorded of both",)
+    different = one(old, record(changes={"environment": {}})).differences
+    assert different == ("machine: not recorded in both runs",)
 
 
 def test_anyway_compares_and_warns(said: Any) -> None:
@@ -421,7 +422,7 @@ def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
     assert "run 2026-01-01T00-00-00Z, git abcdef123456 NEW " in got.flat
     assert (
         "Changed: git abcdef123456, now fedcba654321+changes; numpy 2.3.1, now 2.4.0; torch not recorded, now 2.9; "
-        "source of the solvers or of the measuring"
+        "source of the solvers or of the benchmark"
     ) in got.flat
 
 
@@ -435,15 +436,16 @@ def test_a_backend_in_one_run_only_is_listed(said: Any) -> None:
         [record(), record(changes={"backend.threads": 4})],
     )
     assert got.status == 0
-    assert "only in OLD: ml-100k, rank 16, seed 0, numpy on 1 thread" in got.out.splitlines()
-    assert "only in NEW: ml-100k, rank 16, seed 0, numba-sgd on 4 threads" in got.out.splitlines()
+    assert "only in OLD: ml-100k, 16 factors, seed 0, numpy on 1 thread" in got.out.splitlines()
+    lines = got.out.splitlines()
+    assert "only in NEW: ml-100k, 16 factors, seed 0, numba-sgd on 4 threads" in lines
 
 
 def test_rooflines_are_shown_and_never_a_regression(said: Any) -> None:
     got = said([record(), roofline(30.0)], [record(), roofline(60.0)])
     assert got.status == 0
     assert "CPU time of an epoch per rating, for information only:" in got.out
-    assert "ml-100k, rank 16, seed 0 numba-sgd 2 16 30.0 60.0 +100.0 %" in got.flat
+    assert "ml-100k, 16 factors, seed 0 numba-sgd 2 16 30.0 60.0 +100.0 %" in got.flat
 
 
 def test_rooflines_alone_are_shown_but_are_no_comparison(said: Any) -> None:
@@ -491,9 +493,8 @@ def test_a_threshold_is_a_percentage(given: str, capsys: pytest.CaptureFixture[s
 def test_help_says_why_there_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "the interval does not hold how a machine's speed changes between two runs" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the interval does not cover changes of the machine's speed between two runs" in text
 
 
 def test_names_steer_no_terminal(said: Any) -> None:
@@ -534,4 +535,4 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
         [sys.executable, "-m", "bench.compare", str(path), str(path)], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(path.read_text("utf-8"))["case"]["name"] in done.stdout
+    assert "ml-100k, 16 factors, seed 0" in done.stdout

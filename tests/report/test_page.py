@@ -145,8 +145,9 @@ def test_every_figure_says_how_it_was_made_and_what_it_shows(page: str, records:
         assert f'<a href="{one.table}">' in figure
 
 
-def test_doubts_stand_beside_what_they_concern(page: str) -> None:
-    (target,) = re.findall(r'numba-gd <a class="doubt" href="#([^"]*)" title="1 of 5 rounds took over 1.5', page)
+def test_warnings_stand_beside_what_they_concern(page: str) -> None:
+    link = r'numba-gd <a class="warning" href="#([^"]*)" title="1 of 5 rounds took over 1.5'
+    (target,) = re.findall(link, page)
     assert f'<tr id="{target}">' in page
     for stem, there in (("seconds", 1), ("speedup", 1), ("memory", 0), ("convergence_epochs", 0)):
         (figure,) = re.findall(rf'id="figure-{stem}">(.*?)</figure>', page, re.DOTALL)
@@ -214,7 +215,7 @@ def test_an_overview_names_the_fastest_of_each_case() -> None:
     table = overview_table(group_cases(records))
     assert [row[:2] + row[-1:] for row in table.rows] == [
         ["ml-100k-rank=16-seed=0", "a (one seed)", "2 of 2"],
-        ["other, rank 64", "a", "1 of 2"],
+        ["other, 64 factors", "a", "1 of 2"],
         ["third", "none", "0 of 1"],
     ]
     assert table.rows[0][3:5] == ["2.00", "b"] and table.rows[1][3] == "\N{EN DASH}"

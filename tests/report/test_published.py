@@ -122,7 +122,10 @@ def test_a_published_row_carries_its_figures_time_machine_and_address() -> None:
         "0.872", "0.934", "100", "6", "all 5 folds, fits and tests",
         "laptop, Intel Core i5 of the 11th generation, 2.60 GHz", "2022",
     ]  # fmt: skip
-    assert row[9] == ("5 random folds, mean; trained on 80 % and tested on 20 %, here 80 % and 10 %; rank 100, here 16")
+    assert row[9] == (
+        "5 random folds, mean; trained on 80 % and tested on 20 %, here 80 % and 10 %; "
+        "100 factors, here 16"
+    )
     assert row[10] == "https://github.com/NicolasHug/Surprise#benchmarks"
 
 
@@ -138,12 +141,12 @@ def test_a_measured_row_gives_the_test_part_or_else_the_validation_part() -> Non
     assert fastest[2] == f"{entry.score('test_mse'):.4f}"
     assert fastest[5:7] == [number(entry.median), "training to the matching validation MSE"]
     assert fastest[7] == "this machine: Intel Xeon Platinum 8480, 2 cores"
-    assert fastest[9] == "this case, test part"
+    assert fastest[9] == "this case, test set"
     untested = [
         fake_record("numpy", rounds=[{**single, "test_mse": None} for single in fake_record("numpy")["rounds"]])
     ]
     (only,) = rows(group_cases(untested)[0])
-    assert only[9] == "this case, validation part"
+    assert only[9] == "this case, validation set"
     assert float(only[2]) == pytest.approx(fake_record("numpy")["rounds"][0]["validation_mse"], abs=1e-3)
 
 
@@ -160,8 +163,8 @@ def test_a_mean_over_users_is_no_mse() -> None:
     [
         ({}, {}, "the same"),
         ({"rank": 0}, {}, "the same"),
-        ({"rank": None}, {}, "rank not stated"),
-        ({"rank": 64}, {}, "rank 64, here 16"),
+        ({"rank": None}, {}, "number of factors not stated"),
+        ({"rank": 64}, {}, "64 factors, here 16"),
         ({"held_out": 0.25}, {}, "trained on 75 % and tested on 25 %, here 90 % and 10 %"),
         ({"held_out": None}, {}, "share held out not stated"),
         ({"our_split": "", "split": "not stated", "held_out": None}, {}, "split not stated"),
@@ -195,12 +198,12 @@ def test_the_twin_is_shown_the_figures_of_the_real_data_as_such() -> None:
     theirs = [row for row in table.rows if row[10].startswith("https://")]
     assert len(theirs) == len(published("anime"))
     assert {row[9] for row in theirs} == {"real data, this is a synthetic twin"}
-    assert "the real data that this twin is made after" in table.caption
+    assert "the real data that this twin imitates" in table.caption
     assert len(table.rows) == len(theirs) + 2
 
 
 def test_the_caption_says_that_the_times_are_not_of_the_same_thing() -> None:
     table = published_table(case())
     assert table is not None
-    assert "ours go to the matching validation MSE, theirs are of whole trainings" in table.caption
+    assert "ours are to the matching validation MSE, theirs of whole trainings" in table.caption
     assert "clipped" in table.caption

@@ -20,7 +20,7 @@ from bench.report.figures import all_kinds
 from bench.report.figures.kinds.profile import profile_table
 from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
-from bench.report.outcome.cases import group_cases
+from bench.report.outcome.cases import case_title, group_cases
 from bench.report.outcome.verdict import answer, sentence
 from bench.report.tables.facts import case_facts
 from bench.text.wording import number
@@ -240,13 +240,24 @@ def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
     assert all(entry["backend"]["name"] in page for entry in entries)
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("ml-100k, rank 16, seed 0", "ml-100k, 16 factors, seed 0"),
+        ("mine, rank 1", "mine, 1 factor"),
+        ("top rank 5, seed 0", "top rank 5, seed 0"),
+    ],
+)
+def test_titles_contain_factors_where_names_contain_the_rank(name: str, title: str) -> None:
+    assert case_title(name) == title
+
+
 def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
     ladder = [{"factor": 1.01, "mse": 0.8516, "dropped": "not below the biases alone (0.8500)"}]
     entries = [fake_record(name, target=None, ladder=ladder) for name in ("numpy", "numba-sgd")]
     text = verdict(*entries)
-    assert (
-        "no backend is ranked, as the matching rung was dropped (reason: not below the biases alone (0.8500))" in text
-    )
+    reason = "(reason: not below the biases alone (0.8500))"
+    assert f"no backend is ranked, as the matching target was dropped {reason}" in text
     assert "not below the biases alone" in write_report(entries, tmp_path).read_text("utf-8")
 
 
@@ -306,17 +317,17 @@ OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
     [
         (
             {},
-            "rank 16, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; with biases, "
-            "bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
+            "16 factors, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; "
+            "with biases, bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
         ),
         (
             OF_VERSION_4,
-            "rank 16, reg 0.11 (per_rating, in units of ratings), damping 0; with biases, bias_reg 0.11, "
-            "user_bias_damping 0, item_bias_damping 0",
+            "16 factors, reg 0.11 (per_rating, in units of ratings), damping 0; "
+            "with biases, bias_reg 0.11, user_bias_damping 0, item_bias_damping 0",
         ),
         (
             {**OF_VERSION_4, "reg_scaling": "per_entity", "bias": False},
-            "rank 16, reg 0.11 (per_entity, in units of ratings), damping 0; without biases",
+            "16 factors, reg 0.11 (per_entity, in units of ratings), damping 0; without biases",
         ),
     ],
 )

@@ -102,7 +102,7 @@ def test_it_goes_to_a_newer_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_a_record_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert watched([tmp_path], tmp_path / "out") == 1
-    assert capsys.readouterr().err == "Stopped before there was a record.\n"
+    assert capsys.readouterr().err == "Stopped before the first record was written.\n"
     assert not (tmp_path / "out").exists()
 
 

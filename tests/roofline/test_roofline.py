@@ -240,7 +240,7 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     assert "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain | 28 % | 28 % |" in section
     assert "| 2 | 64.0 | 240 | 11.0 | 14.0 | 18.0 |" in section
     assert "](roofline-1.png)" in section
-    assert "### How this was made" in section
+    assert "### How it was measured" in section
 
 
 @pytest.mark.draws
@@ -249,7 +249,8 @@ def test_a_page_of_rooflines_alone(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["--input", str(_written(tmp_path)), "--output", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     said = (
-        "ml-100k, seed 0: share of the limit that binds, at best: numba-sgd 28 % (dependency chain; rank 16, 1 thread)."
+        "ml-100k, seed 0: share of the limit that binds, at best: "
+        "numba-sgd 28 % (dependency chain; 16 factors, 1 thread)."
     )
     assert lines == [said, str(tmp_path / "out" / "index.html")]
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
@@ -279,12 +280,13 @@ def test_what_lies_outside_the_limits_is_explained(tmp_path: Path) -> None:
     fast["costs"][0] |= {"cpu_ns": 5.0, "ns": 6.0, "bound": "arithmetic", "share": 0.27, "cpu_share": 0.32}
     write_report([fast], tmp_path)
     assert (
-        "| 27 % | 32 % | under the chain: it has more rows under way, or a shorter chain than the plain loop measured |"
+        "| 27 % | 32 % | below the chain: it updates more rows at a time, or its chain is shorter "
+        "than that of the plain loop |"
         in (tmp_path / "report.md").read_text()
     )
     fast["costs"][0] |= {"cpu_ns": 1.5, "cpu_share": 1.6 / 1.5}
     write_report([fast], tmp_path)
-    assert "| 27 % | 107 % | over 100 %: it was spared work" in (tmp_path / "report.md").read_text()
+    assert "| 27 % | 107 % | over 100 %: it did less work" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.draws

@@ -1,9 +1,9 @@
-"""The figures of the report: each a table and what is drawn of it, and two renderers that know no more than that.
+"""The figures of the report, and two renderers that draw them.
 
-`kinds` says what is shown, a module for each kind of figure; `figure` describes a figure as data,
-and `marks` and `ticks` say what follows from it: how marks look, and where an axis ends.
-`interactive` makes Vega-Lite specifications of that for the page, `static` PNG, SVG and PDF files.
-`palette` gives each backend its colour and marker.
+`figure` describes a figure as data: a table and the way in which it is drawn. `kinds` has one
+module per kind of figure. `marks` and `ticks` decide for both renderers how marks look and where
+axes end, `palette` which colour and marker a backend has. `interactive` makes Vega-Lite
+specifications for the page, `static` makes PNG, SVG and PDF files.
 """
 
 from __future__ import annotations

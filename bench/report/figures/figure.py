@@ -1,6 +1,6 @@
-"""A figure as data: one tidy table, and which columns of it are drawn where. `static` and `interactive` render it.
+"""A figure as data: a tidy table, and a description of how its columns are drawn.
 
-Nothing here draws, and neither renderer knows what a figure is about.
+`static` and `interactive` draw it without knowing what it is about.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ class Axis:
     Attributes
     ----------
     title
-        What it shows, with its unit: "seconds of training".
+        The quantity, with its unit: "seconds of training".
     log
-        Whether it is logarithmic at first. Categories are not.
+        Whether the axis is logarithmic at first; never with categories.
     switchable
         Whether the reader of the page can switch between linear and logarithmic.
     categories
-        Names in their order, first at the top or left; () for numbers.
+        Names in their order, the first at the top or left; () for numbers.
     zero
         Whether a linear axis begins at 0.
     limits, log_limits
-        What a linear and what a logarithmic axis is cut to, None for all of the data.
+        Limits of the linear and of the logarithmic axis; None to show all of the data.
     ticks
-        Where its ticks are, () to choose.
+        Positions of the ticks; () to choose them automatically.
     """
 
     title: str
@@ -45,30 +45,36 @@ class Axis:
 
 @dataclass(frozen=True)
 class Layer:
-    """One kind of mark, drawn of the rows of the table in which ``x`` and ``y`` are known.
+    """Marks of one type, one per row of the table that has values of ``x`` and ``y``.
 
     Attributes
     ----------
     mark
-        "line": rows joined in the order of the table, with some of the backend's markers unless ``small``; "step": the
-        same in steps, level after each; "front": the steps along the lower left of all points, whoever's they are;
-        "point": the backend's marker, or a tick where ``small``; "bar": from ``x2`` to ``x``, along the x axis;
-        "interval": from ``x`` to ``x2``, or from ``y`` to ``y2`` where that is given; "text": the label alone.
+        - "line": a line through the rows in the order of the table, with several of the
+          backend's markers on it unless ``small``.
+        - "step": the same in steps, horizontal after each row.
+        - "front": steps along the lower left of all points of all backends.
+        - "point": the backend's marker, or a tick if ``small``.
+        - "bar": a bar along the x axis, from ``x2`` to ``x``.
+        - "interval": a line from ``x`` to ``x2``, or from ``y`` to ``y2`` if that is given.
+        - "text": only the label.
     x, y, x2, y2
-        Columns.
+        Names of columns.
     of
-        What the column "kind" holds in the rows that are drawn, "" for all rows.
+        Only rows with this value in the column "kind" are drawn; "" for all rows.
     detail
-        Columns that, beside the backend, tell one line from another.
+        Columns that, in addition to the backend, distinguish lines from each other.
     small
-        Whether it is drawn faint and small: single rounds behind their median, seeds behind the first.
+        Whether marks are faint and small: single rounds behind their median, or further seeds
+        behind the first.
     hollow
-        Whether the marker is not filled: not a measured value but a bound of it.
+        Whether markers are not filled: the value was not measured but is a bound.
     label
-        A column of texts, "" for none: right of the figure, in the row of the mark. Only where y is of categories.
+        A column of texts shown right of the figure, in the row of the mark; "" for none. Only
+        with categories on the y axis.
     dash
-        A column whose values are told apart by dashes, which a legend explains; "" for full lines. Rows whose backend
-        is "" belong to none and are drawn in ink.
+        A column whose values are distinguished by dashes, with a legend; "" for solid lines.
+        Rows whose backend is "" belong to no backend and are drawn in the colour of text.
     """
 
     mark: Literal["line", "step", "front", "point", "bar", "interval", "text"]
@@ -86,16 +92,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Rule:
-    """A line across the figure at a value of one axis: the target, a baseline, a limit.
+    """A line across the figure at one value of an axis: a target, a baseline, a limit.
 
     Attributes
     ----------
     axis, value
-        Where it lies.
+        Its position.
     label
-        Right of the figure; a line at a value of x has none.
+        Shown right of the figure; lines at values of x have none.
     strong
-        Whether it is drawn in full and in ink.
+        Whether it is solid and in the colour of text, instead of dashed and muted.
     """
 
     axis: Literal["x", "y"]
@@ -113,24 +119,26 @@ class Figure:
     stem
         Name of its files: "convergence".
     title, caption, alt
-        The heading, what to see in it, and its content in words for those who cannot see it.
+        The heading, an explanation, and the contents in words for readers who cannot see it.
     subject
-        The case, to stand beside the title where the figure stands alone.
+        The case, shown below the title when the figure stands alone.
     table
-        Tidy: a row per mark. A column "backend" holds whose it is, by the name that is shown, and decides colour and
-        marker; rows of the same backend carry the same name in every figure of a page.
+        Tidy, with one row per mark. The column "backend" determines colour and marker; its names
+        are the same in all figures of a page.
     x, y
         The axes.
     layers
-        Marks, drawn in this order.
+        Marks, in the order in which they are drawn.
     rules
-        Lines across.
+        Lines across the figure.
     lanes
-        Where categories have lanes: the values of the column "lane", in their order, first at the top of a category.
+        If each category is split into lanes: the values of the column "lane", the first at the
+        top of a category.
     parts
-        Where bars are stacked: the names in the column "part", in their order. Colour then stands for the part.
+        If bars are stacked: the values of the column "part", in order. Colours then denote parts
+        instead of backends.
     values
-        Columns that are shown of a mark that is pointed at, with their headings.
+        Columns shown when the reader points at a mark, with their headings.
     """
 
     stem: str
@@ -150,15 +158,17 @@ class Figure:
     def rows(self, layer: Layer) -> pd.DataFrame:
         """Return the rows of the table that a layer draws."""
         table = self.table[self.table["kind"] == layer.of] if layer.of else self.table
-        ends = [end for end in (layer.x2, layer.y2) if end and layer.mark == "interval"]
-        return table.dropna(subset=[layer.x, layer.y, *ends])
+        needed = [layer.x, layer.y]
+        if layer.mark == "interval":
+            needed += [column for column in (layer.x2, layer.y2) if column]
+        return table.dropna(subset=needed)
 
     def backends(self) -> list[str]:
-        """Return the names of all backends in it, in the order of the table."""
+        """Return the names of all backends, in the order of the table."""
         return [name for name in dict.fromkeys(self.table["backend"]) if name]
 
 
 def cut(text: str, longest: int = 24) -> str:
-    """Return text on one line and cut to length, for a label."""
+    """Return a text on one line, cut to a length for a label."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""What a kind of figure is: how its figures are made, and what is known of all of them."""
+"""The description of a kind of figure."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ class Kind:
     Attributes
     ----------
     make
-        Returns its figures of the subject that ``over`` names; [] where there is nothing to show.
+        Returns the figures of a subject; [] if there is nothing to show.
     over
-        What it is given: "case" for a `Case`, "cases" for a list of all of them, "roofline" for a
+        The subject: "case" for a `Case`, "cases" for the list of all cases, "roofline" for a
         `Roofline`.
     order
-        Its place among the kinds over the same subject, the smallest first.
+        The position among the kinds with the same subject, the smallest first.
     stems
-        The stems of its figures, by which an earlier report's files are known.
+        The stems of its figures' files, also of those that only earlier releases wrote: files of
+        an earlier report are recognised by them.
     method
-        How its numbers were made, a paragraph each.
+        How its numbers were measured, one paragraph each.
     numbered
         Whether a number may follow the stem: "size-2".
     about_times
-        Whether it shows times that were measured, so that doubts about them stand beside it.
+        Whether it shows measured times, so that warnings about them are shown beside it.
     """
 
     make: Callable[[Any], list[Figure]]

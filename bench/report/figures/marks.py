@@ -1,6 +1,6 @@
-"""How marks look and how large rows are, decided once for both renderers, in pixels of the page.
+"""The look of marks and the height of rows, for both renderers. Sizes are in pixels of the page.
 
-Colours are names of the theme, "ink" or "muted", of which each renderer has its own values.
+Colours are names in the theme, "ink" or "muted"; each renderer has its own values for them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Literal
 from .figure import Axis, Figure, Layer, Rule
 from .palette import BLUE, GREEN, GREY, ORANGE, PINK
 
-HEIGHT = 300  # of axes of numbers
-GAP = 13  # from one label of a rule to the next
-ARROW = "\u2191 "  # before the label of a rule that lies above the figure
-LONGEST = 40  # letters of a label right of the figure
-ROOM = {"*": 1.45, "p": 1.15, "h": 1.15, "P": 1.15, "X": 1.15, "d": 1.25}  # what some markers lack in size
+HEIGHT = 300  # of numeric axes
+GAP = 13  # between the labels of rules
+ARROW = "\u2191 "  # before the label of a rule above the upper limit of the axis
+LONGEST = 40  # characters of a label right of the figure
+
+# Factors by which these markers are enlarged, as they cover less area than a circle.
+ROOM = {"*": 1.45, "p": 1.15, "h": 1.15, "P": 1.15, "X": 1.15, "d": 1.25}
 
 _PART_COLORS = (GREY, ORANGE, BLUE, GREEN, PINK)
-_DASHES = ((2, 2), (7, 3), (7, 3, 2, 3), (1, 4), (12, 3))  # pixels on and off
+_DASHES = ((2, 2), (7, 3), (7, 3, 2, 3), (1, 4), (12, 3))  # lengths of dashes and gaps
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,17 @@ class Pen:
     Attributes
     ----------
     color
-        Of the theme; "" for each backend's own.
+        A name in the theme; "" for the colour of the backend.
     width
-        Of lines, of ticks, and of the outline of a hollow marker.
+        Width of lines, of ticks, and of the outline of hollow markers.
     size
         Diameter of markers, or length of ticks; 0 for lines without markers.
     shape
-        What stands at a point: the backend's marker, or, for all backends alike, a tick or a dot.
+        The backend's marker, or a tick or a dot for all backends.
     opacity
-        From 0 to 1, which hides what is behind it.
+        From 0, invisible, to 1, opaque.
     dash
-        Pixels on and off, () for a full line.
+        Lengths of dashes and gaps, () for a solid line.
     """
 
     color: str = ""
@@ -51,7 +53,7 @@ class Pen:
 
 
 def pen_of(figure: Figure, layer: Layer) -> Pen:
-    """Return how the marks of a layer are drawn; what belongs to no backend is drawn in ink."""
+    """Return how the marks of a layer are drawn. Marks without a backend have the text's colour."""
     anonymous = not any(figure.rows(layer)["backend"])
     color = "ink" if anonymous else ""
     if layer.mark == "front":
@@ -71,39 +73,44 @@ def pen_of(figure: Figure, layer: Layer) -> Pen:
 
 
 def pen_of_rule(rule: Rule) -> Pen:
-    """Return how a line across is drawn; its label has its colour."""
+    """Return how a line across the figure is drawn; its label has the same colour."""
     return Pen("ink", width=1.6) if rule.strong else Pen("muted", width=1.2, dash=(4, 3))
 
 
 def rules_on(figure: Figure, axis: Literal["x", "y"]) -> list[Rule]:
-    """Return the lines across at values of an axis, from the highest down."""
+    """Return the lines across at values of an axis, the highest first."""
     rules = [rule for rule in figure.rules if rule.axis == axis]
     return sorted(rules, key=lambda rule: -rule.value)
 
 
 def heading(axis: Axis, *, switch: bool) -> str:
-    """Return the title of an axis, which says that it is logarithmic where no ``switch`` shows that."""
+    """Return the title of an axis.
+
+    It states that the axis is logarithmic unless that is visible.
+
+    Parameters
+    ----------
+    switch
+        Whether switchable axes have a button that shows it.
+    """
     if axis.log and not (switch and axis.switchable):
         return f"{axis.title}, log scale"
     return axis.title
 
 
 def dashes_of(figure: Figure, layer: Layer) -> dict[str, tuple[int, ...]]:
-    """Return what a layer tells apart by dashes, for the legend too; {} where it does not."""
+    """Return the dashes of each value in a layer's column ``dash``; {} without such a column."""
     names = dict.fromkeys(figure.rows(layer)[layer.dash]) if layer.dash else {}
     return dict(zip(names, cycle(_DASHES), strict=False))
 
 
 def part_colors(figure: Figure) -> dict[str, str]:
-    """Return the colours of the parts of bars, which a legend explains where there are several."""
+    """Return the colours of the parts of stacked bars."""
     return dict(zip(figure.parts, cycle(_PART_COLORS), strict=False))
 
 
 def carriers(figure: Figure, layer: Layer) -> list[int]:
-    """Return the rows of the table whose points on a line carry a marker: about eight a backend.
-
-    Lines may lie on each other, so those of each backend begin elsewhere.
-    """
+    """Return the indices of the rows that have a marker on a line: about eight per backend."""
     if layer.mark not in ("line", "step") or not pen_of(figure, layer).size:
         return []
     names = figure.backends()
@@ -111,15 +118,18 @@ def carriers(figure: Figure, layer: Layer) -> list[int]:
     for name, rows in figure.rows(layer).groupby("backend", sort=False):
         if name in names:
             every = max(len(rows) // 8, 1)
-            found += rows.index[every * names.index(str(name)) // len(names) :: every].tolist()
+            # Lines may coincide. Each backend's markers begin at another row, so that none hides
+            # those of another.
+            first = every * names.index(str(name)) // len(names)
+            found += rows.index[first::every].tolist()
     return found
 
 
 def row_height(figure: Figure) -> int:
-    """Return how high each category of a figure is."""
+    """Return the height of each category of a figure."""
     return 13 * len(figure.lanes) + 12 if figure.lanes else 26
 
 
 def bar_share(figure: Figure) -> float:
-    """Return how much of its row, or of its lane, a bar fills."""
+    """Return the share of its row, or of its lane, that a bar fills."""
     return 0.86 if figure.lanes else 0.62

@@ -1,4 +1,4 @@
-"""Axes, lines across, strokes and markers as parts of specifications; see `interactive`."""
+"""Axes, lines across, strokes and markers as parts of Vega-Lite specifications."""
 
 from __future__ import annotations
 
@@ -20,79 +20,100 @@ Side = Literal["x", "y"]
 
 
 def channel(figure: Figure, name: Side) -> Spec:
-    """Return how columns are placed along an axis: what all layers share but for the field."""
+    """Return the encoding of an axis, which all layers share except for the field."""
     axis: Axis = getattr(figure, name)
     if axis.categories:
-        look: Spec = {"title": None, "grid": False, "ticks": False, "domain": False, "labelPadding": 8}
+        look: Spec = {"title": None, "grid": False, "ticks": False, "domain": False}
+        look["labelPadding"] = 8
         return {"type": "nominal", "sort": list(axis.categories), "axis": look}
     limits = axis.log_limits if axis.log else axis.limits
     scale: Spec = {"type": "log" if axis.log else "linear", "nice": False}
+    # Without a domain Vega takes the range of the data, plus padding in pixels.
     if limits:
         scale["domain"] = list(limits)
+    elif axis.zero:
+        scale["zero"] = True
     else:
-        scale |= {"zero": True} if axis.zero else {"padding": 12}
+        scale["padding"] = 12
     look = {"title": heading(axis, switch=True), "format": ",.6~r"}
-    ticks = list(axis.ticks) or (_log_ticks(figure, name) if axis.log else [])
-    return {
-        "type": "quantitative",
-        "scale": scale,
-        "axis": look | ({"values": ticks} if ticks else {}),
-    }
+    ticks = list(axis.ticks)
+    if axis.log and not ticks:
+        ticks = _log_ticks(figure, name)
+    if ticks:
+        look["values"] = ticks
+    return {"type": "quantitative", "scale": scale, "axis": look}
 
 
 def switches(figure: Figure) -> Spec:
-    """Return which axes can be switched, and the domains and ticks of either kind of scale where they are not free."""
-    axes = {name: axis for name, axis in (("x", figure.x), ("y", figure.y)) if axis.switchable}
-    domains = {
-        name: {"linear": axis.limits, "log": axis.log_limits}
-        for name, axis in axes.items()
-        if axis.limits or axis.log_limits
-    }
-    ticks = {name: {"log": _log_ticks(figure, name)} for name in axes}
-    return {"switches": list(axes), "domains": domains, "ticks": ticks}
+    """Return the switchable axes, with the domains and ticks of linear and logarithmic scales.
+
+    Domains and ticks that Vega chooses itself are left out.
+    """
+    names: list[str] = []
+    domains, ticks = {}, {}
+    for name, axis in (("x", figure.x), ("y", figure.y)):
+        if not axis.switchable:
+            continue
+        names.append(name)
+        ticks[name] = {"log": _log_ticks(figure, name)}
+        if axis.limits or axis.log_limits:
+            domains[name] = {"linear": axis.limits, "log": axis.log_limits}
+    return {"switches": names, "domains": domains, "ticks": ticks}
 
 
 def rules(figure: Figure, channels: Mapping[Side, Spec]) -> list[Spec]:
-    """Return the lines across, and their labels where none lies on another."""
-    made: list[Spec] = []
+    """Return the lines across, and their labels without overlaps."""
+    layers: list[Spec] = []
     for name, shared in channels.items():
-        above: str | None = None
+        above: str | None = None  # the position of the last label
         for rule in rules_on(figure, name):
+            mark = {"type": "rule", "clip": True, "aria": False, **stroke(pen_of_rule(rule))}
             line = {
                 "data": {"values": [{"value": rule.value}]},
-                "mark": {"type": "rule", "clip": True, "aria": False, **stroke(pen_of_rule(rule))},
+                "mark": mark,
                 "encoding": {name: {"field": "value", **shared}},
             }
-            made.append(line)
+            layers.append(line)
             if rule.axis == "y" and rule.label:
-                text, above = _rule_label(rule, above)
-                made.append(text)
-    return made
+                label, above = _rule_label(rule, above)
+                layers.append(label)
+    return layers
 
 
 def stroke(pen: Pen) -> Spec:
-    """Return how Vega-Lite draws a line."""
-    how: Spec = {"strokeWidth": pen.width, "opacity": pen.opacity}
+    """Return the properties of a line."""
+    properties: Spec = {"strokeWidth": pen.width, "opacity": pen.opacity}
     if pen.color:
-        how["stroke"] = _THEME[pen.color]
+        properties["stroke"] = _THEME[pen.color]
     if pen.dash:
-        how["strokeDash"] = list(pen.dash)
-    return how
+        properties["strokeDash"] = list(pen.dash)
+    return properties
 
 
 def _log_ticks(figure: Figure, name: str) -> list[float]:
-    """Return ticks of a logarithmic axis, of which Vega leaves some out where there is no room; [] to let it choose."""
+    """Return the ticks of a logarithmic axis; [] to let Vega choose.
+
+    Vega drops those whose labels would overlap.
+    """
     return log_ticks(*limits_of(figure, name, log=True))
 
 
 def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
-    """Return the label of a rule, and where it is put if it is pushed down by the one ``above``.
+    """Return the label of a rule, and the expression for its y position in pixels.
 
-    It stands right of the figure, as near to its line as the label above allows; one that is beyond
-    the top says so by an arrow.
+    The label stands right of the figure, at its line or, if that would overlap, just below the
+    label above. It has an arrow if its line is above the figure. The positions are expressions as
+    the reader may switch the scale.
+
+    Parameters
+    ----------
+    above
+        The expression for the position of the label above, None for the first.
     """
-    place = f"max(scale('y', {rule.value!r}), {f'{above} + {GAP}' if above else '4'})"
-    text = f"(scale('y', {rule.value!r}) < -1 ? '{ARROW}' : '') + datum.label"
+    line = f"scale('y', {rule.value!r})"
+    lowest = f"{above} + {GAP}" if above else "4"
+    position = f"max({line}, {lowest})"
+    text = f"({line} < -1 ? '{ARROW}' : '') + datum.label"
     mark = {
         "type": "text",
         "align": "left",
@@ -101,21 +122,24 @@ def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
         "aria": False,
         "fill": _THEME[pen_of_rule(rule).color],
         "x": {"expr": "width + 6"},
-        "y": {"expr": place},
+        "y": {"expr": position},
         "text": {"expr": text},
     }
-    return {"data": {"values": [{"label": cut(rule.label, LONGEST)}]}, "mark": mark, "encoding": {}}, place
+    data = {"values": [{"label": cut(rule.label, LONGEST)}]}
+    return {"data": data, "mark": mark, "encoding": {}}, position
 
 
 @cache
 def vega_shape(marker: str) -> str:
-    """Return a marker of matplotlib as Vega's name or path of it."""
+    """Return one of matplotlib's markers as the name or the SVG path of Vega's shape."""
+    # A circle of matplotlib consists of curves, which `to_polygons` would replace by many lines.
     if marker == "o":
         return "circle"
     style = MarkerStyle(marker)
     (outline,) = style.get_path().transformed(style.get_transform()).to_polygons()
-    size = 1.9 * ROOM.get(marker, 1.0)
-    points = [f"{size * x:.3f},{-size * y:.3f}" for x, y in np.asarray(outline)]  # Vega's y points down
+    size = 1.9 * ROOM.get(marker, 1.0)  # the outline fits into [-0.5, 0.5], Vega's into [-1, 1]
+    # In Vega, y points down.
+    points = [f"{size * x:.3f},{-size * y:.3f}" for x, y in np.asarray(outline)]
     return f"M{'L'.join(points)}Z"
 
 

@@ -1,4 +1,4 @@
-"""What several kinds of figures share: tidy tables, rungs, lines at errors, layers that recur."""
+"""Helpers of several kinds of figures: tidy tables, targets, lines at errors, common layers."""
 
 from __future__ import annotations
 
@@ -13,34 +13,44 @@ from bench.text.wording import mse
 
 from .figure import Layer, Rule, cut
 
-SECONDS = "time (seconds)"  # titles of axes
+# Titles of axes.
+SECONDS = "time (seconds)"
 MSE = "validation MSE (squared rating units)"
+
+# Layers of stacked bars, for a table of `stacked` rows.
 STACKED = (
     Layer("bar", "to", "backend", x2="from"),
     Layer("text", "total", "backend", of="last", label="label"),
-)  # of a table of `stacked` rows
+)
 
 
-def tidy(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a table: texts, "" where a row has none, and numbers, NaN where a row has none."""
+def tidy(
+    rows: Sequence[Mapping[str, Any]], texts: Sequence[str], numbers: Sequence[str]
+) -> pd.DataFrame:
+    """Return a table with columns of texts and of numbers; missing values are "" and NaN."""
     table = pd.DataFrame(list(rows), columns=[*texts, *numbers])
-    made = {name: table[name].astype(object).where(table[name].notna(), "") for name in texts}
-    return pd.DataFrame({**made, **{name: table[name].astype(float) for name in numbers}})
+    columns = {}
+    for name in texts:
+        column = table[name].astype(object)
+        columns[name] = column.where(column.notna(), "")
+    for name in numbers:
+        columns[name] = table[name].astype(float)
+    return pd.DataFrame(columns)
 
 
 def words_of(table: pd.DataFrame, words: Callable[[Any], str]) -> str:
-    """Say each row in words, as an alternative text does."""
+    """Return each row in words, for an alternative text."""
     return "; ".join(words(row) for row in table.itertuples())
 
 
 def names_in(case: Case, table: pd.DataFrame) -> tuple[str, ...]:
     """Return the backends in a table, in the order of the case."""
-    there = set(table["backend"])
-    return tuple(entry.name for entry in case.entries if entry.name in there)
+    names = set(table["backend"])
+    return tuple(entry.name for entry in case.entries if entry.name in names)
 
 
 def medians_over(column: str) -> tuple[Layer, ...]:
-    """Return the layers of median seconds over a column, with the range over seeds: "low" to "high"."""
+    """Return layers of median seconds against a column, with the range over seeds."""
     return (
         Layer("interval", column, "low", y2="high"),
         Layer("line", column, "seconds"),
@@ -48,49 +58,72 @@ def medians_over(column: str) -> tuple[Layer, ...]:
     )
 
 
-def stacked(row: dict[str, object], parts: dict[str, float], unit: str, label: str) -> list[dict[str, object]]:
-    """Return a row per part that is there, from where to where it reaches; the last carries the label."""
-    made: list[dict[str, object]] = []
-    at = 0.0
+def stacked(
+    row: dict[str, object], parts: dict[str, float], unit: str, label: str
+) -> list[dict[str, object]]:
+    """Return one row per part of a stacked bar, with the columns "from" and "to".
+
+    Parameters
+    ----------
+    row
+        Columns of all parts.
+    parts
+        Sizes; parts of size 0 are left out.
+    unit
+        The column of the sizes: "seconds".
+    label
+        Shown at the end of the bar; only the last row has it.
+    """
+    rows: list[dict[str, object]] = []
+    start = 0.0
     for part, size in parts.items():
         if size and size > 0:
-            made.append({**row, "kind": "part", "part": part, "from": at, "to": at + size, unit: size})
-            at += size
-    if made:
-        made[-1] |= {"kind": "last", "label": label}
-    return made
+            end = start + size
+            rows.append({**row, "kind": "part", "part": part, "from": start, "to": end, unit: size})
+            start = end
+    if rows:
+        rows[-1] |= {"kind": "last", "label": label}
+    return rows
 
 
-def rung_name(factor: float) -> str:
-    """Name a rung by how far it is above the reference: "5 %"."""
+def target_name(factor: float) -> str:
+    """Return the name of a target, its distance from the reference: "5 %"."""
     return f"{100 * (factor - 1):.3g} %"
 
 
-def rungs_reached(case: Case, entry: Entry) -> dict[float, list[Round]]:
-    """Return the rounds to each rung in use that was reached and timed with every seed, and met in every round."""
+def targets_reached(case: Case, entry: Entry) -> dict[float, list[Round]]:
+    """Return the rounds to each target that a backend reached, by factor.
+
+    A target counts as reached if it was timed with every seed and matched in every round.
+    """
     reached: dict[float, list[Round]] = {}
-    for factor in case.rungs:
+    for factor in case.targets:
         timed = entry.rounds_to(factor)
-        seeds = {one["seed"] for one in timed}
-        if timed and seeds == set(entry.record["seeds"]) and all(one["matched"] for one in timed):
+        seeds = {round_["seed"] for round_ in timed}
+        all_matched = all(round_["matched"] for round_ in timed)
+        if timed and seeds == set(entry.record["seeds"]) and all_matched:
             reached[factor] = timed
     return reached
 
 
 def levels_of(case: Case) -> list[tuple[str, float]]:
-    """Return the errors that a case is judged by, with their names."""
+    """Return names and validation MSEs of reference, target and baselines."""
     levels = [("reference", case.facts["reference"]["validation_mse"])]
-    levels += [("target", case.target)] if case.target is not None else []
-    return levels + [(name, score["validation_mse"]) for name, score in case.facts["baselines"].items()]
+    if case.target is not None:
+        levels.append(("target", case.target))
+    for name, score in case.facts["baselines"].items():
+        levels.append((name, score["validation_mse"]))
+    return levels
 
 
-def said_levels(case: Case) -> str:
-    """Name the lines that `mse_rules` draws, as an alternative text does."""
+def levels_in_words(case: Case) -> str:
+    """Return the lines that `mse_rules` draws in words, for an alternative text."""
     return "Lines: " + ", ".join(f"{name} {mse(value)}" for name, value in levels_of(case)) + "."
 
 
 def mse_rules(case: Case) -> tuple[Rule, ...]:
-    """Return the target, the reference and the baselines as lines across."""
+    """Return horizontal lines at reference, target and baselines."""
     return tuple(
-        Rule("y", value, f"{cut(name, 20)} {mse(value)}", strong=name == "target") for name, value in levels_of(case)
+        Rule("y", value, f"{cut(name, 20)} {mse(value)}", strong=name == "target")
+        for name, value in levels_of(case)
     )

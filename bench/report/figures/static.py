@@ -1,6 +1,7 @@
-"""Figures as files: PNG, SVG and PDF by matplotlib, the same bytes every time.
+"""Figures as PNG, SVG and PDF files, drawn with matplotlib; the same figure gives the same bytes.
 
-Places are computed in `layout`, as matplotlib's own layout takes longer than the drawing.
+All positions are computed here and in `layout`: matplotlib's own layout takes longer than the
+drawing.
 """
 
 from __future__ import annotations
@@ -23,93 +24,149 @@ from .ticks import limits_of, ticks_of
 
 WIDTH = 6.4  # inches
 DPI = 160
-_SMALL = 8.0  # points, of labels
-_LINE = 0.17  # inches, of the legend
+
+# Font sizes in points.
+_SMALL = 8.0
+_TICK = 8.5
+
+# Inches.
+_LINE = 0.17  # height of a line of the legend
+_SYMBOL = 0.3  # width of a symbol in the legend
+_COLUMN_GAP = 0.55  # of the legend, including the symbol
+_MARGIN = 0.1
 
 
 def draw_static(
-    figure: Figure, formats: Sequence[str] = ("svg", "png"), looks: Mapping[str, Look] | None = None
+    figure: Figure,
+    formats: Sequence[str] = ("svg", "png"),
+    looks: Mapping[str, Look] | None = None,
 ) -> dict[str, bytes]:
     """Draw a figure; return the bytes of its file in each format."""
     with our_settings():
         canvas = _draw(figure, looks_for(figure.backends(), looks))
-        return {kind: file_of(canvas, kind, DPI) for kind in formats}
+        return {format_: file_of(canvas, format_, DPI) for format_ in formats}
 
 
 def _draw(figure: Figure, looks: Mapping[str, Look]) -> Canvas:
-    """Draw a figure on a canvas that is as high as it needs."""
+    """Draw a figure on a canvas of fixed width that is as high as necessary."""
     rows = [plain(name) for name in figure.y.categories]
-    (left_x, right_x) = limits_of(figure, "x")
-    limits_y = (len(rows) - 0.5, -0.5) if rows else limits_of(figure, "y")
-    ticks_y = [] if rows else ticks_of(figure.y, *limits_y)
-    labels = rows or [tick_text(tick) for tick in ticks_y]
+    left_x, right_x = limits_of(figure, "x")
+    if rows:
+        limits_y = (len(rows) - 0.5, -0.5)  # the first category at the top
+        ticks_y: list[float] = []
+        labels = rows
+        height = row_height(figure) * len(rows) / PIXELS
+        top = 0.5
+    else:
+        limits_y = limits_of(figure, "y")
+        ticks_y = ticks_of(figure.y, *limits_y)
+        labels = [tick_text(tick) for tick in ticks_y]
+        height = HEIGHT / PIXELS
+        top = 0.7  # with room for the title of the y axis
+    # Labels at the sides and the legend determine how much room is left for the axes.
     items = legend_items(figure, looks)
-    columns = max(1, min(5, int((WIDTH - 0.2) / (widest([text for text, _ in items], _SMALL) + 0.55))))
-    height = (row_height(figure) * len(rows) if rows else HEIGHT) / PIXELS
-    top = 0.5 if rows else 0.7  # with room for the title of the y axis
-    bottom = 0.52 + (_LINE * len(items[::columns]) + 0.05 if items else 0.0)
-    left, right = widest(labels, 8.5) + 0.28, _right(figure)
+    n_columns = _legend_columns(items)
+    bottom = 0.52
+    if items:
+        bottom += 0.05 + _LINE * _ceil_div(len(items), n_columns)
+    left, right = widest(labels, _TICK) + 0.28, _right(figure)
     total = top + height + bottom
+    width = WIDTH - left - right
     canvas = Canvas(figsize=(WIDTH, total))
-    axes = canvas.add_axes((left / WIDTH, bottom / total, 1 - (left + right) / WIDTH, height / total))
-    axes.set(xlim=(left_x, right_x), ylim=limits_y, xscale=_scale(figure.x), yscale=_scale(figure.y))
-    _ticks(axes, "x", figure.x, _fitting(figure.x, left_x, right_x, WIDTH - left - right))
-    _ticks(axes, "y", figure.y, ticks_y, rows)
-    _titles(canvas, figure, axes, height)
+    # Positions on the canvas are shares of its width and height.
+    axes = canvas.add_axes((left / WIDTH, bottom / total, width / WIDTH, height / total))
+    axes.set(xlim=(left_x, right_x), ylim=limits_y)
+    axes.set(xscale=_scale(figure.x), yscale=_scale(figure.y))
+    _set_ticks(axes, "x", figure.x, _fitting_ticks(figure.x, left_x, right_x, width))
+    _set_ticks(axes, "y", figure.y, ticks_y, rows)
+    _draw_titles(canvas, figure, axes, height)
     draw_rules(axes, figure, height)
     for layer in figure.layers:
         draw_layer(axes, figure, layer, looks)
-    _legend(canvas, items, columns)
+    if items:
+        _draw_legend(canvas, items, n_columns)
     return canvas
 
 
-def _titles(canvas: Canvas, figure: Figure, axes: Axes, height: float) -> None:
+def _draw_titles(canvas: Canvas, figure: Figure, axes: Axes, height: float) -> None:
     total = canvas.get_figheight()
-    canvas.text(0.1 / WIDTH, 1 - 0.1 / total, plain(figure.title, 60), va="top", fontsize=10, fontweight="bold")
-    subject = plain(figure.subject, 88)
-    canvas.text(0.1 / WIDTH, 1 - 0.3 / total, subject, va="top", fontsize=_SMALL, color=MUTED)
-    how: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 8.5, "color": MUTED}
+    x = _MARGIN / WIDTH
+    bold: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "va": "top"}
+    canvas.text(x, 1 - _MARGIN / total, plain(figure.title, 60), **bold)
+    muted: dict[str, Any] = {"fontsize": _SMALL, "color": MUTED, "va": "top"}
+    canvas.text(x, 1 - 0.3 / total, plain(figure.subject, 88), **muted)
+    style: dict[str, Any] = {"transform": axes.transAxes, "fontsize": _TICK, "color": MUTED}
     below = heading(figure.x, switch=False)
-    axes.text(0.5, -0.27 / height, below, ha="center", va="top", **how)
+    axes.text(0.5, -0.27 / height, below, ha="center", va="top", **style)
     if not figure.y.categories:
-        axes.text(0.0, 1 + 0.06 / height, heading(figure.y, switch=False), va="bottom", **how)
+        above = heading(figure.y, switch=False)
+        axes.text(0.0, 1 + 0.06 / height, above, va="bottom", **style)
 
 
-def _legend(canvas: Canvas, items: Sequence[tuple[str, Any]], columns: int) -> None:
-    """Put a legend under the axes, column by column; matplotlib's own takes as long as the whole figure."""
-    total, lines = canvas.get_figheight(), -(-len(items) // columns)
-    step = widest([text for text, _ in items], _SMALL) + 0.55
-    left = (WIDTH - step * -(-len(items) // lines) if items else 0) / 2 + 0.1
-    for at, (text, look) in enumerate(items):
-        x, y = left + step * (at // lines), 0.1 + _LINE * (lines - 1 - at % lines) + _LINE / 2
-        canvas.add_artist(Line2D([x / WIDTH, (x + 0.15) / WIDTH, (x + 0.3) / WIDTH], [y / total] * 3, **look))
-        canvas.text((x + 0.38) / WIDTH, y / total, text, va="center", fontsize=_SMALL)
+def _legend_columns(items: Sequence[tuple[str, Any]]) -> int:
+    """Return how many columns of a legend fit beside each other, at most five."""
+    column = widest([text for text, _ in items], _SMALL) + _COLUMN_GAP
+    return max(1, min(5, int((WIDTH - 2 * _MARGIN) / column)))
 
 
-def _ticks(axes: Axes, name: Literal["x", "y"], axis: Axis, ticks: Sequence[float], rows: Sequence[str] = ()) -> None:
-    """Put ticks where they were computed to be, and nowhere else."""
+def _draw_legend(canvas: Canvas, items: Sequence[tuple[str, Any]], n_columns: int) -> None:
+    """Draw a legend below the axes, column by column.
+
+    Matplotlib's own legend takes as long as the rest of the figure.
+    """
+    total = canvas.get_figheight()
+    n_lines = _ceil_div(len(items), n_columns)
+    n_filled = _ceil_div(len(items), n_lines)  # fewer columns may be enough for that many lines
+    column = widest([text for text, _ in items], _SMALL) + _COLUMN_GAP
+    left = (WIDTH - column * n_filled) / 2 + _MARGIN
+    for place, (text, style) in enumerate(items):
+        x = left + column * (place // n_lines)
+        y = _MARGIN + _LINE * (n_lines - 1 - place % n_lines) + _LINE / 2
+        # Three points: the marker of a line is on the middle one.
+        xs = [x / WIDTH, (x + _SYMBOL / 2) / WIDTH, (x + _SYMBOL) / WIDTH]
+        canvas.add_artist(Line2D(xs, [y / total] * 3, **style))
+        canvas.text((x + _SYMBOL + 0.08) / WIDTH, y / total, text, va="center", fontsize=_SMALL)
+
+
+def _ceil_div(number: int, divisor: int) -> int:
+    """Return the quotient, rounded up."""
+    return -(-number // divisor)
+
+
+def _set_ticks(
+    axes: Axes,
+    name: Literal["x", "y"],
+    axis: Axis,
+    ticks: Sequence[float],
+    rows: Sequence[str] = (),
+) -> None:
+    """Put ticks at the given positions only, or one at each row."""
     side = axes.xaxis if name == "x" else axes.yaxis
+    # With fixed positions matplotlib need not search for ticks, which is slow, and both renderers
+    # have the same.
     side.set_major_locator(FixedLocator(list(ticks) or list(range(len(rows)))))
     side.set_major_formatter(FixedFormatter([tick_text(tick) for tick in ticks] or list(rows)))
     side.set_minor_locator(NullLocator())
-    side.set_tick_params(labelsize=8.5, labelcolor=INK, length=0 if axis.categories or name == "y" else 3)
+    length = 0 if axis.categories or name == "y" else 3
+    side.set_tick_params(labelsize=_TICK, labelcolor=INK, length=length)
     if axis.categories:
         axes.grid(axis=name, visible=False)
     if name == "y":
         axes.spines["left"].set_visible(False)
 
 
-def _fitting(axis: Axis, low: float, high: float, width: float) -> list[float]:
-    """Return ticks whose labels have room beside each other."""
+def _fitting_ticks(axis: Axis, low: float, high: float, width: float) -> list[float]:
+    """Return as many ticks as have room for their labels; the width is in inches."""
+    ticks: list[float] = []
     for most in (9, 7, 5, 4, 3):
         ticks = ticks_of(axis, low, high, most)
-        if sum(width_of(tick_text(tick), 8.5) + 0.15 for tick in ticks) < width:
+        if sum(width_of(tick_text(tick), _TICK) + 0.15 for tick in ticks) < width:
             break
     return ticks
 
 
 def _right(figure: Figure) -> float:
-    """Return the room that labels right of the axes need, in inches."""
+    """Return the room that labels need right of the axes, in inches."""
     labels = [ARROW + plain(rule.label, LONGEST) for rule in rules_on(figure, "y")]
     for layer in figure.layers:
         if layer.label:

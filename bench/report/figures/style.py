@@ -1,6 +1,6 @@
-"""What figures by matplotlib share: colours of text and paper, settings, plain text, and bytes that repeat.
+"""Settings shared by all figures drawn with matplotlib: colours, fonts, and reproducible files.
 
-Text is drawn as given: no mathtext, no markup.
+Text is drawn literally, without mathtext or markup.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from matplotlib.font_manager import findfont, get_font
 
 from .figure import cut
 
-WIDTH = 5.0  # inches; two figures stand side by side on a desktop, and one fits a phone
+WIDTH = 5.0  # inches: two figures fit side by side on a desktop, and one fits a phone
 INK, MUTED, GRID, PAPER = "#1c1e21", "#6b7077", "#dfe2e6", "#ffffff"
-THEME = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER}  # the page has these in light and in dark
+# The page has these colours too, with other values in dark mode.
+THEME = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER}
 RC: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -49,6 +50,7 @@ RC: dict[Any, Any] = {
     "legend.labelcolor": INK,
 }
 
+# Without dates and versions, so that the same records give the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
     "png": {"Software": None},
@@ -58,7 +60,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def our_settings() -> Iterator[None]:
-    """Draw with our settings and nobody else's."""
+    """Draw with these settings only, ignoring those of the user or of the calling program."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
@@ -72,13 +74,14 @@ def file_of(canvas: Canvas, kind: str, dpi: int) -> bytes:
     canvas.savefig(file, format=kind, dpi=dpi, metadata=_METADATA[kind], **how)
     if kind != "svg":
         return file.getvalue()
-    # Matplotlib notes each text in a comment; it is dropped, as data may hold anything.
+    # Matplotlib repeats each text in a comment. These are removed: names may contain anything.
     return re.sub(rb"<!--.*?-->\s*", b"", file.getvalue(), flags=re.DOTALL)
 
 
 def plain(text: str, longest: int = 24) -> str:
-    """Return text on one line, cut to length, with a question mark for what the font lacks."""
-    return "".join(letter if ord(letter) in _glyphs() else "?" for letter in cut(text, longest))
+    """Return a text on one line, cut to a length; "?" replaces characters missing in the font."""
+    glyphs = _glyphs()
+    return "".join(letter if ord(letter) in glyphs else "?" for letter in cut(text, longest))
 
 
 @cache

@@ -1,4 +1,1 @@
-"""What the records say, as data, and how their numbers are made.
-
-It makes cases, rooflines, the verdict and tidy tables of them.
-"""
+"""The contents of the records as data: cases, rooflines, verdicts and tidy tables."""

@@ -1,9 +1,10 @@
-"""Who is ranked where in a case, and how sure that is: no text for readers beyond reasons, no drawing."""
+"""Cases: their backends in order of speed, why backends are not ranked, and speed-ups."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -13,21 +14,31 @@ from bench.records import Record, Round
 from bench.stats import Ratio
 from bench.text.wording import plural
 
-YARDSTICK = "numpy"  # the backend over which speed-ups are given, where it matched
+YARDSTICK = "numpy"  # speed-ups are relative to this backend wherever it matched
+
+_RANK = re.compile(r", rank (\d+)(?=,|$)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One backend on a case, with so many threads. ``why`` says why it is not ranked, "" where it is."""
+    """One backend on a case, with one number of threads.
+
+    Attributes
+    ----------
+    why
+        Why the backend has no place in the ranking; "" if it has one.
+    name
+        The backend's name, with the number of threads if the case has several of them.
+    """
 
     record: Record
     why: str
-    name: str  # the backend's, and its threads where the case has it with several counts
+    name: str
 
     @property
     def seconds(self) -> list[float]:
         """Seconds of each timed round."""
-        return [one["seconds"] for one in self.record["rounds"]]
+        return [round_["seconds"] for round_ in self.record["rounds"]]
 
     @cached_property
     def median(self) -> float:
@@ -38,39 +49,55 @@ class Entry:
 
     @cached_property
     def epochs(self) -> list[int]:
-        """Epochs to the target, of each seed that was calibrated and reached it."""
-        return [one["epochs"] for one in self.record["calibrations"] if one["epochs"] is not None]
+        """Epochs to the target, one number per seed whose calibration reached it."""
+        counts = [calibration["epochs"] for calibration in self.record["calibrations"]]
+        return [count for count in counts if count is not None]
 
     @cached_property
     def evaluation(self) -> float | None:
-        """Seconds of one scoring of the validation set, None where none was timed."""
-        known = [one["evaluation_seconds"] for one in self.record["calibrations"]]
-        return next((value for value in known if value is not None), None)
+        """Seconds of one evaluation on the validation set, None if none was timed."""
+        for calibration in self.record["calibrations"]:
+            if calibration["evaluation_seconds"] is not None:
+                return calibration["evaluation_seconds"]
+        return None
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What makes its times less than trustworthy, in words."""
+        """Reasons to be careful with the times, in words."""
         return stats.doubts(self.record)
 
     def rounds_to(self, factor: float) -> list[Round]:
-        """Return the timed rounds to a rung of the ladder, the target or another."""
-        return [one for one in (*self.record["rounds"], *self.record["rungs"]) if one["factor"] == factor]
+        """Return the rounds that were timed to one of the targets, given by its factor."""
+        rounds = [*self.record["rounds"], *self.record["rungs"]]
+        return [round_ for round_ in rounds if round_["factor"] == factor]
 
     def score(self, column: Literal["validation_mse", "test_mse", "objective"]) -> float | None:
-        """Summary of a column over the rounds, None where there is none."""
+        """Return the summary of a column over the rounds, None without values."""
         return stats.summary(self.record["rounds"], column)
 
 
 @dataclass(frozen=True)
 class Case:
-    """The records of one case: data, split, objective, target and machine are the same in all of them."""
+    """The records of one case. They share data, split, objective, target and machine.
+
+    Attributes
+    ----------
+    slug
+        The title as part of file names and links.
+    facts
+        The newest record, from which shared facts are read.
+    ranked
+        The backends that matched, fastest first.
+    superseded
+        The number of records left out because the same backend has a newer one.
+    """
 
     title: str
     slug: str
-    facts: Record  # the newest record, for what all have in common
-    ranked: list[Entry]  # fastest first
+    facts: Record
+    ranked: list[Entry]
     unranked: list[Entry]
-    superseded: int = field(default=0)  # older records of a backend that is here with a newer one
+    superseded: int = field(default=0)
 
     @property
     def entries(self) -> list[Entry]:
@@ -79,99 +106,132 @@ class Case:
 
     @property
     def records(self) -> list[Record]:
-        """The records shown."""
+        """The records that are shown."""
         return [entry.record for entry in self.entries]
 
     @property
     def target(self) -> float | None:
-        """The matching validation MSE, None where its rung was dropped."""
+        """The matching validation MSE, None if that target was dropped."""
         return self.facts["target"]["mse"] if self.facts["target"] else None
 
     @property
-    def rungs(self) -> list[float]:
-        """The factors of the rungs that were not dropped, the loosest first."""
-        return sorted({rung["factor"] for rung in self.facts["ladder"] if not rung["dropped"]}, reverse=True)
+    def targets(self) -> list[float]:
+        """The factors of all targets that were not dropped, the loosest first."""
+        ladder = self.facts["ladder"]
+        return sorted({level["factor"] for level in ladder if not level["dropped"]}, reverse=True)
 
     @cached_property
     def yardstick(self) -> Entry | None:
-        """The entry over which speed-ups are given: numpy, or else the slowest that matched."""
-        named = [entry for entry in self.ranked if entry.record["backend"]["name"] == YARDSTICK]
-        return next(iter(named or self.ranked[-1:]), None)
+        """The entry that speed-ups are relative to: numpy, or else the slowest that matched."""
+        for entry in self.ranked:
+            if entry.record["backend"]["name"] == YARDSTICK:
+                return entry
+        return self.ranked[-1] if self.ranked else None
 
     @cached_property
     def yardstick_note(self) -> str:
-        """Why the yardstick is not numpy, "" where it is."""
+        """Why the yardstick is not numpy, "" if it is."""
         if self.yardstick is None or self.yardstick.record["backend"]["name"] == YARDSTICK:
             return ""
-        measured = any(entry.record["backend"]["name"] == YARDSTICK for entry in self.unranked)
-        return f"the slowest that matched, as {YARDSTICK} {'did not match' if measured else 'was not measured'}"
+        unranked = {entry.record["backend"]["name"] for entry in self.unranked}
+        reason = "did not match" if YARDSTICK in unranked else "was not measured"
+        return f"the slowest that matched, as {YARDSTICK} {reason}"
 
     @cached_property
     def speedups(self) -> dict[str, Ratio]:
-        """Speed-up of each ranked backend over the yardstick."""
-        return {entry.name: ratio(self.yardstick, entry) for entry in self.ranked if self.yardstick}
+        """Speed-up of each ranked backend relative to the yardstick, by name."""
+        if self.yardstick is None:
+            return {}
+        return {entry.name: ratio(self.yardstick, entry) for entry in self.ranked}
 
 
 def ratio(slow: Entry, fast: Entry) -> Ratio:
-    """Return how many times as fast ``fast`` is; rounds that took turns are compared within their blocks."""
+    """Return how many times as fast ``fast`` is as ``slow``.
+
+    The rounds of a duel alternate between its backends, so they are compared block by block.
+    """
     if slow is fast:
         return Ratio(1.0, None)
-    one, other = slow.record, fast.record
-    paired = one["order"] == other["order"] == "interleaved" and one["run"] == other["run"]
-    return stats.ratio(one["rounds"], other["rounds"], paired)
+    a, b = slow.record, fast.record
+    paired = a["order"] == b["order"] == "interleaved" and a["run"] == b["run"]
+    return stats.ratio(a["rounds"], b["rounds"], paired)
+
+
+def case_title(name: str) -> str:
+    """Return the name of a case as it is shown: "twin, 16 factors, seed 0".
+
+    The names in records contain "rank 16" instead. They stay as they are, as records of several
+    releases are matched by name.
+    """
+    return _RANK.sub(lambda found: f", {plural(int(found[1]), 'factor')}", name)
 
 
 def group_cases(records: list[Record]) -> list[Case]:
-    """Sort records into cases, by name and machine; of several records of one backend the newest is shown."""
+    """Group records by case and machine. If a backend has several records, the newest is shown."""
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record["created"]):
         machine = record["key"].get("machine", "")
-        key = json.dumps([record["case"]["name"], record["case"], record["target"], machine], sort_keys=True)
-        groups.setdefault(key, []).append(record)
-    titles: dict[str, int] = {}
+        # The name comes first in the key, so that cases are sorted by name.
+        shared = [record["case"]["name"], record["case"], record["target"], machine]
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
+    titles: Counter[str] = Counter()
     slugs: set[str] = set()
     cases = []
-    for key in sorted(groups, key=_in_numbers):
-        name = groups[key][-1]["case"]["name"]
-        titles[name] = titles.get(name, 0) + 1
-        title = f"{name} ({titles[name]})" if titles[name] > 1 else name
-        slug = base = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.").lower()[:60] or "case"
-        count = 1
-        while slug in slugs:
-            count += 1
-            slug = f"{base}-{count}"
+    for key in sorted(groups, key=_natural_order):
+        title = case_title(groups[key][-1]["case"]["name"])
+        titles[title] += 1
+        if titles[title] > 1:
+            title = f"{title} ({titles[title]})"
+        slug = _new_slug(title, slugs)
         slugs.add(slug)
         cases.append(_case(title, slug, groups[key]))
     return cases
 
 
-def _in_numbers(text: str) -> list[tuple[int, str]]:
-    """Return what sorts texts with the numbers in them by size: rank 16 before rank 128."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+def _natural_order(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders the numbers within texts by size: rank 16 before rank 128."""
+    pieces = re.split(r"(\d+)", text)
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def _new_slug(title: str, taken: set[str]) -> str:
+    """Return a title as part of file names and links, different from those already taken."""
+    base = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.").lower()[:60] or "case"
+    slug, count = base, 1
+    while slug in taken:
+        count += 1
+        slug = f"{base}-{count}"
+    return slug
 
 
 def _case(title: str, slug: str, records: list[Record]) -> Case:
-    newest = {(record["backend"]["name"], record["backend"]["threads"]): record for record in records}
-    swept = {name for name, _ in newest if sum(name == other for other, _ in newest) > 1}
-    entries = [
-        Entry(record, _why_not(record), f"{name} ({plural(threads, 'thread')})" if name in swept else name)
-        for (name, threads), record in newest.items()
-    ]
+    """Make a case of its records, which are sorted from old to new."""
+    # Later records replace earlier ones with the same key.
+    newest = {
+        (record["backend"]["name"], record["backend"]["threads"]): record for record in records
+    }
+    counts = Counter(name for name, _ in newest)
+    entries = []
+    for (name, threads), record in newest.items():
+        shown = f"{name} ({plural(threads, 'thread')})" if counts[name] > 1 else name
+        entries.append(Entry(record, _why_unranked(record), shown))
+    ranked = [entry for entry in entries if not entry.why]
+    unranked = [entry for entry in entries if entry.why]
     return Case(
         title=title,
         slug=slug,
         facts=records[-1],
-        ranked=sorted((one for one in entries if not one.why), key=lambda one: (one.median, one.name)),
-        unranked=sorted((one for one in entries if one.why), key=lambda one: (one.record["status"], one.name)),
+        ranked=sorted(ranked, key=lambda entry: (entry.median, entry.name)),
+        unranked=sorted(unranked, key=lambda entry: (entry.record["status"], entry.name)),
         superseded=len(records) - len(entries),
     )
 
 
-def _why_not(record: Record) -> str:
+def _why_unranked(record: Record) -> str:
     """Return why a record has no place in the ranking, "" if it has one."""
     status, reason = record["status"], " ".join(record["reason"].split()).rstrip(".")
     if status != "matched":
         return f"{status}: {reason}" if reason else status
     if record["target"] is None:
-        return "no target: the matching rung is dropped"
+        return "no target: the matching target was dropped"
     return "" if record["rounds"] else "no timed round in the record"

@@ -1,6 +1,6 @@
-"""How the numbers of a case come to be, in words: a paragraph a step, all of them in `METHOD`.
+"""The texts that explain how the numbers of a case are measured; `METHOD` has them in order.
 
-A figure that has a paragraph of its own keeps it in its module, in `bench.report.figures.kinds`.
+The text of a single figure stays in that figure's module in `bench.report.figures.kinds`.
 """
 
 from __future__ import annotations
@@ -9,54 +9,74 @@ OBJECTIVE = (
     "The objective is J = (1/N) [sum over the ratings of (r - m - b_u - c_i - p_u . q_i)^2 "
     "+ sum over the rows of p and q of reg unit (n + damping) |row|^2 "
     "+ sum over the users of (bias_reg n + user_bias_damping) b_u^2 + the same over the items]. "
-    "N is the number of training ratings, n that of a row's, and m their mean. The unit is the "
-    "root mean square of r - m, so that reg means the same on any rating scale; where a case says "
-    "that reg is in units of ratings it is 1: releases before 0.2 had bias_reg = reg, and no damping."
+    "N is the number of training ratings, n the number of ratings of a row, and m their mean. The "
+    "unit is the root mean square of r - m, so that reg means the same on any rating scale. If "
+    "a case states that reg is in units of ratings, the unit is 1: before release 0.2, bias_reg "
+    "was equal to reg, and there was no damping."
 )
 CALIBRATION = (
-    "Each backend is calibrated first, untimed: validation MSE is evaluated after each epoch, and the first epoch at "
-    "or under the target fixes the number of epochs."
+    "Each backend is calibrated first, untimed: the validation MSE is evaluated after each epoch, "
+    "and the first epoch at or below the target fixes the number of epochs."
 )
 TIMING = (
-    "Then exactly that number of epochs is timed, with nothing evaluated inside, in several rounds. The clock runs "
-    "from ratings in random order to the model on the host: sorting, copying to the device, the epochs, copying back. "
-    "Import, compilation and the draw of the start, which all share, are outside."
+    "Then exactly that number of epochs is timed in several rounds, without any evaluation. The "
+    "clock starts with the ratings in random order and stops with the model on the host, so it "
+    "includes sorting, copying to the device, the epochs and copying back. It excludes imports, "
+    "compilation and drawing the initial model, which is the same for all backends."
 )
 GATE = (
-    "Each round is gated: the suite itself computes the validation MSE of the model it left, and a round over the "
-    "target takes the backend out of the ranking. So does a backend whose rounds are faster than fits of the same size "
-    "and work whose ratings it has not met."
+    "Each round is checked: the benchmark itself computes the validation MSE of the resulting "
+    "model. A round above the target removes the backend from the ranking. So do rounds that are "
+    "faster than fits of the same size on ratings that the backend has not seen before."
 )
 SEEDS = (
-    "Each backend is fitted with several seeds, each calibrated and timed in a process of its own, and is ranked only "
-    "where all of them match. Figures are medians over seeds of the medians over their rounds."
+    "Each backend is fitted with several seeds. Each seed is calibrated and timed in a process of "
+    "its own, and a backend is ranked only if all of them match. Figures are medians over seeds "
+    "of the medians over their rounds."
 )
 INTERVALS = (
-    "Intervals are Student's 95 % intervals of the ratio of two backends' seconds, with one observation per seed: they "
-    "hold what differs between rounds, processes and starts. Where one contains 1, no difference is claimed; with one "
-    "seed there is none. Unless backends took turns (python -m bench.duel), they do not cover how the machine's speed "
-    "changes from one minute to another."
+    "Intervals are Student's 95 % intervals of the ratio of two backends' seconds, with one "
+    "observation per seed. They cover the variation between rounds, processes and initial models. "
+    "If an interval contains 1, no difference is claimed; with one seed there is no interval. "
+    "Except in duels (python -m bench.duel), where backends alternate, intervals do not cover "
+    "changes of the machine's speed from one minute to the next."
 )
 THREADS = (
-    "One budget of threads holds for every library. It is read back after each fit; CPU-seconds, threads that run at "
-    "once and threads that stay behind are counted, and a backend that exceeds the budget is not ranked."
+    "All libraries share one budget of threads, which is verified after each fit. CPU-seconds, "
+    "running threads and threads left behind are counted, and a backend that exceeds the budget "
+    "is not ranked."
 )
 COLD = (
-    "Cold starts are fits in fresh processes, first with empty caches of compiled kernels, then with filled ones; the "
-    "system's cache of files stays warm. Warm is the median of the timed rounds."
+    "Cold starts are fits in new processes, first with empty caches of compiled kernels, then "
+    "with filled ones. The operating system's file cache stays warm. Warm is the median of the "
+    "timed rounds."
 )
-MEMORY = "Memory is of a fit of its own in a fresh process, watched from outside."
-CENSORED = "A backend that is given up for time has a time that is longer than that: it is shown as > seconds."
+MEMORY = "Memory is measured from outside, during a separate fit in a new process."
+CENSORED = (
+    "If a backend is stopped after a time limit, its time is longer than the limit: it is shown "
+    "as > seconds."
+)
 CHOICE = (
-    "The target is chosen, and the number of epochs fixed, on the validation set; the test set is reported beside it."
+    "The target and the number of epochs are chosen on the validation set. The test set is only "
+    "reported."
 )
 
-RUNGS = (
-    "The ladder of targets lies 5 %, 1 % and 0.1 % above the reference. Each rung that is in use is timed in fits of "
-    "its own, of as many epochs as the calibration took to it, and gated in the same way."
+TARGETS = (
+    "The targets lie 5 %, 1 % and 0.1 % above the reference. Each target in use is timed in "
+    "separate fits, of as many epochs as the calibration took to reach it, and is checked in the "
+    "same way."
 )
 
 METHOD = (
-    *(OBJECTIVE, CALIBRATION, TIMING, GATE, SEEDS, INTERVALS, THREADS, COLD, MEMORY),
-    *(CENSORED, CHOICE),
+    OBJECTIVE,
+    CALIBRATION,
+    TIMING,
+    GATE,
+    SEEDS,
+    INTERVALS,
+    THREADS,
+    COLD,
+    MEMORY,
+    CENSORED,
+    CHOICE,
 )

@@ -13,69 +13,76 @@ _CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_second
 
 
 def cases_table(records: list[Record]) -> pd.DataFrame:
-    """One row per record: who, what, how it ended, and the summaries over its timed rounds (`bench.stats.summary`)."""
-    rows = []
-    for record in records:
-        case, backend, target, memory = record["case"], record["backend"], record["target"], record["memory"]
-        cold = {one["caches"]: one["total_seconds"] for one in record["cold"]}
-        row: dict[str, Any] = {
-            "run": record["run"],
-            "case": case["name"],
-            "dataset": case["dataset"],
-            "rank": case["rank"],
-            "reg": case["reg"],
-            "reg_unit": case["reg_unit"],
-            "damping": case["damping"],
-            "bias_reg": case["bias_reg"],
-            "user_bias_damping": case["user_bias_damping"],
-            "item_bias_damping": case["item_bias_damping"],
-            "seed": case["seed"],
-            "backend": backend["name"],
-            "algorithm": backend["algorithm"],
-            "device": backend["device"],
-            "threads": backend["threads"],
-            "dtype": backend["dtype"],
-            "status": record["status"],
-            "reason": record["reason"],
-            "target_mse": target["mse"] if target else None,
-            "reference_mse": record["reference"]["validation_mse"],
-            "epochs": _median([one["epochs"] for one in record["calibrations"]]),
-            "seeds": len(record["seeds"]),
-            "rounds": len(record["rounds"]),
-            "seconds": summary(record["rounds"]),
-            "gave_up_after": record["gave_up_after"],
-        }
-        for column in _CLOCK:
-            row[column] = summary(record["rounds"], column)
-        row |= {
-            "evaluation_seconds": _median([one["evaluation_seconds"] for one in record["calibrations"]]),
-            "cold_seconds": cold.get("empty"),
-            "cold_seconds_caches_filled": cold.get("filled"),
-            "validation_mse": summary(record["rounds"], "validation_mse"),
-            "test_mse": summary(record["rounds"], "test_mse"),
-            "objective": summary(record["rounds"], "objective"),
-            "peak_memory_mb": memory["peak_mb"] if memory else None,
-            "fit_memory_mb": memory["fit_mb"] if memory else None,
-            "device_memory_mb": memory["device_mb"] if memory else None,
-            "warnings": "; ".join(doubts(record)),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """Return one row per record: case, backend, outcome and summaries over the timed rounds."""
+    return pd.DataFrame([_settings(record) | _outcome(record) for record in records])
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Return what was measured: the case and the backend."""
+    case, backend = record["case"], record["backend"]
+    return {
+        "run": record["run"],
+        "case": case["name"],
+        "dataset": case["dataset"],
+        "rank": case["rank"],
+        "reg": case["reg"],
+        "reg_unit": case["reg_unit"],
+        "damping": case["damping"],
+        "bias_reg": case["bias_reg"],
+        "user_bias_damping": case["user_bias_damping"],
+        "item_bias_damping": case["item_bias_damping"],
+        "seed": case["seed"],
+        "backend": backend["name"],
+        "algorithm": backend["algorithm"],
+        "device": backend["device"],
+        "threads": backend["threads"],
+        "dtype": backend["dtype"],
+    }
+
+
+def _outcome(record: Record) -> dict[str, Any]:
+    """Return status, times, errors and memory."""
+    rounds, calibrations = record["rounds"], record["calibrations"]
+    target, memory = record["target"], record["memory"]
+    evaluations = [calibration["evaluation_seconds"] for calibration in calibrations]
+    cold = {start["caches"]: start["total_seconds"] for start in record["cold"]}
+    return {
+        "status": record["status"],
+        "reason": record["reason"],
+        "target_mse": target["mse"] if target else None,
+        "reference_mse": record["reference"]["validation_mse"],
+        "epochs": _median([calibration["epochs"] for calibration in calibrations]),
+        "seeds": len(record["seeds"]),
+        "rounds": len(rounds),
+        "seconds": summary(rounds),
+        "gave_up_after": record["gave_up_after"],
+        **{column: summary(rounds, column) for column in _CLOCK},
+        "evaluation_seconds": _median(evaluations),
+        "cold_seconds": cold.get("empty"),
+        "cold_seconds_caches_filled": cold.get("filled"),
+        "validation_mse": summary(rounds, "validation_mse"),
+        "test_mse": summary(rounds, "test_mse"),
+        "objective": summary(rounds, "objective"),
+        "peak_memory_mb": memory["peak_mb"] if memory else None,
+        "fit_memory_mb": memory["fit_mb"] if memory else None,
+        "device_memory_mb": memory["device_mb"] if memory else None,
+        "warnings": "; ".join(doubts(record)),
+    }
 
 
 def rounds_table(records: list[Record]) -> pd.DataFrame:
-    """One row per timed round, of the target and of the other rungs."""
+    """Return one row per timed round to the matching target and to the others."""
     return pd.DataFrame(
         [
-            {**_who(record), "status": record["status"], **one}
+            {**_who(record), "status": record["status"], **round_}
             for record in records
-            for one in (*record["rounds"], *record["rungs"])
+            for round_ in [*record["rounds"], *record["rungs"]]
         ]
     )
 
 
 def trace_table(records: list[Record]) -> pd.DataFrame:
-    """One row per epoch of each calibration."""
+    """Return one row per epoch of each calibration."""
     return pd.DataFrame(
         [
             {**_who(record), "seed": calibration["seed"], **point}
@@ -87,19 +94,31 @@ def trace_table(records: list[Record]) -> pd.DataFrame:
 
 
 def cold_table(records: list[Record]) -> pd.DataFrame:
-    """One row per start: cold with empty and with filled caches, and warm, each split into its parts."""
+    """Return one row per start, split into its phases.
+
+    Cold starts have empty or filled caches. A warm start is the summary of the timed rounds.
+    """
     rows: list[dict[str, Any]] = []
     for record in records:
-        rows += [{**_who(record), **one} for one in record["cold"]]
-        warm, prepare = summary(record["rounds"]), summary(record["rounds"], "prepare_seconds")
-        if warm is not None:
-            parts = {"import_seconds": 0.0, "compile_seconds": 0.0, "prepare_seconds": prepare}
-            rows.append({**_who(record), "caches": "warm", **parts, "fit_seconds": warm, "total_seconds": warm})
+        rows += [{**_who(record), **start} for start in record["cold"]]
+        warm = summary(record["rounds"])
+        if warm is None:
+            continue
+        row = {
+            **_who(record),
+            "caches": "warm",
+            "import_seconds": 0.0,
+            "compile_seconds": 0.0,
+            "prepare_seconds": summary(record["rounds"], "prepare_seconds"),
+            "fit_seconds": warm,
+            "total_seconds": warm,
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def roofline_table(records: list[RooflineRecord]) -> pd.DataFrame:
-    """One row per backend, rank and number of threads."""
+    """Return one row per backend, number of factors and number of threads."""
     return pd.DataFrame(
         [
             {
@@ -116,6 +135,7 @@ def roofline_table(records: list[RooflineRecord]) -> pd.DataFrame:
 
 
 def _who(record: Record) -> dict[str, Any]:
+    """Return the columns that identify a record."""
     return {
         "case": record["case"]["name"],
         "backend": record["backend"]["name"],

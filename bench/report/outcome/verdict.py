@@ -1,4 +1,4 @@
-"""The outcome of a case in one plain sentence, and how numbers are written in it."""
+"""The verdict of a case in plain sentences, and how ratios are written in it."""
 
 from __future__ import annotations
 
@@ -10,115 +10,158 @@ from bench.text.wording import mse, number, one_line, words
 
 from .cases import Case, Entry, ratio
 
+_INTERVAL = "95 % interval "
 
-def with_interval(one: Ratio, intro: str = "95 % interval ") -> str:
-    """Write a ratio with its interval."""
-    if one.interval is None:
-        return number(one.value)
-    return f"{number(one.value)} ({intro}{number(one.interval[0])} to {number(one.interval[1])})"
+
+def with_interval(speedup: Ratio, intro: str = _INTERVAL) -> str:
+    """Return a ratio as text, with its interval if there is one: "5.0 (95 % interval 4 to 6)"."""
+    if speedup.interval is None:
+        return number(speedup.value)
+    low, high = speedup.interval
+    return f"{number(speedup.value)} ({intro}{number(low)} to {number(high)})"
 
 
 def tuned(score: Score) -> str:
-    """Say what was tuned for a baseline, and what to know of it; "" where nothing was."""
-    dampings = {"user damping": score["user_damping"], "item damping": score["item_damping"]}
-    found = {"reg": score["reg"], **dampings}
-    values = [f"{name} {value:g}" for name, value in found.items() if value is not None]
-    return ", ".join(values) + (f" ({score['note']})" if score["note"] else "")
+    """Return the tuned parameters of a baseline and a note about it, "" without either."""
+    parameters = {
+        "reg": score["reg"],
+        "user damping": score["user_damping"],
+        "item damping": score["item_damping"],
+    }
+    values = [f"{name} {value:g}" for name, value in parameters.items() if value is not None]
+    note = f" ({score['note']})" if score["note"] else ""
+    return ", ".join(values) + note
 
 
 class Answer(NamedTuple):
-    """Which backend to take, for those who read no further: names, and the rest of the sentence."""
+    """The short answer: names of the backends to choose, and the rest of the sentence."""
 
     names: list[str]
     text: str
 
 
 def answer(case: Case) -> Answer:
-    """Return the fastest backend of a case, or those that cannot be told from it, and how far ahead it is."""
+    """Return the fastest backend of a case, or all that are equally fast, and their lead."""
     if case.target is None:
         return Answer([], "No backend is ranked: there is no matching validation MSE.")
     if not case.ranked:
         return Answer([], "No backend reached the matching validation MSE.")
     first, tied = case.ranked[0], _tied(case)
-    names, behind = [entry.name for entry in tied], [entry for entry in case.ranked if entry not in tied]
+    names = [entry.name for entry in tied]
+    behind = [entry for entry in case.ranked if entry not in tied]
     if not behind and len(tied) == 1:
-        only = "matches" if len(case.entries) == 1 else "is the only one to match"
-        return Answer(names, f"{only}, in {number(first.median)} s.")
-    ahead = ratio(behind[0], first) if behind else None
-    factor = f"{number(ahead.value)} times as fast as {behind[0].name}" if ahead else ""
-    if len(tied) > 1:
-        also = f"; {first.name} is {factor}{_noise(*case.ranked)}" if factor else ""
-        return Answer(names, f"cannot be told apart, at {number(first.median)} to {number(tied[-1].median)} s{also}.")
+        claim = "matches" if len(case.entries) == 1 else "is the only one to match"
+        return Answer(names, f"{claim}, in {number(first.median)} s.")
     noise = _noise(*case.ranked)
+    lead = ""
+    if behind:
+        factor = number(ratio(behind[0], first).value)
+        lead = f"{factor} times as fast as {behind[0].name}{noise}"
+    # Several names are followed by their range of times, a single one by its lead.
+    if len(tied) > 1:
+        range_ = f"{number(first.median)} to {number(tied[-1].median)} s"
+        also = f"; {first.name} is {lead}" if lead else ""
+        return Answer(names, f"cannot be told apart, at {range_}{also}.")
     claim = "was the fastest" if noise else "is the fastest"
-    return Answer(names, f"{claim}: {number(first.median)} s, {factor}{noise}.")
+    return Answer(names, f"{claim}: {number(first.median)} s, {lead}.")
 
 
 def headline(case: Case) -> str:
-    """Say which backend is fastest to the matching MSE, by what factor, and how sure that is."""
+    """Return which backend is fastest to the matching MSE, by what factor and how surely."""
     if case.target is None:
-        reasons = words(sorted({rung["dropped"] for rung in case.facts["ladder"] if rung["dropped"]}) or ["none given"])
-        return f"{case.title}: no backend is ranked, as the matching rung was dropped (reason: {reasons})"
+        dropped = sorted({level["dropped"] for level in case.facts["ladder"] if level["dropped"]})
+        reasons = words(dropped or ["none given"])
+        return (
+            f"{case.title}: no backend is ranked, as the matching target was dropped "
+            f"(reason: {reasons})"
+        )
     goal = f"the matching validation MSE of {mse(case.target)}"
     if not case.ranked:
         return f"{case.title}: no backend reached {goal}"
     first, *others = case.ranked
     if not others:
         return f"{case.title}: only {first.name} reached {goal}, in {_time(first)}"
-    tied = _tied(case)
-    rest = [entry for entry in others if entry not in tied]
-    compared = rest[:1] + [one for one in [case.yardstick] if one in rest[1:]]
-    factors = words([_factor(case, first, other, i == 0) for i, other in enumerate(compared)])
-    noise = _noise(*case.ranked)
+    # With a single seed there is no interval. The claim is then in the past tense, as it is about
+    # these rounds only.
+    tied, noise, factors = _tied(case), _noise(*case.ranked), _lead(case)
     if len(tied) == 1:
-        was = "was" if noise else "is"
-        return f"{case.title}: {first.name} {was} the fastest to {goal}, in {_time(first)}, {factors}{noise}"
-    spread = ratio(tied[-1], first)
-    return (
-        f"{case.title}: no difference can be told between {words([one.name for one in tied])} to {goal}: medians "
-        f"{words([number(one.median) for one in tied])} s, {'largest ' if len(tied) > 2 else ''}ratio "
-        f"{with_interval(spread)}" + (f"; {first.name} is {factors}{noise}" if factors else "")
+        claim = "was the fastest" if noise else "is the fastest"
+        return f"{case.title}: {first.name} {claim} to {goal}, in {_time(first)}, {factors}{noise}"
+    names = words([entry.name for entry in tied])
+    medians = words([number(entry.median) for entry in tied])
+    which = "largest ratio" if len(tied) > 2 else "ratio"
+    spread = with_interval(ratio(tied[-1], first))
+    text = (
+        f"{case.title}: no difference can be told between {names} to {goal}: "
+        f"medians {medians} s, {which} {spread}"
     )
+    return f"{text}; {first.name} is {factors}{noise}" if factors else text
 
 
 def left_out(case: Case) -> str:
-    """List the backends that are not ranked: what ran with its reason, then what cannot run here; "" for none."""
+    """Return which backends are not ranked, "" for none.
+
+    Those that ran come first, with their reasons. The reasons of the unavailable ones are in the
+    table.
+    """
     absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
     missed = [f"{entry.name} ({entry.why})" for entry in case.unranked if entry.name not in absent]
-    parts = []
+    clauses = []
     if missed:
-        parts.append(f"not matched: {'; '.join(missed)}")
+        clauses.append(f"not matched: {'; '.join(missed)}")
     if absent:
-        parts.append(f"not available here: {words(absent)}")  # their reasons are in the table
-    return "; ".join(parts)
+        clauses.append(f"not available here: {words(absent)}")
+    return "; ".join(clauses)
 
 
 def sentence(case: Case) -> str:
-    """Return the verdict of a case in one sentence and on one line, fit for a terminal."""
-    line = "; ".join(filter(None, [headline(case), left_out(case)])) + "."
-    return one_line(line)
+    """Return the verdict of a case in one sentence on one line, fit for a terminal."""
+    clauses = [headline(case), left_out(case)]
+    return one_line("; ".join(filter(None, clauses)) + ".")
 
 
 def _tied(case: Case) -> list[Entry]:
-    """Return the fastest and all that the rounds do not tell from it; a noisy one may stand behind one that they do."""
+    """Return the fastest backend and all that cannot be told apart from it.
+
+    These need not be the first ones: a noisy backend may be tied with the first although a less
+    noisy one between the two is not.
+    """
     first, *others = case.ranked
-    return [first, *(other for other in others if ratio(other, first).within_noise)]
+    return [first, *(entry for entry in others if ratio(entry, first).within_noise)]
 
 
-def _factor(case: Case, first: Entry, other: Entry, introduce: bool) -> str:
-    note = f", {case.yardstick_note}" if other is case.yardstick and case.yardstick_note else ""
-    intro = "95 % interval " if introduce else ""
-    return f"{with_interval(ratio(other, first), intro)} times as fast as {other.name}{note}"
+def _lead(case: Case) -> str:
+    """Return how many times as fast the first is as the next one that is not tied with it.
+
+    The yardstick is added if it is yet another one; "" if all are tied.
+    """
+    first, tied = case.ranked[0], _tied(case)
+    behind = [entry for entry in case.ranked if entry not in tied]
+    compared = behind[:1]
+    if case.yardstick is not None and case.yardstick in behind[1:]:
+        compared.append(case.yardstick)
+    factors = []
+    for place, entry in enumerate(compared):
+        intro = "" if place else _INTERVAL  # explained once
+        is_yardstick = entry is case.yardstick
+        note = f", {case.yardstick_note}" if is_yardstick and case.yardstick_note else ""
+        factor = with_interval(ratio(entry, first), intro)
+        factors.append(f"{factor} times as fast as {entry.name}{note}")
+    return words(factors)
 
 
 def _time(entry: Entry) -> str:
     rounds, seeds = len(entry.seconds), len(entry.record["seeds"])
-    of = f" with {seeds} seeds" if seeds > 1 else ""
-    return f"{number(entry.median)} s ({'one round' if rounds == 1 else f'median of {rounds} rounds{of}'})"
+    if rounds == 1:
+        return f"{number(entry.median)} s (one round)"
+    of_seeds = f" with {seeds} seeds" if seeds > 1 else ""
+    return f"{number(entry.median)} s (median of {rounds} rounds{of_seeds})"
 
 
 def _noise(first: Entry, *others: Entry) -> str:
-    """Name the backends whose seeds are too few for an interval, "" where there are none."""
-    few = [one.name for one in others if ratio(one, first).interval is None]
+    """Return which backends have too few seeds for an interval, "" for none."""
+    few = [entry.name for entry in others if ratio(entry, first).interval is None]
+    if not few:
+        return ""
     whose = "" if len(few) == len(others) else f" of {words(few)}"
-    return f"; one seed{whose}, so that this cannot be told from noise" if few else ""
+    return f"; one seed{whose}, so that this cannot be told from noise"

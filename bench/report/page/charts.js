@@ -1,54 +1,71 @@
-// The figures: drawn when they come into view or when the browser is idle, switched, and saved.
+// The figures: drawn when they come into view or the browser is idle, switched, and saved.
 "use strict";
 
-const hidden = new Set(); // names of the contenders that are switched off
-const charts = new Map(); // each figure's element, with what is known of it
-const MOST_ROWS = 200; // of a figure's table that are shown on the page
+const hidden = new Set(); // names of the contenders that are not drawn
+const charts = new Map(); // specification and view of each figure, by its element
+const MOST_ROWS = 200; // rows of a figure's table that the page shows
 
-// Vega would read CSV with code that it makes on the fly, which the page forbids; names and texts may be anything.
+// Vega parses CSV by code that it generates, which the page's policy forbids.
 function parseCsv(text) {
   const rows = [];
-  let row = [], cell = "", quoted = false;
-  for (let at = 0; at < text.length; at++) {
-    const letter = text[at];
+  let row = [];
+  let cell = "";
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const letter = text[i];
     if (quoted) {
-      if (letter !== '"') cell += letter;
-      else if (text[at + 1] === '"') cell += text[++at];
-      else quoted = false;
-    } else if (letter === '"') quoted = true;
-    else if (letter === "," || letter === "\n") {
+      if (letter !== '"') {
+        cell += letter;
+      } else if (text[i + 1] === '"') {
+        cell += '"'; // two quotes within a quoted cell are one
+        i += 1;
+      } else {
+        quoted = false;
+      }
+    } else if (letter === '"') {
+      quoted = true;
+    } else if (letter === "," || letter === "\n") {
       row.push(cell);
       cell = "";
       if (letter === "\n") {
         rows.push(row);
         row = [];
       }
-    } else cell += letter;
+    } else {
+      cell += letter;
+    }
   }
   return rows;
 }
 
 async function inflate(element) {
   const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).text();
 }
 
 async function readTable(name) {
   const data = JSON.parse(await inflate(document.getElementById(name)));
   const [header, ...cells] = parseCsv(data.values);
-  const numbers = header.map((column) => data.format.parse[column] === "number");
-  const value = (text, at) => (numbers[at] ? (text === "" ? null : Number(text)) : text);
-  return cells.map((row) => Object.fromEntries(row.map((text, at) => [header[at], value(text, at)])));
+  const valueOf = (text, column) => {
+    if (data.format.parse[column] !== "number") return text;
+    return text === "" ? null : Number(text);
+  };
+  const entry = (text, i) => [header[i], valueOf(text, header[i])];
+  return cells.map((row) => Object.fromEntries(row.map(entry)));
 }
 
-const tables = new Map(); // of several figures, read once
+const tables = new Map(); // promises of the tables, each read once for several figures
 function tableOf(name) {
   if (!tables.has(name)) tables.set(name, readTable(name));
   return tables.get(name);
 }
 
 function chartOf(figure) {
-  if (!charts.has(figure)) charts.set(figure, { ...JSON.parse(figure.querySelector(".spec").textContent), view: null, drawing: null });
+  if (!charts.has(figure)) {
+    const chart = JSON.parse(figure.querySelector(".spec").textContent);
+    charts.set(figure, { ...chart, view: null, drawing: null });
+  }
   return charts.get(figure);
 }
 
@@ -61,16 +78,25 @@ function draw(figure) {
 async function embed(figure, chart) {
   const place = figure.querySelector(".view");
   const spec = structuredClone(chart.spec);
-  for (const axis of ["x", "y"]) eachScale(spec, axis, ({ scale }) => scale.type === "log" && delete scale.zero);
-  spec.params = spec.params.map((one) => (one.name === "hidden" ? { ...one, value: [...hidden] } : one));
+  for (const axis of ["x", "y"]) {
+    eachScale(spec, axis, ({ scale }) => {
+      if (scale.type === "log") delete scale.zero; // it has no 0
+    });
+  }
+  for (const parameter of spec.params) {
+    if (parameter.name === "hidden") parameter.value = [...hidden];
+  }
   try {
     spec.data = { values: await tableOf(chart.data) };
     chart.view?.finalize();
-    const options = { renderer: "svg", actions: false, ast: true, tooltip: { disableDefaultStyle: true } };
-    const made = await vegaEmbed(place, spec, options);
-    chart.view = made.view;
+    const tooltip = { disableDefaultStyle: true };
+    // With "ast" expressions are interpreted: the page's policy forbids generated code.
+    const options = { renderer: "svg", actions: false, ast: true, tooltip };
+    const embedded = await vegaEmbed(place, spec, options);
+    chart.view = embedded.view;
     place.classList.add("drawn");
-    place.querySelector("svg").setAttribute("aria-hidden", "true"); // its frame says in words what it shows
+    // The frame describes the figure in words, so that screen readers need not read its shapes.
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
   } catch (error) {
     place.textContent = `This figure could not be drawn (${error.message}); its numbers are below.`;
   }
@@ -84,25 +110,32 @@ function showContenders() {
 
 // ---- linear and logarithmic ----
 
-function eachScale(node, axis, change) {
-  if (Array.isArray(node)) node.forEach((one) => eachScale(one, axis, change));
-  else if (node && typeof node === "object") {
+// Call a function with every encoding of an axis that has a scale, in nested layers too.
+function eachScale(node, axis, visit) {
+  if (Array.isArray(node)) {
+    node.forEach((item) => eachScale(item, axis, visit));
+  } else if (node && typeof node === "object") {
     const channel = node.encoding?.[axis];
-    if (channel?.scale?.type) change(channel);
-    for (const part of ["layer", "spec", "hconcat", "vconcat"]) if (node[part]) eachScale(node[part], axis, change);
+    if (channel?.scale?.type) visit(channel);
+    for (const name of ["layer", "spec", "hconcat", "vconcat"]) {
+      if (node[name]) eachScale(node[name], axis, visit);
+    }
   }
 }
 
 function typeOf(spec, axis) {
-  let type = "";
-  eachScale(spec, axis, (channel) => (type ||= channel.scale.type));
-  return type;
+  const types = [];
+  eachScale(spec, axis, (channel) => types.push(channel.scale.type));
+  return types[0] ?? "";
 }
 
 function switchAxis(figure, axis, type) {
   const chart = chartOf(figure);
   const { domains, ticks } = chart.spec.usermeta.factorbench;
-  const put = (object, name, value) => (value ? (object[name] = value) : delete object[name]);
+  const put = (object, name, value) => {
+    if (value) object[name] = value;
+    else delete object[name]; // Vega chooses
+  };
   eachScale(chart.spec, axis, (channel) => {
     channel.scale.type = type;
     if (domains?.[axis]) put(channel.scale, "domain", domains[axis][type]);
@@ -181,14 +214,17 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// A picture that leaves the page has the colours of paper, whatever the page looks like.
+// A saved picture has a white background and the colours for it, even in dark mode.
 async function picture(figure) {
-  const ink = document.createElement("div");
-  ink.className = "on-paper";
-  document.body.append(ink);
-  const colors = getComputedStyle(ink);
-  const plain = (await chartOf(figure).view.toSVG(1)).replace(/var\((--[a-z]+)\)/g, (_, name) => colors.getPropertyValue(name).trim());
-  ink.remove();
+  const paper = document.createElement("div");
+  paper.className = "on-paper";
+  document.body.append(paper);
+  const colors = getComputedStyle(paper);
+  const svg = await chartOf(figure).view.toSVG(1);
+  // Outside of the page, CSS variables have no values.
+  const value = (_, name) => colors.getPropertyValue(name).trim();
+  const plain = svg.replace(/var\((--[a-z]+)\)/g, value);
+  paper.remove();
   return plain.replace(/^(<svg[^>]*>)/, '$1<rect width="100%" height="100%" fill="#fff"/>');
 }
 
@@ -197,7 +233,8 @@ async function asPng(svg) {
   image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
   await image.decode();
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
+  canvas.width = 2 * image.width;
+  canvas.height = 2 * image.height;
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   URL.revokeObjectURL(image.src);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
@@ -208,22 +245,28 @@ async function save(figure, kind) {
   if (kind === "csv") {
     const rows = await tableOf(data);
     const header = Object.keys(rows[0] ?? {});
-    download(new Blob([toCsv([header, ...rows.map((row) => header.map((name) => row[name] ?? ""))])], { type: "text/csv" }), `${stem}.csv`);
+    const cells = rows.map((row) => header.map((name) => row[name] ?? ""));
+    download(new Blob([toCsv([header, ...cells])], { type: "text/csv" }), `${stem}.csv`);
     return;
   }
   await draw(figure);
   const svg = await picture(figure);
-  download(kind === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : await asPng(svg), `${stem}.${kind}`);
+  const blob = kind === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : await asPng(svg);
+  download(blob, `${stem}.${kind}`);
 }
 
-// ---- when ----
+// ---- the order of drawing ----
 
 function drawLater(figures) {
-  const near = new IntersectionObserver(
-    (seen) => seen.filter((one) => one.isIntersecting).forEach((one) => (near.unobserve(one.target), draw(one.target))),
-    { rootMargin: "400px" },
-  );
-  figures.forEach((figure) => near.observe(figure));
+  const drawVisible = (entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      observer.unobserve(entry.target);
+      draw(entry.target);
+    }
+  };
+  const observer = new IntersectionObserver(drawVisible, { rootMargin: "400px" });
+  figures.forEach((figure) => observer.observe(figure));
   const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 50));
   const waiting = [...figures];
   const next = () => {

@@ -1,10 +1,11 @@
-"""What a report says, as data, before it is HTML or Markdown."""
+"""The contents of a report as data, from which HTML and Markdown are rendered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 from bench.records import AnyRecord, RooflineRecord, by_kind
 from bench.report.figures import Look, styles
@@ -20,12 +21,12 @@ from bench.report.tables.roofline import RooflineSection, make_roofline_section
 from bench.report.tables.table import Table
 from bench.text.wording import plural
 
-from .exhibits import Exhibit, commands_of, doubts_of, make_exhibits
+from .exhibits import Exhibit, commands_of, make_exhibits, warnings_of
 
 
 @dataclass(frozen=True)
 class Section:
-    """All that the page shows of one case."""
+    """The part of the page about one case."""
 
     case: Case
     answer: Answer
@@ -40,18 +41,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows.
+    """The contents of the page.
 
     Attributes
     ----------
     looks
-        Colour and marker of each backend, the same everywhere, in the order in which they are first shown.
+        Colour and marker of each backend, in the order in which backends first appear.
     overview
-        A row per case; None for a single one.
+        A table with one row per case; None for a single case.
     overall
         Figures over several cases.
     rooflines
-        With the figures of each.
+        Each with its figures.
     """
 
     records: Sequence[AnyRecord]
@@ -63,46 +64,53 @@ class Report:
 
     @property
     def exhibits(self) -> Iterator[Exhibit]:
-        """All figures: first those over all cases, then the first of each case, the second of each, and so on."""
+        """All figures: those over all cases, then the first of each case, the second, and so on."""
         yield from self.overall
-        groups = [section.exhibits for section in self.sections] + [exhibits for _, exhibits in self.rooflines]
-        for at in range(max(map(len, groups), default=0)):
-            yield from (group[at] for group in groups if at < len(group))
+        groups = [section.exhibits for section in self.sections]
+        groups += [exhibits for _, exhibits in self.rooflines]
+        for row in zip_longest(*groups):
+            yield from (exhibit for exhibit in row if exhibit is not None)
 
     @cached_property
     def subject(self) -> str:
-        """What it is about, for the title."""
+        """The subject, for the title."""
         return "seconds to a matching MSE" if self.sections else "how close to the machine's limit"
 
     @cached_property
     def source(self) -> str:
-        """How many records it shows, and of when."""
+        """The number of records and runs, and the date of the newest."""
         runs = sorted({record["run"] for record in self.records})
         many = f"{len(self.records)} records of {plural(len(runs), 'run')}"
         return f"{many}, the newest of {max(record['created'] for record in self.records)}"
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
-        """What measures and reports it again."""
+        """The commands that measure and report everything again."""
         return commands_of(self.records)
 
     @cached_property
     def environment(self) -> list[Table]:
-        """What everything ran on."""
+        """The machine and the software."""
         fits: list[tuple[str, AnyRecord]] = [
-            (section.case.title, record) for section in self.sections for record in section.case.records
+            (section.case.title, record)
+            for section in self.sections
+            for record in section.case.records
         ]
-        fits += [(one.heading, record) for one, _ in self.rooflines for record in one.roofline.records]
+        fits += [
+            (section.heading, record)
+            for section, _ in self.rooflines
+            for record in section.roofline.records
+        ]
         return environment_tables(fits)
 
     @cached_property
     def method(self) -> Sequence[str]:
-        """How the numbers of all cases were made."""
+        """How the numbers of all cases are measured, one paragraph each."""
         return METHOD if self.sections else ()
 
 
 def gather(records: Sequence[AnyRecord]) -> Report:
-    """Sort records into what a report says."""
+    """Return the contents of a report of some records."""
     times, rooflines = by_kind(records)
     cases, roofs = group_cases(times), group_rooflines(rooflines)
     looks = _looks(cases, rooflines)
@@ -131,14 +139,14 @@ def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
         left_out=left_out(case),
         facts=case_facts(case),
         ranking=ranking_table(case, looks),
-        exhibits=make_exhibits("case", case, suffix, case.records, doubts_of(case)),
+        exhibits=make_exhibits("case", case, suffix, case.records, warnings_of(case)),
         tables=measured_tables(case),
         published=published_table(case),
     )
 
 
 def _looks(cases: Sequence[Case], rooflines: Sequence[RooflineRecord]) -> dict[str, Look]:
-    """Return colours and markers; a backend stands where it first stands in a ranking."""
+    """Return colours and markers, in the order in which backends first appear in a ranking."""
     backends = [(entry.name, entry.record["backend"]) for case in cases for entry in case.entries]
     backends += [(record["backend"]["name"], record["backend"]) for record in rooflines]
     texts: dict[str, str] = {}

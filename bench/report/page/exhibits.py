@@ -1,4 +1,4 @@
-"""Figures as the page shows them: each with its files, what to doubt in it, how it was made, and what repeats it."""
+"""Figures as the page shows them: with files, warnings, an explanation and commands."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from bench.records import RUNS, AnyRecord
 from bench.report.figures import Figure, make_figures
 from bench.report.figures.kind import Over
 from bench.report.outcome.cases import Case
-from bench.report.tables.measured import doubt_id
+from bench.report.tables.measured import warning_id
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """What makes the times of a backend less than trustworthy, and which row of the page says so."""
+class TimeWarning:
+    """Reasons to be careful with the times of a backend.
+
+    Attributes
+    ----------
+    name
+        The backend.
+    id
+        Identifier of the row of the page that states them, for links.
+    """
 
     name: str
     text: str
@@ -24,26 +32,26 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure, with all that is shown beside it.
+    """A figure and everything shown beside it.
 
     Attributes
     ----------
     stem
-        Name of its pictures, which no other figure of the page has.
+        The name of its files, unique on the page.
     table
-        File of its table, which several figures may share.
-    doubts
-        About the times that it shows.
+        The name of the file with its table, which several figures may share.
+    warnings
+        About the times in it.
     method
-        How its numbers were made, a paragraph each.
+        How its numbers are measured, one paragraph each.
     commands
-        What measures and draws it again.
+        Commands that measure and draw it again.
     """
 
     figure: Figure
     stem: str
     table: str
-    doubts: tuple[Doubt, ...]
+    warnings: tuple[TimeWarning, ...]
     method: tuple[str, ...]
     commands: tuple[str, ...]
 
@@ -53,31 +61,32 @@ def make_exhibits(
     subject: object,
     suffix: str,
     records: Sequence[AnyRecord],
-    doubts: tuple[Doubt, ...] = (),
+    warnings: tuple[TimeWarning, ...] = (),
 ) -> list[Exhibit]:
-    """Return all figures of a subject, with what stands beside them.
+    """Return all figures of a subject, with everything shown beside them.
 
     Parameters
     ----------
     over, subject
-        What the figures are of, as in `Kind`.
+        As in `Kind`.
     suffix
-        Tells their files from those of other cases.
+        Distinguishes their files from those of other cases.
     records
-        That they show.
-    doubts
-        About times, which not all figures show.
+        The records in them.
+    warnings
+        Shown beside figures of times only.
     """
     commands = commands_of(records)
     made = make_figures(over, subject)
-    # The file of each table is that of the first figure that shows it.
+    # A table that several figures share is stored once, under the name of the first of them. In
+    # reverse order, the first one overwrites the others.
     tables = {id(figure.table): f"{figure.stem}{suffix}.csv" for _, figure in reversed(made)}
     return [
         Exhibit(
             figure=figure,
             stem=figure.stem + suffix,
             table=tables[id(figure.table)],
-            doubts=doubts if kind.about_times else (),
+            warnings=warnings if kind.about_times else (),
             method=kind.method,
             commands=commands,
         )
@@ -85,14 +94,22 @@ def make_exhibits(
     ]
 
 
-def doubts_of(case: Case) -> tuple[Doubt, ...]:
-    """Return what there is to doubt in a case."""
-    return tuple(Doubt(one.name, "; ".join(one.warnings), doubt_id(case, one)) for one in case.entries if one.warnings)
+def warnings_of(case: Case) -> tuple[TimeWarning, ...]:
+    """Return the warnings about the times of a case, one per backend that has any."""
+    return tuple(
+        TimeWarning(entry.name, "; ".join(entry.warnings), warning_id(case, entry))
+        for entry in case.entries
+        if entry.warnings
+    )
 
 
 def commands_of(records: Iterable[AnyRecord]) -> tuple[str, ...]:
-    """Return what to type to measure some records again, and to report them."""
-    found = list(records)
-    runs = sorted({record["run"] for record in found})
-    inputs = shlex.join(word for run in runs for word in ("--input", str(RUNS / run)))
-    return (*sorted({record["command"] for record in found}), f"python -m bench.report {inputs}")
+    """Return the commands that measured these records, and the one that reports them."""
+    measured, runs = set(), set()
+    for record in records:
+        measured.add(record["command"])
+        runs.add(record["run"])
+    report = ["python", "-m", "bench.report"]
+    for run in sorted(runs):
+        report += ["--input", str(RUNS / run)]
+    return (*sorted(measured), shlex.join(report))

@@ -1,4 +1,4 @@
-"""The page: a report as one HTML file that loads nothing, and the settings that all pages of the project share."""
+"""The page: a report as one HTML file that loads no other, and the settings of all pages."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from .exhibits import Exhibit
 from .scripts import Scripts, drawn_with
 
 _NUMBER = re.compile(r"[<>+\s]*(-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
-_OPEN_SECTIONS = 2  # cases beyond them are folded, so that a page of many is read as a list and opens at once
-_ROOM, _ROOM_OF_ROWS = 70, 60  # pixels around the axes of a figure
+
+# Further cases are folded, so that a page with many of them reads as a list and opens quickly.
+_OPEN_SECTIONS = 2
+
+# Pixels above and below the axes of a figure, with numbers and with categories on the y axis.
+_AROUND_NUMBERS, _AROUND_CATEGORIES = 70, 60
 
 
 def render_html(report: Report, pictures: Collection[str] = (), reload: float | None = None) -> str:
-    """Render the page, all text escaped.
+    """Render the page. All texts are escaped.
 
     Parameters
     ----------
-    report
-        What it says.
     pictures
-        Names of the files of pictures that lie beside it, for readers without JavaScript.
+        Names of the picture files beside the page, for readers without JavaScript.
     reload
         Seconds after which the page reloads itself, None for never.
     """
@@ -49,9 +51,16 @@ def render_html(report: Report, pictures: Collection[str] = (), reload: float | 
 
 
 def template_environment(*packages: str) -> jinja2.Environment:
-    """Return the settings of all pages: text is escaped, templates come from ``packages`` and from this one."""
+    """Return the settings of all pages of the project.
+
+    Parameters
+    ----------
+    packages
+        Packages with templates, in addition to this one.
+    """
+    loaders = [jinja2.PackageLoader(name, "") for name in (*packages, __package__)]
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, "") for name in (*packages, __package__)]),
+        loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -62,13 +71,20 @@ def template_environment(*packages: str) -> jinja2.Environment:
 
 
 def sortable(cell: str) -> str:
-    """Return the number that a cell begins with, by which its column is sorted: "> 1,234 s" counts as 1234; else ""."""
+    """Return the first number of a cell, by which its column is sorted: "1234" for "> 1,234 s".
+
+    "" if the cell does not begin with a number.
+    """
     found = _NUMBER.match(cell)
     return found[1].replace(",", "") if found else ""
 
 
 def _height(exhibit: Exhibit) -> int:
-    """Return about how many pixels a figure is high, so that the page does not jump when it is drawn."""
+    """Return the approximate height of a figure in pixels.
+
+    The page reserves it, so that texts do not move when the figure is drawn.
+    """
     figure = exhibit.figure
-    rows = len(figure.y.categories)
-    return row_height(figure) * rows + _ROOM_OF_ROWS if rows else HEIGHT + _ROOM
+    if figure.y.categories:
+        return row_height(figure) * len(figure.y.categories) + _AROUND_CATEGORIES
+    return HEIGHT + _AROUND_NUMBERS

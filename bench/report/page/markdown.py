@@ -1,4 +1,4 @@
-"""The report as Markdown, for where a page cannot be shown: the same verdict and tables, pictures beside it."""
+"""The report as Markdown: the same verdict, tables and pictures as on the page."""
 
 from __future__ import annotations
 
@@ -12,37 +12,51 @@ from .exhibits import Exhibit
 
 
 def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
-    """Render a report; ``pictures`` are the names of those that lie beside it."""
+    """Render a report; ``pictures`` are the names of the picture files beside it."""
     lines = ["# factorbench report", "", escape(report.source), "", "## Verdict", ""]
-    lines += [f"- {escape('; '.join(filter(None, [one.headline, one.left_out])))}." for one in report.sections]
-    lines += [f"- {escape(one.sentence)}" for one, _ in report.rooflines]
-    lines += _table(report.overview) if report.overview else []
+    for section in report.sections:
+        verdict = "; ".join(filter(None, [section.headline, section.left_out]))
+        lines.append(f"- {escape(verdict)}.")
+    lines += [f"- {escape(roofline.sentence)}" for roofline, _ in report.rooflines]
+    if report.overview:
+        lines += _table(report.overview)
     if report.overall:
         lines += ["", "## Over all cases", *_figures(report.overall, pictures)]
     for section in report.sections:
         lines += _section(section, pictures)
-    for one, exhibits in report.rooflines:
-        lines += ["", f"## {escape(one.heading)}", "", *_facts(one.facts)]
-        lines += [*_table(one.costs), *_figures(exhibits, pictures), *_table(one.limits)]
-        lines += ["", "### How this was made", "", *[f"- {escape(text)}" for text in one.method]]
+    for roofline, exhibits in report.rooflines:
+        lines += ["", f"## {escape(roofline.heading)}", "", *_facts(roofline.facts)]
+        lines += _table(roofline.costs)
+        lines += _figures(exhibits, pictures)
+        lines += _table(roofline.limits)
+        lines += ["", "### How it was measured", ""]
+        lines += [f"- {escape(text)}" for text in roofline.method]
     if report.method:
-        lines += ["", "## How the numbers were made", "", *[f"- {text}" for text in report.method]]
-    commands = "\n".join(report.commands)
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", commands)), 3)
-    lines += ["", "## To reproduce it", "", f"{fence}sh", commands, fence, "", "## Environment"]
+        lines += ["", "## How the numbers were measured", ""]
+        lines += [f"- {text}" for text in report.method]
+    lines += ["", "## To reproduce it", "", *_code("\n".join(report.commands)), ""]
+    lines += ["## Environment"]
     for table in report.environment:
         lines += _table(table)
     return "\n".join(lines) + "\n"
 
 
+def _code(commands: str) -> list[str]:
+    """Return a block of code, fenced by more backticks than appear in it."""
+    runs = [len(run) for run in re.findall("`+", commands)]
+    fence = "`" * max([3, *(length + 1 for length in runs)])
+    return [f"{fence}sh", commands, fence]
+
+
 def escape(text: str) -> str:
-    """Escape text for Markdown, on one line."""
+    """Return a text escaped for Markdown, on one line."""
     line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", line)
 
 
 def _section(section: Section, pictures: Collection[str]) -> list[str]:
-    lines = ["", f"## {escape(section.case.title)}", "", *_facts(section.facts), *_table(section.ranking)]
+    lines = ["", f"## {escape(section.case.title)}", "", *_facts(section.facts)]
+    lines += _table(section.ranking)
     lines += _figures(section.exhibits, pictures)
     for table in section.tables:
         lines += _table(table)
@@ -56,15 +70,17 @@ def _facts(facts: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    rule = ["--:" if i in table.numeric else "---" for i in range(len(table.header))]
-    lines = [[escape(cell) for cell in row] for row in [table.header, *table.rows]]
-    text = [f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]]
-    return ["", f"**{escape(table.caption)}**", "", *text]
+    header, *rows = [[escape(cell) for cell in row] for row in [table.header, *table.rows]]
+    rule = ["--:" if column in table.numeric else "---" for column in range(len(header))]
+    lines = [f"| {' | '.join(cells)} |" for cells in [header, rule, *rows]]
+    return ["", f"**{escape(table.caption)}**", "", *lines]
 
 
 def _figures(exhibits: Iterable[Exhibit], pictures: Collection[str]) -> list[str]:
     lines: list[str] = []
-    for one in exhibits:
-        if f"{one.stem}.png" in pictures:
-            lines += ["", f"![{escape(one.figure.alt)}]({one.stem}.png)", "", f"*{escape(one.figure.caption)}*"]
+    for exhibit in exhibits:
+        picture = f"{exhibit.stem}.png"
+        if picture in pictures:
+            lines += ["", f"![{escape(exhibit.figure.alt)}]({picture})"]
+            lines += ["", f"*{escape(exhibit.figure.caption)}*"]
     return lines

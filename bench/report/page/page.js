@@ -1,13 +1,14 @@
-// The page: contenders switched on and off, links into what is folded, print, and the page that is still being made.
+// The page: contenders shown and hidden, links into folded cases, printing, and reloading.
 "use strict";
 
-const KEPT = "factorbench"; // where the state is kept from one load of a page that is being made to the next
+const STATE = "factorbench"; // key of the state in the session storage, while the page reloads
 
 // ---- contenders ----
 
 function countContenders(boxes) {
   const on = boxes.filter((box) => box.checked).length;
-  document.getElementById("shown").textContent = on === boxes.length ? `all ${on} shown` : `${on} of ${boxes.length} shown`;
+  const text = on === boxes.length ? `all ${on} shown` : `${on} of ${boxes.length} shown`;
+  document.getElementById("shown").textContent = text;
 }
 
 function startContenders() {
@@ -29,14 +30,19 @@ function startContenders() {
     });
   }
   countContenders(boxes);
-  const room = () => document.documentElement.style.setProperty("--stuck", `${panel.offsetHeight}px`); // links stop below it
-  new ResizeObserver(room).observe(panel);
+  // The panel stays at the top of the window; what a link leads to must not be hidden behind it.
+  const reserve = () => {
+    document.documentElement.style.setProperty("--stuck", `${panel.offsetHeight}px`);
+  };
+  new ResizeObserver(reserve).observe(panel);
 }
 
-// ---- what is folded ----
+// ---- folded cases ----
 
 function unfold(element) {
-  for (let one = element; one; one = one.parentElement) if (one instanceof HTMLDetailsElement) one.open = true;
+  for (let outer = element; outer; outer = outer.parentElement) {
+    if (outer instanceof HTMLDetailsElement) outer.open = true;
+  }
 }
 
 function followLink() {
@@ -44,7 +50,7 @@ function followLink() {
   try {
     target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   } catch {
-    // a hash that nobody can read leads nowhere
+    // A malformed hash leads nowhere.
   }
   if (!target) return;
   unfold(target);
@@ -55,7 +61,8 @@ function startFolds() {
   window.addEventListener("hashchange", followLink);
   if (location.hash) followLink();
   for (const fold of document.querySelectorAll("details.case")) {
-    fold.addEventListener("toggle", () => window.dispatchEvent(new Event("resize"))); // figures take the width that is there
+    // Vega adapts figures to their width on this event only, and folded ones have no width.
+    fold.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
   }
   let folded = [];
   window.addEventListener("beforeprint", () => {
@@ -65,62 +72,77 @@ function startFolds() {
   window.addEventListener("afterprint", () => folded.forEach((fold) => (fold.open = false)));
 }
 
-// ---- while it is being made ----
+// ---- reloading, while the run is being measured ----
 
-function keep() {
-  const folds = [...document.querySelectorAll("details[data-key]")].map((one) => [one.dataset.key, one.open]);
-  const fields = [...document.querySelectorAll("input[data-key]")].map((one) => [one.dataset.key, one.value]);
-  const state = { scroll: window.scrollY, folds, fields, hidden: [...hidden], saved: Date.now() };
-  sessionStorage.setItem(KEPT, JSON.stringify(state));
+function saveState() {
+  const folds = [...document.querySelectorAll("details[data-key]")];
+  const fields = [...document.querySelectorAll("input[data-key]")];
+  const state = {
+    scroll: window.scrollY,
+    folds: folds.map((fold) => [fold.dataset.key, fold.open]),
+    fields: fields.map((field) => [field.dataset.key, field.value]),
+    hidden: [...hidden],
+    saved: Date.now(),
+  };
+  sessionStorage.setItem(STATE, JSON.stringify(state));
 }
 
-function restore() {
-  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-  sessionStorage.removeItem(KEPT);
-  if (!kept || Date.now() - kept.saved > 60000) return;
-  const of = (kind, key) => document.querySelector(`${kind}[data-key="${CSS.escape(key)}"]`);
-  for (const [key, open] of kept.folds) of("details", key)?.toggleAttribute("open", open);
-  for (const [key, value] of kept.fields.filter(([, value]) => value)) {
-    const field = of("input", key);
-    if (!field) continue;
+function restoreState() {
+  const state = JSON.parse(sessionStorage.getItem(STATE) ?? "null");
+  sessionStorage.removeItem(STATE);
+  if (!state || Date.now() - state.saved > 60000) return;
+  const find = (tag, key) => document.querySelector(`${tag}[data-key="${CSS.escape(key)}"]`);
+  for (const [key, open] of state.folds) find("details", key)?.toggleAttribute("open", open);
+  for (const [key, value] of state.fields) {
+    const field = find("input", key);
+    if (!field || !value) continue;
     field.value = value;
     field.dispatchEvent(new Event("input"));
   }
-  const boxes = [...document.querySelectorAll(".contenders input")].filter((box) => kept.hidden.includes(box.value));
-  boxes.forEach((box) => (box.checked = false));
-  boxes[0]?.dispatchEvent(new Event("change", { bubbles: true }));
-  window.scrollTo(0, kept.scroll);
+  const boxes = [...document.querySelectorAll(".contenders input")];
+  const unchecked = boxes.filter((box) => state.hidden.includes(box.value));
+  unchecked.forEach((box) => (box.checked = false));
+  unchecked[0]?.dispatchEvent(new Event("change", { bubbles: true }));
+  window.scrollTo(0, state.scroll);
 }
 
 function startReloading() {
   const seconds = Number(document.querySelector('meta[name="factorbench-reload"]')?.content ?? 0);
   try {
-    restore();
+    restoreState();
   } catch {
-    // a browser that keeps nothing loads the page at its top
+    // Without session storage the page starts at its top.
   }
   if (!seconds) return;
   const pause = document.getElementById("pause");
+  const isPaused = () => pause.getAttribute("aria-pressed") === "true";
   pause.hidden = false;
-  pause.addEventListener("click", () => pause.setAttribute("aria-pressed", String(pause.getAttribute("aria-pressed") !== "true")));
-  let moved = 0;
-  for (const kind of ["pointermove", "keydown", "focusin"]) window.addEventListener(kind, () => (moved = Date.now()));
-  const busy = () =>
-    pause.getAttribute("aria-pressed") === "true" ||
-    document.documentElement.dataset.drawn !== "all" || // where drawing takes longer than the pages last, none would be seen
-    Date.now() - moved < 2000 || // someone is pointing at something
-    document.activeElement?.matches("input[type=search], :focus-visible") || // the place of whoever uses the keyboard
+  pause.addEventListener("click", () => pause.setAttribute("aria-pressed", String(!isPaused())));
+  let lastInput = 0;
+  for (const kind of ["pointermove", "keydown", "focusin"]) {
+    window.addEventListener(kind, () => (lastInput = Date.now()));
+  }
+  // Reloading waits while it would disturb the reader. It also waits until all figures are drawn:
+  // where that takes longer than the interval, none would ever be seen.
+  const isBusy = () =>
+    isPaused() ||
+    document.documentElement.dataset.drawn !== "all" ||
+    Date.now() - lastInput < 2000 ||
+    document.activeElement?.matches("input[type=search], :focus-visible") ||
     !document.getSelection().isCollapsed;
-  const again = () => {
-    if (busy()) return setTimeout(again, 1000);
-    try {
-      keep();
-    } catch {
-      // as above
+  const reload = () => {
+    if (isBusy()) {
+      setTimeout(reload, 1000);
+      return;
     }
-    return location.reload();
+    try {
+      saveState();
+    } catch {
+      // As above.
+    }
+    location.reload();
   };
-  setTimeout(again, 1000 * seconds);
+  setTimeout(reload, 1000 * seconds);
 }
 
 startTables();

@@ -1,6 +1,6 @@
-"""What a page carries inside itself: scripts, styles, specifications and data that no browser takes for markup.
+"""Scripts and data within the page, written so that no browser takes them for markup.
 
-The page may run these scripts and no others, and can load and send nothing: see `policy`.
+The page can run only these scripts, and can neither load nor send anything: see `Scripts.policy`.
 """
 
 from __future__ import annotations
@@ -25,30 +25,41 @@ _OURS = ("tables.js", "charts.js", "page.js")
 
 
 class Scripts:
-    """The scripts of one page, and the data of its figures, each once however many figures show it."""
+    """The scripts of one page, and the tables of its figures; shared tables are stored once."""
 
     def __init__(self, looks: dict[str, Look]) -> None:
         self.looks = looks
-        self.code = [bundle(), "".join((files(__package__) / name).read_text("utf-8") for name in _OURS)]
-        self.data: dict[str, str] = {}  # text of a table, and its id
+        self.code = [
+            bundle(),
+            "".join((files(__package__) / name).read_text("utf-8") for name in _OURS),
+        ]
+        self.data: dict[str, str] = {}  # the id of each table, by its text
 
     def figure(self, exhibit: Exhibit) -> Markup:
-        """Return the specification of a figure as JSON, with an id in place of its data."""
+        """Return the specification of a figure as JSON, with the id of its table."""
         figure = exhibit.figure
         spec: dict[str, Any] = vega_spec(figure, self.looks)
-        data, spec["data"] = spec["data"], None
-        used = [[name, title] for name, title in figure.values.items() if name in figure.table.columns]
-        name = self.data.setdefault(json.dumps(data), f"data-{len(self.data) + 1}")
-        return as_json({"spec": spec, "data": name, "columns": used, "stem": exhibit.stem})
+        data, spec["data"] = spec["data"], None  # the page fills it in from the table
+        id_ = self.data.setdefault(json.dumps(data), f"data-{len(self.data) + 1}")
+        columns = [
+            [name, title] for name, title in figure.values.items() if name in figure.table.columns
+        ]
+        return as_json({"spec": spec, "data": id_, "columns": columns, "stem": exhibit.stem})
 
     @property
     def tables(self) -> list[tuple[str, str]]:
-        """Return id and contents of all data: deflated, as it is most of what a large page holds, in base 64."""
-        return [(name, base64.b64encode(zlib.compress(text.encode(), 9)).decode()) for text, name in self.data.items()]
+        """Id and contents of each table: deflated, as data make up most of a large page."""
+        return [
+            (id_, base64.b64encode(zlib.compress(text.encode(), 9)).decode())
+            for text, id_ in self.data.items()
+        ]
 
     @property
     def policy(self) -> str:
-        """Return what the page may do: run its own scripts, style itself, draw pictures that it made itself."""
+        """The content security policy.
+
+        It permits the page's own scripts, by their hashes, its styles, and pictures that it draws.
+        """
         hashes = " ".join(f"'sha256-{_digest(code)}'" for code in self.code)
         rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
         return f"default-src 'none'; script-src {hashes}; {rest}"
@@ -58,11 +69,13 @@ class Scripts:
 def bundle() -> str:
     """Return the JavaScript of Vega-Embed, Vega-Lite and Vega, as installed with vl-convert."""
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # Within a script element, "</script" would end it, and "<!--" would begin a comment. Browsers
+    # normalise line ends before they compute the hash for the policy.
     return code.replace("\r", "").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def drawn_with() -> str:
-    """Return names, versions and licence of what draws the figures of the page."""
+    """Return name, version and licence of the libraries that draw the figures."""
     newest: Sequence[str] = vl_convert.get_vegalite_versions()
     return (
         f"Vega {vl_convert.get_vega_version()}, Vega-Lite {newest[-1]} and Vega-Embed "
@@ -71,7 +84,10 @@ def drawn_with() -> str:
 
 
 def as_json(value: Any) -> Markup:
-    """Return JSON to stand in a script element: nothing in it ends the element, or a line where JavaScript is read."""
+    """Return JSON for a script element.
+
+    Characters that could end the element, or a line of JavaScript, are escaped.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")

@@ -1,10 +1,10 @@
 // Tables: sorted by their headings, filtered by text, and copied as CSV or Markdown.
 "use strict";
 
-// What a cell says, without its marker and its link to doubts.
+// The text of a cell, without its marker and its link to warnings.
 function textOf(cell) {
   const copy = cell.cloneNode(true);
-  copy.querySelectorAll('[aria-hidden="true"], .doubt').forEach((one) => one.remove());
+  copy.querySelectorAll('[aria-hidden="true"], .warning').forEach((element) => element.remove());
   return copy.textContent.trim();
 }
 
@@ -13,20 +13,29 @@ function shownRows(table) {
   return [table.tHead.rows[0], ...rows].map((row) => [...row.cells].map(textOf));
 }
 
-// A spreadsheet would take a text that begins so for a formula.
+// Spreadsheets take texts that begin like this for formulas; numbers may begin with a sign.
+function withoutFormula(text) {
+  if (!/^[=@+\-\t\r]/.test(text)) return text;
+  const isNumber = !Number.isNaN(Number(text.replace(/[ %,]/g, "")));
+  return isNumber ? text : `'${text}`;
+}
+
 function toCsv(rows) {
-  const safe = (text) => (/^[=@+\-\t\r]/.test(text) && Number.isNaN(Number(text.replace(/[ %,]/g, ""))) ? `'${text}` : text);
   const cell = (value) => {
-    const text = typeof value === "number" ? String(value) : safe(String(value));
+    const text = typeof value === "number" ? String(value) : withoutFormula(String(value));
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return rows.map((row) => row.map(cell).join(",") + "\n").join("");
 }
 
 function toMarkdown(rows) {
-  const cell = (text) => text.replace(/\s+/g, " ").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replace(/([\\`*_{}[\]#|$~])/g, "\\$1");
+  const cell = (text) => {
+    const line = text.replace(/\s+/g, " ").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+    return line.replace(/([\\`*_{}[\]#|$~])/g, "\\$1");
+  };
   const line = (row) => `| ${row.map(cell).join(" | ")} |\n`;
-  return line(rows[0]) + `|${" --- |".repeat(rows[0].length)}\n` + rows.slice(1).map(line).join("");
+  const rule = `|${" --- |".repeat(rows[0].length)}\n`;
+  return line(rows[0]) + rule + rows.slice(1).map(line).join("");
 }
 
 async function copy(text) {
@@ -34,6 +43,7 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    // Pages opened from a file may not use the clipboard directly, but can copy a selection.
     const box = document.createElement("textarea");
     box.value = text;
     box.className = "unseen";
@@ -47,39 +57,42 @@ async function copy(text) {
 
 // ---- sorting ----
 
-function valueOf(row, at, numeric) {
-  const cell = row.cells[at];
+function valueOf(row, column, numeric) {
+  const cell = row.cells[column];
   if (!numeric) return textOf(cell);
   const text = cell.dataset.value ?? cell.textContent;
   return text === "" ? NaN : Number(text);
 }
 
-function compare(one, other, numeric) {
-  if (!numeric) return one.localeCompare(other, "en", { numeric: true });
-  if (Number.isNaN(one) || Number.isNaN(other)) return 0;
-  return one - other;
+function compare(a, b, numeric) {
+  return numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
 }
 
-function sortBy(table, at, direction) {
+function sortBy(table, column, direction) {
   const head = table.tHead.rows[0].cells;
-  const numeric = head[at].classList.contains("n");
+  const numeric = head[column].classList.contains("n");
   const sign = direction === "ascending" ? 1 : -1;
-  const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row, at, numeric), row]);
-  const missing = ([value]) => numeric && Number.isNaN(value);
-  const known = rows.filter((one) => !missing(one)).sort((a, b) => sign * compare(a[0], b[0], numeric));
-  table.tBodies[0].append(...[...known, ...rows.filter(missing)].map(([, row]) => row)); // unknown ones last either way
+  const known = [];
+  const missing = []; // last in either direction
+  for (const row of table.tBodies[0].rows) {
+    const value = valueOf(row, column, numeric);
+    (numeric && Number.isNaN(value) ? missing : known).push({ value, row });
+  }
+  known.sort((a, b) => sign * compare(a.value, b.value, numeric));
+  table.tBodies[0].append(...[...known, ...missing].map(({ row }) => row));
   for (const cell of head) cell.removeAttribute("aria-sort");
-  head[at].setAttribute("aria-sort", direction);
+  head[column].setAttribute("aria-sort", direction);
 }
 
 function makeSortable(table) {
-  [...table.tHead.rows[0].cells].forEach((cell, at) => {
+  [...table.tHead.rows[0].cells].forEach((cell, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...cell.childNodes);
     cell.append(button);
     button.addEventListener("click", () => {
-      sortBy(table, at, cell.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
+      const ascending = cell.getAttribute("aria-sort") === "ascending";
+      sortBy(table, column, ascending ? "descending" : "ascending");
     });
   });
 }
@@ -92,7 +105,7 @@ function filterRows(table, wanted) {
   for (const row of table.tBodies[0].rows) {
     const text = row.textContent.toLowerCase();
     row.hidden = !words.every((word) => text.includes(word));
-    shown += !row.hidden;
+    if (!row.hidden) shown += 1;
   }
   return `${shown} of ${table.tBodies[0].rows.length} rows`;
 }
@@ -108,7 +121,9 @@ function addTools(table, number) {
     field.placeholder = "Filter";
     field.dataset.key = `filter-${number}`;
     field.setAttribute("aria-label", "Show only rows with these words");
-    field.addEventListener("input", () => (status.textContent = filterRows(table, field.value)));
+    field.addEventListener("input", () => {
+      status.textContent = filterRows(table, field.value);
+    });
     tools.append(field);
   }
   for (const [name, write] of [["CSV", toCsv], ["Markdown", toMarkdown]]) {

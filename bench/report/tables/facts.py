@@ -1,4 +1,4 @@
-"""What a case is about, and what it ran on: names and texts that are the same for all its backends, or were not."""
+"""The facts about a case and about the machine, shared by all its backends or not."""
 
 from __future__ import annotations
 
@@ -8,51 +8,56 @@ from typing import Any
 from bench.records import AnyRecord, CaseFacts, Reference
 from bench.report.outcome.cases import Case
 from bench.report.outcome.verdict import tuned
-from bench.text.wording import DASH, TIMES, mse, number, words
+from bench.text.wording import DASH, TIMES, mse, number, plural, words
 
 from .table import Table
 
 
 def case_facts(case: Case) -> list[tuple[str, str]]:
-    """Return what a case is about, as names and texts: machine, data, objective, reference, target, baselines."""
-    facts, reference = case.facts["case"], case.facts["reference"]
-    total = sum(facts[part] for part in ("n_train", "n_validation", "n_test"))
+    """Return the facts about a case as pairs of name and text; unknown ones are left out."""
+    facts = case.facts["case"]
+    total = facts["n_train"] + facts["n_validation"] + facts["n_test"]
+    data = (
+        f"{facts['dataset']}: {facts['n_users']:,} users, {facts['n_items']:,} items, "
+        f"{total:,} ratings"
+    )
+    split = (
+        f"{facts['split']}: {facts['n_train']:,} training, {facts['n_validation']:,} validation, "
+        f"{facts['n_test']:,} test; seed {facts['seed']}"
+    )
     rows = [
-        ("Data", f"{facts['dataset']}: {facts['n_users']:,} users, {facts['n_items']:,} items, {total:,} ratings"),
-        (
-            "Split",
-            f"{facts['split']}: {facts['n_train']:,} training, {facts['n_validation']:,} validation, "
-            f"{facts['n_test']:,} test; seed {facts['seed']}",
-        ),
+        ("Machine", _machine(case)),
+        ("Data", data),
+        ("Split", split),
         ("Left out", facts["dropped"]),
         ("Objective", _objective(facts)),
         ("Precision", _precision(case)),
-        ("Measured apart", _apart(case)),
-        (
-            "Reference",
-            f"validation MSE {mse(reference['validation_mse'])}, test MSE {mse(reference['test_mse'])}: float64 ALS at "
-            f"convergence, {_spread(reference)}",
-        ),
+        ("Measured apart", _measured_apart(case)),
+        ("Reference", _reference(case.facts["reference"])),
+        ("Target", _target(case)),
     ]
-    environment = case.facts["environment"]
-    machine = [environment.get("cpu"), f"{environment['cores']} cores" if "cores" in environment else None]
-    rows.insert(0, ("Machine", ", ".join(str(one) for one in machine if one)))
-    target = case.facts["target"]
-    factor = f" (reference {TIMES} {target['factor']:g})" if target else "none: the matching rung was dropped"
-    rows.append(("Target", f"validation MSE {mse(target['mse'])}{factor}" if target else factor))
     for name, score in case.facts["baselines"].items():
         text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}"
         rows.append((f"Baseline {name}", ", ".join(filter(None, [text, tuned(score)]))))
     if case.superseded:
-        rows.append(("Not shown", f"{case.superseded} older records of backends that have a newer one here"))
-    return [row for row in rows if row[1]]
+        text = f"{case.superseded} older records of backends that have a newer one here"
+        rows.append(("Not shown", text))
+    return [(name, text) for name, text in rows if text]
+
+
+def _machine(case: Case) -> str:
+    environment = case.facts["environment"]
+    cores = f"{environment['cores']} cores" if "cores" in environment else None
+    return ", ".join(str(fact) for fact in (environment.get("cpu"), cores) if fact)
 
 
 def _objective(facts: CaseFacts) -> str:
-    """Return what J weighs its penalties by; its formula is in `method`."""
+    """Return the parameters of the objective J, whose formula is in `method`."""
     unit = "ratings" if facts["reg_unit"] == "rating" else "the root mean square of r - m"
-    scaling = f"{facts['reg_scaling']}, in units of {unit}"
-    text = f"rank {facts['rank']}, reg {facts['reg']:g} ({scaling}), damping {facts['damping']:g}"
+    text = (
+        f"{plural(facts['rank'], 'factor')}, reg {facts['reg']:g} "
+        f"({facts['reg_scaling']}, in units of {unit}), damping {facts['damping']:g}"
+    )
     if not facts["bias"]:
         return f"{text}; without biases"
     return (
@@ -62,29 +67,55 @@ def _objective(facts: CaseFacts) -> str:
 
 
 def _precision(case: Case) -> str:
-    found = sorted({one["backend"]["dtype"] for one in case.records if one["rounds"]})
-    return f"{found[0]}, in all backends" if len(found) == 1 else words(found)
+    dtypes = sorted({record["backend"]["dtype"] for record in case.records if record["rounds"]})
+    return f"{dtypes[0]}, in all backends" if len(dtypes) == 1 else words(dtypes)
 
 
-def _apart(case: Case) -> str:
-    """Say what differs between the records of several runs: they were not measured alike then."""
-    timed = [one for one in case.records if one["rounds"]]
-    if len({one["run"] for one in timed}) < 2:
+def _measured_apart(case: Case) -> str:
+    """Return what changed between the runs that the records come from, "" for nothing."""
+    timed = [record for record in case.records if record["rounds"]]
+    if len({record["run"] for record in timed}) < 2:
         return ""
-    keys = [one["key"] for one in timed]
-    differing = [name for name in ("code", "versions") if len({key.get(name) for key in keys}) > 1]
-    return f"with different {words(differing)}: the figures hold that difference too" if differing else ""
+    changed = [
+        name
+        for name in ("code", "versions")
+        if len({record["key"].get(name) for record in timed}) > 1
+    ]
+    if not changed:
+        return ""
+    return f"with different {words(changed)}: the figures include the effect of that"
 
 
-def _spread(reference: Reference) -> str:
-    if reference["seeds"] == 1:
-        return "of one seed"
-    return f"median of {reference['seeds']} seeds that lie {number(reference['spread'], 2)} apart"
+def _reference(reference: Reference) -> str:
+    scores = (
+        f"validation MSE {mse(reference['validation_mse'])}, test MSE {mse(reference['test_mse'])}"
+    )
+    seeds = "of one seed"
+    if reference["seeds"] > 1:
+        spread = number(reference["spread"], 2)
+        seeds = f"median of {reference['seeds']} seeds that differ by {spread}"
+    return f"{scores}: float64 ALS at convergence, {seeds}"
+
+
+def _target(case: Case) -> str:
+    target = case.facts["target"]
+    if not target:
+        return "none: the matching target was dropped"
+    return f"validation MSE {mse(target['mse'])} (reference {TIMES} {target['factor']:g})"
 
 
 def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:
-    """Return what was the same wherever it is known, and, apart, what differed between the measured fits."""
-    fits = [(case, one["backend"]["name"], dict(_flat("", one["environment"]))) for case, one in records]
+    """Return tables of the facts about the machine that all fits share, and of the others.
+
+    Parameters
+    ----------
+    records
+        Pairs of a case's title and a record.
+    """
+    fits = [
+        (case, record["backend"]["name"], dict(_flattened("", record["environment"])))
+        for case, record in records
+    ]
     values: dict[str, list[str]] = {}
     for _, _, facts in fits:
         for name, value in facts.items():
@@ -93,21 +124,30 @@ def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:
     differing = [name for name, found in values.items() if len(set(found)) > 1]
     tables = [Table("The same for all.", ["Fact", "Value"], same)]
     if differing:
-        rows = [[who, case, *[facts.get(name, DASH) for name in differing]] for case, who, facts in fits]
+        rows = [
+            [backend, case, *[facts.get(name, DASH) for name in differing]]
+            for case, backend, facts in fits
+        ]
         rows = [row for row in rows if set(row[2:]) != {DASH}]
-        tables.append(Table("What differed between fits.", ["Backend", "Case", *differing], rows))
+        tables.append(Table("Differences between fits.", ["Backend", "Case", *differing], rows))
     return tables
 
 
-def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    """Yield facts as name and text; an inner dict's names follow its own."""
+def _flattened(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
+    """Yield pairs of name and text; names in nested dicts begin with the outer name."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flat(f"{prefix} {name.replace('_', ' ') if name.islower() else name}".strip(), inner)
+        for name, nested in value.items():
+            shown = name.replace("_", " ") if name.islower() else name
+            yield from _flattened(f"{prefix} {shown}".strip(), nested)
     elif isinstance(value, list):
-        inner = [
-            ", ".join(" ".join(pair) for pair in _flat("", one)) if isinstance(one, dict) else str(one) for one in value
-        ]
-        yield prefix, "; ".join(inner) or "none"
+        yield prefix, "; ".join(_list_item(item) for item in value) or "none"
+    elif isinstance(value, float):
+        yield prefix, number(value)
     elif value is not None:
-        yield prefix, number(value) if isinstance(value, float) else str(value)
+        yield prefix, str(value)
+
+
+def _list_item(item: Any) -> str:
+    if isinstance(item, dict):
+        return ", ".join(f"{name} {text}" for name, text in _flattened("", item))
+    return str(item)

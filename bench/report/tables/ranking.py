@@ -1,4 +1,4 @@
-"""The table of who is ranked where in a case, and the table of who is ahead in which of several cases."""
+"""The ranking of the backends in a case, and the overview of the winners of several cases."""
 
 from __future__ import annotations
 
@@ -9,83 +9,113 @@ from bench.report.outcome.cases import Case, Entry, ratio
 from bench.report.outcome.verdict import answer, with_interval
 from bench.text.wording import DASH, mse, number, plural, words
 
-from .measured import doubt_id, extent, seconds_or_more
+from .measured import extent, seconds_or_more, warning_id
 from .table import Table
 
-_HEADER = ["Rank", "Backend", "Seconds", "Speed-up (95 %)", "Min to max s", "Epochs", "Validation MSE", "Test MSE"]
-_HEADER += ["Gap in J", "Peak MB", "Runs on", "Algorithm", "Status"]
+_HEADER = [
+    "Place",
+    "Backend",
+    "Seconds",
+    "Speed-up (95 %)",
+    "Min to max s",
+    "Epochs",
+    "Validation MSE",
+    "Test MSE",
+    "Gap in J",
+    "Peak MB",
+    "Runs on",
+    "Algorithm",
+    "Status",
+]
+_NUMERIC = frozenset({0, *range(2, 10)})
 
 
 def ranking_table(case: Case, looks: Mapping[str, Look]) -> Table:
-    """Return the backends of a case, fastest first, then those that did not match."""
-    base = f"Speed-up is over {case.yardstick.name}" if case.yardstick else ""
-    note = f"{base}, {case.yardstick_note}." if case.yardstick_note else f"{base}." if base else ""
-    caption = (
-        "By seconds to the matching validation MSE: the median over seeds of the medians over their rounds. "
-        f"{note} Gap in J: the objective over the reference's."
-    )
+    """Return the backends of a case, fastest first, followed by those that did not match."""
     entries = case.entries
+    warnings = [
+        (warning_id(case, entry), "; ".join(entry.warnings)) if entry.warnings else ("", "")
+        for entry in entries
+    ]
+    caption = (
+        "By seconds to the matching validation MSE: the median over seeds of the medians over "
+        f"their rounds. {_speedup_note(case)}Gap in J: the objective relative to the reference's."
+    )
     return Table(
         caption,
         _HEADER,
         [_row(case, entry) for entry in entries],
-        frozenset({0, *range(2, 10)}),
+        _NUMERIC,
         marks=tuple((looks[entry.name].color, looks[entry.name].glyph) for entry in entries),
-        doubts=tuple(
-            (doubt_id(case, entry), "; ".join(entry.warnings)) if entry.warnings else ("", "") for entry in entries
-        ),
+        warnings=tuple(warnings),
     )
 
 
 def overview_table(cases: Sequence[Case]) -> Table:
-    """Return one row per case: which backend to take, and how far it is ahead of the next."""
-    rows = []
-    for case in cases:
-        first = next(iter(case.ranked), None)
-        names = answer(case).names
-        behind = [entry for entry in case.ranked if entry.name not in names]
-        unsure = [entry.name for entry in behind if first and ratio(entry, first).interval is None]
-        few = f" (one seed{'' if len(unsure) == len(behind) else f' of {words(unsure)}'})" if unsure else ""
-        ahead = ratio(behind[0], first) if first and behind else None
-        rows.append(
-            [
-                case.title,
-                (words(names) or "none") + few,
-                number(first.median) if first else DASH,
-                with_interval(ahead, "") if ahead else DASH,
-                behind[0].name if behind else DASH,
-                f"{len(case.ranked)} of {len(case.entries)}",
-            ]
-        )
-    header = ["Case", "Fastest", "Seconds", "Times as fast (95 %)", "as the next", "Matched"]
-    caption = "The fastest of each case to its matching validation MSE; several where no difference can be told."
-    links = tuple(f"#case-{case.slug}" for case in cases)
-    return Table(caption, header, rows, frozenset({2, 3}), links=links)
+    """Return one row per case: the fastest backend, and its lead over the next."""
+    return Table(
+        "The fastest backend of each case to its matching validation MSE; several if no "
+        "difference can be told.",
+        ["Case", "Fastest", "Seconds", "Times as fast (95 %)", "as the next", "Matched"],
+        [_overview_row(case) for case in cases],
+        frozenset({2, 3}),
+        links=tuple(f"#case-{case.slug}" for case in cases),
+    )
+
+
+def _speedup_note(case: Case) -> str:
+    if not case.yardstick:
+        return ""
+    reason = f", {case.yardstick_note}" if case.yardstick_note else ""
+    return f"Speed-up is relative to {case.yardstick.name}{reason}. "
+
+
+def _overview_row(case: Case) -> list[str]:
+    names = answer(case).names
+    first = case.ranked[0] if case.ranked else None
+    behind = [entry for entry in case.ranked if entry.name not in names]
+    matched = f"{len(case.ranked)} of {len(case.entries)}"
+    if first is None or not behind:
+        seconds = number(first.median) if first else DASH
+        return [case.title, words(names) or "none", seconds, DASH, DASH, matched]
+    lead = with_interval(ratio(behind[0], first), "")
+    single = [entry.name for entry in behind if ratio(entry, first).interval is None]
+    note = ""  # the lead may be noise
+    if single:
+        note = " (one seed)" if len(single) == len(behind) else f" (one seed of {words(single)})"
+    fastest = words(names) + note
+    return [case.title, fastest, number(first.median), lead, behind[0].name, matched]
 
 
 def _row(case: Case, entry: Entry) -> list[str]:
     record, backend = entry.record, entry.record["backend"]
-    ranked, memory = not entry.why, record["memory"]
-    speedup = case.speedups[entry.name] if ranked else None
+    ranked = not entry.why
+    place = speedup = extremes = DASH
+    if ranked:
+        place = str(case.ranked.index(entry) + 1)
+        speedup = with_interval(case.speedups[entry.name], "")
+        extremes = f"{number(min(entry.seconds))} to {number(max(entry.seconds))}"
+    peak_mb = record["memory"]["peak_mb"] if record["memory"] else None
+    status = "matched, with warnings" if entry.warnings else "matched"
     return [
-        str(case.ranked.index(entry) + 1) if ranked else DASH,
+        place,
         entry.name,
         seconds_or_more(entry),
-        with_interval(speedup, "") if speedup else DASH,
-        f"{number(min(entry.seconds))} to {number(max(entry.seconds))}" if ranked else DASH,
-        extent([str(one) for one in entry.epochs]) if entry.epochs else DASH,
+        speedup,
+        extremes,
+        extent([str(count) for count in entry.epochs]) if entry.epochs else DASH,
         mse(entry.score("validation_mse")),
         mse(entry.score("test_mse")),
         _gap(entry),
-        DASH if memory is None or memory["peak_mb"] is None else f"{memory['peak_mb']:,.0f}",
+        DASH if peak_mb is None else f"{peak_mb:,.0f}",
         f"{backend['device']}, {plural(backend['threads'], 'thread')}",
         backend["algorithm"],
-        entry.why or ("matched, with doubts" if entry.warnings else "matched"),
+        status if ranked else entry.why,
     ]
 
 
 def _gap(entry: Entry) -> str:
-    """Return how far the objective lies over the reference's, for solvers that claim to minimise it."""
+    """Return the objective relative to the reference's, for solvers that minimise it."""
     objective, reference = entry.score("objective"), entry.record["reference"]["objective"]
     if not entry.record["backend"]["minimises"] or objective is None or not reference:
         return DASH

@@ -1,4 +1,4 @@
-"""A table as text: what all tables of the report are, before they are HTML or Markdown."""
+"""A table of texts, as which all tables of the report exist before they become HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from typing import NamedTuple
 
 
 class Table(NamedTuple):
-    """A table as text.
+    """A table of texts.
 
     Attributes
     ----------
     numeric
-        The columns to align right and to sort by their number.
+        Indices of the columns that are aligned right and sorted by their numbers.
     marks
-        (colour, glyph) of each row, to stand before the second cell; () where the first cell is the row's heading.
+        Colour and glyph of each row, shown before its second cell, which is then the row's
+        heading. With () the first cell is the heading and there are no marks.
     ids
-        What each row is called on the page, for links to it; "" for none.
+        Identifier of each row on the page, the target of links to it; "" for none.
     links
-        Where the heading of each row leads to; "" for nowhere.
-    doubts
-        (where they are told, what they are) of each row; ("", "") where there are none.
+        Address that each row's heading links to; "" for none.
+    warnings
+        Identifier of the row that states the warnings of each row, and their text; ("", "")
+        for none.
     """
 
     caption: str
@@ -29,4 +31,4 @@ class Table(NamedTuple):
     marks: tuple[tuple[str, str], ...] = ()
     ids: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
-    doubts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()

@@ -85,7 +85,7 @@ def test_what_is_seen_is_copied(opened: Opened) -> None:
     page.get_by_role("button", name="Copy CSV").first.click()
     expect(page.locator(".tools [role=status]").first).to_have_text("Copied as CSV")
     header, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
-    assert header[:3] == ["Rank", "Backend", "Seconds"]
+    assert header[:3] == ["Place", "Backend", "Seconds"]
     assert [row[1] for row in rows] == ["numba-sgd", "numba-gd"]
     page.get_by_role("searchbox").first.fill("crashed")
     page.get_by_role("button", name="Copy Markdown").first.click()
@@ -156,7 +156,7 @@ def test_the_numbers_are_one_click_away(opened: Opened) -> None:
     figure.get_by_text("The numbers").click()
     expect(figure.locator(".rows table tbody tr")).to_have_count(5)
     expect(figure.locator(".rows table")).to_contain_text("numba-sgd")
-    figure.get_by_text("How this was made").click()
+    figure.get_by_text("How it was measured").click()
     expect(figure.locator(".how pre")).to_contain_text("pytest bench/ --benchmark-only")
     long = opened.page.locator("#figure-convergence_seconds")
     long.get_by_text("The numbers").click()
@@ -179,9 +179,9 @@ def test_figures_are_saved(looked_at: LookedAt) -> None:
     assert saved["SVG"].startswith(b"<svg") and b"var(--" not in saved["SVG"] and b"numba-sgd" in saved["SVG"]
 
 
-def test_a_doubt_leads_to_where_it_is_told(opened: Opened) -> None:
+def test_a_warning_leads_to_where_it_is_stated(opened: Opened) -> None:
     page = opened.page
-    ranking(page).locator("a.doubt").first.click()
+    ranking(page).locator("a.warning").first.click()
     row = page.locator("tr:target")
     expect(row).to_contain_text("numba-gd")
     expect(row).to_be_in_viewport(ratio=1)
@@ -199,7 +199,7 @@ def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
         )
     said = [text for _, text in reached]
     assert said[0] == "Skip to the figures"
-    for text in ("Copy CSV", "Seconds", "Figures", "all", "none", "log x", "The numbers", "How this was made"):
+    for text in ("Copy CSV", "Seconds", "Figures", "all", "none", "log x", "The numbers", "How it was measured"):
         assert text in said, text
     page.get_by_role("checkbox", name="numba-gd").focus()
     page.keyboard.press("Space")
@@ -308,7 +308,7 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     page.get_by_role("checkbox", name="numpy-als").uncheck()
-    page.locator("#figure-seconds summary", has_text="How this was made").click()
+    page.locator("#figure-seconds summary", has_text="How it was measured").click()
     page.evaluate("window.scrollTo(0, 1500)")
     page.evaluate("window.before = true")
     path.write_text(text)  # the run ends: the page is no longer watched

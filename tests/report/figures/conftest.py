@@ -36,7 +36,7 @@ FIGURES = {
     "convergence_seconds",
     "convergence_epochs",
     "speedup",
-    "rungs",
+    "targets",
     "pareto",
     "cold",
     "memory",

@@ -51,7 +51,7 @@ def test_every_figure_compiles_and_renders_on_the_page(figures: list[Figure]) ->
 def test_what_is_beyond_the_linear_axis_is_named() -> None:
     (case,) = group_cases([fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])])
     figure = named(case_figures(case), "convergence_seconds")
-    assert figure.caption.endswith("All of it is beyond the linear axis: b.")
+    assert figure.caption.endswith("Entirely above the linear axis: b.")
     assert "beyond" not in named(case_figures(group_cases([fake_record()])[0]), "convergence_seconds").caption
 
 

@@ -82,7 +82,7 @@ def test_one_file_adds_a_figure(about_times: bool, package: Path, records: list[
     assert stems[:3] == ["seconds", "stars", "convergence_seconds"]
     figure = page.split('id="figure-stars"')[1].split("</figure>")[0]
     assert "<li>Stars are counted at night.</li>" in figure and "All have three." in figure
-    assert ("Doubts about numba-gd" in figure) == about_times
+    assert ("Warnings about numba-gd" in figure) == about_times
 
 
 def test_without_its_file_its_figures_are_somebody_else_s(records: list[Record], tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ def test_nothing_to_show_is_left_out(status: Any) -> None:
     assert roofline_figures(group_rooflines([fake_roofline(status="crashed", costs=[])])[0]) == []
 
 
-def test_one_backend_with_one_round_has_no_speed_up_and_no_rungs() -> None:
+def test_one_backend_with_one_round_has_no_speed_up_and_no_targets() -> None:
     (case,) = group_cases([fake_record(seconds=[1.0], cold=[], memory=None)])
     assert known(case_figures(case)) == FIGURES - {
         "speedup",
-        "rungs",
+        "targets",
         "cold",
         "memory",
         "memory_device",
@@ -126,8 +126,8 @@ def test_speed_ups_and_intervals_are_the_ratios(case: Case) -> None:
         assert found == pytest.approx([one.value, low, high], nan_ok=True)
 
 
-def test_rungs_have_medians_and_the_range_over_seeds(case: Case) -> None:
-    figure = named(case_figures(case), "rungs")
+def test_targets_have_medians_and_the_range_over_seeds(case: Case) -> None:
+    figure = named(case_figures(case), "targets")
     assert figure.lanes == ("5 %", "1 %")
     for entry in case.ranked:
         for lane, rounds in (("1 %", entry.record["rounds"]), ("5 %", entry.record["rungs"])):
@@ -136,16 +136,16 @@ def test_rungs_have_medians_and_the_range_over_seeds(case: Case) -> None:
             assert found == [stats.summary(rounds), *(stats.seed_range(rounds) or ())]
 
 
-def test_a_rung_that_a_seed_missed_is_left_out() -> None:
+def test_a_target_that_a_seed_missed_is_left_out() -> None:
     record = seeded(fake_record())
     for one in record["rungs"]:
         one["matched"] = one["seed"] != 1
     (case,) = group_cases([record, seeded(fake_record("b"))])
-    table = named(case_figures(case), "rungs").table
+    table = named(case_figures(case), "targets").table
     assert table[table["backend"] == "numpy"]["lane"].tolist() == ["1 %"]
     pareto = named(case_figures(case), "pareto").table
-    assert pareto[pareto["backend"] == "numpy"]["rung"].tolist() == ["1 %"]
-    assert sorted(pareto[pareto["backend"] == "b"]["rung"]) == ["1 %", "5 %"]
+    assert pareto[pareto["backend"] == "numpy"]["target"].tolist() == ["1 %"]
+    assert sorted(pareto[pareto["backend"] == "b"]["target"]) == ["1 %", "5 %"]
 
 
 def test_parts_of_a_start_add_up_to_its_total(case: Case) -> None:

@@ -1,7 +1,7 @@
-"""The kinds of figures, one a module. A module that is added is in the report: no list names it.
+"""The kinds of figures, one per module. A new module appears in the report without being listed.
 
-Each has a `Kind` by the name of ``KIND``, the function that makes its figures, and one that makes
-their tidy table. What several of them need is in `bench.report.figures.shared`.
+Each module has a `Kind` named ``KIND``, the function that makes its figures, and one that makes
+their tidy table. Helpers of several kinds are in `bench.report.figures.shared`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from bench.report.figures.kind import Kind, Over
 
 
 def all_kinds() -> list[Kind]:
-    """Return every kind of figure, by its place in the report."""
+    """Return every kind of figure, in the order of the report."""
     kinds: list[Kind] = []
     for found in iter_modules(__path__):
         module = import_module(f"{__name__}.{found.name}")
         if not isinstance(getattr(module, "KIND", None), Kind):
-            raise TypeError(f"{module.__name__} has no KIND: each module here is a kind of figure, see {__name__}")
+            raise TypeError(
+                f"{module.__name__} has no KIND: each module here is a kind of figure, "
+                f"see {__name__}"
+            )
         kinds.append(module.KIND)
     return sorted(kinds, key=lambda kind: kind.order)
 

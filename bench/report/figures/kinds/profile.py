@@ -1,7 +1,8 @@
-"""The performance profile: how often a backend is within a factor of the fastest, over several cases.
+"""The performance profile: how often a backend is within a factor of the fastest.
 
-After Dolan and More, Benchmarking optimization software with performance profiles, Math. Program. 91 (2002). A backend
-that did not match a case, or was not measured on it, is within no factor there, so that censored times need no guess.
+After Dolan and More, "Benchmarking optimization software with performance profiles", Math. Program.
+91 (2002). A backend that did not match a case, or was not measured on it, is not within any factor
+there. So times longer than a limit need not be estimated.
 """
 
 from __future__ import annotations
@@ -16,46 +17,66 @@ from bench.report.outcome import method
 from bench.report.outcome.cases import Case
 
 _CAPTION = (
-    "Performance profile: the share of cases in which a backend is within a factor of the fastest. At 1: how often it "
-    "is the fastest; far right: how often it matches at all. It says nothing of who beats whom but for the fastest."
+    "Performance profile: the share of cases in which a backend is within a factor of the fastest. "
+    "At 1: how often it is the fastest. At the far right: how often it matches at all. Only "
+    "comparisons with the fastest can be read off it, not those between two slower backends."
 )
-_WITHIN_A_FACTOR = (
-    "For each case, the seconds of a backend are divided by those of the fastest there; the profile counts the cases "
-    "in which the ratio is at most so large (Dolan and More 2002). A backend that did not match is within no factor."
+_METHOD = (
+    "In each case, the seconds of a backend are divided by those of the fastest. The profile is "
+    "the share of cases in which this ratio does not exceed a factor (Dolan and More 2002). A "
+    "backend that did not match is not within any factor."
 )
 
 
 def profile_table(cases: Sequence[Case]) -> pd.DataFrame:
-    """One row per backend and factor at which its share of cases rises; cases in which nobody matched are left out."""
+    """Return one row per backend and factor at which its share of cases increases.
+
+    Cases in which no backend matched are left out.
+    """
     ranked = [case for case in cases if case.ranked]
     names = sorted({entry.name for case in ranked for entry in case.entries})
     rows = []
     for name in names:
         factors = sorted(
-            entry.median / case.ranked[0].median for case in ranked for entry in case.ranked if entry.name == name
+            entry.median / case.ranked[0].median
+            for case in ranked
+            for entry in case.ranked
+            if entry.name == name
         )
-        shares = {factor: (index + 1) / len(ranked) for index, factor in enumerate(factors)}
-        rows += [{"backend": name, "factor": factor, "share": share} for factor, share in shares.items()]
+        # Of equal factors only the last counts, which has the largest share.
+        shares = {factor: count / len(ranked) for count, factor in enumerate(factors, 1)}
+        for factor, share in shares.items():
+            rows.append({"backend": name, "factor": factor, "share": share})
     return pd.DataFrame(rows, columns=["backend", "factor", "share"])
 
 
 def profile_figures(cases: Sequence[Case]) -> list[Figure]:
-    """Return the profile; none of a single case, or where nobody matched."""
+    """Return the profile; [] for a single case, or if no backend matched."""
     table = profile_table(cases)
     if table.empty or len(cases) < 2:
         return []
     most = table.groupby("backend")["share"].max()
-    said = "; ".join(f"{name} matches in {100 * share:.0f} % of the cases" for name, share in most.items())
+    matches = "; ".join(
+        f"{name} matches in {100 * share:.0f} % of the cases" for name, share in most.items()
+    )
+    # Each line begins at a share of 0 and is extended beyond the last step of all lines.
+    names = list(most.index)
     last = 1.1 * float(table["factor"].max())
-    ends = [pd.DataFrame({"backend": list(most.index), "factor": 1.0, "share": 0.0})]
-    ends += [table, pd.DataFrame({"backend": list(most.index), "factor": last, "share": list(most)})]
-    steps = pd.concat(ends, ignore_index=True)
-    layers = (Layer("step", "factor", "share"),)
-    x = Axis("times as long as the fastest", log=True, switchable=True)
-    y = Axis("share of cases", limits=(-0.03, 1.03))
-    values = {"backend": "backend", "factor": "times as long", "share": "share of cases"}
-    alt, subject = f"Performance profile. {said}.", f"over {len(cases)} cases"
-    return [Figure("profile", "Performance profile", _CAPTION, alt, steps, x, y, layers, subject, values=values)]
+    starts = pd.DataFrame({"backend": names, "factor": 1.0, "share": 0.0})
+    ends = pd.DataFrame({"backend": names, "factor": last, "share": list(most)})
+    figure = Figure(
+        stem="profile",
+        title="Performance profile",
+        caption=_CAPTION,
+        alt=f"Performance profile. {matches}.",
+        table=pd.concat([starts, table, ends], ignore_index=True),
+        x=Axis("times as long as the fastest", log=True, switchable=True),
+        y=Axis("share of cases", limits=(-0.03, 1.03)),
+        layers=(Layer("step", "factor", "share"),),
+        subject=f"over {len(cases)} cases",
+        values={"backend": "backend", "factor": "times as long", "share": "share of cases"},
+    )
+    return [figure]
 
 
 KIND = Kind(
@@ -63,5 +84,5 @@ KIND = Kind(
     over="cases",
     order=10,
     stems=("profile",),
-    method=(_WITHIN_A_FACTOR, method.SEEDS),
+    method=(_METHOD, method.SEEDS),
 )

@@ -1,4 +1,4 @@
-"""The figure of the seconds to the target: rounds, medians, and those that were given up."""
+"""The figure of the seconds to the matching target: rounds, medians and fits that were stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.text.wording import number
 
 
 def seconds(case: Case) -> list[Figure]:
-    """Return the seconds to the target: each timed round, the median, and those that were given up."""
+    """Return the seconds of each timed round, the medians, and those of fits that were stopped."""
     table = seconds_table(case)
     names = names_in(case, table)
     if not names:
@@ -23,34 +23,50 @@ def seconds(case: Case) -> list[Figure]:
         Layer("point", "seconds", "backend", of="median", label="label"),
         Layer("point", "seconds", "backend", of="given up", hollow=True, label="label"),
     )
+    left_out = _left_out(case, names)
     caption = (
-        "Seconds to the matching validation MSE: each timed round a tick, the median over seeds of their medians a "
-        f"marker. A hollow one was given up after that time.{_left_out(case, names)}"
+        "Seconds to the matching validation MSE: ticks are timed rounds, markers the median over "
+        "seeds of their medians. A backend with a hollow marker was stopped after that "
+        f"time.{left_out}"
     )
-    shown = table[table["kind"] != "round"]
-    said = words_of(shown, lambda row: f"{row.backend} {row.label}")
-    values = {"backend": "backend", "kind": "what", "seed": "seed", "seconds": "seconds"}
-    x, y = Axis(SECONDS, log=True, switchable=True), Axis("backend", categories=names)
-    alt = f"Median seconds: {said}.{_left_out(case, names)}"
-    return [Figure("seconds", "Time to the target", caption, alt, table, x, y, layers, case.title, values=values)]
+    medians = words_of(table[table["kind"] != "round"], lambda row: f"{row.backend} {row.label}")
+    figure = Figure(
+        stem="seconds",
+        title="Time to the target",
+        caption=caption,
+        alt=f"Median seconds: {medians}.{left_out}",
+        table=table,
+        x=Axis(SECONDS, log=True, switchable=True),
+        y=Axis("backend", categories=names),
+        layers=layers,
+        subject=case.title,
+        values={"backend": "backend", "kind": "what", "seed": "seed", "seconds": "seconds"},
+    )
+    return [figure]
 
 
 def seconds_table(case: Case) -> pd.DataFrame:
-    """Return a row per timed round of a ranked backend, one per median, and one per backend that was given up."""
+    """Return one row per timed round of a ranked backend, per median, and per stopped fit."""
     rows: list[dict[str, object]] = []
     for entry in case.ranked:
-        who = {"backend": entry.name}
-        rows += [
-            {**who, "kind": "round", "seed": str(one["seed"]), "seconds": one["seconds"]}
-            for one in entry.record["rounds"]
-        ]
-        rows.append({**who, "kind": "median", "seconds": entry.median, "label": f"{number(entry.median)} s"})
+        for round_ in entry.record["rounds"]:
+            row = {
+                "backend": entry.name,
+                "kind": "round",
+                "seed": str(round_["seed"]),
+                "seconds": round_["seconds"],
+            }
+            rows.append(row)
+        rows.append(_labelled(entry.name, "median", entry.median, f"{number(entry.median)} s"))
     for entry in case.unranked:
         gave_up = entry.record["gave_up_after"]
         if gave_up is not None:
-            label = f"> {number(gave_up)} s"
-            rows.append({"backend": entry.name, "kind": "given up", "seconds": gave_up, "label": label})
+            rows.append(_labelled(entry.name, "given up", gave_up, f"> {number(gave_up)} s"))
     return tidy(rows, ("backend", "kind", "seed", "label"), ("seconds",))
+
+
+def _labelled(backend: str, kind: str, value: float, label: str) -> dict[str, object]:
+    return {"backend": backend, "kind": kind, "seconds": value, "label": label}
 
 
 def _left_out(case: Case, names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The figure of speed-up: how many times as fast as the yardstick each backend is."""
+"""The figure of speed-ups: how many times as fast as the yardstick each backend is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.text.wording import TIMES, number
 
 
 def speedup(case: Case) -> list[Figure]:
-    """Return how many times as fast as the yardstick each ranked backend is; none for the yardstick alone."""
+    """Return the speed-up of each ranked backend; [] if there is only the yardstick."""
     table = speedup_table(case)
     if len(table) < 2 or case.yardstick is None:
         return []
@@ -23,23 +23,46 @@ def speedup(case: Case) -> list[Figure]:
         Layer("bar", "speedup", "backend", x2="one", label="label"),
         Layer("interval", "low", "backend", x2="high"),
     )
-    caption = f"Times as fast as {base}{note}: ratio of the medians, with its 95 % interval where one is known."
-    said = words_of(table, lambda row: f"{row.backend} {row.label}")
-    values = {"backend": "backend", "speedup": "times as fast", "low": "at least", "high": "at most"}
-    x = Axis(f"times as fast as {cut(base)}", log=True, switchable=True)
-    y = Axis("backend", categories=tuple(table["backend"]))
-    alt = f"Times as fast as {base}: {said}."
-    rules = (Rule("x", 1.0, strong=True),)
-    return [Figure("speedup", "Speed-up", caption, alt, table, x, y, layers, case.title, rules, values=values)]
+    labels = words_of(table, lambda row: f"{row.backend} {row.label}")
+    values = {
+        "backend": "backend",
+        "speedup": "times as fast",
+        "low": "at least",
+        "high": "at most",
+    }
+    figure = Figure(
+        stem="speedup",
+        title="Speed-up",
+        caption=(
+            f"Times as fast as {base}{note}: the ratio of the medians, with its 95 % interval if "
+            "there is one."
+        ),
+        alt=f"Times as fast as {base}: {labels}.",
+        table=table,
+        x=Axis(f"times as fast as {cut(base)}", log=True, switchable=True),
+        y=Axis("backend", categories=tuple(table["backend"])),
+        layers=layers,
+        subject=case.title,
+        rules=(Rule("x", 1.0, strong=True),),
+        values=values,
+    )
+    return [figure]
 
 
 def speedup_table(case: Case) -> pd.DataFrame:
-    """Return a row per ranked backend."""
+    """Return one row per ranked backend; bars begin at the column "one"."""
     rows = []
     for name, ratio in case.speedups.items():
         low, high = ratio.interval or (None, None)
-        label = f"{number(ratio.value)}{TIMES}"
-        rows.append({"backend": name, "label": label, "speedup": ratio.value, "low": low, "high": high, "one": 1.0})
+        row = {
+            "backend": name,
+            "label": f"{number(ratio.value)}{TIMES}",
+            "speedup": ratio.value,
+            "low": low,
+            "high": high,
+            "one": 1.0,
+        }
+        rows.append(row)
     return tidy(rows, ("backend", "label"), ("speedup", "low", "high", "one"))
 
 

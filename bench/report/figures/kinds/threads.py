@@ -1,4 +1,4 @@
-"""The figure of scaling in threads: seconds over the number of threads."""
+"""The figure of scaling with threads: seconds against the number of threads."""
 
 from __future__ import annotations
 
@@ -12,42 +12,69 @@ from bench.report.outcome.cases import Case, Entry
 from bench.stats import seed_range
 from bench.text.wording import number
 
+_IDEAL = "ideal scaling"
+
 
 def threads(case: Case) -> list[Figure]:
-    """Return the seconds over the number of threads; none where no backend was ranked with several."""
+    """Return the seconds against the number of threads; [] if no backend is ranked with several."""
     table = threads_table(case)
     if table.empty:
         return []
-    counts = tuple(sorted(set(table["threads"])))
-    layers = (
-        Layer("line", "threads", "ideal", dash="law", small=True),
-        *medians_over("threads"),
-    )
     caption = (
-        "Seconds to the target over the number of threads, with the range over seeds; dashed: what the fewest threads "
-        "took, divided by how many times as many there are."
+        "Seconds to the target against the number of threads, with the range over seeds. Dashed: "
+        "ideal scaling, where twice as many threads take half the time."
     )
-    said = words_of(table, lambda row: f"{row.backend} {number(row.seconds)} s with {row.threads:g}")
-    values = {"backend": "backend", "threads": "threads", "seconds": "seconds", "ideal": "if all threads counted"}
-    x = Axis("threads", log=True, ticks=counts)
-    y = Axis(SECONDS, log=True, switchable=True)
-    alt = f"Median seconds: {said}."
-    return [Figure("threads", "Scaling in threads", caption, alt, table, x, y, layers, case.title, values=values)]
+    medians = words_of(
+        table, lambda row: f"{row.backend} {number(row.seconds)} s with {row.threads:g}"
+    )
+    values = {
+        "backend": "backend",
+        "threads": "threads",
+        "seconds": "seconds",
+        "ideal": _IDEAL,
+    }
+    figure = Figure(
+        stem="threads",
+        title="Scaling with threads",
+        caption=caption,
+        alt=f"Median seconds: {medians}.",
+        table=table,
+        x=Axis("threads", log=True, ticks=tuple(sorted(set(table["threads"])))),
+        y=Axis(SECONDS, log=True, switchable=True),
+        layers=(
+            Layer("line", "threads", "ideal", dash="law", small=True),
+            *medians_over("threads"),
+        ),
+        subject=case.title,
+        values=values,
+    )
+    return [figure]
 
 
 def threads_table(case: Case) -> pd.DataFrame:
-    """Return a row per backend and number of threads, of the backends that were ranked with several."""
-    swept: dict[str, list[Entry]] = {}
+    """Return one row per backend and number of threads, of backends ranked with several."""
+    groups: dict[str, list[Entry]] = {}
     for entry in case.ranked:
-        swept.setdefault(entry.record["backend"]["name"], []).append(entry)
+        groups.setdefault(entry.record["backend"]["name"], []).append(entry)
     rows = []
-    for name, entries in sorted(swept.items()):
-        by_count = sorted((entry.record["backend"]["threads"], entry.median, entry) for entry in entries)
-        first, slowest, _ = by_count[0]
-        for count, median, entry in by_count if len(by_count) > 1 else []:
+    for name, entries in sorted(groups.items()):
+        if len(entries) < 2:
+            continue
+        entries.sort(key=lambda entry: entry.record["backend"]["threads"])
+        fewest = entries[0]
+        for entry in entries:
+            count = entry.record["backend"]["threads"]
             low, high = seed_range(entry.record["rounds"]) or (None, None)
-            row = {"backend": name, "law": "if all threads counted", "threads": count, "seconds": median}
-            rows.append({**row, "low": low, "high": high, "ideal": slowest * first / count})
+            row = {
+                "backend": name,
+                "law": _IDEAL,
+                "threads": count,
+                "seconds": entry.median,
+                "low": low,
+                "high": high,
+                "ideal": fewest.median * fewest.record["backend"]["threads"] / count,
+            }
+            rows.append(row)
     return tidy(rows, ("backend", "law"), ("threads", "seconds", "low", "high", "ideal"))
 
 
