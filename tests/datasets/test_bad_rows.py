@@ -15,54 +15,70 @@ from bench.datasets import DatasetError, read_ratings
 from bench.datasets.reading import blocks, readers
 
 
+NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it has a NUL byte in line 1"
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", {}, "FILE is empty"),
+        ("", {}, "FILE is empty; expected one rating per line: user, item, rating"),
         (" \n\r\n", {}, "FILE is empty"),
         (
             "hello\n",
             {},
-            "FILE, first line: 'hello' has no separator (tab, ::, ; , | or space) that makes the same",
+            "FILE, first line: 'hello' has no separator (tab, ::, ; , | or space) that splits most",
         ),
         (
             "a,b,c\n1,2,3\n",
             {},
-            "(a, b, c), none of them known to be the user or the item or the rating",
+            "(a, b, c), but none that is recognised as the user or the item or the rating. ",
         ),
-        ("a,b,c\n1,2,3\n", {}, 'name them in this order, columns=("user", "item", "rating"), or by position'),
+        (
+            "a,b,c\n1,2,3\n",
+            {},
+            "Name the columns user, item and rating, or pass their names or positions in this",
+        ),
         (
             "user,movie,item,rating\n1,2,3,4\n",
             {},
-            "(user, movie, item, rating), of which 2 could be the item; name",
+            "(user, movie, item, rating), and 2 of them could be the item. Name the columns",
         ),
-        ("1,2,3,4,5\n", {}, "FILE has 5 columns and no header, so which of them are user, item and rating is in doubt"),
-        ("1,2,881250949,4\n", {}, "and a third column that looks like times"),
-        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','; give separator=';'"),
-        ("user,item,rating\n", {}, "FILE holds no ratings"),
-        ("1,2,-1\n", {"missing_rating": -1}, "FILE holds no ratings; left out: {'rating -1 means not rated': 1}"),
-        ("1,2,3\n", {"columns": ("user", 1, 2)}, "there is not exactly one column named 'user': FILE has 3 columns;"),
+        (
+            "1,2,3,4,5\n",
+            {},
+            "FILE has 5 columns and no header, so user, item and rating cannot be recognised. Name",
+        ),
+        ("1,2,881250949,4\n", {}, "and its third column looks like times, not ratings. Pass"),
+        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','. Pass one of"),
+        ("user,item,rating\n", {}, "FILE contains no ratings; expected one per row"),
+        (
+            "1,2,-1\n",
+            {"missing_rating": -1},
+            "FILE contains no ratings that can be used. "
+            "Left out: 1 row: rating -1 means not rated",
+        ),
+        (
+            "1,2,3\n",
+            {"columns": ("user", 1, 2)},
+            "there must be exactly one column named 'user': FILE has 3 columns. Name the columns",
+        ),
         (
             "1,2,3\n",
             {"columns": (0, 1, 3)},
             "3 is not the name or the position (from 0) of a column: FILE has 3",
         ),
-        ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) names a column twice; FILE has 3 columns"),
-        ("1,\x002,3\n", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
+        ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) contains a column twice. FILE"),
+        ("1,\x002,3\n", {}, NUL_IN_LINE_1),
         (
             "1,2,3\n4,5,é\n".encode("latin-1"),
             {},
             "line 2 is not UTF-8: b'4,5,\\xe9\\n'. If the file is in Latin-1",
         ),
-        (b"\x93NUMPY\x01\x00v", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
+        (b"\x93NUMPY\x01\x00v", {}, NUL_IN_LINE_1),
         (b"PK\x03\x04x", {}, "FILE cannot be read as ratings, it may be damaged: File is not a zip file"),
         (b"PAR1", {}, "FILE cannot be read as ratings, it may be damaged: Parquet file size is 4 bytes"),
         (b"ARROW1\0\0", {}, "FILE cannot be read as ratings, it may be damaged: File is too small: 8"),
-        (
-            gzip.compress(gzip.compress(PLAIN)),
-            {},
-            "FILE holds binary data, not text that we know: a NUL byte in line 1",
-        ),
+        (gzip.compress(gzip.compress(PLAIN)), {}, NUL_IN_LINE_1),
         ("1,2,3\n4,5,é\n", {"encoding": "ascii"}, "FILE is not encoded as ascii: 'ascii' codec can't decode byte"),
     ],
 )
@@ -78,9 +94,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | str, opti
         ({"columns": "abc"}, "columns='abc' must be three or four"),
         ({"columns": 5}, "columns=5 must be three or four"),
         ({"separator": ""}, "separator='' must be one or more characters"),
-        ({"separator": "\n"}, "no quotes or line ends among them"),
+        ({"separator": "\n"}, "but neither quotes nor line ends"),
         ({"header": "yes"}, "header must be True, False or None"),
-        ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not one that Python knows"),
+        ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not an encoding that Python"),
         ({"missing_rating": "-1"}, "missing_rating must be a number, such as -1, or None, got '-1'"),
     ],
 )
@@ -114,7 +130,8 @@ def test_bad_rows_are_named_by_line_or_dropped_and_counted(
     good = [f'{n},"{n + 1}",3,"a title, {n}"' for n in range(30)]
     lines = ["user,item,rating,title", *good[:20], "", bad, *good[20:25], bad, *good[25:]]
     path = stored(tmp_path, end.join(lines))
-    assert refusal(path) == f"FILE, line 23: {why}: {bad!r}. Leave such rows out by on_bad_rows='drop'"
+    advice = "Correct it, or pass on_bad_rows='drop' to leave out such rows"
+    assert refusal(path) == f"FILE, line 23: {why}: {bad!r}. {advice}"
     raw = read_ratings(path, on_bad_rows="drop")
     assert rows(raw) == [(n, n + 1, 3.0) for n in range(30)]
     assert raw.dropped == {why.split(" but ")[0]: 2}
@@ -143,7 +160,7 @@ def test_an_open_quote_never_swallows_rows(tmp_path: Path, content: str) -> None
     for policy in ("error", "drop"):
         told = refusal(path, on_bad_rows=policy)
         assert "FILE, line 2: a quote is opened and not closed on the same line: '1," in told
-        assert told.endswith("Close it, or double it inside quotes")
+        assert told.endswith("Close it; a quote inside a quoted field is written twice")
 
 
 def test_a_quote_inside_a_field_is_a_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +178,7 @@ def test_lines_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     told = refusal(stored(tmp_path, PLAIN + b"x" * 500))
     assert told.startswith("FILE, line 5 is longer than 100 bytes: 'xxx")
+    assert told.endswith("Expected one rating per line")
     assert len(told) < 200
 
 
@@ -171,7 +189,7 @@ def test_what_a_truncated_file_is_told(tmp_path: Path) -> None:
 
 def test_folders_absent_and_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(tmp_path / "absent.csv") == "there is no file FILE"
-    assert refusal(tmp_path) == "FILE is a folder; name a file in it"
+    assert refusal(tmp_path) == "FILE is a folder; give a file in it"
     path = stored(tmp_path, PLAIN)
 
     def denied(*_: object, **__: object) -> None:
@@ -186,8 +204,8 @@ def test_folders_absent_and_unreadable_files(tmp_path: Path, monkeypatch: pytest
 def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
     monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
     told = refusal(stored(tmp_path, pack(b"1,2,3\n" * 100_000)))
-    assert "bytes and grows to more than" in told
-    assert told.endswith("as decompression bombs do; if you trust it, decompress it yourself")
+    assert "bytes and decompresses to more than" in told
+    assert told.endswith("as a decompression bomb does. If you trust it, decompress it yourself")
     assert len(read_ratings(stored(tmp_path, pack(b"1,2,3\n" * 1_000))).ratings) == 1_000
 
 
@@ -196,6 +214,6 @@ def test_bombs_of_arrays_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path, zeros = tmp_path / "r", np.zeros(1_000_000, np.int64)
     with path.open("wb") as file:
         np.savez_compressed(file, users=zeros, items=zeros, ratings=zeros)
-    assert "grows to more than" in refusal(path)
+    assert "decompresses to more than" in refusal(path)
     pd.DataFrame({"user": zeros, "item": zeros, "rating": zeros}).to_parquet(path)
-    assert "grows to more than" in refusal(path)
+    assert "decompresses to more than" in refusal(path)

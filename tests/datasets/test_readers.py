@@ -72,7 +72,10 @@ def test_zips_of_several_files(tmp_path: Path) -> None:
     assert rows(read_ratings(path)) == ROWS
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../../b.csv", PLAIN)
-    assert refusal(path) == "FILE holds 2 files (a.csv, ../../b.csv); pack the ratings alone"
+    assert refusal(path) == (
+        "FILE contains 2 files (a.csv, ../../b.csv), but one is expected: "
+        "pack only the file of ratings"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
     path = stored(tmp_path, lines + "1,2,3,soon\n")
     told = refusal(path)
     assert "line 3: the timestamp is neither a number nor an ISO 8601 date: '1,2,3,soon'" in told
-    assert told.endswith("or the column by naming three others, columns=(...)")
+    assert told.endswith("or pass columns=(...) without the timestamp")
     assert len(read_ratings(path, on_bad_rows="drop").ratings) == 2
 
 
