@@ -15,7 +15,7 @@ from bench.datasets import DatasetError, read_ratings
 from bench.datasets.reading import blocks, readers
 
 
-NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it has a NUL byte in line 1"
+NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it has a NUL byte in"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_what_changed_in_the_cache_is_refused(
 
 def test_another_data_set_under_the_name_is_refused(places: tuple[Path, Path]) -> None:
     put(places[0] / "ml-latest-small", "ratings.csv", TINY)
-    with pytest.raises(DatasetError, match="it has 3 ratings where 100,836 are published; 2 users where 610"):
+    with pytest.raises(DatasetError, match="it has 3 ratings instead of 100,836; 2 users instead of 610"):
         load_dataset("ml-latest-small")
 
 
@@ -169,7 +169,7 @@ def test_official_folds(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPat
     assert dataset.official_test is not None
     assert dataset.official_test.users.tolist() == [15, 16, 17, 18, 19]
     monkeypatch.setitem(KNOWN, name, KNOWN[name]._replace(counts=Counts(21, None, None)))
-    with pytest.raises(DatasetError, match="it has 20 ratings where 21 are published"):
+    with pytest.raises(DatasetError, match="it has 20 ratings instead of 21"):
         load_dataset(name, split=train[:2])
 
 

@@ -53,7 +53,7 @@ def test_an_error_is_one_line_and_exit_2(command: str, capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("places")
 def test_what_cannot_be_fetched_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "netflix"]) == 2
-    assert "Netflix no longer gives it out; a copy is at kaggle.com" in capsys.readouterr().err
+    assert "Netflix no longer distributes it; a copy is at kaggle.com" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("places")
@@ -63,7 +63,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
     monkeypatch.setattr("bench.datasets.__main__.fetch_dataset", interrupted)
     assert main(["fetch", "ml-1m"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted: nothing partial was kept")
+    assert capsys.readouterr().err.startswith("interrupted: no partial file is left")
 
 
 def test_no_backend_is_needed() -> None:

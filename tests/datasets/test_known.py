@@ -65,8 +65,9 @@ def test_a_count_that_differs_is_named_with_the_published_one() -> None:
     with pytest.raises(DatasetError) as caught:
         check_counts(Path("here"), THREE, Counts(3, 3, 1_000, "its README"))
     assert str(caught.value) == (
-        "here is not the data set as published: it has 2 users where 3 are published; 2 items where 1,000 are "
-        "published (its README). A file of your own is read by --ratings"
+        "here is not the data set as published: it has 2 users instead of 3; 2 items instead of "
+        "1,000 (its README). Fetch the published data set; to measure on other ratings, pass "
+        "their file with --ratings"
     )
 
 
@@ -76,7 +77,7 @@ def test_rounded_counts(n: int, agrees: bool) -> None:
     if agrees:
         check_counts(Path("here"), raw, Counts("1.2K", 1, "1.2K"))
     else:
-        with pytest.raises(DatasetError, match=f"{n:,} ratings where 1.2K are published"):
+        with pytest.raises(DatasetError, match=f"{n:,} ratings instead of 1.2K"):
             check_counts(Path("here"), raw, Counts("1.2K", 1, None))
 
 

@@ -51,13 +51,13 @@ def test_jester_numbers_users_through_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "a,b,c\n", "1\n2\n"])
 def test_a_matrix_that_is_none(tmp_path: Path, content: str) -> None:
     path = put(tmp_path, "jester-data-1.csv", content)
-    with pytest.raises(DatasetError, match=f"{path} holds no matrix"):
+    with pytest.raises(DatasetError, match=f"{path} is not a matrix"):
         read_jester_matrices(tmp_path)
 
 
 def test_a_spreadsheet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path, "jester-data-1.xls", b"<html>")
-    with pytest.raises(DatasetError, match=r"jester-data-1\.xls holds no matrix of numbers"):
+    with pytest.raises(DatasetError, match=r"jester-data-1\.xls is not a matrix of numbers"):
         read_jester_matrices(tmp_path)
 
 
@@ -74,7 +74,7 @@ def test_book_crossing(tmp_path: Path) -> None:
     put(tmp_path, "BX-Book-Ratings.csv", text.encode("latin-1"))
     raw = read_book_crossing(tmp_path)
     assert triplets(raw) == [(276726, "0155061224", 5.0), (1, "\xfc NA", 10.0)]
-    assert raw.dropped == {"rating 0 is an implicit one": 1}
+    assert raw.dropped == {"rating 0 means implicit feedback": 1}
     put(tmp_path, "BX-Book-Ratings.csv", b"a;b;c\n1;0155061224;5\n2;NA;6\n")
     assert read_book_crossing(tmp_path).items.tolist() == ["0155061224", "NA"], "an ISBN is no number"
     put(tmp_path, "BX-Book-Ratings.csv", b"a;b;c\n1;2;good\n")
@@ -127,9 +127,9 @@ def test_netflix_probe(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("30878\n", "line 1: '30878' is neither a movie with a colon nor its user"),
+        ("30878\n", "line 1: '30878' is neither a movie and a colon nor a user"),
         ("1:\n30878,4\n", "line 2: '30878,4' is neither"),
-        ("1:\n30878\n5\n", "names 2 pairs, of which 1 are among the ratings"),
+        ("1:\n30878\n5\n", "has 2 pairs of movie and user, but only 1 of them are among the ratings"),
     ],
 )
 def test_a_probe_that_does_not_fit(tmp_path: Path, text: str, message: str) -> None:

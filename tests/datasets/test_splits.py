@@ -97,7 +97,7 @@ def test_users_with_few_rows_stay_in_training_and_are_counted() -> None:
     split = split_rows(raw, "leave-1-out")
     assert {1, 3} <= set(raw.users[split.train])
     assert [raw.users[part].tolist() for part in parts(split)[1:]] == [[2], [2]]
-    assert split.note == "2 users with fewer than 3 ratings stay in training whole"
+    assert split.note == "2 users with fewer than 3 ratings stay entirely in training"
 
 
 def test_folds_cover_every_row_once() -> None:
@@ -112,8 +112,8 @@ def test_folds_cover_every_row_once() -> None:
     [
         ("by-heart", "no split is named 'by-heart'; known: random, leave-K-out, temporal"),
         ("leave-0-out", "no split is named 'leave-0-out'"),
-        ("5-fold-6", "folds are counted from 1 to 5, and there are at least two; got 6 of 5"),
-        ("1-fold-1", "there are at least two"),
+        ("5-fold-6", "there must be at least 2 folds, counted from 1 to 5; got fold 6 of 5"),
+        ("1-fold-1", "there must be at least 2 folds"),
         ("temporal", "the split 'temporal' needs a time for each rating, and these ratings have none"),
         ("temporal-leave-1-out", "needs a time for each rating"),
     ],
