@@ -1,4 +1,4 @@
-"""``python -m bench.article``: the descent is the article's, the wrong pairs are its wrong pairs, the page tells it."""
+"""``python -m bench.article``: the descent, the wrong pairs and the page."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_curve_is_the_worked_example_s(name: str) -> None:
         pytest.importorskip(name.split("-")[0])
     solver = get_backend(name, preset="article", reg=0.0, learning_rate=0.01, dtype="float64", n_jobs=1)
     told: list[Any] = []
-    curve = follow(solver, worked_example(), 200, start(), tell=told.append)
+    curve = follow(solver, worked_example(), 200, start(), on_point=told.append)
     assert told == curve
     assert [point["iteration"] for point in curve] == [0, 50, 100, 150, 200]
     found = {point["iteration"]: point["train_mse"] for point in curve[1:]}
@@ -138,7 +138,7 @@ def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
 
     solver = get_backend("numpy", preset="article", reg=0.0, learning_rate=0.01, n_jobs=1)
     with pytest.raises(KeyboardInterrupt):
-        follow(solver, worked_example(), 100, start(), tell=interrupt)
+        follow(solver, worked_example(), 100, start(), on_point=interrupt)
 
 
 # ---- the split and the two encodings --------------------------------------------------------------------------------

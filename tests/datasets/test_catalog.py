@@ -110,7 +110,8 @@ def test_what_changed_in_the_cache_is_refused(
 
 def test_another_data_set_under_the_name_is_refused(places: tuple[Path, Path]) -> None:
     put(places[0] / "ml-latest-small", "ratings.csv", TINY)
-    with pytest.raises(DatasetError, match="it has 3 ratings instead of 100,836; 2 users instead of 610"):
+    message = "it has 3 ratings instead of 100,836; 2 users instead of 610"
+    with pytest.raises(DatasetError, match=message):
         load_dataset("ml-latest-small")
 
 

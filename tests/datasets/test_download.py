@@ -44,7 +44,8 @@ def test_a_truncated_file_leaves_nothing(server: Server, tmp_path: Path, checksu
     source = Source((f"{server.url}/a.csv",), checksum)
     with pytest.raises(DatasetError) as caught:
         fetch(source, tmp_path, largest=LARGEST)
-    assert f"{server.url}/a.csv: the connection ended before the file was complete" in str(caught.value)
+    message = f"{server.url}/a.csv: the connection ended before the file was complete"
+    assert message in str(caught.value)
     assert f"put it into {tmp_path}" in str(caught.value)
     assert not names(tmp_path)
     server.truncated = set()  # and a second call, when the server is well again, gets it
@@ -53,7 +54,8 @@ def test_a_truncated_file_leaves_nothing(server: Server, tmp_path: Path, checksu
 
 def test_wrong_bytes_leave_nothing(server: Server, tmp_path: Path) -> None:
     server.files["a.csv"] = RATINGS[:-1] + b"!"
-    with pytest.raises(DatasetError, match=r"a\.csv: the file does not have the checksum sha256:.*: it was"):
+    message = r"a\.csv: the file does not have the checksum sha256:.*: it was"
+    with pytest.raises(DatasetError, match=message):
         fetch(Source((f"{server.url}/a.csv",), sha256(RATINGS)), tmp_path, largest=LARGEST)
     assert not names(tmp_path)
 
@@ -152,5 +154,6 @@ def test_an_unpacking_that_is_interrupted_is_repeated_without_a_download(
 def test_a_folder_that_cannot_be_written_to(server: Server, tmp_path: Path) -> None:
     server.files["a.csv"] = RATINGS
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatasetError, match=r"cannot be written to .* set FACTORBENCH_CACHE to another"):
+    message = r"cannot be written to .* set FACTORBENCH_CACHE to another"
+    with pytest.raises(DatasetError, match=message):
         fetch(Source((f"{server.url}/a.csv",), sha256(RATINGS)), tmp_path / "file", largest=LARGEST)

@@ -129,7 +129,7 @@ def test_netflix_probe(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
     [
         ("30878\n", "line 1: '30878' is neither a movie and a colon nor a user"),
         ("1:\n30878,4\n", "line 2: '30878,4' is neither"),
-        ("1:\n30878\n5\n", "has 2 pairs of movie and user, but only 1 of them are among the ratings"),
+        ("1:\n30878\n5\n", "has 2 pairs of movie and user, but only 1 of them are among the"),
     ],
 )
 def test_a_probe_that_does_not_fit(tmp_path: Path, text: str, message: str) -> None:

@@ -119,7 +119,8 @@ def test_popular_anime_mostly_have_low_ids(small: RawRatings) -> None:
 
 @pytest.mark.parametrize("scale", [1 / 1001, 101, 0, -1.0, float("nan"), float("inf")])
 def test_scale_out_of_range(scale: float) -> None:
-    with pytest.raises(ValueError, match=rf"^scale must be a number from 1/1000 to 100 .*{scale!r}$"):
+    message = rf"^scale must be a number from 1/1000 to 100 .*{scale!r}$"
+    with pytest.raises(ValueError, match=message):
         anime_twin(scale)
 
 
