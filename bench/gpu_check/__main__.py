@@ -39,7 +39,9 @@ def parts() -> list[Part]:
 def kernels(check: Check) -> None:
     """Prove and time the prototypes in Triton, where that is installed."""
     if importlib.util.find_spec("triton") is None:
-        check.leave_out("Triton's kernels", "the package triton is not installed; run: pip install triton")
+        check.leave_out(
+            "Triton's kernels", "the package triton is not installed; run: pip install triton"
+        )
         return
     from .kernels import prototypes
 

@@ -93,4 +93,5 @@ def test_two_files_of_one_folder_are_not_one_data_set(files: list[str], capsys: 
     other.write_text(Path(files[0]).read_text("utf-8"), "utf-8")
     with pytest.raises(SystemExit):
         main([files[0], str(other)])
-    assert "are both named 'first' in the tables: put them into folders apart" in capsys.readouterr().err
+    message = "are both named 'first' in the tables: put them into different folders"
+    assert message in capsys.readouterr().err

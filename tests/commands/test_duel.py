@@ -28,7 +28,7 @@ from tests.fake_records import fake_record
 
 TINY = ["numpy-als", "numpy-als", "--scale", "0.01", "--rank", "4", "--reg", "0.14", "--rounds", "2", "--seeds", "2"]
 TINY += ["--threads", "1"]
-INTERRUPTED = "interrupted: nothing of this duel is kept\n"
+INTERRUPTED = "interrupted: no record of this duel was written\n"
 STABLE = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0]
 
 
@@ -128,10 +128,19 @@ def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params:
         (":reg=0.1", "no backend is named ''. Known: numba, "),
         ("numpy-als:momentum=0.9", "NumpyALS has no parameter 'momentum'; it has rank, reg, "),
         ("numpy:=1", "NumpyGD has no parameter ''; it has rank, reg, "),
-        ("numpy:reg", "a contender's hyper-parameters are name=value, got 'reg' in 'numpy:reg'"),
-        ("numpy:rank=3,reg", "a contender's hyper-parameters are name=value, got 'reg' in 'numpy:rank=3,reg'"),
-        ("numpy:reg=(1,2)", "a contender's hyper-parameters are name=value, got '2)' in 'numpy:reg=(1,2)'"),
-        ("numpy:name=1", "a contender's backend is named before the colon, got name= in 'numpy:name=1'"),
+        ("numpy:reg", "a contender's hyper-parameters must be name=value, got 'reg' in 'numpy:"),
+        (
+            "numpy:rank=3,reg",
+            "a contender's hyper-parameters must be name=value, got 'reg' in 'numpy:rank=3,reg'",
+        ),
+        (
+            "numpy:reg=(1,2)",
+            "a contender's hyper-parameters must be name=value, got '2)' in 'numpy:reg=(1,2)'",
+        ),
+        (
+            "numpy:name=1",
+            "a contender's backend must be named before the colon, got name= in 'numpy:name=1'",
+        ),
         ("numpy:reg=much", "reg must be a finite number of at least 0, got 'much'"),
         ("numpy:reg=", "reg must be a finite number of at least 0, got ''"),
         ("numpy:reg={[]:1}", "reg must be a finite number of at least 0, got '{[]:1}'"),  # a TypeError to Python
@@ -139,8 +148,15 @@ def test_a_contender_is_a_name_and_python_literals(text: str, name: str, params:
         ("numpy:n_jobs=0", "n_jobs must be None or an integer of at least 1, got 0"),
         ("numpy:n_jobs=1.5", "n_jobs must be None or an integer of at least 1, got 1.5"),
         ("numpy:preset=none", "backend 'numpy' has no preset 'none'; it has 'article'"),
-        ("numpy:reg=1,reg=2", "a contender's hyper-parameters are given once each, got reg= twice in 'numpy:reg=1,"),
-        ("numpy:reg=1, reg =1", "a contender's hyper-parameters are given once each, got reg= twice in 'numpy:reg=1,"),
+        ("numpy:n_jobs=many", "n_jobs must be None or an integer of at least 1, got 'many'"),
+        (
+            "numpy:reg=1,reg=2",
+            "a contender's hyper-parameters must be given once each, got reg= twice in 'numpy:reg",
+        ),
+        (
+            "numpy:reg=1, reg =1",
+            "a contender's hyper-parameters must be given once each, got reg= twice in 'numpy:reg",
+        ),
     ],
 )
 @pytest.mark.usefixtures("never")
@@ -165,7 +181,7 @@ def test_a_contender_that_cannot_run_here_is_refused(
 
 def test_contenders_of_one_text_are_told_apart() -> None:
     texts = ("numpy", "numpy-als", "numpy", "numpy", "numpy:reg=.1", "numpy: reg=0.10")
-    labels = [one.label for one in duel._told_apart([contender(text, 1) for text in texts])]
+    labels = [one.label for one in duel._numbered([contender(text, 1) for text in texts])]
     assert labels == ["numpy (1)", "numpy-als", "numpy (2)", "numpy (3)", "numpy:reg=0.1 (1)", "numpy:reg=0.1 (2)"]
 
 
@@ -227,7 +243,7 @@ def test_the_command_that_is_kept_is_the_one_that_was_typed(
     state = json.loads((run / "run.state").read_text("utf-8"))
     assert state == {"command": fought[0][2], "done": True, "written": state["written"]}
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"The records: {run} (python -m bench.report --input {run})"
+    assert last == f"Records: {run} (python -m bench.report --input {run})"
 
 
 def test_the_status_is_1_where_one_did_not_match(fought: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,8 +320,9 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
     low, high = found.interval
     names = [one["backend"]["name"] for one in (fast, slow)]
     assert verdicts(pair)[2] == (
-        f"{names[0]} against {names[1]}: no difference can be told at this noise (ratio {found.value:.2f}, "
-        f"95 %: {number(low)} to {number(high)}); about {found.seeds_to_tell} seeds with 3 rounds each would tell 5 %"
+        f"{names[0]} against {names[1]}: no difference can be detected at this noise "
+        f"(ratio {found.value:.2f}, 95 %: {number(low)} to {number(high)}); "
+        f"about {found.seeds_to_tell} seeds with 3 rounds each would tell 5 %"
     )
     assert found.seeds_to_tell is not None
     assert 2 < found.seeds_to_tell < 100
@@ -323,7 +340,10 @@ def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) ->
     lines = verdicts([one_seed("a", seconds), one_seed("b", [3 * one for one in seconds])])
     count = "1 round" if len(seconds) == 1 else "20 rounds"
     assert lines[0] == f"a: 1.00 s to the matching MSE, median of {count} with 1 seed"
-    assert lines[2] == ("a against b: ratio 3.00, but one seed is too few to tell; take at least 2, better 5 (--seeds)")
+    assert lines[2] == (
+        "a against b: ratio 3.00, but one seed is not enough to judge; "
+        "use at least 2, better 5 (--seeds)"
+    )
 
 
 def test_few_rounds_are_a_doubt() -> None:
@@ -434,7 +454,8 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     assert work[0] == work[1]
     assert sum("to the matching MSE, median of 4 rounds with 2 seeds" in line for line in said) == 2
     assert any(" against " in line or " times as fast as " in line for line in said)
-    assert said[-1] == f"The records: reports/runs/{run.name} (python -m bench.report --input reports/runs/{run.name})"
+    folder = f"reports/runs/{run.name}"
+    assert said[-1] == f"Records: {folder} (python -m bench.report --input {folder})"
 
     report = typed("bench.report", "--input", f"reports/runs/{run.name}", "--output", "told")
     assert "numpy-als (1)" in report
@@ -491,12 +512,15 @@ def children(pid: int) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("numpy:epochs=3", "a contender cannot have epochs= of its own, got 'numpy:epochs=3': its calibration finds"),
+        (
+            "numpy:epochs=3",
+            "a contender cannot have its own epochs=, got 'numpy:epochs=3': its calibration finds",
+        ),
         (
             "numpy:rank=3",
-            "a contender cannot have rank= of its own, got 'numpy:rank=3': the case and its reference have",
+            "a contender cannot have its own rank=, got 'numpy:rank=3': all contenders share",
         ),
-        ("numpy:n_jobs=4096", "the cores here; got 'numpy:n_jobs=4096'"),
+        ("numpy:n_jobs=4096", "the number of cores; got 'numpy:n_jobs=4096'"),
     ],
 )
 def test_what_the_duel_itself_decides_is_refused(text: str, said: str) -> None:
