@@ -1,4 +1,4 @@
-"""The gradient of the squared error for one side in one pass over its ratings, grouped by row."""
+"""The gradient of the squared error for one side, in one pass over its ratings grouped by row."""
 
 import triton
 import triton.language as tl
@@ -20,10 +20,11 @@ def gd_side(
     RANK: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Sum errors times opposite rows over the ratings of each row; one program per row, no atomics.
+    """Sum the errors times the opposite rows over the ratings of each row.
 
     The error of a rating is row . opposite + row_bias + opposite_bias - target. All sums are in
-    float32, whatever the precision of the tables.
+    float32, whatever the precision of the tables. There is one program per row, so no two programs
+    write to the same element.
 
     Parameters
     ----------
@@ -32,16 +33,20 @@ def gd_side(
     row_bias, opposite_bias
         Biases, shapes (n_rows,) and (n_opposite,).
     offsets
-        Where the ratings of each row start, and the last ones end, shape (n_rows + 1,).
+        Where the ratings of each row start, and where the last row's end; shape (n_rows + 1,).
     others, targets
         Opposite row and target of each rating, grouped by row, shape (n,).
     sums, bias_sums
-        What is written: ``scale`` times the sums of error times opposite row, and of errors,
-        shapes (n_rows, RANK) and (n_rows,).
+        Output: ``scale`` times the sum of error times opposite row, shape (n_rows, RANK), and
+        ``scale`` times the sum of errors, shape (n_rows,).
     squared_errors
-        What is written: the sum of squared errors of each row, shape (n_rows,).
-    RANK, BLOCK
-        Number of factors, and of ratings taken at a time; powers of two.
+        Output: the sum of squared errors of each row, shape (n_rows,).
+    scale
+        A factor of the sums.
+    RANK
+        Number of factors, a power of two.
+    BLOCK
+        Number of ratings processed at a time, a power of two.
     """
     row = tl.program_id(0)
     k = tl.arange(0, RANK)
@@ -53,13 +58,16 @@ def gd_side(
     bias_total = 0.0
     squares = 0.0
     for start in range(first, last, BLOCK):
+        # Vectors of shape (BLOCK,), of which the last block of a row fills only a part.
         at = start + tl.arange(0, BLOCK)
         there = at < last
         other = tl.load(others + at, mask=there, other=0)
+        # Rows of the opposite side, shape (BLOCK, RANK).
         cells = opposites + other[:, None] * RANK + k[None, :]
         q = tl.load(cells, mask=there[:, None], other=0.0).to(tl.float32)
         known = bias + tl.load(opposite_bias + other, mask=there, other=0.0)
         error = tl.sum(p[None, :] * q, 1) + known - tl.load(targets + at, mask=there, other=0.0)
+        # Lanes without a rating have the error of the row's bias.
         error = tl.where(there, error, 0.0)
         total += tl.sum(error[:, None] * q, 0)
         bias_total += tl.sum(error)

@@ -1,4 +1,4 @@
-"""Per-rating SGD without locks, many ratings at a time (Hogwild; Niu, Recht, Re, Wright 2011)."""
+"""Per-rating SGD without locks (Hogwild; Niu, Recht, Re and Wright 2011)."""
 
 import triton
 import triton.language as tl
@@ -17,26 +17,33 @@ def sgd(
     RANK: tl.constexpr,
     PER: tl.constexpr,
 ) -> None:
-    """Take a step for each rating, PER ratings per program, in the given order.
+    """Take an SGD step for each rating; each program takes PER ratings in their order.
 
-    Programs run at the same time and overwrite each other's rows, so a step may be lost.
+    Programs run at the same time and may overwrite each other's rows, so steps can be lost.
 
     Parameters
     ----------
     user_factors, item_factors
-        What is trained: tables, row-major, shapes (n_users, RANK) and (n_items, RANK).
+        The tables to train, row-major, shapes (n_users, RANK) and (n_items, RANK).
     users, items, targets
         The ratings, shape (n,).
-    rate, pull
-        Length of a step, and the penalty of the factors in it.
-    RANK, PER
-        Number of factors, a power of two, and of ratings that a program takes one by one.
+    n
+        Number of ratings. The last program may have fewer than PER.
+    rate
+        Learning rate.
+    pull
+        Penalty of a row per rating: a step shrinks a row by ``rate * pull`` of itself.
+    RANK
+        Number of factors, a power of two.
+    PER
+        Number of ratings per program.
     """
     start = tl.program_id(0) * PER
     k = tl.arange(0, RANK)
     for at in range(start, tl.minimum(start + PER, n)):
         user = user_factors + tl.load(users + at) * RANK + k
         item = item_factors + tl.load(items + at) * RANK + k
+        # Both are loaded before either is stored: each side's step uses the other's old row.
         p = tl.load(user).to(tl.float32)
         q = tl.load(item).to(tl.float32)
         error = tl.load(targets + at) - tl.sum(p * q)
