@@ -25,9 +25,8 @@ from .raw import RawRatings
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 
-DATA_FOLDER = (
-    "RATINGS_DATA"  # environment variable: the folder that holds a sub-folder per data set
-)
+# Environment variable: a folder with a sub-folder per data set.
+DATA_FOLDER = "RATINGS_DATA"
 
 # More than any of the known files has: a member of an archive with more is a decompression bomb.
 _BYTES_PER_RATING = 120

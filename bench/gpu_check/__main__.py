@@ -40,7 +40,7 @@ def steps() -> list[Step]:
 def kernels(check: Check) -> None:
     """Verify and time the prototypes in Triton, if that is installed."""
     if importlib.util.find_spec("triton") is None:
-        check.leave_out(
+        check.skip(
             "Triton's kernels", "the package triton is not installed; run: pip install triton"
         )
         return
@@ -56,7 +56,7 @@ def run(check: Check) -> int:
             step(check)
     print()
     print("\n".join(table(check.timings)))
-    for title, notes in (("Skipped", check.left_out), ("Wrong", check.wrong)):
+    for title, notes in (("Skipped", check.skipped), ("Wrong", check.wrong)):
         if notes:
             print(f"\n{title}:")
             for note in notes:

@@ -38,7 +38,7 @@ class Check:
     smoke: bool
     timings: list[Timing] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
     @property
@@ -52,7 +52,7 @@ class Check:
         try:
             yield
         except Exception as error:
-            self.say(f"{what}: FAILED")
+            self.log(f"{what}: FAILED")
             traceback.print_exc(file=sys.stdout)
             self.wrong.append(f"{what}: {type(error).__name__}: {error}")
         if not self.smoke:
@@ -61,20 +61,20 @@ class Check:
             with suppress(RuntimeError):  # some of the exceptions above leave the device unusable
                 torch.cuda.empty_cache()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line with the time since the start of the run."""
         print(f"[{time.perf_counter() - self.start:6.1f} s] {text}", flush=True)
 
-    def leave_out(self, what: str, why: str) -> None:
+    def skip(self, what: str, why: str) -> None:
         """Record that something cannot run here."""
-        self.left_out.append(f"{what}: {why}")
-        self.say(f"skipped: {what}: {why}")
+        self.skipped.append(f"{what}: {why}")
+        self.log(f"skipped: {what}: {why}")
 
     def expect(self, what: str, value: float, limit: float) -> None:
         """Print a number, and record it as wrong unless it is at most ``limit``; NaN is wrong."""
         good = value <= limit
         text = f"{what}: {value:.3g} (limit {limit:.3g})"
-        self.say(text if good else f"{text}  <-- WRONG")
+        self.log(text if good else f"{text}  <-- WRONG")
         if not good:
             self.wrong.append(text)
 
@@ -90,7 +90,7 @@ class Check:
         self.timings.append(timing)
         what, milliseconds, per_rating, rate = timing.cells()
         more = f", {rate} TB/s" if rate else ""
-        self.say(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
+        self.log(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
 
     def time(
         self,

@@ -105,38 +105,27 @@ def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title
         for side in (0, 1):
             opposite = 1 - side
             grid = (len(tables[side]),)
-            gd_side[grid](
-                tables[side],
-                tables[opposite],
-                biases[side],
-                biases[opposite],
-                *sides[side],
-                sums[side],
-                bias_sums[side],
-                squares[side],
-                scale,
-                RANK=rank,
-                BLOCK=block,
-                num_warps=warps,
-            )
+            read = tables[side], tables[opposite], biases[side], biases[opposite], *sides[side]
+            written = sums[side], bias_sums[side], squares[side]
+            gd_side[grid](*read, *written, scale, RANK=rank, BLOCK=block, num_warps=warps)
 
     exact, exact_bias, squared_error = exact_sums(ratings, tables, biases, scale)
     # Per rating: two ints and two targets of the two sides, and a row of each table.
     n_bytes = n * (16 + 2 * rank * p.element_size())
     launches = [(16, 1)] if check.smoke else [(16, 1), (32, 1), (32, 4), (64, 4)]
     for block, warps in launches:
-        for written in (*sums, *bias_sums, *squares):
-            written.fill_(math.nan)
+        for output in (*sums, *bias_sums, *squares):
+            output.fill_(math.nan)
         what = f"Triton's gradient, {title}, block {block}, warps {warps}"
         check.time(what, n, partial(sweep, block, warps), n_bytes=n_bytes)
         for side, name in enumerate(("users", "items")):
-            errors = {
-                "sums": relative_error(sums[side], exact[side]),
-                "bias sums": relative_error(bias_sums[side], exact_bias[side]),
-                "squared errors": abs(float(squares[side].double().sum()) / squared_error - 1),
-            }
-            for kind, error in errors.items():
-                check.expect(f"{what}: relative error of the {name}' {kind}", error, SAME_SUMS)
+            squares_error = abs(float(squares[side].double().sum()) / squared_error - 1)
+            sums_error = relative_error(sums[side], exact[side])
+            bias_sums_error = relative_error(bias_sums[side], exact_bias[side])
+            error = f"{what}: relative error of the {name}'"
+            check.expect(f"{error} sums", sums_error, SAME_SUMS)
+            check.expect(f"{error} bias sums", bias_sums_error, SAME_SUMS)
+            check.expect(f"{error} squared errors", squares_error, SAME_SUMS)
 
 
 def exact_sums(

@@ -72,7 +72,7 @@ def largest_difference(tested: Parameters, expected: Parameters) -> float:
 def waits(check: Check) -> None:
     """Count how often an epoch of gradient descent makes the host wait, and print the reasons."""
     if check.smoke:
-        check.leave_out("waits of the host", "only CUDA reports them")
+        check.skip("waits of the host", "only CUDA reports them")
         return
 
     solver = check.solver()
@@ -87,13 +87,13 @@ def waits(check: Check) -> None:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     reasons = sorted({str(warning.message)[:60] for warning in caught})
-    check.say(f"waits of the host per epoch: {len(caught) / 10:g} {reasons}")
+    check.log(f"waits of the host per epoch: {len(caught) / 10:g} {reasons}")
 
 
 def graph(check: Check) -> None:
     """Time the sums over all ratings as one CUDA graph, and as separate launches."""
     if check.smoke:
-        check.leave_out("sums as a CUDA graph", "they need CUDA")
+        check.skip("sums as a CUDA graph", "they need CUDA")
         return
 
     solver = check.solver()
@@ -150,7 +150,7 @@ def time_epochs(check: Check, train: Ratings, optimizer: Optimizer, rank: int) -
         check.time(f"{title}: epoch", n, lambda: solver.step(state, 1))
         if not check.smoke:
             peak = torch.cuda.max_memory_allocated() / 2**30
-            check.say(f"{title}: at most {peak:.2f} GiB of the device's memory")
+            check.log(f"{title}: at most {peak:.2f} GiB of the device's memory")
         if optimizer == "gd":
             with torch.no_grad():
                 time_products(check, state, n)

@@ -205,21 +205,17 @@ def _netflix_table(source: Any, path: Path) -> tuple[NDArray[Any], ...]:
         raise DatasetError(
             f"{path} is not in the layout of the Netflix Prize: {error}. Get the original file"
         ) from error
-    lines = table.num_rows + len(starts)
     if not starts or starts[0] != 1:
         raise DatasetError(
             f"{path} is not in the layout of the Netflix Prize: its first line is not a movie and "
             "a colon. Get the original file"
         )
     # Lines between a movie's line and the next movie's are its ratings.
-    per_movie = np.diff([*starts, lines + 1]) - 1
+    n_lines = table.num_rows + len(starts)
+    per_movie = np.diff([*starts, n_lines + 1]) - 1
     items = np.repeat(np.array(movies, np.int32), per_movie)
-    return (
-        table["user"].to_numpy(),
-        items,
-        table["rating"].to_numpy(),
-        table["date"].to_numpy().astype("datetime64[D]"),
-    )
+    users, ratings, dates = (table[name].to_numpy() for name in ("user", "rating", "date"))
+    return users, items, ratings, dates.astype("datetime64[D]")
 
 
 def _key(items: Any, users: Any) -> Any:

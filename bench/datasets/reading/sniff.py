@@ -1,7 +1,7 @@
-"""Recognising a text file: its separator, its header, and which columns hold what.
+"""Recognising a text file: its separator, its header and the roles of its columns.
 
-Only guesses that a user would make too are made here; everything else is an error that says what
-to pass. The rows themselves are read in `text`.
+Only guesses that a user would make too are made here; everything else is an error that states
+what to pass. The rows themselves are read in `text`.
 """
 
 from __future__ import annotations
