@@ -60,12 +60,12 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
         (
             "1,2,3\n",
             {"columns": ("user", 1, 2)},
-            "there must be exactly one column named 'user': FILE has 3 columns. Name the columns",
+            "FILE has 3 columns, but none named 'user'. Pass names or positions of user, item and",
         ),
         (
             "1,2,3\n",
             {"columns": (0, 1, 3)},
-            "3 is not the name or the position (from 0) of a column: FILE has 3",
+            "FILE has 3 columns, but 3 is neither the name nor the position (from 0) of one. Pass",
         ),
         ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) contains a column twice. FILE"),
         ("1,\x002,3\n", {}, NUL_IN_LINE_1),

@@ -43,6 +43,10 @@ _HOW_TO_CHOOSE = (
     'such as columns=("who", "what", "stars") or columns=(0, 1, 2)'
 )
 
+_HOW_TO_PASS = (
+    "Pass names or positions of user, item and rating in this order, such as columns=(0, 1, 2)"
+)
+
 
 class RowPolicy(NamedTuple):
     """Which rows are left out, and counted, instead of being an error."""
@@ -138,17 +142,16 @@ def _recognised(roles: list[str | None], has: str) -> list[int]:
 def _position(column: str | int, names: Sequence[str], n: int, has: str) -> int:
     """Return the position of a column that is given by name or position, of ``n`` columns."""
     if isinstance(column, str):
-        if names.count(column) != 1:
-            raise DatasetError(
-                f"there must be exactly one column named {column!r}: {has}. {_HOW_TO_CHOOSE}"
-            )
+        n_found = names.count(column)
+        if n_found != 1:
+            raise DatasetError(f"{has}, but {n_found or 'none'} named {column!r}. {_HOW_TO_PASS}")
         return names.index(column)
     # A bool is an int to Python, but True is not meant as position 1.
     is_integer = isinstance(column, int | np.integer) and not isinstance(column, bool)
     if not is_integer or not 0 <= column < n:
         raise DatasetError(
-            f"{column!r} is not the name or the position (from 0) of a column: {has}. "
-            f"{_HOW_TO_CHOOSE}"
+            f"{has}, but {column!r} is neither the name nor the position (from 0) of one. "
+            f"{_HOW_TO_PASS}"
         )
     return int(column)
 

@@ -110,7 +110,8 @@ def read_ratings(
     except Exception as error:  # the libraries raise errors of all kinds on damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DatasetError(
-            f"{path} cannot be read as ratings, it may be damaged: {reason}"
+            f"{path} cannot be read as ratings, it may be damaged: {reason}. "
+            "If another program opens it, save it again as CSV"
         ) from error
     return _not_empty(raw, str(path))
 
