@@ -1,8 +1,9 @@
-"""``python -m bench.duel A B [C ...]``: contenders against each other, taking turns, each in workers of its own.
+"""``python -m bench.duel A B [C ...]``: compares contenders that take turns on the same machine.
 
-Every round is a block: each contender is timed once in it, in random order. What slows a whole block - another program,
-a hot processor - slows all contenders, and cancels in the ratio. A contender is the name of a backend, with
-hyper-parameters where wanted: ``numba-sgd:learning_rate=0.1,n_jobs=1``. The same backend may be named twice.
+Every round is a block in which each contender is timed once, in random order, in a worker process
+of its own. Whatever slows a whole block, such as another program or a hot processor, slows all
+contenders and cancels out in the ratio. A contender is the name of a backend, with hyper-parameters
+if wanted: ``numba-sgd:learning_rate=0.1,n_jobs=1``. A backend may be named twice.
 """
 
 from __future__ import annotations
@@ -32,26 +33,29 @@ from .records import RUNS, Record, write_record
 from .stats import doubts, ratio, summary
 
 SEEDS = 5
-ROUNDS = 3  # per seed; they find 5 % at a noise of 2 %, and nothing between equals, as a test shows
+# Per seed. With these, a difference of 5 % is found at a noise of 2 %, and no difference between
+# equals, as a test shows.
+ROUNDS = 3
 
-_OTHER_HELP = {  # where a duel's defaults are others
+_OTHER_HELP = {  # of options whose defaults differ from those of the other commands
     "rank": "number of factors (default: 16)",
     "quick": "the twin at 0.02",
-    "seeds": f"seeds per contender, each in its own worker (default: {SEEDS})",
+    "seeds": f"seeds per contender, each in a worker of its own (default: {SEEDS})",
     "rounds": f"timed rounds per seed (default: {ROUNDS})",
 }
 _status = StatusLine()
 
 _NOT_OF_A_CONTENDER = {
     "epochs": "its calibration finds how many it needs",
-    "rank": "the case and its reference have one rank; use --rank",
+    "rank": "all contenders share the case, and with it the number of factors; use --rank",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a duel; return 0 where every contender matched, 1 where one did not, 130 where it was interrupted.
+    """Run a duel and return the exit status.
 
-    Options that make no sense end it with 2.
+    It is 0 if every contender reached the matching MSE, 1 if one did not, and 130 after Ctrl-C. For
+    wrong options the command exits with 2.
     """
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
@@ -81,136 +85,186 @@ def main(arguments: list[str] | None = None) -> int:
     _status.clear()
     for line in verdicts(records):
         print(line)
-    print(f"The records: {folder.path} (python -m bench.report --input {folder.path})")
-    return int(any(record["status"] != "matched" for record in records))
+    print(f"Records: {folder.path} (python -m bench.report --input {folder.path})")
+    return 0 if all(record["status"] == "matched" for record in records) else 1
 
 
 def contender(text: str, budget: int) -> Contender:
-    """Return the contender that a text asks for, with so many threads unless it says otherwise.
+    """Return the contender that a text describes.
+
+    Parameters
+    ----------
+    text
+        The name of a backend, optionally followed by a colon and ``name=value`` pairs with commas
+        between them. Values are Python literals, or strings.
+    budget
+        Number of threads if the text has no n_jobs.
 
     Raises
     ------
     UnknownBackend, BackendUnavailable, ValueError
-        For a name that is none, or hyper-parameters that are none of its own.
+        For a backend that does not exist or cannot run here, and for wrong hyper-parameters.
     """
     name, _, listed = text.partition(":")
-    params: dict[str, Any] = {}
-    for pair in filter(None, listed.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"a contender's hyper-parameters are name=value, got {pair!r} in {text!r}")
-        if key.strip() in params:
-            raise ValueError(
-                f"a contender's hyper-parameters are given once each, got {key.strip()}= twice in {text!r}"
-            )
-        params[key.strip()] = _value(value)
+    params = _parameters(listed, text)
     if "name" in params:
-        raise ValueError(f"a contender's backend is named before the colon, got name= in {text!r}")
+        raise ValueError(
+            f"a contender's backend must be named before the colon, got name= in {text!r}"
+        )
     for key, why in _NOT_OF_A_CONTENDER.items():
         if key in params:
-            raise ValueError(f"a contender cannot have {key}= of its own, got {text!r}: {why}")
-    if (params.get("n_jobs") or 0) > available_cores():
-        raise ValueError(f"n_jobs must be at most {available_cores()}, the cores here; got {text!r}")
-    get_backend(name, **params)
-    # Of what was read, not of what was typed: records whose labels differ by a blank would share a file.
-    label = ":".join(filter(None, [name, ",".join(f"{key}={value}" for key, value in params.items())]))
+            raise ValueError(f"a contender cannot have its own {key}=, got {text!r}: {why}")
+    get_backend(name, **params)  # raises an error for wrong hyper-parameters
+    n_jobs = params.get("n_jobs")
+    if n_jobs is not None and n_jobs > available_cores():
+        raise ValueError(
+            f"n_jobs must be at most {available_cores()}, the number of cores; got {text!r}"
+        )
+    # The label is made of the values, not of the text: labels that differ by a space only would
+    # give their records the same file name.
+    label = name
+    if params:
+        label += ":" + ",".join(f"{key}={value}" for key, value in params.items())
     threads, dtype = params.pop("n_jobs", None) or budget, params.pop("dtype", "float32")
     return Contender(backend_rows()[name], threads, dtype, params, label)
 
 
+def _parameters(listed: str, text: str) -> dict[str, Any]:
+    """Return the hyper-parameters in a list of ``name=value``, of the contender ``text``."""
+    params: dict[str, Any] = {}
+    for pair in listed.split(","):
+        if not pair:
+            continue
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals:
+            raise ValueError(
+                f"a contender's hyper-parameters must be name=value, got {pair!r} in {text!r}"
+            )
+        if key in params:
+            raise ValueError(
+                f"a contender's hyper-parameters must be given once each, got {key}= twice in "
+                f"{text!r}"
+            )
+        params[key] = _value(value)
+    return params
+
+
+def _value(text: str) -> Any:
+    """Return a Python literal as its value, and any other text as it is."""
+    # These are all the errors that literal_eval is documented to raise.
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
 def fight(
-    case: Case, contenders: Sequence[Contender], selection: Selection, folder: RunFolder, command: str
+    case: Case,
+    contenders: Sequence[Contender],
+    selection: Selection,
+    folder: RunFolder,
+    command: str,
 ) -> list[Record]:
-    """Calibrate all contenders, time them in blocks of random order, write their records and return them."""
+    """Calibrate the contenders, time them in blocks, and write and return their records."""
     run = Run(folder.path.name, command, folder.work, selection.limits)
-    rounds = selection.rounds or ROUNDS
     with contextlib.ExitStack() as stack:
-        fighters = []
-        for one in _told_apart(contenders):
+        measurements = []
+        for entrant in _numbered(contenders):
             measurement = Measurement(
                 case,
-                one,
+                entrant,
                 run,
                 seeds=selection.fit_seeds,
-                rounds=rounds,
+                rounds=selection.rounds or ROUNDS,
                 order="interleaved",
-                say=_status.of(one.label),
+                say=_status.of(entrant.label),
             )
-            fighters.append(stack.enter_context(measurement))
-        for fighter in fighters:
-            fighter.calibrate()
+            measurements.append(stack.enter_context(measurement))
+        for measurement in measurements:
+            measurement.calibrate()
+        # One block per turn. The order is random, because the first fit of a block may find the
+        # processor cooler or the caches emptier than the second.
         rng = np.random.default_rng(selection.seed)
-        for _ in range(max(fighter.wanted_rounds() for fighter in fighters)):
-            for index in rng.permutation(len(fighters)):
-                fighters[index].time_round(rungs=False)
-        for fighter in fighters:
-            fighter.refit_unseen()
-        records = [fighter.record() for fighter in fighters]
+        for _ in range(max(measurement.wanted_rounds() for measurement in measurements)):
+            for index in rng.permutation(len(measurements)):
+                measurements[index].time_round(rungs=False)
+        for measurement in measurements:
+            measurement.refit_unseen()
+        records = [measurement.record() for measurement in measurements]
     for record in records:
         write_record(folder.path, record)
     return records
 
 
 def verdicts(records: Sequence[Record]) -> list[str]:
-    """Say who is how many times as fast as whom, pair by pair, who did not match and why, and what was unstable."""
-    matched = sorted((one for one in records if one["status"] == "matched"), key=_seconds)
-    lines = [
-        f"{one['backend']['name']}: {number(_seconds(one))} s to the matching MSE, "
-        f"median of {plural(len(one['rounds']), 'round')} with {plural(len(one['seeds']), 'seed')}"
-        for one in matched
-    ]
+    """Return the result in lines: times, ratios of all pairs, failures and warnings."""
+    matched = sorted((record for record in records if record["status"] == "matched"), key=_seconds)
+    failed = [record for record in records if record["status"] != "matched"]
+    lines = []
+    for record in matched:
+        rounds, seeds = plural(len(record["rounds"]), "round"), plural(len(record["seeds"]), "seed")
+        lines.append(
+            f"{_name(record)}: {number(_seconds(record))} s to the matching MSE, "
+            f"median of {rounds} with {seeds}"
+        )
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
-    lines += [f"{one['backend']['name']}: {one['status']}: {one['reason']}" for one in records if one not in matched]
-    lines += [f"{one['backend']['name']}: {note}" for one in matched for note in doubts(one)]
+    lines += [f"{_name(record)}: {record['status']}: {record['reason']}" for record in failed]
+    lines += [f"{_name(record)}: {note}" for record in matched for note in doubts(record)]
+    # A reason may contain anything that a backend printed, control characters included.
     return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
 
 
 def _interrupted() -> int:
     _status.clear()
-    print("interrupted: nothing of this duel is kept", file=sys.stderr)
-    return 130  # as a shell says of a command that Ctrl-C ended
+    print("interrupted: no record of this duel was written", file=sys.stderr)
+    return 130  # the shell's convention for a command that Ctrl-C ended
 
 
 def _sentence(fast: Record, slow: Record) -> str:
-    ours, theirs = fast["backend"]["name"], slow["backend"]["name"]
+    """Return how many times as fast one record's backend is as another's."""
+    pair = f"{_name(fast)} against {_name(slow)}"
     found = ratio(slow["rounds"], fast["rounds"], paired=True)
+    value = number(found.value)
     if found.interval is None:
-        few = f"ratio {number(found.value)}, but one seed is too few to tell"
-        return f"{ours} against {theirs}: {few}; take at least 2, better {SEEDS} (--seeds)"
+        return (
+            f"{pair}: ratio {value}, but one seed is not enough to judge; "
+            f"use at least 2, better {SEEDS} (--seeds)"
+        )
     interval = f"95 %: {number(found.interval[0])} to {number(found.interval[1])}"
     if found.within_noise:
         return (
-            f"{ours} against {theirs}: no difference can be told at this noise (ratio {number(found.value)}, "
-            f"{interval}); {found.outlook}"
+            f"{pair}: no difference can be detected at this noise (ratio {value}, {interval}); "
+            f"{found.outlook}"
         )
-    return f"{ours} is {number(found.value)} times as fast as {theirs} ({interval})"
+    return f"{_name(fast)} is {value} times as fast as {_name(slow)} ({interval})"
+
+
+def _name(record: Record) -> str:
+    return record["backend"]["name"]
 
 
 def _seconds(record: Record) -> float:
     return summary(record["rounds"]) or 0.0
 
 
-def _told_apart(contenders: Sequence[Contender]) -> list[Contender]:
-    """Tell contenders of one text apart by a number."""
-    texts = [one.label for one in contenders]
-    found = []
-    for index, one in enumerate(contenders):
-        if texts.count(one.label) > 1:
-            one = replace(one, label=f"{one.label} ({1 + texts[:index].count(one.label)})")
-        found.append(one)
-    return found
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it is documented to raise
-        return text
+def _numbered(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return the contenders, with numbers in labels that occur more than once."""
+    labels = [entrant.label for entrant in contenders]
+    numbered = []
+    for index, entrant in enumerate(contenders):
+        label = entrant.label
+        if labels.count(label) > 1:
+            label += f" ({1 + labels[:index].count(label)})"
+        numbered.append(replace(entrant, label=label))
+    return numbered
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.duel", description=__doc__)
-    parser.add_argument("contenders", nargs="+", metavar="BACKEND", help="name, or name:parameter=value,...")
+    parser.add_argument(
+        "contenders", nargs="+", metavar="BACKEND", help="name, or name:parameter=value,..."
+    )
     add_options(parser.add_argument, _OTHER_HELP)
     return parser
 

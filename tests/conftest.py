@@ -12,12 +12,16 @@ from backends import Ratings
 from bench.cases.case import Case, build_case
 from bench.datasets import Dataset, anime_twin, random_split
 
-EXPECTED = Path(__file__).with_name("expected_skips.json")  # on a machine without GPU and MPS, as CI's
+EXPECTED = Path(__file__).with_name(
+    "expected_skips.json"
+)  # on a machine without GPU and MPS, as CI's
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--expect-skips", action="store_true", help=f"fail unless as many tests skip or xfail as {EXPECTED.name} says"
+        "--expect-skips",
+        action="store_true",
+        help=f"fail unless as many tests skip or xfail as {EXPECTED.name} says",
     )
 
 
@@ -38,7 +42,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     where = f"{'with' if 'RATINGS_DATA' in os.environ else 'without'} RATINGS_DATA"
     expected = json.loads(EXPECTED.read_text("utf-8"))[where]
     if found != expected:
-        reporter.write_line(f"\n{found} tests skipped or xfailed {where}, {EXPECTED} expects {expected}", red=True)
+        reporter.write_line(
+            f"\n{found} tests skipped or xfailed {where}, {EXPECTED} expects {expected}", red=True
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -59,7 +65,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     raw = anime_twin(0.01, seed=0).without_duplicates()
     yield build_case(
-        Dataset("small twin", raw, random_split(len(raw.ratings), 0), None), rank=4, seed=0, reg=0.03, damping=100.0
+        Dataset("small twin", raw, random_split(len(raw.ratings), 0), None),
+        rank=4,
+        seed=0,
+        reg=0.03,
+        damping=100.0,
     )
     patch.undo()
 
@@ -73,8 +83,16 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n", "utf-8")
     planted = backends.Planted
-    names = [name for name, value in vars(backends).items() if isinstance(value, type) and issubclass(value, planted)]
+    names = [
+        name
+        for name, value in vars(backends).items()
+        if isinstance(value, type) and issubclass(value, planted)
+    ]
     lines = [f"{name.lower()} = {backends.__name__}:{name}" for name in names]
-    (info / "entry_points.txt").write_text("[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path)]))
+    (info / "entry_points.txt").write_text(
+        "[factorbench.backends]\n" + "\n".join(lines) + "\n", "utf-8"
+    )
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path)])
+    )
     monkeypatch.syspath_prepend(str(tmp_path))

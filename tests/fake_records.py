@@ -43,7 +43,9 @@ def fake_record(
     """
     jitter = zlib.crc32(backend.encode()) % 97 / 97
     spread = [1.0, 0.985, 1.02, 1.004, 0.993 - 0.01 * jitter]
-    times = seconds if isinstance(seconds, list) else [seconds * factor / 0.993 for factor in spread]
+    times = (
+        seconds if isinstance(seconds, list) else [seconds * factor / 0.993 for factor in spread]
+    )
     ran = status in ("matched", "missed")
     level = 0.8475 + 0.003 * jitter if status == "matched" else 0.8621
     epochs = 4 + int(30 * jitter)
@@ -104,11 +106,17 @@ def fake_record(
         "ladder": [
             {"factor": 1.05, "mse": 0.8854, "dropped": ""},
             {"factor": 1.01, "mse": TARGET, "dropped": ""},
-            {"factor": 1.001, "mse": 0.8440, "dropped": "tighter than the spread over seeds (0.0009)"},
+            {
+                "factor": 1.001,
+                "mse": 0.8440,
+                "dropped": "tighter than the spread over seeds (0.0009)",
+            },
         ],
         "target": {"factor": 1.01, "mse": TARGET, "dropped": ""},
         "seeds": [0],
-        "calibrations": [_calibration(level, epochs, times, status)] if ran or status == "diverged" else [],
+        "calibrations": [_calibration(level, epochs, times, status)]
+        if ran or status == "diverged"
+        else [],
         "rounds": [
             {
                 "round": index,
@@ -210,7 +218,16 @@ def fake_roofline(
     record: dict[str, Any] = {
         **{
             name: plain[name]
-            for name in ("schema", "run", "created", "command", "key", "backend", "case", "environment")
+            for name in (
+                "schema",
+                "run",
+                "created",
+                "command",
+                "key",
+                "backend",
+                "case",
+                "environment",
+            )
         },  # type: ignore[literal-required]
         "kind": "roofline",
         "status": "measured",
@@ -267,9 +284,13 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         value = value if status != "diverged" else 1.1 * 3.0**epoch
         trace.append({"epoch": epoch, "seconds": step * epoch, "validation_mse": value})
     first = {
-        rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None) for rung in (0.8854, TARGET)
+        rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None)
+        for rung in (0.8854, TARGET)
     }
-    rungs = [{"factor": factor, "epochs": first[rung]} for factor, rung in ((1.05, 0.8854), (1.01, TARGET))]
+    rungs = [
+        {"factor": factor, "epochs": first[rung]}
+        for factor, rung in ((1.05, 0.8854), (1.01, TARGET))
+    ]
     return {
         "seed": 0,
         "epochs": first[TARGET],

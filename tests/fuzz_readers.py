@@ -32,11 +32,22 @@ from backends import Ratings
 from bench.datasets import DatasetError, RawRatings, from_frame, read_ratings
 from bench.datasets.reading import blocks
 
-REAL_TEXTS = ("anime-slice/rating.csv", "anime-5k/ratings.tsv", "ml-100k/u.data", "ml-latest-small/ratings.csv")
-QUOTED = (
-    'user,item,title,rating,date\r\n007,"b ""x""","a, b\n c",4.5,2016-01-02\r\nann,\u00e9,,3,2016-01-02 10:00:00\r\n'
+REAL_TEXTS = (
+    "anime-slice/rating.csv",
+    "anime-5k/ratings.tsv",
+    "ml-100k/u.data",
+    "ml-latest-small/ratings.csv",
 )
-OUR_MISTAKES = (AttributeError, NameError, AssertionError, IndexError, KeyError, TypeError, UnboundLocalError)
+QUOTED = 'user,item,title,rating,date\r\n007,"b ""x""","a, b\n c",4.5,2016-01-02\r\nann,\u00e9,,3,2016-01-02 10:00:00\r\n'
+OUR_MISTAKES = (
+    AttributeError,
+    NameError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    TypeError,
+    UnboundLocalError,
+)
 NASTY = (
     *("", "\0", '"', '""', "\n", "\r", "\r\n", "\n\n", ",", "\t", "::", ";", " ", "-1", "0", "007", "nan", "inf"),
     *("1e999", "9" * 40, "-9223372036854775808", "18446744073709551615", "1_0", "0x1F", "+5", "4,5", ".", "NA"),
@@ -55,8 +66,16 @@ def sources() -> list[bytes]:
     for name in REAL_TEXTS if folder else ():
         with open(os.path.join(str(folder), name), "rb") as file:
             texts.append(b"".join(file.readline() for _ in range(25)))
-    texts += [texts[-1].replace(b"\t", b"::"), texts[0].replace(b",", b";"), texts[-1].replace(b",", b" ")]
-    packed = [gzip.compress(texts[-2]), pa.compress(texts[-3], codec="zstd", asbytes=True), zipped("r.csv", texts[-1])]
+    texts += [
+        texts[-1].replace(b"\t", b"::"),
+        texts[0].replace(b",", b";"),
+        texts[-1].replace(b",", b" "),
+    ]
+    packed = [
+        gzip.compress(texts[-2]),
+        pa.compress(texts[-3], codec="zstd", asbytes=True),
+        zipped("r.csv", texts[-1]),
+    ]
     return texts * 3 + packed + typed()
 
 
@@ -64,7 +83,9 @@ def typed() -> list[bytes]:
     """Files whose columns have types."""
     rng = np.random.default_rng(0)
     users, items = rng.integers(-5, 99, 60), rng.integers(0, 9, 60).astype(str)
-    frame = pd.DataFrame({"userId": users, "movieId": items, "rating": rng.random(60), "timestamp": users * 1000})
+    frame = pd.DataFrame(
+        {"userId": users, "movieId": items, "rating": rng.random(60), "timestamp": users * 1000}
+    )
     out = []
     for write in (frame.to_parquet, frame.to_feather):
         buffer = io.BytesIO()
@@ -124,7 +145,12 @@ def mutated(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
         return data[:at] + other[rng.randrange(len(other)) :]
     elif kind == 10:
         return rng.choice(
-            (gzip.compress(data, 1), zipped("a/b.csv", data), b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r"))
+            (
+                gzip.compress(data, 1),
+                zipped("a/b.csv", data),
+                b"\xef\xbb\xbf" + data,
+                data.replace(b"\n", b"\r"),
+            )
         )
     else:
         return data[at:] + data[:at]
@@ -161,7 +187,9 @@ def run_case(number: int, seed: int, files: list[bytes], path: Path) -> str:
     try:
         if rng.random() < 0.03:
             raw = from_frame(
-                damaged_frame(rng), on_bad_rows=chosen["on_bad_rows"], missing_rating=chosen["missing_rating"]
+                damaged_frame(rng),
+                on_bad_rows=chosen["on_bad_rows"],
+                missing_rating=chosen["missing_rating"],
             )
             data = b'"'  # nothing to compare line counts with
         else:
@@ -186,28 +214,51 @@ def check(raw: RawRatings, chosen: dict[str, Any], number: int) -> None:
     assert raw.ratings.dtype == np.float64, number
     assert np.isfinite(raw.ratings).all(), number
     assert chosen["missing_rating"] not in raw.ratings, number
-    assert raw.timestamps is None or (len(raw.timestamps) == n and not pd.isna(raw.timestamps).any()), number
+    assert raw.timestamps is None or (
+        len(raw.timestamps) == n and not pd.isna(raw.timestamps).any()
+    ), number
     for ids in (raw.users, raw.items):
-        strings = ids.dtype == object and all(type(value) is str and value and "\0" not in value for value in ids)
+        strings = ids.dtype == object and all(
+            type(value) is str and value and "\0" not in value for value in ids
+        )
         assert strings or ids.dtype in (np.int64, np.uint64), (number, ids)
-    assert all(type(count) is int and count > 0 for count in raw.dropped.values()), (number, raw.dropped)
-    assert len(Ratings.from_arrays(raw.users, raw.items, raw.ratings, duplicates="last")) <= n, number
+    assert all(type(count) is int and count > 0 for count in raw.dropped.values()), (
+        number,
+        raw.dropped,
+    )
+    assert len(Ratings.from_arrays(raw.users, raw.items, raw.ratings, duplicates="last")) <= n, (
+        number
+    )
 
 
-def check_no_row_vanished(raw: RawRatings, data: bytes, chosen: dict[str, Any], number: int) -> None:
+def check_no_row_vanished(
+    raw: RawRatings, data: bytes, chosen: dict[str, Any], number: int
+) -> None:
     """Assert that every line of a plain text is returned, counted as dropped, empty, or the header."""
     packed = not data[:1].isalnum() or data.startswith((b"PAR1", b"ARROW1", b"PK", b"BZh"))
     if packed or b'"' in data or b"\0" in data or chosen["encoding"]:
         return
     lines = [line for line in re.split(rb"\r\n|\n|\r", data) if line.strip(b" \t")]
-    assert len(lines) - len(raw.ratings) - sum(raw.dropped.values()) in (0, 1), (number, raw.dropped, len(lines))
+    assert len(lines) - len(raw.ratings) - sum(raw.dropped.values()) in (0, 1), (
+        number,
+        raw.dropped,
+        len(lines),
+    )
 
 
 def damaged_frame(rng: random.Random) -> pd.DataFrame:
     """A data frame with columns of all sorts."""
     odd = (True, b"x", pd.Timestamp(0), [1], "7", 1e300)
     sorts: list[Any] = [1, "a", "", None, float("nan"), 2.5, 2**63, -1, *odd]
-    few = [sorts[:1], sorts[:2], sorts[3:6], sorts[:1] + sorts[6:8], [1, 2, None], ["a", "b"], sorts]
+    few = [
+        sorts[:1],
+        sorts[:2],
+        sorts[3:6],
+        sorts[:1] + sorts[6:8],
+        [1, 2, None],
+        ["a", "b"],
+        sorts,
+    ]
     columns = ["user", "item", "rating", *rng.choice(([], ["timestamp"], ["x", "y"], ["item"]))]
     values = [[rng.choice(kind) for _ in range(8)] for kind in (rng.choice(few) for _ in columns)]
     frame = pd.concat([pd.Series(column) for column in values], axis=1)

@@ -48,7 +48,9 @@ class Trajectory(NamedTuple):
         return int((np.diff(self.learning_rates) < 0).sum())
 
 
-def trajectory(solver: Factorizer, train: Ratings, at: Sequence[int], start: Parameters | None = None) -> Trajectory:
+def trajectory(
+    solver: Factorizer, train: Ratings, at: Sequence[int], start: Parameters | None = None
+) -> Trajectory:
     """Step a gradient-descent backend, from its own start or a given one, and keep the points named by ``at``."""
     if start is None:
         start = solver.initial_parameters(train, seed=0)
@@ -67,12 +69,17 @@ def relative_differences(first: Parameters, second: Parameters) -> dict[str, flo
     """Per array of non-zero parameters, the Frobenius norm of the difference over that of the second."""
     out = {}
     for name, reference in second.arrays().items():
-        difference, norm = np.linalg.norm(first.arrays()[name] - reference), np.linalg.norm(reference)
+        difference, norm = (
+            np.linalg.norm(first.arrays()[name] - reference),
+            np.linalg.norm(reference),
+        )
         out[name] = float(difference / norm) if norm else float(difference)
     return out
 
 
-def in_fresh_process(code: str, *arguments: str, cwd: Path = ROOT, timeout: float | None = None) -> str:
+def in_fresh_process(
+    code: str, *arguments: str, cwd: Path = ROOT, timeout: float | None = None
+) -> str:
     """Run Python code in a new interpreter that imports this working tree; its standard output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],

@@ -76,7 +76,9 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*")}
 
 
-GOOD_ZIP = zipped(**{"ml/ratings.csv": RATINGS, "ml/movies.csv": b"not needed", "ml/README": b"nor this"})
+GOOD_ZIP = zipped(
+    **{"ml/ratings.csv": RATINGS, "ml/movies.csv": b"not needed", "ml/README": b"nor this"}
+)
 
 
 @pytest.fixture

@@ -12,11 +12,24 @@ from fake_records import TARGET, fake_record
 
 from bench.records import Record
 
-_KNOWN = ("numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "libmf", "cmfrec", "myfm", "lenskit", "surprise")
+_KNOWN = (
+    "numpy",
+    "numpy-als",
+    "numba-sgd",
+    "numba-gd",
+    "torch-cpu",
+    "libmf",
+    "cmfrec",
+    "myfm",
+    "lenskit",
+    "surprise",
+)
 _SIZES = {"ml-100k": 80_000, "ml-1m": 800_000, "ml-10m": 8_000_000, "anime twin x1": 5_000_000}
 
 
-def many_records(backends: int = 20, ranks: tuple[int, ...] = (16, 64, 128), seeds: int = 5) -> list[Record]:
+def many_records(
+    backends: int = 20, ranks: tuple[int, ...] = (16, 64, 128), seeds: int = 5
+) -> list[Record]:
     """Return the records of so many backends on four data sets at some ranks, with traces of about 60 epochs."""
     names = [*_KNOWN, *(f"stranger-{at}" for at in range(1, backends))][:backends]
     return [
@@ -29,7 +42,12 @@ def many_records(backends: int = 20, ranks: tuple[int, ...] = (16, 64, 128), see
 
 def _record(name: str, dataset: str, ratings: int, rank: int, seeds: int) -> Record:
     luck = zlib.crc32(f"{name} {dataset} {rank}".encode()) % 1000 / 1000
-    case = {"name": f"{dataset}, rank {rank}, seed 0", "dataset": dataset, "rank": rank, "n_train": ratings}
+    case = {
+        "name": f"{dataset}, rank {rank}, seed 0",
+        "dataset": dataset,
+        "rank": rank,
+        "n_train": ratings,
+    }
     seconds = 0.02 * ratings / 80_000 * (rank / 16) ** 0.7 * 10 ** (2.5 * luck)
     status: Any = "timed out" if luck > 0.97 else "missed" if luck > 0.93 else "matched"
     record = fake_record(name, status, seconds, case=case)
@@ -39,12 +57,20 @@ def _record(name: str, dataset: str, ratings: int, rank: int, seeds: int) -> Rec
     (calibration,) = record["calibrations"]
     trace = [_point(epoch, seconds) for epoch in range(1, 61)]
     record["calibrations"] = [
-        {**calibration, "seed": seed, "trace": [{**one, "seconds": one["seconds"] * (1 + seed / 50)} for one in trace]}
+        {
+            **calibration,
+            "seed": seed,
+            "trace": [{**one, "seconds": one["seconds"] * (1 + seed / 50)} for one in trace],
+        }
         for seed in range(seeds)
     ]
     rounds = [{**one, "seed": seed} for seed in range(seeds) for one in record["rounds"][:3]]
-    record["rounds"] = [{**one, "seconds": one["seconds"] * (1 + _noise(name, one["seed"]))} for one in rounds]  # type: ignore[typeddict-item]
-    record["rungs"] = [{**one, "factor": 1.05, "seconds": one["seconds"] / 2} for one in record["rounds"]]  # type: ignore[typeddict-item]
+    record["rounds"] = [
+        {**one, "seconds": one["seconds"] * (1 + _noise(name, one["seed"]))} for one in rounds
+    ]  # type: ignore[typeddict-item]
+    record["rungs"] = [
+        {**one, "factor": 1.05, "seconds": one["seconds"] / 2} for one in record["rounds"]
+    ]  # type: ignore[typeddict-item]
     return record
 
 
@@ -54,4 +80,8 @@ def _noise(name: str, seed: int) -> float:
 
 
 def _point(epoch: int, seconds: float) -> dict[str, Any]:
-    return {"epoch": epoch, "seconds": seconds * epoch / 50, "validation_mse": TARGET - 0.002 + 1.3 * 0.9**epoch}
+    return {
+        "epoch": epoch,
+        "seconds": seconds * epoch / 50,
+        "validation_mse": TARGET - 0.002 + 1.3 * 0.9**epoch,
+    }

@@ -17,7 +17,9 @@ from bench.records import Record
 LIMITS = Limits(max_epochs=60, max_seconds=30, patience=15, timeout=60)
 
 
-def contender(name: str, *, threads: int = 1, dtype: str = "float64", label: str = "", **changes: Any) -> Contender:
+def contender(
+    name: str, *, threads: int = 1, dtype: str = "float64", label: str = "", **changes: Any
+) -> Contender:
     """A backend on one thread, in float64; ``changes`` are of its row."""
     params = changes.pop("params", {})
     return Contender(replace(backend_rows()[name], **changes), threads, dtype, params, label)
@@ -45,7 +47,9 @@ def measure(
     asked = contender(name) if isinstance(name, str) else name
     with (
         tempfile.TemporaryDirectory() as folder,
-        Measurement(case, asked, Run("r", "c", Path(folder), limits), seeds=seeds, rounds=rounds) as measurement,
+        Measurement(
+            case, asked, Run("r", "c", Path(folder), limits), seeds=seeds, rounds=rounds
+        ) as measurement,
     ):
         measurement.calibrate()
         for _ in range(measurement.wanted_rounds()):

@@ -232,7 +232,9 @@ MUTANTS = (
         "bench/measure/run_folder.py",
         "        if changed:",
         "        if len(changed) == len(key):",
-        (f"{_TEST_RUN_FOLDER}::test_records_are_kept_only_where_their_key_is_what_it_would_be_now",),
+        (
+            f"{_TEST_RUN_FOLDER}::test_records_are_kept_only_where_their_key_is_what_it_would_be_now",
+        ),
         "nothing is kept after what it depends on changed",
     ),
     Mutant(
@@ -289,7 +291,9 @@ MUTANTS = (
         _TARGETS,
         "elif target - best < spread:",
         "elif target < spread:",
-        (f"{_TEST_TARGETS}::test_targets_inside_the_spread_are_dropped_and_the_looser_one_matches",),
+        (
+            f"{_TEST_TARGETS}::test_targets_inside_the_spread_are_dropped_and_the_looser_one_matches",
+        ),
         "a target that a seed decides is none",
     ),
     Mutant(

@@ -9,7 +9,9 @@ import pytest
 
 from bench.datasets import DatasetError, RawRatings, read_ratings
 
-needs_data = pytest.mark.skipif("RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings")
+needs_data = pytest.mark.skipif(
+    "RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings"
+)
 
 ROWS = [(1, 10, 4.0), (2, 10, 3.5), (1, 20, 5.0)]
 PLAIN = b"user,item,rating\n1,10,4\n2,10,3.5\n1,20,5\n"

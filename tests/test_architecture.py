@@ -34,30 +34,51 @@ def module_name(path: Path) -> str:
 
 def imports_torch(path: Path) -> bool:
     return any(
-        "torch" in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+        "torch"
+        in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.Import | ast.ImportFrom)
     )
 
 
-ON_DEVICES = [path for path in SOURCES if path.is_relative_to(ROOT / "backends") and imports_torch(path)]
+ON_DEVICES = [
+    path for path in SOURCES if path.is_relative_to(ROOT / "backends") and imports_torch(path)
+]
 
 
 def test_the_files_were_found() -> None:
     names = {module_name(path) for path in SOURCES}
     assert {"backends", "backends.kernels.sgd", "bench.records", "bench.measure.worker"} <= names
-    assert {"backends._engine.torch_products", "backends.torch_gd"} <= {module_name(path) for path in ON_DEVICES}
+    assert {"backends._engine.torch_products", "backends.torch_gd"} <= {
+        module_name(path) for path in ON_DEVICES
+    }
 
 
-KERNELS_MAY_IMPORT = {"collections", "hashlib", "llvmlite", "math", "numba", "numpy", "operator", "pathlib", "typing"}
+KERNELS_MAY_IMPORT = {
+    "collections",
+    "hashlib",
+    "llvmlite",
+    "math",
+    "numba",
+    "numpy",
+    "operator",
+    "pathlib",
+    "typing",
+}
 SOLVERS = {info.target.partition(":")[0] for info in _BACKENDS.values()}
-SOLVERS |= {target.partition(":")[0] for info in _BACKENDS.values() for _, target in info.optimizers}
+SOLVERS |= {
+    target.partition(":")[0] for info in _BACKENDS.values() for _, target in info.optimizers
+}
 EARLIER_NAMES = {"backends.torch_embedding"}  # kept for a release; they know what they stand for
 
 
 def imported_by(path: Path) -> set[str]:
     """Absolute names of the modules that a file imports, at its top or in functions; of names, both readings."""
-    package = module_name(path).split(".") if path.stem == "__init__" else module_name(path).split(".")[:-1]
+    package = (
+        module_name(path).split(".")
+        if path.stem == "__init__"
+        else module_name(path).split(".")[:-1]
+    )
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -81,10 +102,15 @@ def test_a_solver_imports_no_other_and_nothing_shared_imports_one() -> None:
 
 def test_every_file_beside_the_solvers_has_its_floor() -> None:
     """A module of backends/ is a solver of the registry, or stands in a contract: nothing is left to no rule."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     (layers,) = [one["layers"] for one in contracts if one.get("containers") == ["backends"]]
     floors = {f"backends.{name}" for layer in layers for name in re.split(r"\s*[|:]\s*", layer)}
-    modules = {".".join(module_name(path).split(".")[:2]) for path in SOURCES} - {"backends", "bench"}
+    modules = {".".join(module_name(path).split(".")[:2]) for path in SOURCES} - {
+        "backends",
+        "bench",
+    }
     unruled = {name for name in modules if name.startswith("backends.")} - floors - SOLVERS
     assert unruled == set()
 
@@ -97,14 +123,21 @@ def test_kernels_know_arrays_and_their_accelerator() -> None:
             allowed = KERNELS_MAY_IMPORT | ({"triton", "torch"} if ".triton" in name else set())
             ours = {one for one in imported_by(path) if one.startswith("backends.")}
             wrong += [(name, one) for one in ours if not one.startswith("backends.kernels")]
-            others = {one.partition(".")[0] for one in imported_by(path) - ours} - {"__future__", "backends"}
+            others = {one.partition(".")[0] for one in imported_by(path) - ours} - {
+                "__future__",
+                "backends",
+            }
             wrong += [(name, one) for one in others - allowed]
     assert wrong == []
 
 
 def test_every_folder_is_a_package_that_contracts_see() -> None:
     folders = {path.parent for path in SOURCES}
-    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    assert [
+        str(folder.relative_to(ROOT))
+        for folder in folders
+        if not (folder / "__init__.py").is_file()
+    ] == []
     assert imported_by(ROOT / "bench" / "__init__.py") == set()  # every import of a room runs it
 
 
@@ -117,7 +150,9 @@ def test_nothing_imports_tests() -> None:
             elif isinstance(node, ast.ImportFrom):
                 found.append(node.module or "")
     assert len(found) > 500
-    assert [name for name in found if name.partition(".")[0] in ("tests", "helpers", "conftest")] == []
+    assert [
+        name for name in found if name.partition(".")[0] in ("tests", "helpers", "conftest")
+    ] == []
 
 
 def test_numpy_is_never_allowed_to_unpickle() -> None:
@@ -138,21 +173,28 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and ast.get_docstring(node) is not None
     }
     devices = ("cpu", "cuda", "mps", "xpu", "hip", "meta")
     literals = {
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in documentation
         if node.value.split(":")[0] in devices
     }
     assert literals <= set(DEVICE_LITERALS)
     moves = [
-        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("cuda", "mps", "xpu")
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("cuda", "mps", "xpu")
     ]
     assert moves == []
-    copies = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "cpu"]
+    copies = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "cpu"
+    ]
     in_parameters = [
         node
         for function in ast.walk(tree)
@@ -160,7 +202,9 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and node.attr == "cpu"
     ]
-    assert len(copies) == len(in_parameters)  # the model comes to the host in parameters() and nowhere else
+    assert len(copies) == len(
+        in_parameters
+    )  # the model comes to the host in parameters() and nowhere else
 
 
 @pytest.mark.process
@@ -188,9 +232,15 @@ print([name for name in ("torch", "numba", "matplotlib") if name in sys.modules]
 def test_every_public_name_is_documented(name: str) -> None:
     thing = getattr(backends, name)
     assert thing.__doc__
-    assert not thing.__doc__.startswith(f"{name}(")  # what dataclass and NamedTuple write by themselves
+    assert not thing.__doc__.startswith(
+        f"{name}("
+    )  # what dataclass and NamedTuple write by themselves
     if inspect.isclass(thing):
-        public = [(key, value) for key, value in vars(thing).items() if not key.startswith("_") and callable(value)]
+        public = [
+            (key, value)
+            for key, value in vars(thing).items()
+            if not key.startswith("_") and callable(value)
+        ]
         assert [key for key, value in public if not inspect.getdoc(value)] == []
 
 
@@ -200,14 +250,20 @@ def test_public_names_are_sorted_and_there() -> None:
 
 
 def test_every_module_says_what_lives_there() -> None:
-    silent = [module_name(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    silent = [
+        module_name(path)
+        for path in SOURCES
+        if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    ]
     assert silent == []
 
 
 def test_every_example_in_a_docstring_works() -> None:
     import doctest
 
-    modules: list[ModuleType] = [importlib.import_module(name) for name in ("backends", "backends.registry")]
+    modules: list[ModuleType] = [
+        importlib.import_module(name) for name in ("backends", "backends.registry")
+    ]
     for module in modules:
         result = doctest.testmod(module)
         assert result.attempted > 0

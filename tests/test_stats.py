@@ -28,14 +28,21 @@ def rounds(*by_seed: Sequence[float], **columns: Any) -> list[Round]:
         "matched": True,
     }
     made = [
-        Round(**{**fixed, **columns}, round=turn * len(by_seed) + seed, seed=seed, seconds=float(value))
+        Round(
+            **{**fixed, **columns},
+            round=turn * len(by_seed) + seed,
+            seed=seed,
+            seconds=float(value),
+        )
         for seed, seconds in enumerate(by_seed)
         for turn, value in enumerate(seconds)
     ]
     return sorted(made, key=lambda one: one["round"])
 
 
-def noisy(rng: np.random.Generator, mean: float = 1.0, noise: float = 0.02, seeds: int = 1, n: int = 12) -> list[Round]:
+def noisy(
+    rng: np.random.Generator, mean: float = 1.0, noise: float = 0.02, seeds: int = 1, n: int = 12
+) -> list[Round]:
     return rounds(*(mean * np.exp(rng.normal(0, noise, (seeds, n)))))
 
 
@@ -67,7 +74,9 @@ def test_one_seed_has_no_range_and_no_rounds_have_no_summary() -> None:
 
 def test_values_that_are_none_are_left_out_of_a_summary() -> None:
     made = rounds([1, 1, 1], [1, 1, 1])
-    for one, value in zip(made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True):  # seeds 0, 1, 0, 1, 0, 1
+    for one, value in zip(
+        made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True
+    ):  # seeds 0, 1, 0, 1, 0, 1
         one["test_mse"] = value
     assert by_seed(made, "test_mse") == {0: [0.2, 0.3], 1: [0.5, 0.7]}
     assert summary(made, "test_mse") == pytest.approx((0.25 + 0.6) / 2)
@@ -85,12 +94,19 @@ def test_the_value_of_a_ratio_is_that_of_the_summaries() -> None:
 
 def test_an_interval_is_students_of_the_ratios_of_the_seeds() -> None:
     """By SciPy's t test of one sample, of the logarithms."""
-    slow, fast = rounds([3.0, 3.3, 9.0], [4.0, 4.1, 4.2], [3.9, 4.0, 4.1]), rounds([1.0], [1.2], [1.1])
+    slow, fast = (
+        rounds([3.0, 3.3, 9.0], [4.0, 4.1, 4.2], [3.9, 4.0, 4.1]),
+        rounds([1.0], [1.2], [1.1]),
+    )
     each = np.log([3.3 / 1.0, 4.1 / 1.2, 4.0 / 1.1])
     low, high = stats.ttest_1samp(each, 0).confidence_interval(0.95)
     found = ratio(slow, fast)
     assert interval(found) == pytest.approx((np.exp(low), np.exp(high)))
-    assert (found.seeds, found.rounds, found.error) == (3, 3, pytest.approx(each.std(ddof=1) / 3**0.5))
+    assert (found.seeds, found.rounds, found.error) == (
+        3,
+        3,
+        pytest.approx(each.std(ddof=1) / 3**0.5),
+    )
     assert interval(ratio(fast, slow)) == pytest.approx((1 / np.exp(high), 1 / np.exp(low)))
     assert not found.within_noise
     assert ratio(slow, slow).within_noise
@@ -101,12 +117,17 @@ def test_an_interval_is_students_of_the_ratios_of_the_seeds() -> None:
 def test_an_interval_holds_the_value() -> None:
     rng = np.random.default_rng(4)
     for _ in range(200):
-        found = ratio(rounds(*np.exp(rng.standard_t(3, (6, 3)))), rounds(*np.exp(rng.standard_t(3, (6, 3)))))
+        found = ratio(
+            rounds(*np.exp(rng.standard_t(3, (6, 3)))), rounds(*np.exp(rng.standard_t(3, (6, 3))))
+        )
         assert interval(found)[0] <= found.value <= interval(found)[1]
 
 
 def test_an_interval_that_ends_at_1_does_not_exclude_it() -> None:
-    found = [Ratio(1.0, ends).within_noise for ends in ((0.9, 1.0), (1.0, 1.1), (0.9, 0.999), (1.001, 1.1))]
+    found = [
+        Ratio(1.0, ends).within_noise
+        for ends in ((0.9, 1.0), (1.0, 1.1), (0.9, 0.999), (1.001, 1.1))
+    ]
     assert found == [True, True, False, False]
 
 
@@ -144,7 +165,12 @@ def test_a_pair_leaves_rounds_without_a_partner_out_of_the_interval() -> None:
     assert interval(ratio([*slow, *lonely], fast)) != more.interval
     later = [Round({**one, "round": one["round"] + 100}) for one in fast]
     apart = ratio(slow, later, paired=True)  # no block in common
-    assert (apart.value, apart.interval, apart.seeds, apart.rounds) == (ratio(slow, fast).value, None, 0, 0)
+    assert (apart.value, apart.interval, apart.seeds, apart.rounds) == (
+        ratio(slow, fast).value,
+        None,
+        0,
+        0,
+    )
 
 
 def test_a_round_of_another_seed_is_no_partner() -> None:
@@ -159,7 +185,10 @@ def test_what_slows_a_whole_block_cancels_in_a_pair_and_only_there() -> None:
     own = [np.exp(rng.normal(0, 0.003, (3, 4))) for _ in range(2)]
     blocks = rng.choice([1.0, 2.0], (3, 4))  # every other block at half speed
     slow, fast = rounds(*(1.05 * own[0] * blocks)), rounds(*(own[1] * blocks))
-    paired, elsewhere = ratio(slow, fast, paired=True), ratio(slow, rounds(*(own[1] * blocks[::-1])), paired=True)
+    paired, elsewhere = (
+        ratio(slow, fast, paired=True),
+        ratio(slow, rounds(*(own[1] * blocks[::-1])), paired=True),
+    )
     assert not paired.within_noise
     assert width(paired) < 0.05
     assert elsewhere.within_noise
@@ -174,9 +203,14 @@ def test_contenders_with_other_seeds_are_compared_by_welch() -> None:
     found = ratio(slow, fast)
     assert interval(found) == pytest.approx((np.exp(low), np.exp(high)))
     assert (found.seeds, found.rounds) == (3, 4)
-    assert ratio(slow, rounds([1.0] * 5)).interval is None  # one seed says nothing of what differs between processes
+    assert (
+        ratio(slow, rounds([1.0] * 5)).interval is None
+    )  # one seed says nothing of what differs between processes
     level = rounds([1.0], [1.0], [1.0])
-    assert interval(ratio(level, [Round({**one, "seed": one["seed"] + 1}) for one in level])) == (1, 1)
+    assert interval(ratio(level, [Round({**one, "seed": one["seed"] + 1}) for one in level])) == (
+        1,
+        1,
+    )
 
 
 def test_more_rounds_of_seeds_that_differ_make_nothing_surer() -> None:
@@ -207,7 +241,9 @@ def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> No
     rng = np.random.default_rng(11)
 
     def duel(slower: float, seeds: int) -> Ratio:
-        logs = (rng.normal(0, process, (seeds, 1)) + rng.normal(0, noise, (seeds, 3)) for _ in range(2))
+        logs = (
+            rng.normal(0, process, (seeds, 1)) + rng.normal(0, noise, (seeds, 3)) for _ in range(2)
+        )
         slow, fast = (rounds(*np.exp(one)) for one in logs)
         return ratio([Round({**one, "seconds": slower * one["seconds"]}) for one in slow], fast)
 
@@ -276,10 +312,16 @@ def test_nothing_is_said_of_stable_rounds() -> None:
             {"others_seconds": 0.6},
             ["other programs kept 0.3 cores busy during the rounds"],
         ),
-        ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.05}, ["the hypervisor took 5 % of a core's time"]),
+        (
+            [1.0] * 6,
+            {"others_seconds": 0.0, "stolen_seconds": 0.05},
+            ["the hypervisor took 5 % of a core's time"],
+        ),
     ],
 )
-def test_what_is_said_of_rounds(seconds: list[float], columns: dict[str, Any], said: list[str]) -> None:
+def test_what_is_said_of_rounds(
+    seconds: list[float], columns: dict[str, Any], said: list[str]
+) -> None:
     assert instability(rounds(seconds, **columns)) == said
 
 
@@ -289,10 +331,16 @@ def test_what_is_said_of_rounds(seconds: list[float], columns: dict[str, Any], s
         ([0.95, 0.96, 1.0, 1.04, 1.05], {}),  # spread of 8 %
         ([1.0, 1.49, 1.0, 1.0, 1.0, 1.0], {}),
         ([1.0, 1.01, 1.02, 1.03, 1.04, 1.05], {}),  # slower by 4 %
-        ([1.1, 0.95, 1.0, 1.0, 1.06, 1.05], {}),  # the last are slower, but not all of them than all of the first
+        (
+            [1.1, 0.95, 1.0, 1.0, 1.06, 1.05],
+            {},
+        ),  # the last are slower, but not all of them than all of the first
         ([1.0, 1.0, 1.0, 1.08, 1.08], {}),  # thirds of one round say nothing
         ([1.0] * 6, {"others_seconds": 0.09}),
-        ([0.05] * 6, {"others_seconds": 0.05, "stolen_seconds": 0.05}),  # CPU time is counted in steps of 0.01 s
+        (
+            [0.05] * 6,
+            {"others_seconds": 0.05, "stolen_seconds": 0.05},
+        ),  # CPU time is counted in steps of 0.01 s
         ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.019}),
         ([1.0] * 6, {"others_seconds": None, "stolen_seconds": None}),
     ],
@@ -314,9 +362,13 @@ def test_all_that_is_wrong_is_said_in_one_order() -> None:
 
 def test_seeds_with_more_work_are_neither_spread_nor_outliers_nor_drift() -> None:
     assert instability(rounds([1.0] * 4, [2.0] * 4, [30.0] * 4)) == []
-    one_after_the_other = sorted(rounds([1.0] * 4, [2.0] * 4, [30.0] * 4), key=lambda one: one["seed"])
+    one_after_the_other = sorted(
+        rounds([1.0] * 4, [2.0] * 4, [30.0] * 4), key=lambda one: one["seed"]
+    )
     assert instability(one_after_the_other) == []
-    assert instability(rounds([1.0] * 4, [2.0, 2.0, 2.0, 3.2])) == ["1 of 8 rounds took over 1.5 times the median"]
+    assert instability(rounds([1.0] * 4, [2.0, 2.0, 2.0, 3.2])) == [
+        "1 of 8 rounds took over 1.5 times the median"
+    ]
 
 
 def test_only_rounds_that_were_watched_count_for_other_load() -> None:
@@ -337,7 +389,10 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
     [
         ({}, []),
         ({"governor": "performance", "throttled": 0, "cpu_limit": 2.0}, []),
-        ({"governor": "powersave"}, ["the frequency governor is powersave, so the clock rate may change"]),
+        (
+            {"governor": "powersave"},
+            ["the frequency governor is powersave, so the clock rate may change"],
+        ),
         ({"throttled": 3}, ["the processor was throttled 3 times during the measurement"]),
         ({"cpu_limit": 1.5}, ["the control group allows 1.5 cores, the budget is 2 threads"]),
         ({"throttled": 1}, ["the processor was throttled 1 time during the measurement"]),

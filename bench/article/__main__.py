@@ -1,4 +1,4 @@
-"""``python -m bench.article``: run the article, print its curve beside the published one, write the page."""
+"""``python -m bench.article``: run the article's recipe, print its curve, write the page."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ _ROW = "{:>9}  {:>9}  {:>9}  {:>10}  {:>10}  {:>18}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run everything and return the exit status: 2 for ratings that cannot be used or a folder not to be written."""
-    parser = argparse.ArgumentParser(prog="python -m bench.article", description=main.__doc__)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--ratings", type=Path, metavar="FILE", help="the data set's rating.csv; -1 means not rated")
-    source.add_argument("--scale", type=float, default=1.0, help="size of the anime twin (default: %(default)g)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the twin, the split and the start (default: %(default)s)"
-    )
-    parser.add_argument("--iterations", type=int, default=800, help="of the descent (default: %(default)s)")
-    parser.add_argument(
-        "--output", type=Path, default=Path("reports/article"), metavar="DIR", help="default: %(default)s"
-    )
-    options = parser.parse_args(arguments)
-    for name, least in (("iterations", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"argument --{name}: must be at least {least}, got {getattr(options, name)}")
+    """Run the article's recipe, print its curve beside the published one, and write a page.
+
+    Returns
+    -------
+    int
+        The exit status: 2 if the ratings cannot be used or the folder cannot be written to, 130
+        after Ctrl-C.
+    """
+    options = _parse(arguments)
     clock = time.perf_counter()
     try:
-        options.output.mkdir(parents=True, exist_ok=True)  # rather fail now than after the run
-        _status("reading the ratings" if options.ratings else "making the twin")
+        options.output.mkdir(parents=True, exist_ok=True)  # fail now, not after the run
+        _status("reading the ratings" if options.ratings else "generating the twin")
         data = prepare(*_read(options.ratings, options.scale, options.seed), options.seed)
-        _print(f"{data.facts['name']}: {data.facts['n_train']:,} training, {data.facts['n_validation']:,} validation")
-        _print(_ROW.format("iteration", "train", "published", "difference", "validation", "on the wrong pairs"))
+        facts = data.facts
+        n_train, n_validation = facts["n_train"], facts["n_validation"]
+        _print(f"{facts['name']}: {n_train:,} training, {n_validation:,} validation ratings")
+        _print(
+            _ROW.format(
+                "iteration", "train", "published", "difference", "validation", "on the wrong pairs"
+            )
+        )
         results = run(data, options.iterations, _status, _print_point)
     except (DatasetError, OSError, ValueError) as error:
         _print(f"error: {error}", file=sys.stderr)
@@ -61,6 +60,49 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.article",
+        description="Run the article's recipe, print its curve beside the published one, and write "
+        "a page.",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="FILE",
+        help="the rating.csv of the article's data set, where -1 means not rated",
+    )
+    source.add_argument(
+        "--scale", type=float, default=1.0, help="size of the anime twin (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the twin, the split and the start (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=800,
+        help="number of iterations of the descent (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("reports/article"),
+        metavar="DIR",
+        help="folder to write to (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    for name, least in (("iterations", 1), ("seed", 0)):
+        value = getattr(options, name)
+        if value < least:
+            parser.error(f"argument --{name}: must be at least {least}, got {value}")
+    return options
+
+
 def _read(path: Path | None, scale: float, seed: int) -> tuple[str, RawRatings]:
     if path is None:
         return f"anime twin x{scale:g}", anime_twin(scale, seed)
@@ -68,16 +110,24 @@ def _read(path: Path | None, scale: float, seed: int) -> tuple[str, RawRatings]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    source = f"--ratings {shlex.quote(options.ratings.name)}" if options.ratings else f"--scale {options.scale:g}"
-    return f"python -m bench.article {source} --seed {options.seed} --iterations {options.iterations}"
+    """Return the command that repeats this run, without the folder of the file."""
+    source = f"--scale {options.scale:g}"
+    if options.ratings:
+        source = f"--ratings {shlex.quote(options.ratings.name)}"
+    return (
+        f"python -m bench.article {source} --seed {options.seed} --iterations {options.iterations}"
+    )
 
 
 def _print_point(point: Point) -> None:
     published = PUBLISHED["train_mse"].get(str(point["iteration"]))
-    difference = f"{100 * (point['train_mse'] / published - 1):+.1f} %" if published else ""
-    errors = [f"{point['train_mse']:.4f}", f"{published:.4f}" if published else "", difference]
-    errors += [f"{point['validation_mse']:.4f}", "" if point["twice_mse"] is None else f"{point['twice_mse']:.4f}"]
-    _print(_ROW.format(point["iteration"], *errors))
+    there, difference = "", ""
+    if published:
+        there = f"{published:.4f}"
+        difference = f"{100 * (point['train_mse'] / published - 1):+.1f} %"
+    wrong = "" if point["twice_mse"] is None else f"{point['twice_mse']:.4f}"
+    train, validation = f"{point['train_mse']:.4f}", f"{point['validation_mse']:.4f}"
+    _print(_ROW.format(point["iteration"], train, there, difference, validation, wrong))
 
 
 def _print(text: str, file: TextIO | None = None) -> None:

@@ -1,14 +1,14 @@
-"""The article's data: a random 80/20 split, encoded by first appearance - and the validation rows encoded twice.
+"""The article's data: a random 80/20 split, encoded by first appearance.
 
-Reading files and making the twin live in `bench.datasets`; here is only what the article does with the rows.
+The validation rows are also encoded as the article's code does it, by mistake twice. Reading files
+and generating the twin are in `bench.datasets`.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backends import RatingEncoder, Ratings
 from bench.datasets import DatasetError, RawRatings, permutation
@@ -19,7 +19,10 @@ VALIDATION_SHARE = 0.2
 
 
 class ArticleData(NamedTuple):
-    """Rows of the factor tables. ``twice`` holds the validation ratings on the pairs that the article scored."""
+    """Ratings by row number; ``twice`` has the validation ratings on the pairs that were scored.
+
+    These are the wrong pairs, by encoding twice; ``validation`` has the right ones.
+    """
 
     train: Ratings
     validation: Ratings
@@ -28,12 +31,14 @@ class ArticleData(NamedTuple):
 
 
 def prepare(name: str, raw: RawRatings, seed: int) -> ArticleData:
-    """Split at random and encode; training rows stay in their random order, in which ids get their rows.
+    """Return the ratings, split at random and encoded.
+
+    Training rows stay in their random order, and ids get row numbers in the order of appearance.
 
     Raises
     ------
     DatasetError
-        When no validation rating is left.
+        If no validation rating has a user and an item that are in training.
     """
     order = permutation(len(raw.ratings), seed)
     n_train = len(order) - round(len(order) * VALIDATION_SHARE)
@@ -43,8 +48,8 @@ def prepare(name: str, raw: RawRatings, seed: int) -> ArticleData:
     validation = train.encoder.encode_new(*held_out[:3]).ratings
     if not len(validation):
         raise DatasetError(
-            f"{name}: none of the {len(held_out.ratings)} validation ratings has a user and an item of the {n_train} "
-            "training ratings; give more ratings"
+            f"{name}: none of the {len(held_out.ratings)} validation ratings has a user and an "
+            f"item of the {n_train} training ratings; give more ratings"
         )
     twice = encode_twice(train, held_out)
     facts = DataFacts(
@@ -64,10 +69,11 @@ def prepare(name: str, raw: RawRatings, seed: int) -> ArticleData:
 
 
 def encode_twice(train: Ratings, held_out: RawRatings) -> Ratings:
-    """Encode held-out rows as the notebooks do, which encode the training frame once more before.
+    """Return held-out rows as the notebooks encode them, after encoding the training rows twice.
 
-    Encoding what is encoded already maps each row number to itself. Raw ids are then looked up among row numbers: one
-    that is too large to be a row is dropped as unseen, any other is taken for the row of that number.
+    The second encoding maps each row number to itself. Raw ids are then looked up among the row
+    numbers: an id that is too large for one is dropped as unseen, and any other is taken for the
+    row of that number.
     """
     again = Ratings.from_arrays(train.users, train.items, train.ratings).encoder
     assert again is not None
@@ -75,20 +81,23 @@ def encode_twice(train: Ratings, held_out: RawRatings) -> Ratings:
 
 
 def _mistaken(encoder: RatingEncoder, twice: Ratings) -> Mistaken | None:
-    """Return the first row that is scored with another user's and another item's factors; None where there is none."""
-    wrong = (encoder.users[twice.users] != twice.users) & (encoder.items[twice.items] != twice.items)
+    """Return the first row that is scored with the factors of another user and another item."""
+    wrong_user = encoder.users[twice.users] != twice.users
+    wrong_item = encoder.items[twice.items] != twice.items
+    wrong = wrong_user & wrong_item
     if not wrong.any():
         return None
-    user, item = _at(twice.users, wrong), _at(twice.items, wrong)
+    first = int(np.argmax(wrong))
+    user, item = int(twice.users[first]), int(twice.items[first])
+    # The raw ids of the rating are the row numbers themselves: that is the mistake.
     return Mistaken(
-        user=str(user), item=str(item), taken_user=str(encoder.users[user]), taken_item=str(encoder.items[item])
+        user=str(user),
+        item=str(item),
+        taken_user=str(encoder.users[user]),
+        taken_item=str(encoder.items[item]),
     )
 
 
-def _at(rows: NDArray[np.int32], wrong: NDArray[Any]) -> int:
-    return int(rows[int(np.argmax(wrong))])
-
-
 def _rows_only(ratings: Ratings) -> Ratings:
-    """Forget the raw ids: the solvers need none."""
+    """Return ratings without raw ids, which the solvers do not need."""
     return Ratings(ratings.users, ratings.items, ratings.ratings, ratings.n_users, ratings.n_items)

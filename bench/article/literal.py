@@ -1,4 +1,4 @@
-"""The article's gradient by the steps of its own code, to time it and to check ours against it."""
+"""The article's gradient, computed as its own code does, to time it and to check ours."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ Factors = NDArray[np.floating[Any]]
 def literal_gradient(
     frame: pd.DataFrame, user_factors: Factors, item_factors: Factors, reg: float
 ) -> tuple[Factors, Factors]:
-    """Return the gradient by the article's own steps: two sparse matrices built anew, their difference multiplied.
+    """Return the gradient as the article's code computes it.
+
+    Two sparse matrices are built in every call, and their difference is multiplied.
 
     Parameters
     ----------
     frame
-        Columns user_id, anime_id (rows of the factors) and rating; gets a column prediction, as in the article.
+        Columns user_id, anime_id (rows of the factors) and rating. As in the article, a column
+        prediction is added to it.
     user_factors, item_factors
-        Shapes (n_users, K) and (n_items, K).
+        Shapes (n_users, rank) and (n_items, rank).
+    reg
+        The factor of the squared norms in the loss.
 
     Returns
     -------
@@ -40,7 +45,9 @@ def literal_gradient(
 
     def sparse(column: str) -> csc_array:
         where = (frame["user_id"].to_numpy(), frame["anime_id"].to_numpy())
-        return csc_array((frame[column].to_numpy(), where), shape=(len(user_factors), len(item_factors)))
+        return csc_array(
+            (frame[column].to_numpy(), where), shape=(len(user_factors), len(item_factors))
+        )
 
     pairs = np.multiply(item_factors[frame["anime_id"]], user_factors[frame["user_id"]])
     frame["prediction"] = pairs.sum(axis=1)
@@ -51,8 +58,12 @@ def literal_gradient(
 
 
 def time_literal(train: Ratings, at: Parameters, reg: float) -> Literal:
-    """Time a few calls on the training ratings, at one point: what a call does does not depend on the point."""
-    columns = {"user_id": train.users, "anime_id": train.items, "rating": train.ratings.astype(np.float64)}
+    """Return the median time of a few calls, all at one point: every call does the same work."""
+    columns = {
+        "user_id": train.users,
+        "anime_id": train.items,
+        "rating": train.ratings.astype(np.float64),
+    }
     frame, seconds = pd.DataFrame(columns), []
     for _ in range(CALLS):
         clock = time.perf_counter()

@@ -1,4 +1,7 @@
-"""The page: results in, one HTML file and what lies beside it out. Its prose is in ``template.html``."""
+"""The page: one HTML file and the files beside it, made of the results.
+
+Its text is in ``article.html``.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from .picture import Picture, inline_svg
 from .results import PUBLISHED, Results
 from .tables import comparison, curve_table, objective_table, scores_table, seconds_table
 
-_REPRODUCED = 0.05  # within this of the published curve at all its points, the page says so
+# The article counts as reproduced if the curve is this close to the published one at all its
+# points, as a share of the error.
+_REPRODUCED = 0.05
 
-# Runs as it stands on the Kaggle file; a test takes it from the page and runs it.
+# It runs on the Kaggle file as it is; a test takes it from the page and runs it.
 SNIPPET = """\
 import pandas as pd
 
@@ -35,7 +40,7 @@ train = Ratings.from_frame(rated[:cut], user="user_id", item="anime_id", duplica
 new = rated[cut:]
 validation = train.encoder.encode_new(new["user_id"], new["anime_id"], new["rating"])
 
-print(baselines(train, validation.ratings, None))  # first what a model must beat
+print(baselines(train, validation.ratings, None))  # what a model must beat
 solver = get_backend("{backend}", rank={rank}, epochs={epochs})
 solver.fit(train, validation.ratings, keep="last")
 print(solver.history_[-1].validation_mse, "with", validation.n_dropped, "rows dropped")
@@ -44,8 +49,24 @@ print(solver.recommend(rated["user_id"].iloc[0], n=5))
 
 
 def write_page(results: Results, output: Path, command: str, seconds: float) -> Path:
-    """Write page, figure and ``results.json`` into ``output``, each whole or not at all; return the page's path."""
-    made = {"command": command, "created": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
+    """Write page, figure and ``results.json`` into a folder, and return the path of the page.
+
+    Each file is written completely or not at all.
+
+    Parameters
+    ----------
+    output
+        An existing folder.
+    command
+        The command to show for repeating the run.
+    seconds
+        Duration of the whole run.
+    """
+    made = {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+    }
     picture = draw(results, PUBLISHED)
     stored = {**made, **results, "published": PUBLISHED, "comparison": comparison(results)}
     contents = {
@@ -59,48 +80,50 @@ def write_page(results: Results, output: Path, command: str, seconds: float) -> 
 
 
 def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
-    """Render the page: one file that loads nothing; all text escaped."""
+    """Return the page: one file that loads nothing, with all text escaped."""
     environment = template_environment("bench.article")
     environment.filters |= {"inline": inline_svg, "mse": mse, "number": number}
     template = environment.get_template("article.html")
-    farthest = max((abs(row["relative"]) for row in comparison(results)), default=None)
-    like_the_article = math.isclose(results["data"]["n_ratings"], PUBLISHED["ratings"], rel_tol=0.01)
     last = results["curve"][-1]
-    return (
-        template.render(
-            r=results,
-            last=last,
-            published=PUBLISHED,
-            like_the_article=like_the_article,
-            farthest=farthest,
-            reproduced=like_the_article
-            and str(last["iteration"]) in PUBLISHED["train_mse"]
-            and farthest is not None
-            and farthest < _REPRODUCED,
-            tables={
-                "curve": curve_table(results),
-                "scores": scores_table(results),
-                "objective": objective_table(results),
-                "seconds": seconds_table(results),
-            },
-            picture=picture,
-            code=SNIPPET.format(**results["ours"]["solver"]),
-            environment=_environment(results["environment"]),
-            made=made,
-            theme=THEME,
-        )
-        + "\n"
+    # The largest relative distance from the published curve, None if no iteration is in both.
+    farthest = max((abs(row["relative"]) for row in comparison(results)), default=None)
+    like_the_article = math.isclose(
+        results["data"]["n_ratings"], PUBLISHED["ratings"], rel_tol=0.01
     )
+    ends_like_the_article = str(last["iteration"]) in PUBLISHED["train_mse"]
+    is_close = farthest is not None and farthest < _REPRODUCED
+    page = template.render(
+        r=results,
+        last=last,
+        published=PUBLISHED,
+        like_the_article=like_the_article,
+        farthest=farthest,
+        reproduced=like_the_article and ends_like_the_article and is_close,
+        tables={
+            "curve": curve_table(results),
+            "scores": scores_table(results),
+            "objective": objective_table(results),
+            "seconds": seconds_table(results),
+        },
+        picture=picture,
+        code=SNIPPET.format(**results["ours"]["solver"]),
+        environment=_environment(results["environment"]),
+        made=made,
+        theme=THEME,
+    )
+    return page + "\n"
 
 
 def _environment(facts: Environment) -> list[tuple[str, str]]:
-    """Return what is known of the machine, as names and texts."""
+    """Return names and values of what is known of the machine."""
     cores = plural(facts["cores"], "core") if facts["cores"] else None
     rows = {
         "Processor": ", ".join(filter(None, [facts["cpu"], cores])),
         "System": facts["system"],
         "Python": facts["python"],
-        "Packages": ", ".join(f"{name} {version}" for name, version in (facts["packages"] or {}).items()),
+        "Packages": ", ".join(
+            f"{name} {version}" for name, version in (facts["packages"] or {}).items()
+        ),
         "Load at the end": facts["load_average"],
         "Code": facts["git"],
     }

@@ -1,4 +1,4 @@
-"""The article's figure by matplotlib, as files and to stand in a page."""
+"""Rendering the article's figure with matplotlib, as files and for inclusion in a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DPI = 200
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered figure, with the text that goes with it."""
+    """A rendered figure, its caption and its alternative text."""
 
     stem: str
     caption: str
@@ -27,24 +27,31 @@ class Picture:
     png: bytes
 
 
-def render(name: str, draw: Callable[[Axes], None], height: float, title: str, texts: tuple[str, str]) -> Picture:
-    """Draw a figure of one pair of axes, ``height`` inches high; ``texts`` are its caption and alternative text."""
+def render(
+    name: str, draw: Callable[[Axes], None], height: float, title: str, caption: str, alt: str
+) -> Picture:
+    """Return a figure with one pair of axes, ``height`` inches high, drawn by ``draw``."""
     with our_settings():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.suptitle(plain(title, 76), x=0.01, ha="left", fontsize=8, color=MUTED)
         draw(figure.add_subplot())
         svg, png = (file_of(figure, kind, _DPI) for kind in ("svg", "png"))
-    return Picture(name, *texts, svg, png)
+    return Picture(name, caption, alt, svg, png)
 
 
 def inline_svg(picture: Picture, stem: str) -> Markup:
-    """Return a figure to stand in a page: ids of its own, described, in the colours of the page's theme.
+    """Return a figure for inclusion in a page, in the colours of the page's theme.
 
-    Its glyphs are paths and its comments are gone, so that nothing but the description needs escaping.
+    Its ids start with ``stem``, so they are unique in the page, and its alternative text is a label
+    for screen readers. Matplotlib draws glyphs as paths and the comments are cut off, so the
+    alternative text is all that needs escaping.
     """
     svg = picture.svg.decode()
-    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{stem}-", svg[svg.index("<svg") :])
-    svg = re.sub('<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img" aria-label="{}">', svg, count=1)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{stem}-", svg)
+    # Of the root's attributes only the viewBox stays: its size is up to the page.
+    root = r'<svg \1 role="img" aria-label="{}">'
+    svg = re.sub('<svg [^>]*?(viewBox="[^"]*")[^>]*>', root, svg, count=1)
     for name, color in THEME.items():
         svg = svg.replace(color, f"var(--{name})")
     before, _, after = svg.partition("{}")
@@ -52,8 +59,13 @@ def inline_svg(picture: Picture, stem: str) -> Markup:
 
 
 def legend(axes: Axes, items: list[tuple[str, Line2D]]) -> None:
-    """Put a legend under the axes, in as many columns as fit."""
-    if items and axes.figure:
-        columns = max(1, min(4, int(WIDTH * 72 / (max(len(label) for label, _ in items) * 5.4 + 34))))
-        labels = [label if label[:1] != "_" else f" {label}" for label, _ in items]  # "_" would hide it
-        axes.figure.legend([key for _, key in items], labels, loc="outside lower center", ncols=columns)
+    """Put a legend under the axes, in at most four columns."""
+    if not items or not axes.figure:
+        return
+    # In points: about 5.4 per letter, and 34 for the line and the gap.
+    column_width = max(len(label) for label, _ in items) * 5.4 + 34
+    columns = max(1, min(4, int(WIDTH * 72 / column_width)))
+    # Matplotlib leaves out labels that start with "_".
+    labels = [f" {label}" if label.startswith("_") else label for label, _ in items]
+    keys = [key for _, key in items]
+    axes.figure.legend(keys, labels, loc="outside lower center", ncols=columns)

@@ -1,4 +1,4 @@
-"""What a run leaves, as plain data that goes into ``results.json``, figure and page; and the published figures."""
+"""The results of a run as plain data, for ``results.json``, figure and page; published figures."""
 
 from __future__ import annotations
 
@@ -8,45 +8,50 @@ from typing import Any, TypedDict
 
 from bench.records import Environment, Score
 
-PUBLISHED: dict[str, Any] = json.loads(files(__package__).joinpath("published.json").read_text("utf-8"))
+PUBLISHED: dict[str, Any] = json.loads(
+    files(__package__).joinpath("published.json").read_text("utf-8")
+)
 
 
 class Mistaken(TypedDict):
-    """A validation row, by raw ids, and whose rows of the factors it is scored with when ids are encoded twice."""
+    """A validation rating that is scored with the factors of another user and another item."""
 
-    user: str
+    user: str  # raw ids of the rating
     item: str
-    taken_user: str
+    taken_user: str  # raw ids of those whose factors are used
     taken_item: str
 
 
 class DataFacts(TypedDict):
-    """What was split, and how many rows each step kept."""
+    """The data, and how many rows were left by each step."""
 
     name: str
     seed: int
     n_ratings: int
-    n_users: int  # in training, as the next
-    n_items: int
+    n_users: int  # in training
+    n_items: int  # in training
     n_train: int
     n_held_out: int  # validation rows before any is dropped
-    n_validation: int  # those whose user and item training has
-    n_twice: int  # those that are left, on wrong pairs, when ids are encoded twice
-    dropped: dict[str, int]  # why -> rows of the source that were not split
-    mistaken: Mistaken | None
+    n_validation: int  # those whose user and item are in training
+    n_twice: int  # those that are left, on wrong pairs, if ids are encoded twice
+    dropped: dict[str, int]  # reason -> rows of the source that were left out
+    mistaken: Mistaken | None  # an example of a wrong pair, if there is any
 
 
 class Point(TypedDict):
-    """Mean squared errors after so many iterations; ``twice_mse`` is that of the wrong pairs, None without any."""
+    """Mean squared errors after a number of iterations."""
 
     iteration: int
     train_mse: float
     validation_mse: float
-    twice_mse: float | None
+    twice_mse: float | None  # on the wrong pairs, None if there are none
 
 
 class Solver(TypedDict):
-    """What ran, and its training seconds: preparation included; compilation and evaluation not."""
+    """What ran, and its training time.
+
+    The seconds include preparation, but neither compilation nor evaluation.
+    """
 
     backend: str
     rank: int
@@ -57,7 +62,7 @@ class Solver(TypedDict):
 
 
 class Fit(TypedDict):
-    """A solver, and the errors it left."""
+    """A solver, and the errors of its model."""
 
     solver: Solver
     train_mse: float
@@ -65,31 +70,31 @@ class Fit(TypedDict):
 
 
 class Minimum(TypedDict):
-    """The stated objective J: its value where the descent stopped and where exact minimisation ends."""
+    """The article's objective J at its minimum, and where the descent stopped."""
 
     fit: Fit
-    objective: float
+    objective: float  # J at the minimum
     objective_of_descent: float
-    pull: float  # reg N, which each row of the factors is held against its ratings with
-    ratings_per_user: float
+    pull: float  # reg N, the penalty of a row in the scale of its sum of squared errors
+    ratings_per_user: float  # the mean
 
 
 class Kept(TypedDict):
-    """How much of its random start the descent leaves: correlation of the factors before and after, -1 to 1."""
+    """Correlation of the factors before and after the descent, from -1 to 1."""
 
     user_factors: float
     item_factors: float
 
 
 class Literal(TypedDict):
-    """The article's gradient as its code computes it: median seconds of a few calls."""
+    """Median time of a few calls of the gradient as the article's code computes it."""
 
     calls: int
     seconds: float
 
 
 class Results(TypedDict):
-    """All that the page shows."""
+    """Everything that the page shows."""
 
     data: DataFacts
     descent: Solver

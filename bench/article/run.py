@@ -1,4 +1,7 @@
-"""The article's descent, step by step, and what it is held against. Nothing is printed, drawn or written here."""
+"""The article's descent, and the models that it is compared with.
+
+Nothing is printed, drawn or written here.
+"""
 
 from __future__ import annotations
 
@@ -32,42 +35,45 @@ from .literal import time_literal
 from .results import Fit, Kept, Minimum, Point, Results, Solver
 
 EVERY = 50  # iterations between two evaluations, as the article prints them
-DESCENTS = ("numba-gd", "torch-cpu", "numpy")  # the first that is here runs the article's preset
+DESCENTS = ("numba-gd", "torch-cpu", "numpy")  # the first available runs the article's preset
 
-# What we would run instead: the first that is here. Rank and epochs were chosen once, on the twin.
+# What we would run instead: the first available. Rank and epochs were chosen once, on the twin.
 _GD: dict[str, Any] = {"rank": 16, "epochs": 60}
 OURS: dict[str, dict[str, Any]] = {
     "numba": {"rank": 16, "epochs": 10},
     "torch-cpu": _GD,
     "numpy": _GD,
 }
-_TOLERANCE = 1e-6  # relative fall of J in an epoch at which ALS has found the minimum, for a figure of four digits
+# ALS has converged if J falls by less than this share in an epoch: enough for four digits.
+_TOLERANCE = 1e-6
 _MAX_EPOCHS = 60
 
 Factors = NDArray[np.floating[Any]]
 
 
-def run(data: ArticleData, iterations: int, say: Say, tell: Callable[[Point], None]) -> Results:
-    """Follow the article, then fit what it is held against.
+def run(data: ArticleData, iterations: int, say: Say, on_point: Callable[[Point], None]) -> Results:
+    """Follow the article's descent, then fit the models to compare it with.
 
     Parameters
     ----------
     say
-        Is told about the progress, a line at a time.
-    tell
-        Is given each point of the curve as it is known.
+        Called with one line of progress at a time.
+    on_point
+        Called with each point of the curve as soon as it is known.
 
     Raises
     ------
     DatasetError
-        When a solver diverges on these ratings.
+        If a solver diverges on these ratings.
     KeyboardInterrupt
-        When it was interrupted; nothing is left half done.
+        If the run was interrupted.
     """
     say("compiling")
-    backend, descent = _first_available({name: {"preset": "article", "dtype": "float64"} for name in DESCENTS})
+    backend, descent = _first_available(
+        {name: {"preset": "article", "dtype": "float64"} for name in DESCENTS}
+    )
     initial = descent.initial_parameters(data.train, data.facts["seed"])
-    curve = follow(descent, data, iterations, initial, say, tell)
+    curve = follow(descent, data, iterations, initial, say, on_point)
     say("timing the gradient as the article computes it")
     literal = time_literal(data.train, initial, descent.reg)
     say("fitting the baselines")
@@ -97,24 +103,29 @@ def follow(
     iterations: int,
     initial: Parameters,
     say: Say = lambda text: None,
-    tell: Callable[[Point], None] = lambda point: None,
+    on_point: Callable[[Point], None] = lambda point: None,
 ) -> list[Point]:
-    """Fit ``descent``, and return the errors at the start, after every 50 iterations and after the last.
+    """Fit ``descent``; return the errors at the start, every 50 iterations and at the end.
 
     Raises
     ------
     DatasetError
-        When the descent diverges.
+        If the descent diverges.
     KeyboardInterrupt
-        When it was interrupted.
+        If it was interrupted.
     """
     curve: list[Point] = []
 
     def note(iteration: int, at: Parameters) -> None:
         twice = mean_squared_error(at, data.twice) if len(data.twice) else None
-        train, validation = mean_squared_error(at, data.train), mean_squared_error(at, data.validation)
-        curve.append(Point(iteration=iteration, train_mse=train, validation_mse=validation, twice_mse=twice))
-        tell(curve[-1])
+        train, validation = (
+            mean_squared_error(at, data.train),
+            mean_squared_error(at, data.validation),
+        )
+        curve.append(
+            Point(iteration=iteration, train_mse=train, validation_mse=validation, twice_mse=twice)
+        )
+        on_point(curve[-1])
 
     def watch(now: Progress) -> None:
         if now.record.epoch % EVERY == 0 or now.record.epoch == iterations:
@@ -128,7 +139,7 @@ def follow(
 
 
 def _minimise(descent: Factorizer, data: ArticleData, initial: Parameters, say: Say) -> Minimum:
-    """Minimise the descent's objective by alternating least squares from the same start."""
+    """Minimise the descent's objective with alternating least squares, from the same start."""
     objective: Objective = descent.objective
     als = get_backend("numpy-als", **asdict(objective))
     stop = Converged(_TOLERANCE, say, "minimising the article's objective")
@@ -143,38 +154,42 @@ def _minimise(descent: Factorizer, data: ArticleData, initial: Parameters, say: 
 
 
 def _fit(solver: Factorizer, data: ArticleData, **options: Any) -> None:
+    """Fit the training ratings; a divergence and an interrupt become errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DivergenceWarning)
         try:
             solver.fit(data.train, **options)
         except DivergenceWarning:
             raise DatasetError(
-                f"{type(solver).__name__} diverges on {data.facts['name']} ({len(data.train):,} training ratings) in "
-                f"epoch {solver.n_epochs_}: its step is too long for so few; give more ratings"
+                f"{type(solver).__name__} diverges on {data.facts['name']} "
+                f"({len(data.train):,} training ratings) in epoch {solver.n_epochs_}: "
+                "its step is too long for so few ratings; give more ratings"
             ) from None
-    if solver.status_ == "interrupted":  # a model is left, but of fewer epochs than the page would say
+    # Ctrl-C leaves a model, but one of fewer epochs than the page would state.
+    if solver.status_ == "interrupted":
         raise KeyboardInterrupt
 
 
 def _kept(before: Parameters, after: Parameters) -> Kept:
-    def correlation(one: Factors, other: Factors) -> float:
-        return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
     return Kept(
-        user_factors=correlation(before.user_factors, after.user_factors),
-        item_factors=correlation(before.item_factors, after.item_factors),
+        user_factors=_correlation(before.user_factors, after.user_factors),
+        item_factors=_correlation(before.item_factors, after.item_factors),
     )
 
 
+def _correlation(first: Factors, second: Factors) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
 def _first_available(choices: dict[str, dict[str, Any]]) -> tuple[str, Factorizer]:
-    """Return the first backend that can run here, compiled."""
+    """Return the name of the first backend that can run here, and a solver that is compiled."""
     for name, options in choices.items():
         try:
             solver, spare = get_backend(name, **options), get_backend(name, **options)
         except BackendUnavailable:
             continue
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DivergenceWarning)  # it is there to be compiled
+            warnings.simplefilter("ignore", DivergenceWarning)  # this fit only compiles
             spare.fit(Ratings.from_arrays([0, 0, 1], [0, 1, 0], [1.0, 2.0, 3.0]), epochs=1)
         return name, solver
     raise AssertionError("numpy is always available")

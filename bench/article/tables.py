@@ -1,4 +1,4 @@
-"""The results as rows of text: for the page and for a terminal."""
+"""The results as tables of the page, and as lines of a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .results import PUBLISHED, Results, Solver
 
 
 def comparison(results: Results) -> list[dict[str, float]]:
-    """Return our training MSE at the published iterations beside the published one."""
+    """Return our training MSE and the published one at each published iteration."""
     rows = []
     for point in results["curve"]:
         theirs = PUBLISHED["train_mse"].get(str(point["iteration"]))
@@ -24,7 +24,7 @@ def comparison(results: Results) -> list[dict[str, float]]:
 
 
 def scores(results: Results) -> list[tuple[str, float | None, str]]:
-    """Return what was scored, its validation MSE, and how."""
+    """Return what was scored, its validation MSE, and how it was obtained."""
     data, last, ours = results["data"], results["curve"][-1], results["ours"]
     held_out = data["n_held_out"]
     minimum, biases = results["minimum"]["fit"], results["biases"]
@@ -39,52 +39,82 @@ def scores(results: Results) -> list[tuple[str, float | None, str]]:
             last["validation_mse"],
             f"{data['n_validation']:,} of {held_out:,} rows kept",
         ),
-        ("Its objective, minimised exactly", minimum["validation_mse"], f"{minimum['solver']['epochs']} epochs of ALS"),
-        ("The mean rating for every pair", results["constant"]["validation_mse"], "nothing fitted but one number"),
+        (
+            "Its objective, minimised exactly",
+            minimum["validation_mse"],
+            f"{minimum['solver']['epochs']} epochs of ALS",
+        ),
+        (
+            "The mean rating for every pair",
+            results["constant"]["validation_mse"],
+            "one number is fitted",
+        ),
         ("Biases of users and items alone", biases["validation_mse"], tuned(biases)),
         ("Biases and factors, our default", ours["validation_mse"], _settings(ours["solver"])),
     ]
 
 
 def summary(results: Results) -> list[str]:
-    """Return the outcome as lines for a terminal."""
+    """Return the results as lines for a terminal."""
     lines = ["validation MSE"]
     lines += [f"  {label:<39}{_decimals(value):>9}  {how}" for label, value, how in scores(results)]
     descent, literal = results["descent"], results["literal"]["seconds"]
     lines += [
-        f"{descent['epochs']} iterations: {descent['seconds']:.1f} s with {descent['backend']}; by the article's own "
-        f"steps about {literal * descent['epochs']:.0f} s, extrapolated from {results['literal']['calls']} gradients"
+        f"{descent['epochs']} iterations: {descent['seconds']:.1f} s with {descent['backend']}; "
+        f"as the article computes them, about {literal * descent['epochs']:.0f} s, extrapolated "
+        f"from {results['literal']['calls']} gradients"
     ]
     return lines
 
 
 def curve_table(results: Results) -> Table:
-    """Return the curve beside the published one."""
-    header = ["Iteration", "Training", "Published", "Difference", "in %", "Validation", "Wrong pairs"]
+    """Return the table of the curve and the published one."""
+    header = [
+        "Iteration",
+        "Training",
+        "Published",
+        "Difference",
+        "in %",
+        "Validation",
+        "Wrong pairs",
+    ]
     compared = {row["iteration"]: row for row in comparison(results)}
     rows = []
     for point in results["curve"]:
         row = compared.get(point["iteration"])
-        there = (
-            [f"{row['published']:.4f}", f"{row['absolute']:+.4f}", f"{100 * row['relative']:+.1f}"]
-            if row
-            else [DASH] * 3
+        published, absolute, relative = DASH, DASH, DASH
+        if row:
+            published, absolute = f"{row['published']:.4f}", f"{row['absolute']:+.4f}"
+            relative = f"{100 * row['relative']:+.1f}"
+        rows.append(
+            [
+                str(point["iteration"]),
+                _decimals(point["train_mse"]),
+                published,
+                absolute,
+                relative,
+                _decimals(point["validation_mse"]),
+                _decimals(point["twice_mse"]),
+            ]
         )
-        errors = [point["validation_mse"], point["twice_mse"]]
-        rows.append([str(point["iteration"]), f"{point['train_mse']:.4f}", *there, *map(_decimals, errors)])
     caption = f"Mean squared errors every 50 iterations. Published: {PUBLISHED['provenance']}."
     return Table(caption, header, rows, frozenset(range(1, len(header))))
 
 
 def scores_table(results: Results) -> Table:
-    """Return the scores with their roots."""
-    rows = [[label, mse(value), number(value and math.sqrt(value)), how] for label, value, how in scores(results)]
-    caption = "Mean squared error on the validation ratings, and its root: the size of a typical miss."
+    """Return the table of the scores and their roots."""
+    rows = []
+    for label, value, how in scores(results):
+        root = None if value is None else math.sqrt(value)
+        rows.append([label, mse(value), number(root), how])
+    caption = (
+        "Mean squared error on the validation ratings, and its root: the size of a typical error."
+    )
     return Table(caption, ["What predicts", "MSE", "Root", "How"], rows, frozenset({1, 2}))
 
 
 def objective_table(results: Results) -> Table:
-    """Return the objective and errors where the descent stopped and where ALS ended."""
+    """Return the table of objective and errors, where the descent stopped and at the minimum."""
     minimum, last = results["minimum"], results["curve"][-1]
     fit = minimum["fit"]
     ends = {
@@ -101,11 +131,16 @@ def objective_table(results: Results) -> Table:
     }
     rows = [[where, *map(mse, values)] for where, values in ends.items()]
     header = ["Where", "J", "Training MSE", "Validation MSE"]
-    return Table("The article's loss J, and the errors it stands for.", header, rows, frozenset({1, 2, 3}))
+    return Table(
+        "The article's loss J, and the errors at the same point.",
+        header,
+        rows,
+        frozenset({1, 2, 3}),
+    )
 
 
 def seconds_table(results: Results) -> Table:
-    """Return what is known of the seconds, and how."""
+    """Return the table of the training times, measured or not."""
     descent, literal = results["descent"], results["literal"]
     low, high = PUBLISHED["literal_seconds_per_gradient"]["range"]
     n = descent["epochs"]
@@ -118,7 +153,7 @@ def seconds_table(results: Results) -> Table:
             "measured",
         ],
         [
-            "The article's steps in scipy.sparse, this run",
+            "The article's computation in scipy.sparse, this run",
             "one thread",
             number(literal["seconds"]),
             number(literal["seconds"] * n),
@@ -139,17 +174,22 @@ def seconds_table(results: Results) -> Table:
             _settings(results["ours"]["solver"]),
         ],
     ]
-    header = ["What", "Engine", "Seconds a gradient", "Seconds in all", "How known"]
-    return Table("Training seconds, without compilation and evaluation.", header, rows, frozenset({2, 3}))
+    header = ["What", "Engine", "Seconds per gradient", "Seconds in total", "How it is known"]
+    return Table(
+        "Training time in seconds, without compilation and evaluation.",
+        header,
+        rows,
+        frozenset({2, 3}),
+    )
 
 
 def _settings(solver: Solver) -> str:
     return (
-        f"{solver['backend']}, rank {solver['rank']}, reg {solver['reg']:g}, {solver['epochs']} epochs, "
-        f"{number(solver['seconds'], 2)} s"
+        f"{solver['backend']}, rank {solver['rank']}, reg {solver['reg']:g}, "
+        f"{solver['epochs']} epochs, {number(solver['seconds'], 2)} s"
     )
 
 
 def _decimals(value: float | None) -> str:
-    """Write an error as the article prints it, so that columns line up."""
+    """Return an error with four decimals, as the article prints it."""
     return DASH if value is None else f"{value:.4f}"

@@ -1,4 +1,7 @@
-"""Ratings to measure on: the synthetic anime twin, data sets known by name, a user's file, and how they are split."""
+"""Ratings to measure on, and their splits.
+
+They come from the synthetic anime twin, from data sets known by name, or from a user's file.
+"""
 
 from bench.datasets.public.known import KNOWN
 from bench.datasets.reading.readers import DatasetError, from_frame, read_ratings

@@ -1,4 +1,4 @@
-"""The command `python -m bench.datasets`: which data sets are known, what is known of one, and fetching it."""
+"""The command `python -m bench.datasets`: lists, describes and fetches public data sets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,27 @@ from .errors import DatasetError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 2 after an error, which is one line on standard error."""
+    """Run a command and return the exit status.
+
+    It is 2 after an error, which is one line on standard error, and 130 after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m bench.datasets",
-        description="Public data sets of ratings: which are known, what they are, and how they get here.",
-        epilog="Data is looked for in $RATINGS_DATA/NAME/, then in the cache ($FACTORBENCH_CACHE, or the user's).",
+        description="Public data sets of ratings: list them, describe one, download one.",
+        epilog="Data is read from $RATINGS_DATA/NAME/ or, if it is not there, from the cache: "
+        "$FACTORBENCH_CACHE or the user's cache folder.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="show all data sets: size, and whether they are on this machine")
-    info = commands.add_parser("info", help="show everything known of a data set: source, terms, citation, splits")
+    commands.add_parser(
+        "list", help="list all data sets with their sizes, and whether they are on this machine"
+    )
+    info = commands.add_parser(
+        "info", help="describe a data set: source, counts, terms, citation, splits"
+    )
     info.add_argument("name", metavar="NAME")
-    fetch = commands.add_parser("fetch", help="download a data set into the cache, and show its terms")
+    fetch = commands.add_parser(
+        "fetch", help="download a data set into the cache, and show its terms"
+    )
     fetch.add_argument("name", metavar="NAME")
     options = parser.parse_args(arguments)
     try:
@@ -38,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing partial was kept, the same command goes on", file=sys.stderr)
+        print("interrupted: no partial file is left; the same command continues", file=sys.stderr)
         return 130
     return 0
 
@@ -48,20 +58,23 @@ def show_all() -> None:
     rows = [("name", "ratings", "users", "items", "download", "here")]
     for name, known in KNOWN.items():
         ratings, users, items = (in_words(count) for count in known.counts[:3])
-        rows.append((name, ratings, users, items, size_of(known) if known.sources else "-", _here(name)))
+        size = size_of(known) if known.sources else "-"
+        rows.append((name, ratings, users, items, size, _here(name)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells, here in rows:
-        numbers = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:-1], strict=True))
+        padded = zip(cells, widths[1:-1], strict=True)
+        numbers = "  ".join(cell.rjust(width) for cell, width in padded)
         print(f"{name.ljust(widths[0])}  {numbers}  {here}")
 
 
 def show_one(name: str) -> None:
-    """Print all that is known of a data set."""
+    """Print what is known of a data set."""
     known = find_known(name)
     ratings, users, items = (in_words(count) for count in known.counts[:3])
+    cited = known.counts.cited or "no source found"
     lines = [
         (name, known.describe),
-        ("counts", f"{ratings} ratings, {users} users, {items} items ({known.counts.cited or 'not found'})"),
+        ("counts", f"{ratings} ratings, {users} users, {items} items ({cited})"),
         ("splits", f"official {', '.join(known.folds)}" if known.folds else "none of its own"),
         ("terms", known.licence),
         ("cite", known.citation),
@@ -69,10 +82,13 @@ def show_one(name: str) -> None:
     ]
     for source in known.sources:
         lines += [("file", url) for url in source.urls]
-        trust = "none known: the first download is trusted, and remembered"
-        lines.append(("checksum", f"{source.checksum} ({source.cited})" if source.checksum else trust))
-    lines.append(("here", _here(name)))
-    if _here(name) == "no":
+        if source.checksum:
+            lines.append(("checksum", f"{source.checksum} ({source.cited})"))
+        else:
+            lines.append(("checksum", "none known: that of the first download is remembered"))
+    here = _here(name)
+    lines.append(("here", here))
+    if here == "no":
         lines.append(("", how_to_get(name)))
     width = max(len(label) for label, _ in lines)
     for label, text in lines:
@@ -80,13 +96,14 @@ def show_one(name: str) -> None:
 
 
 def fetch_and_show(name: str) -> None:
-    """Fetch a data set; print where it is, its terms and its citation."""
+    """Download a data set; print its folder, its terms and its citation."""
     known = find_known(name)
     file = fetch_dataset(name, progress=sys.stderr.isatty())
     print(f"{name} is in {file.parent}\nterms  {known.licence}\ncite   {known.citation}")
 
 
 def _here(name: str) -> str:
+    """Return the folder of a data set on this machine, or "no"."""
     try:
         return str(find_file(name, KNOWN[name].files).parent)
     except DatasetError:

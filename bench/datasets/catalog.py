@@ -1,6 +1,6 @@
-"""Data sets by name: found on this machine, read, checked against what is published of them, and split.
+"""Data sets by name: found on this machine, read, compared with the published counts, and split.
 
-What is known of each is a row of the table in `known`. Nothing is downloaded here unless `fetch_dataset` is called.
+What is known of each data set is a row of the table in `known`. Only `fetch_dataset` downloads.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from .raw import RawRatings
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 
-DATA_FOLDER = "RATINGS_DATA"  # environment variable: the folder that holds a sub-folder per data set
+# Environment variable: a folder with a sub-folder per data set.
+DATA_FOLDER = "RATINGS_DATA"
 
-_BYTES_PER_RATING = 120  # more than any of the known files has: a member of an archive beyond it is a bomb
+# More than any of the known files has: a member of an archive with more is a decompression bomb.
+_BYTES_PER_RATING = 120
 
 
 class Dataset(NamedTuple):
-    """Ratings with their split; ``official_test`` holds the test rows that the data set itself sets apart."""
+    """Ratings and their split; ``official_test`` is the test set that the data set comes with."""
 
     name: str
     raw: RawRatings
@@ -39,96 +41,123 @@ class Dataset(NamedTuple):
     official_test: RawRatings | None
 
 
-def load_dataset(name: str, *, seed: int = 0, scale: float = 0.2, split: str | None = None) -> Dataset:
-    """Load a data set and split it.
+def load_dataset(
+    name: str, *, seed: int = 0, scale: float = 0.2, split: str | None = None
+) -> Dataset:
+    """Return a data set, split.
 
-    It is read from the folder ``name`` in the one that RATINGS_DATA names, or in the cache that `fetch_dataset` fills.
+    It is read from the folder ``name`` in the folder that RATINGS_DATA names, or in the cache that
+    `fetch_dataset` fills.
 
     Parameters
     ----------
     name
-        "twin" (made here, at ``scale``), or a name of `KNOWN`.
+        "twin" or a name of `KNOWN`.
+    seed
+        Seed of the twin and of the split.
+    scale
+        Size of the twin; the other data sets ignore it.
     split
-        An official one of the data set ("u1"), a method of `split_rows`, or None: the default of the data set.
+        An official split of the data set ("u1"), a method of `split_rows`, or None for the data
+        set's default.
 
     Raises
     ------
     DatasetError
-        For an unknown name, missing data, or data that is not what is published, saying what to do.
+        If the name is unknown, the data is not on this machine, or its counts differ from the
+        published ones; the message says what to do.
     """
     if name == "twin":
         return _split(f"anime twin x{scale:g}", anime_twin(scale, seed), split, seed)
     known = find_known(name)
     fold = split or known.default_fold
-    if fold not in known.folds:
-        file = find_file(name, known.files)
-        _check_unchanged(file.parent)
-        raw = known.read(file)
-        check_counts(file.parent, raw, known.counts)
-        _cite_once(name, known)
-        return _split(name, raw, split, seed)
+    if fold is not None and fold in known.folds:
+        return _official_split(name, known, fold, seed)
+    file = find_file(name, known.files)
+    _check_unchanged(file.parent)
+    raw = known.read(file)
+    check_counts(file.parent, raw, known.counts)
+    _cite_once(name, known)
+    return _split(name, raw, split, seed)
+
+
+def _official_split(name: str, known: Known, fold: str, seed: int) -> Dataset:
+    """Return a data set with its own test rows; validation rows are some of its training rows."""
     assert known.read_fold is not None
-    assert fold is not None
     folder = find_file(name, (known.folds[fold],)).parent
     _check_unchanged(folder)
     raw, test = known.read_fold(folder, fold)
     check_counts(folder, _both(raw, test), known.counts)
     _cite_once(name, known)
     rows = random_split(len(raw.ratings), seed, validation=0.1, test=0)
-    part = Split(f"official {fold}, validation a random 10 % of its training rows", rows.train, rows.validation, None)
-    return Dataset(name, raw, part, test)
+    title = f"official {fold}, validation a random 10 % of its training rows"
+    return Dataset(name, raw, Split(title, rows.train, rows.validation, None), test)
 
 
 def load_file(path: Path, *, seed: int = 0, split: str | None = None) -> Dataset:
-    """Load a user's file and split it, at random unless told otherwise; see `read_ratings` and `split_rows`."""
+    """Return the ratings in a user's file, split at random unless ``split`` is a method.
+
+    See `read_ratings` for the file, and `split_rows` for the methods.
+    """
     return _split(path.name, read_ratings(path), split, seed)
 
 
 def find_known(name: str) -> Known:
-    """Return the row of a data set.
+    """Return what is known of a data set.
 
     Raises
     ------
     DatasetError
-        For an unknown name, with the one that is meant.
+        If the name is unknown; the message suggests a similar one.
     """
     if name in KNOWN:
         return KNOWN[name]
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), KNOWN, n=1)
-    meant = f"; did you mean {near[0]!r}" if near else ""
+    similar = difflib.get_close_matches(name.lower().replace("_", "-"), KNOWN, n=1)
+    suggestion = f"; did you mean {similar[0]!r}?" if similar else "."
     raise DatasetError(
-        f"no data set is named {name!r}{meant}? python -m bench.datasets list shows all; files go by --ratings"
+        f"no data set is named {name!r}{suggestion} "
+        "python -m bench.datasets list shows all; a file of your own is read with --ratings FILE"
     )
 
 
 def find_file(name: str, patterns: tuple[str, ...]) -> Path:
-    """Return the first file there is of a data set; in RATINGS_DATA before the cache, by the order of the patterns.
+    """Return a data set's file on this machine.
+
+    The folder of RATINGS_DATA is searched before the cache, and in each the patterns in their
+    order.
 
     Raises
     ------
     DatasetError
-        When there is none, saying how to get it.
+        If no file matches; the message says how to get the data set.
     """
     folders = [folder / name for folder in _places()]
     for folder in folders:
         for pattern in patterns:
-            if found := sorted(folder.glob(pattern)):
+            found = sorted(folder.glob(pattern))
+            if found:
                 return found[0]
-    looked = " or ".join(map(str, folders))
-    raise DatasetError(f"{name} is not on this machine: no {' or '.join(patterns)} in {looked}. {how_to_get(name)}")
+    searched = " or ".join(map(str, folders))
+    raise DatasetError(
+        f"{name} is not on this machine: no {' or '.join(patterns)} in {searched}. "
+        f"{how_to_get(name)}"
+    )
 
 
 def fetch_dataset(name: str, *, progress: bool = False) -> Path:
-    """Download a data set into the cache, unless it is on this machine, and return one of its files.
+    """Download a data set into the cache unless it is on this machine; return one of its files.
 
     Raises
     ------
     DatasetError
-        When it cannot be had that way, saying how to get it.
+        If it cannot be downloaded; the message says how to get it.
     """
     known, folder = find_known(name), cache_folder() / name
-    wanted = [folder / PurePosixPath(member).name for source in known.sources for member in source.members]
-    complete = all(file.is_file() for file in wanted)  # or a fetch was interrupted
+    wanted = [
+        folder / PurePosixPath(member).name for source in known.sources for member in source.members
+    ]
+    # A fetch that was interrupted may have left some of the files.
+    complete = all(file.is_file() for file in wanted)
     try:
         file = find_file(name, known.files)
         if complete or file.parent != folder:
@@ -139,54 +168,60 @@ def fetch_dataset(name: str, *, progress: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not known.sources:
         return _from_kaggle(name, known, folder)
-    rows = as_number(known.counts.rows)
-    largest = 2**20 + _BYTES_PER_RATING * rows if rows else 2**40
+    n_ratings = as_number(known.counts.rows)
+    largest = 2**20 + _BYTES_PER_RATING * n_ratings if n_ratings else 2**40
     for source in known.sources:
         fetch(source, folder, largest=largest, progress=progress)
     return find_file(name, known.files)
 
 
 def how_to_get(name: str) -> str:
-    """Say in one sentence how a data set gets onto this machine, how large it is, and under which terms."""
+    """Return sentences on how to get a data set onto this machine, its size and its terms."""
     known = KNOWN[name]
-    by_hand = f"{known.by_hand}; put it into ${DATA_FOLDER}/{name}/" if known.by_hand else ""
-    command = f"python -m bench.datasets fetch {name}" if known.sources or known.kaggle else ""
-    ways = [f"run {command} ({size_of(known)})"] if command else []
-    ways += [by_hand] if by_hand else []
+    ways = []
+    if known.sources or known.kaggle:
+        ways.append(f"run python -m bench.datasets fetch {name} ({size_of(known)})")
+    if known.by_hand:
+        ways.append(f"{known.by_hand}; put it into ${DATA_FOLDER}/{name}/")
     return f"To get it: {'; or '.join(ways)}. Terms: {known.licence}"
 
 
 def size_of(known: Known) -> str:
-    """Return the size of the download in words."""
-    sizes = [source.size for source in known.sources]
-    if not sizes or None in sizes:
+    """Return the size of the download, such as "4.9 MB"."""
+    sizes = [source.size for source in known.sources if source.size is not None]
+    if not sizes or len(sizes) < len(known.sources):
         return "size unknown"
-    return f"{sum(size or 0 for size in sizes) / 1e6:,.1f} MB"
+    return f"{sum(sizes) / 1e6:,.1f} MB"
 
 
 def _places() -> list[Path]:
+    """Return the folders that have a sub-folder per data set."""
     folder = os.environ.get(DATA_FOLDER)
-    return [*([Path(folder)] if folder else []), cache_folder()]
+    return [Path(folder), cache_folder()] if folder else [cache_folder()]
 
 
 def _from_kaggle(name: str, known: Known, folder: Path) -> Path:
+    """Download the file of a data set with kagglehub, and return it."""
     try:
-        import kagglehub  # type: ignore[import-not-found]  # it is asked for by those who have it
+        import kagglehub  # type: ignore[import-not-found]  # optional; a user who wants it has it
     except ImportError:
-        where = f"put the file into ${DATA_FOLDER}/{name}/"
-        raise DatasetError(f"{name} comes from Kaggle: {known.by_hand}; {where}") from None
+        raise DatasetError(
+            f"{name} comes from Kaggle: {known.by_hand}; put the file into ${DATA_FOLDER}/{name}/"
+        ) from None
     try:
         source = Path(kagglehub.dataset_download(known.kaggle)) / known.files[0]
         with source.open("rb") as content, written_whole(folder / known.files[0]) as file:
             shutil.copyfileobj(content, file)
     except Exception as error:  # kagglehub raises whatever its libraries do
-        raise DatasetError(f"kagglehub could not get {known.kaggle} ({error}). {known.by_hand}") from error
+        raise DatasetError(
+            f"kagglehub could not download {known.kaggle} ({error}). Instead, {known.by_hand}"
+        ) from error
     remember(folder / known.files[0])
     return folder / known.files[0]
 
 
 def _cite_once(name: str, known: Known) -> None:
-    """Show terms and citation the first time a data set is used on this machine."""
+    """Print terms and citation the first time a data set is used on this machine."""
     shown = cache_folder() / "cited" / name
     if shown.exists():
         return
@@ -194,18 +229,21 @@ def _cite_once(name: str, known: Known) -> None:
     try:
         shown.parent.mkdir(parents=True, exist_ok=True)
         shown.touch()
-    except OSError:  # a cache that cannot be written to is no reason to fail: it is shown again
+    except OSError:  # the cache is read-only: the citation is printed again next time
         pass
 
 
 def _check_unchanged(folder: Path) -> None:
+    """Compare the fetched files of a folder with the checksums remembered for them."""
     for sidecar in sorted(folder.glob("*.sha256")):
-        if (file := sidecar.with_suffix("")).is_file():
+        file = sidecar.with_suffix("")
+        if file.is_file():
             check_remembered(file)
 
 
 def _both(train: RawRatings, test: RawRatings) -> RawRatings:
-    users, items, ratings = (np.concatenate(pair) for pair in zip(train[:3], test[:3], strict=True))
+    pairs = zip(train[:3], test[:3], strict=True)
+    users, items, ratings = (np.concatenate(pair) for pair in pairs)
     return RawRatings(users, items, ratings)
 
 

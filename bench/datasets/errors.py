@@ -1,5 +1,5 @@
-"""The one error of this package: data that cannot be read or is not there."""
+"""The error that this package raises for data that is missing or cannot be read."""
 
 
 class DatasetError(ValueError):
-    """Data that cannot be read or is not there; the message names the file and what to do."""
+    """Data is missing or cannot be read; the message names the file and says what to do."""

@@ -1,4 +1,4 @@
-"""Ratings as files have them: raw ids, not yet rows."""
+"""Ratings as they are in a file: ids as given, not yet encoded as row numbers."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class RawRatings(NamedTuple):
-    """Rating triplets with ids as a file has them, not yet rows; arrays of shape (n_ratings,)."""
+    """Ratings with the ids of their file, not yet encoded; arrays of shape (n_ratings,)."""
 
     users: NDArray[Any]  # integers or strings
-    items: NDArray[Any]
+    items: NDArray[Any]  # integers or strings
     ratings: NDArray[Any]  # float32 or float64
-    timestamps: NDArray[Any] | None = None  # integers or floats, in whatever unit the source has, or datetime64
-    dropped: Mapping[str, int] = NOTHING  # why -> how many rows of the source are not here
+    timestamps: NDArray[Any] | None = None  # integers or floats in the source's unit, or datetime64
+    dropped: Mapping[str, int] = NOTHING  # reason -> number of rows of the source left out for it
 
     def take(self, rows: NDArray[np.integer[Any]]) -> RawRatings:
-        """Return the given rows, in the given order; what was dropped stays on record."""
+        """Return the given rows in the given order; `dropped` is copied."""
         times = None if self.timestamps is None else self.timestamps[rows]
-        return RawRatings(self.users[rows], self.items[rows], self.ratings[rows], times, self.dropped)
+        return RawRatings(
+            self.users[rows], self.items[rows], self.ratings[rows], times, self.dropped
+        )
 
     def dropping(self, why: str, n: int) -> RawRatings:
-        """Return the same with ``n`` more rows on record as dropped, for the reason ``why``."""
+        """Return the same ratings, with ``n`` more rows counted as dropped for ``why``."""
         if not n:
             return self
         return self._replace(dropped={**self.dropped, why: self.dropped.get(why, 0) + n})
 
     def without_duplicates(self) -> RawRatings:
-        """Keep the last rating of every (user, item) pair."""
+        """Return the last rating of every (user, item) pair, in file order."""
         users, items = pd.factorize(self.users)[0], pd.factorize(self.items)[0]
+        # One integer per pair: duplicates are then found in a single column.
         pairs = pd.Series(users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items)
         rows = np.flatnonzero(~pairs.duplicated(keep="last").to_numpy())
-        return self.take(rows).dropping("a later row rates the same pair", len(pairs) - len(rows))
+        n_dropped = len(pairs) - len(rows)
+        return self.take(rows).dropping("a later row rates the same pair", n_dropped)

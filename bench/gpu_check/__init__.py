@@ -1,5 +1,6 @@
-"""The check of the GPU: the torch backend proved and timed there. Run ``python -m bench.gpu_check``.
+"""The check of a GPU: whether the torch solvers are right there, and how fast they are.
 
-`solvers` holds both solvers against the CPU and times them, `kernels` does the same with prototypes in Triton; `check`
-keeps what was timed and what was wrong, `data` makes the ratings.
+Run ``python -m bench.gpu_check``. `solvers` compares both solvers with the CPU and times them, and
+`kernels` does the same with prototypes in Triton. `check` records timings and errors, `data`
+generates the ratings.
 """

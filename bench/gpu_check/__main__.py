@@ -1,14 +1,14 @@
-"""``python -m bench.gpu_check [--smoke]``: proves and times the torch backend on a GPU.
+"""``python -m bench.gpu_check [--smoke]``: verifies and times the torch backend on a GPU.
 
-It holds both solvers against the CPU, counts how often an epoch makes the host wait, times
-preparing, epochs and the products inside on up to 99 million synthetic ratings (the size of the
-Netflix Prize), and does the same with prototypes of kernels in Triton. Figures are printed as they
-come, and once more as a table at the end.
+It compares both solvers with the CPU, counts how often an epoch makes the host wait, and times
+preparation, epochs and the products in them, on up to 99 million synthetic ratings (the size of the
+Netflix Prize). Then it verifies and times prototypes of kernels in Triton. Figures are printed as
+soon as they are measured, and as a table at the end.
 
-Each part is fenced: what fails is printed with its traceback, and the next part runs. The exit
-status is 1 if anything failed or any result is off, and 2 where there is no GPU. ``--smoke`` tests
-the check itself: tiny sizes on the CPU (so that the CPU is held against itself), and Triton's
-kernels by its interpreter. What a machine lacks is left out, and the end says so.
+If a step fails, its traceback is printed and the next step runs. The exit status is 1 if anything
+failed or any result is wrong, and 2 if there is no GPU. ``--smoke`` tests the check itself with
+tiny sizes on the CPU, where the CPU is compared with itself and Triton's kernels are interpreted.
+Steps that the machine does not support are skipped and listed at the end.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from bench.text.wording import plural
 
 from .check import Check, table
 
-ALL_RIGHT = "All that ran is right."
+ALL_RIGHT = "Everything that ran is right."
 
-Part = Callable[[Check], None]
+Step = Callable[[Check], None]
 
 
-def parts() -> list[Part]:
-    """Return the parts in their order; torch, which takes seconds to import and may be missing, is imported here."""
+def steps() -> list[Step]:
+    """Return the steps of the check, in their order."""
+    # Imported late: it imports torch, which takes seconds and may be missing.
     from . import solvers
 
     return [solvers.correctness, solvers.waits, solvers.graph, solvers.epochs, kernels]
 
 
 def kernels(check: Check) -> None:
-    """Prove and time the prototypes in Triton, where that is installed."""
+    """Verify and time the prototypes in Triton, if that is installed."""
     if importlib.util.find_spec("triton") is None:
-        check.leave_out("Triton's kernels", "the package triton is not installed; run: pip install triton")
+        check.skip(
+            "Triton's kernels", "the package triton is not installed; run: pip install triton"
+        )
         return
     from .kernels import prototypes
 
@@ -47,21 +50,26 @@ def kernels(check: Check) -> None:
 
 
 def run(check: Check) -> int:
-    """Run all parts, print the table and what was wrong or left out; return the exit status."""
-    for part in parts():
-        with check.fenced(part.__name__):
-            part(check)
-    print("\n".join(["", *table(check.timings)]))
-    for title, notes in (("Left out", check.left_out), ("Wrong", check.wrong)):
+    """Run all steps; print the timings and what was skipped or wrong; return the exit status."""
+    for step in steps():
+        with check.fenced(step.__name__):
+            step(check)
+    print()
+    print("\n".join(table(check.timings)))
+    for title, notes in (("Skipped", check.skipped), ("Wrong", check.wrong)):
         if notes:
-            print("\n".join(["", f"{title}:", *(f"  {note}" for note in notes)]))
-    verdict = f"{plural(len(check.wrong), 'result')} failed or off" if check.wrong else ALL_RIGHT
-    print(f"\n{verdict}")
-    return 1 if check.wrong else 0
+            print(f"\n{title}:")
+            for note in notes:
+                print(f"  {note}")
+    if check.wrong:
+        print(f"\n{plural(len(check.wrong), 'result')} failed or wrong")
+        return 1
+    print(f"\n{ALL_RIGHT}")
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prove and time the torch backend on a GPU."""
+    """Verify and time the torch backend on a GPU."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu_check", description=main.__doc__)
     smoke = "test the check itself: tiny sizes, on the CPU"
     parser.add_argument("--smoke", action="store_true", help=smoke)
@@ -71,10 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         check.solver()
     except BackendUnavailable as error:
-        print(
-            f"{error}" if check.smoke else f"{error}; --smoke tests the check itself on the CPU",
-            file=sys.stderr,
-        )
+        hint = "" if check.smoke else "; --smoke tests the check itself on the CPU"
+        print(f"{error}{hint}", file=sys.stderr)
         sys.exit(2)
     sys.exit(run(check))
 

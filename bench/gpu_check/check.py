@@ -1,4 +1,4 @@
-"""One run of the check: what it timed, what was wrong, and what was left out and why."""
+"""One run of the check: its timings, and what was wrong or skipped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Optimizer = Literal["gd", "adam"]
 
 
 class Timing(NamedTuple):
-    """How long something took, and for how many ratings; bytes where they are known."""
+    """A time in seconds, for ``n`` ratings and, if known, ``n_bytes`` of memory traffic."""
 
     what: str
     n: int
@@ -26,19 +26,19 @@ class Timing(NamedTuple):
     n_bytes: int = 0
 
     def cells(self) -> list[str]:
-        """Return the line of the table: what, ms, ns per rating, TB/s."""
+        """Return the cells of the table: what was timed, ms, ns per rating, TB/s."""
         rate = f"{self.n_bytes / self.seconds / 1e12:.2f}" if self.n_bytes else ""
         return [self.what, f"{1e3 * self.seconds:,.3f}", f"{1e9 * self.seconds / self.n:.4f}", rate]
 
 
 @dataclass
 class Check:
-    """One run: where it computes, what it timed, what was wrong, and what was left out and why."""
+    """One run: where it computes, its timings, what was wrong, what was skipped and why."""
 
     smoke: bool
     timings: list[Timing] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
     @property
@@ -48,49 +48,49 @@ class Check:
 
     @contextmanager
     def fenced(self, what: str) -> Iterator[None]:
-        """Print what fails in this block and note it; the run goes on."""
+        """Print and record an exception in this block, and continue."""
         try:
             yield
         except Exception as error:
-            self.say(f"{what}: FAILED")
+            self.log(f"{what}: FAILED")
             traceback.print_exc(file=sys.stdout)
             self.wrong.append(f"{what}: {type(error).__name__}: {error}")
         if not self.smoke:
             import torch
 
-            with suppress(RuntimeError):  # of the failure above: some leave the device unusable
+            with suppress(RuntimeError):  # some of the exceptions above leave the device unusable
                 torch.cuda.empty_cache()
 
-    def say(self, text: str) -> None:
-        """Print a line with the time since the start."""
+    def log(self, text: str) -> None:
+        """Print a line with the time since the start of the run."""
         print(f"[{time.perf_counter() - self.start:6.1f} s] {text}", flush=True)
 
-    def leave_out(self, what: str, why: str) -> None:
-        """Note a part that cannot run here."""
-        self.left_out.append(f"{what}: {why}")
-        self.say(f"left out: {what}: {why}")
+    def skip(self, what: str, why: str) -> None:
+        """Record that something cannot run here."""
+        self.skipped.append(f"{what}: {why}")
+        self.log(f"skipped: {what}: {why}")
 
     def expect(self, what: str, value: float, limit: float) -> None:
-        """Print a number, and note it as wrong unless it is at most ``limit``; NaN is wrong."""
+        """Print a number, and record it as wrong unless it is at most ``limit``; NaN is wrong."""
         good = value <= limit
         text = f"{what}: {value:.3g} (limit {limit:.3g})"
-        self.say(text if good else f"{text}  <-- OFF")
+        self.log(text if good else f"{text}  <-- WRONG")
         if not good:
             self.wrong.append(text)
 
     def wait(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has finished all its work."""
         if not self.smoke:
             import torch
 
             torch.cuda.synchronize()
 
     def add(self, timing: Timing) -> None:
-        """Keep a timing for the table, and print it."""
+        """Record a timing for the table, and print it."""
         self.timings.append(timing)
         what, milliseconds, per_rating, rate = timing.cells()
         more = f", {rate} TB/s" if rate else ""
-        self.say(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
+        self.log(f"{what}: {milliseconds} ms, {per_rating} ns/rating{more}")
 
     def time(
         self,
@@ -101,7 +101,10 @@ class Check:
         repeats: int = 15,
         n_bytes: int = 0,
     ) -> None:
-        """Time something by the device's own clock: the median of some calls, after two others."""
+        """Time calls of ``work`` by the device's own clock; record their median.
+
+        Two calls before are not timed. A smoke run times a single call, by the host's clock.
+        """
         work()
         if self.smoke:
             began = time.perf_counter()
@@ -130,14 +133,16 @@ class Check:
         device: str | None = None,
         **params: Any,
     ) -> Factorizer:
-        """Return a torch solver on the device under test, or another one."""
-        name, threads = f"torch-{device or self.device}", 1 if self.smoke else 4
-        return get_backend(name, optimizer=optimizer, n_jobs=threads, **params)
+        """Return a torch solver on the given device, or on the device under test."""
+        n_jobs = 1 if self.smoke else 4
+        name = f"torch-{device or self.device}"
+        return get_backend(name, optimizer=optimizer, n_jobs=n_jobs, **params)
 
 
 def table(timings: list[Timing]) -> list[str]:
-    """Return the lines of a table of timings."""
+    """Return the lines of the table of timings."""
     rows = [["what", "ms", "ns/rating", "TB/s"], *(timing.cells() for timing in timings)]
+    # The first column is aligned left, the numbers right.
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for what, *numbers in rows:

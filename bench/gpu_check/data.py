@@ -12,9 +12,10 @@ SMALL = (2_000, 100, 60)
 
 
 def skewed_ratings(n: int, n_users: int, n_items: int) -> Ratings:
-    """Return random ratings of distinct pairs in random order, at most ``n``.
+    """Return at most ``n`` random ratings of distinct pairs, in random order.
 
-    Some rows have far more than others: more than ``n`` are drawn, and pairs drawn twice are one.
+    A few users and items have far more ratings than the others. A quarter more pairs are drawn than
+    are needed, because some are drawn repeatedly.
     """
     rng = np.random.default_rng(0)
     draws = n * 5 // 4

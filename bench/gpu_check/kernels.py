@@ -1,4 +1,4 @@
-"""Prototypes of kernels in Triton: right by float64, and how long they take."""
+"""Prototypes of kernels in Triton: their results against float64, and their times."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from backends.kernels.triton.sgd import sgd
 from .check import Check
 from .data import SIZES, skewed_ratings
 
-SAME_SUMS = 1e-3  # relative, of a kernel's float32 sums from float64 ones; rounding makes 1e-5
-LEARNT = 0.999  # of the training MSE of the start, after some passes of SGD
-KERNEL_CHUNK = 1 << 22  # ratings whose float64 products are made at a time
+# Largest relative difference of a kernel's float32 sums from float64; rounding alone makes 1e-5.
+SAME_SUMS = 1e-3
+LEARNT = 0.999  # largest training MSE after several passes of SGD, as a share of that before
+KERNEL_CHUNK = 1 << 22  # ratings per chunk of a computation in float64
 
 
 class Side(NamedTuple):
-    """Ratings on the device, grouped by row: where each row's start, opposite rows and targets."""
+    """Ratings on the device, grouped by the rows of one side."""
 
-    offsets: Tensor
-    others: Tensor
-    targets: Tensor
+    offsets: Tensor  # where the ratings of each row start, and the last end; shape (n_rows + 1,)
+    others: Tensor  # row of the other side, shape (n,)
+    targets: Tensor  # shape (n,)
 
 
 class OnDevice(NamedTuple):
-    """Ratings on the device in random order, shape (n,), and grouped by user and by item."""
+    """Ratings on the device, in random order, shape (n,), and grouped by user and by item."""
 
     users: Tensor
     items: Tensor
@@ -41,18 +42,21 @@ class OnDevice(NamedTuple):
     by_user: Side
     by_item: Side
 
-    def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield users, items and targets of some ratings at a time."""
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield users, items and targets, `KERNEL_CHUNK` ratings at a time."""
         columns = (self.users, self.items, self.targets)
         return zip(*(column.split(KERNEL_CHUNK) for column in columns), strict=True)
 
 
 def prototypes(check: Check) -> None:
-    """Prove and time the prototypes: the gradient by row, and per-rating SGD."""
-    train = skewed_ratings(*((300, 30, 20) if check.smoke else SIZES[-1]))
+    """Verify and time the prototypes: the gradient by row, and per-rating SGD."""
+    if check.smoke:
+        size, ranks, dtypes = (300, 30, 20), [16], [torch.float32]
+    else:
+        size, ranks, dtypes = SIZES[-1], [16, 64, 128], [torch.float32, torch.float16]
+    train = skewed_ratings(*size)
     ratings = on_device(check, train)
-    precisions = (torch.float32,) if check.smoke else (torch.float32, torch.float16)
-    for rank, dtype in itertools.product((16,) if check.smoke else (16, 64, 128), precisions):
+    for rank, dtype in itertools.product(ranks, dtypes):
         title = f"rank {rank}, {str(dtype).removeprefix('torch.')}"
         draws = torch.Generator(device=check.device).manual_seed(0)
         tables = [
@@ -66,7 +70,7 @@ def prototypes(check: Check) -> None:
 
 
 def on_device(check: Check, train: Ratings) -> OnDevice:
-    """Copy ratings to the device and sort them there, which is timed: what `prepare` could cost."""
+    """Copy ratings to the device and group them there; record how long the grouping takes."""
     targets = train.ratings - train.ratings.mean(dtype=np.float64).astype(np.float32)
     users, items = (torch.tensor(rows, device=check.device) for rows in (train.users, train.items))
     values = torch.tensor(targets, device=check.device)
@@ -84,41 +88,44 @@ def on_device(check: Check, train: Ratings) -> OnDevice:
 
 
 def triton_gradient(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str) -> None:
-    """Time the gradient by row in blocks of several sizes; hold its sums against float64."""
+    """Time the gradient by row in blocks of several sizes; compare its sums with float64."""
     n, rank = len(ratings.targets), p.shape[1]
     scale = 2 / n
     draws = torch.Generator(device=check.device).manual_seed(1)
-    biases = [torch.randn(len(x), device=check.device, generator=draws) for x in (p, q)]
+    biases = [torch.randn(len(table), device=check.device, generator=draws) for table in (p, q)]
+    tables, sides = (p, q), (ratings.by_user, ratings.by_item)
 
-    def unwritten(*shape: int) -> Tensor:
-        """Return NaN, which shows where a kernel did not write."""
-        return torch.full(shape, math.nan, device=check.device)
-
-    sums = [unwritten(len(table), rank) for table in (p, q)]
-    bias_sums, squares = ([unwritten(len(table)) for table in (p, q)] for _ in range(2))
+    # Of the users, then of the items. NaN shows where a kernel did not write.
+    nan = partial(torch.full, fill_value=math.nan, device=check.device)
+    sums = [nan((len(table), rank)) for table in tables]
+    bias_sums = [nan((len(table),)) for table in tables]
+    squares = [nan((len(table),)) for table in tables]
 
     def sweep(block: int, warps: int) -> None:
-        for one, other, side in ((0, 1, ratings.by_user), (1, 0, ratings.by_item)):
-            tables = (p, q)[one], (p, q)[other], biases[one], biases[other]
-            written = sums[one], bias_sums[one], squares[one]
-            grid = (len(tables[0]),)
-            gd_side[grid](*tables, *side, *written, scale, RANK=rank, BLOCK=block, num_warps=warps)
+        for side in (0, 1):
+            opposite = 1 - side
+            grid = (len(tables[side]),)
+            read = tables[side], tables[opposite], biases[side], biases[opposite], *sides[side]
+            written = sums[side], bias_sums[side], squares[side]
+            gd_side[grid](*read, *written, scale, RANK=rank, BLOCK=block, num_warps=warps)
 
-    exact, exact_bias, squared_error = exact_sums(ratings, (p, q), biases, scale)
+    exact, exact_bias, squared_error = exact_sums(ratings, tables, biases, scale)
+    # Per rating: two ints and two targets of the two sides, and a row of each table.
     n_bytes = n * (16 + 2 * rank * p.element_size())
-    for block, warps in ((16, 1),) if check.smoke else ((16, 1), (32, 1), (32, 4), (64, 4)):
-        for written in (*sums, *bias_sums, *squares):
-            written.fill_(math.nan)
+    launches = [(16, 1)] if check.smoke else [(16, 1), (32, 1), (32, 4), (64, 4)]
+    for block, warps in launches:
+        for output in (*sums, *bias_sums, *squares):
+            output.fill_(math.nan)
         what = f"Triton's gradient, {title}, block {block}, warps {warps}"
         check.time(what, n, partial(sweep, block, warps), n_bytes=n_bytes)
-        for one, name in enumerate(("users", "items")):
-            apart = {
-                "sums": relative_error(sums[one], exact[one]),
-                "bias sums": relative_error(bias_sums[one], exact_bias[one]),
-                "squared errors": abs(float(squares[one].double().sum()) / squared_error - 1),
-            }
-            for kind, error in apart.items():
-                check.expect(f"{what}: relative error of the {name}' {kind}", error, SAME_SUMS)
+        for side, name in enumerate(("users", "items")):
+            squares_error = abs(float(squares[side].double().sum()) / squared_error - 1)
+            sums_error = relative_error(sums[side], exact[side])
+            bias_sums_error = relative_error(bias_sums[side], exact_bias[side])
+            error = f"{what}: relative error of the {name}'"
+            check.expect(f"{error} sums", sums_error, SAME_SUMS)
+            check.expect(f"{error} bias sums", bias_sums_error, SAME_SUMS)
+            check.expect(f"{error} squared errors", squares_error, SAME_SUMS)
 
 
 def exact_sums(
@@ -127,11 +134,19 @@ def exact_sums(
     biases: list[Tensor],
     scale: float,
 ) -> tuple[list[Tensor], list[Tensor], float]:
-    """Return what `gd_side` writes for both sides, and the squared error, in float64."""
+    """Return in float64 what `gd_side` writes for both sides.
+
+    Returns
+    -------
+    sums, bias_sums
+        Of the users and of the items, as `gd_side` defines them.
+    squared_error
+        Sum over all ratings.
+    """
     sums = [torch.zeros(table.shape, dtype=torch.float64, device=table.device) for table in tables]
     bias_sums = [table.new_zeros(len(table)) for table in sums]
     squared_error = 0.0
-    for users, items, targets in ratings.parts():
+    for users, items, targets in ratings.chunks():
         of_users, of_items = tables[0][users].double(), tables[1][items].double()
         errors = (of_users * of_items).sum(1) - targets
         errors += biases[0][users].double() + biases[1][items]
@@ -144,35 +159,42 @@ def exact_sums(
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
-    """Return the norm of the difference over that of the exact sums."""
+    """Return the norm of the difference, divided by that of the exact sums."""
     return float((found.double() - exact).norm() / exact.norm())
 
 
 def triton_sgd(check: Check, ratings: OnDevice, p: Tensor, q: Tensor, title: str) -> None:
-    """Time passes of SGD in random order and by user, which must lower the training MSE."""
+    """Time passes of SGD in random order and by user; they must lower the training MSE."""
     n, rank, by_user = len(ratings.targets), p.shape[1], ratings.by_user
     rows = torch.arange(len(p), device=check.device, dtype=torch.int32)
     sorted_users = torch.repeat_interleave(rows, by_user.offsets.diff().long())
-    before, n_bytes = training_mse(ratings, p, q), n * (12 + 4 * rank * p.element_size())
+    before = training_mse(ratings, p, q)
+    # Per rating: user, item and target, and two rows that are read and written.
+    n_bytes = n * (12 + 4 * rank * p.element_size())
     orders = {
         "random": (ratings.users, ratings.items, ratings.targets),
         "by user": (sorted_users, by_user.others, by_user.targets),
     }
 
     def one_pass(columns: tuple[Tensor, ...], trained: tuple[Tensor, ...], per: int) -> None:
-        sgd[(-(-n // per),)](*trained, *columns, n, 0.02, 0.05, RANK=rank, PER=per, num_warps=1)
+        grid = (math.ceil(n / per),)
+        rate, penalty = 0.02, 0.05
+        sgd[grid](*trained, *columns, n, rate, penalty, RANK=rank, PER=per, num_warps=1)
 
     for order, columns in orders.items():
-        for per in (800,) if check.smoke else (128, 512):
+        for per in [800] if check.smoke else [128, 512]:
             what = f"Triton's SGD, {title}, {order}, {per} per program"
             trained = p.clone(), q.clone()
             work = partial(one_pass, columns, trained, per)
             check.time(what, n, work, repeats=5, n_bytes=n_bytes)
-            fallen = training_mse(ratings, *trained) / before
-            check.expect(f"{what}: MSE over that of the start", fallen, LEARNT)
+            share = training_mse(ratings, *trained) / before
+            check.expect(f"{what}: MSE divided by that before", share, LEARNT)
 
 
 def training_mse(ratings: OnDevice, p: Tensor, q: Tensor) -> float:
-    """Return the mean squared error of dot products, in float64."""
-    errors = ((p[u].double() * q[i].double()).sum(1) - targets for u, i, targets in ratings.parts())
-    return sum(float(some.square().sum()) for some in errors) / len(ratings.targets)
+    """Return the mean squared error of the dot products, in float64."""
+    total = 0.0
+    for users, items, targets in ratings.chunks():
+        errors = (p[users].double() * q[items].double()).sum(1) - targets
+        total += float(errors.square().sum())
+    return total / len(ratings.targets)

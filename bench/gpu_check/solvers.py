@@ -1,4 +1,4 @@
-"""Both solvers of the torch backend on the device: the same as on the CPU, and how long they take."""
+"""Both solvers of the torch backend: their results against those of the CPU, and their times."""
 
 from __future__ import annotations
 
@@ -18,35 +18,39 @@ from .check import Check, Optimizer, Timing
 from .data import SIZES, SMALL, skewed_ratings
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("gd", "adam")
-# Largest difference from the CPU after 12 epochs, relative to the largest parameter of its kind:
-# sums in another order, rounded anew in each epoch. A mistake makes it about 1.
+# Largest difference from the CPU after 12 epochs, relative to the largest parameter of its kind.
+# It arises because sums are computed in another order; a mistake makes it about 1.
 SAME = {"float32": 2e-3, "float64": 1e-8}
-ALL_RANKS_UP_TO = 30_000_000  # ratings; beyond, one rank and gradient descent alone, for time
+# Most ratings for which all ranks and both solvers are timed. Beyond, it would take too long.
+ALL_RANKS_UP_TO = 30_000_000
 
 
 def prepare(solver: Factorizer, train: Ratings) -> Any:
-    """Return a solver's state at its own random start."""
+    """Return a solver's state at its random start."""
     state: State = solver.prepare(train, solver.initial_parameters(train, seed=0), seed=0)
     return state
 
 
 def correctness(check: Check) -> None:
-    """Hold both solvers against the CPU, by each kind of products and in each precision."""
+    """Compare both solvers with the CPU, for each kind of products and each precision."""
     train = skewed_ratings(20_000, 900, 400)
     for optimizer, products, dtype in itertools.product(OPTIMIZERS, ("sparse", "gather"), SAME):
         what = f"{optimizer}, {products} products, {dtype}"
         with check.fenced(what):
             options = {"products": products, "dtype": dtype, "rank": 7, "reg": 0.1}
-            ours, theirs = (
+            tested, on_cpu = (
                 after_twelve_epochs(check.solver(optimizer, device=device, **options), train)
                 for device in (check.device, "cpu")
             )
-            apart = largest_difference(ours, theirs)
-            check.expect(f"{what}: difference from the CPU", apart, SAME[dtype])
+            difference = largest_difference(tested, on_cpu)
+            check.expect(f"{what}: difference from the CPU", difference, SAME[dtype])
 
 
 def after_twelve_epochs(solver: Factorizer, train: Ratings) -> Parameters:
-    """Return where 12 epochs end that begin with NaN in the buffers they must overwrite."""
+    """Return the parameters after 12 epochs that start with NaN in every buffer of the gradient.
+
+    A value that the solver does not overwrite would spoil the result.
+    """
     with solver.threads():
         state = prepare(solver, train)
         for buffer in state.gradient.of.values():
@@ -56,17 +60,19 @@ def after_twelve_epochs(solver: Factorizer, train: Ratings) -> Parameters:
         return solver.parameters(state)
 
 
-def largest_difference(ours: Parameters, theirs: Parameters) -> float:
-    """Return the largest difference over the largest parameter of its kind; NaN if any is NaN."""
-    other = theirs.arrays()
-    apart = {name: np.abs(x - other[name]).max() for name, x in ours.arrays().items()}
-    return float(np.max([one / np.abs(other[name]).max() for name, one in apart.items()]))
+def largest_difference(tested: Parameters, expected: Parameters) -> float:
+    """Return the largest difference relative to the largest parameter of its kind, or NaN."""
+    differences = []
+    for name, array in expected.arrays().items():
+        difference = np.abs(tested.arrays()[name] - array).max()
+        differences.append(difference / np.abs(array).max())
+    return float(np.max(differences))
 
 
 def waits(check: Check) -> None:
-    """Count how often an epoch of gradient descent makes the host wait, and say for what."""
+    """Count how often an epoch of gradient descent makes the host wait, and print the reasons."""
     if check.smoke:
-        check.leave_out("waits of the host", "only CUDA tells them")
+        check.skip("waits of the host", "only CUDA reports them")
         return
 
     solver = check.solver()
@@ -80,14 +86,14 @@ def waits(check: Check) -> None:
                 solver.step(state, 10)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    kinds = sorted({str(one.message)[:60] for one in caught})
-    check.say(f"waits of the host per epoch: {len(caught) / 10:g} {kinds}")
+    reasons = sorted({str(warning.message)[:60] for warning in caught})
+    check.log(f"waits of the host per epoch: {len(caught) / 10:g} {reasons}")
 
 
 def graph(check: Check) -> None:
-    """Time the sums over all ratings as one CUDA graph, which an epoch in one launch would need."""
+    """Time the sums over all ratings as one CUDA graph, and as separate launches."""
     if check.smoke:
-        check.leave_out("sums as a CUDA graph", "they take CUDA")
+        check.skip("sums as a CUDA graph", "they need CUDA")
         return
 
     solver = check.solver()
@@ -96,36 +102,40 @@ def graph(check: Check) -> None:
         sums = sums_of(prepare(solver, train))
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # a graph is captured of what has run before, elsewhere
+        # Before a capture the work must have run on another stream, to allocate its buffers.
+        with torch.cuda.stream(side):
             sums()
             sums()
         torch.cuda.current_stream().wait_stream(side)
         captured = torch.cuda.CUDAGraph()
         with torch.cuda.graph(captured):
             sums()
-        check.time(f"sums, one by one, n={len(train):,}", len(train), sums)
+        check.time(f"sums, separately, n={len(train):,}", len(train), sums)
         check.time(f"sums, as a graph, n={len(train):,}", len(train), captured.replay)
 
 
 def sums_of(state: Any) -> Callable[[], object]:
-    """Return the sums over all ratings of an epoch of gradient descent, to be called."""
+    """Return a function that computes an epoch's sums over all ratings."""
     x, of = state.model.tables(), state.gradient.of
     return lambda: state.products.sums(x["user"], x["item"], of["user"], of["item"], 1e-9)
 
 
 def epochs(check: Check) -> None:
-    """Time preparing, epochs, and the products of an epoch."""
-    for size in (SMALL,) if check.smoke else SIZES:
+    """Time preparation, epochs, and the products of an epoch, at several sizes and ranks."""
+    for size in [SMALL] if check.smoke else SIZES:
         train = skewed_ratings(*size)
-        whole = not check.smoke and len(train) <= ALL_RANKS_UP_TO
-        solvers = OPTIMIZERS if check.smoke or whole else OPTIMIZERS[:1]
-        for rank, optimizer in itertools.product((16, 64, 128) if whole else (16,), solvers):
+        ranks, optimizers = [16, 64, 128], OPTIMIZERS
+        if check.smoke:
+            ranks = [16]
+        elif len(train) > ALL_RANKS_UP_TO:
+            ranks, optimizers = [16], ("gd",)
+        for rank, optimizer in itertools.product(ranks, optimizers):
             with check.fenced(f"{optimizer}, rank {rank}, n={len(train):,}"):
                 time_epochs(check, train, optimizer, rank)
 
 
 def time_epochs(check: Check, train: Ratings, optimizer: Optimizer, rank: int) -> None:
-    """Time one solver at one size."""
+    """Time preparation and epochs of one solver at one size."""
     n, title = len(train), f"{optimizer}, rank {rank}, n={len(train):,}"
     solver = check.solver(optimizer, rank=rank)
     start = solver.initial_parameters(train, seed=0)
@@ -140,14 +150,14 @@ def time_epochs(check: Check, train: Ratings, optimizer: Optimizer, rank: int) -
         check.time(f"{title}: epoch", n, lambda: solver.step(state, 1))
         if not check.smoke:
             peak = torch.cuda.max_memory_allocated() / 2**30
-            check.say(f"{title}: at most {peak:.2f} GiB on the device")
+            check.log(f"{title}: at most {peak:.2f} GiB of the device's memory")
         if optimizer == "gd":
             with torch.no_grad():
                 time_products(check, state, n)
 
 
 def time_products(check: Check, state: Any, n: int) -> None:
-    """Time what an epoch of gradient descent is made of."""
+    """Time the products of which an epoch of gradient descent consists."""
     x, of, products = state.model.tables(), state.gradient.of, state.products
     check.time("  all sums", n, sums_of(state))
     if not hasattr(products, "by_user"):  # the device has no sparse products

@@ -12,33 +12,45 @@ from backends import Objective, Parameters, Ratings, damped_biases, get_backend
 DAMPINGS = list(itertools.product([0.5, 3.0, 40.0], [0.1, 2.0, 25.0], [0.0, 0.2]))
 
 
-def solved(train: Ratings, user_damping: float, item_damping: float, reg: float) -> tuple[np.ndarray, np.ndarray]:
+def solved(
+    train: Ratings, user_damping: float, item_damping: float, reg: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Biases by one linear system over users and items."""
     weights = np.ones(len(train)) if train.weights is None else train.weights
     n = train.n_users + train.n_items
     left, right = np.zeros((n, n)), np.zeros(n)
     mean = float(np.average(train.ratings, weights=weights))
-    for u, i, r, w in zip(train.users, train.n_users + train.items, train.ratings, weights, strict=True):
+    for u, i, r, w in zip(
+        train.users, train.n_users + train.items, train.ratings, weights, strict=True
+    ):
         left[u, u] += (1 + reg) * w
         left[i, i] += (1 + reg) * w
         left[u, i] += w
         left[i, u] += w
         right[u] += w * (r - mean)
         right[i] += w * (r - mean)
-    left[np.arange(n), np.arange(n)] += [user_damping] * train.n_users + [item_damping] * train.n_items
+    left[np.arange(n), np.arange(n)] += [user_damping] * train.n_users + [
+        item_damping
+    ] * train.n_items
     found = np.linalg.solve(left, right)
     return found[: train.n_users], found[train.n_users :]
 
 
 @pytest.mark.parametrize("weigh", [False, True])
 @pytest.mark.parametrize(("user_damping", "item_damping", "reg"), DAMPINGS)
-def test_biases_are_those_of_a_direct_solve(user_damping: float, item_damping: float, reg: float, weigh: bool) -> None:
+def test_biases_are_those_of_a_direct_solve(
+    user_damping: float, item_damping: float, reg: float, weigh: bool
+) -> None:
     train = random_ratings(20, 15, 120)
     if weigh:
-        train = dataclasses.replace(train, weights=np.random.default_rng(1).uniform(0.2, 3, len(train)))
+        train = dataclasses.replace(
+            train, weights=np.random.default_rng(1).uniform(0.2, 3, len(train))
+        )
     found = damped_biases(train, user_damping=user_damping, item_damping=item_damping, reg=reg)
     exact = solved(train, user_damping, item_damping, reg)
-    apart = (found[0][:, None] + found[1]) - (exact[0][:, None] + exact[1])  # of every user with every item
+    apart = (found[0][:, None] + found[1]) - (
+        exact[0][:, None] + exact[1]
+    )  # of every user with every item
     assert np.abs(apart).max() < 0.005 * train.ratings.std()
 
 

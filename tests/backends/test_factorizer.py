@@ -68,7 +68,14 @@ def train() -> Ratings:
 
 @pytest.fixture
 def validation(train: Ratings) -> Ratings:
-    return Ratings(train.users[:5], train.items[:5], train.ratings[:5], train.n_users, train.n_items, train.encoder)
+    return Ratings(
+        train.users[:5],
+        train.items[:5],
+        train.ratings[:5],
+        train.n_users,
+        train.n_items,
+        train.encoder,
+    )
 
 
 # ---- history and clock ----------------------------------------------------------------------------------------------
@@ -114,7 +121,9 @@ class Ticking(Counting):
         return super().parameters(state)
 
 
-def test_the_clock_counts_prepare_step_and_synchronize_only(train: Ratings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_counts_prepare_step_and_synchronize_only(
+    train: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock(monkeypatch)
     solver = Ticking(clock=clock).fit(train, epochs=3, callback=lambda at: clock.tick(1000))
     assert [record.seconds for record in solver.history_] == [7, 10, 13]
@@ -132,7 +141,9 @@ def test_the_time_limit_is_by_the_clock(
 
     solver = Ticking(clock=clock).fit(train, epochs=50, max_seconds=limit, callback=dawdle)
     assert (solver.status_, solver.n_epochs_) == ("time", epochs)
-    evaluated = Ticking(clock=clock).fit(train, validation, epochs=50, max_seconds=24, patience=None)
+    evaluated = Ticking(clock=clock).fit(
+        train, validation, epochs=50, max_seconds=24, patience=None
+    )
     assert (evaluated.status_, evaluated.n_epochs_) == ("time", 2)  # 4 + 3 + 16 are 23
 
 
@@ -191,14 +202,18 @@ def test_an_interrupted_fit_keeps_its_best(train: Ratings, validation: Ratings) 
         if progress.record.epoch == 4:
             raise KeyboardInterrupt
 
-    solver = Counting(init_scale=1.0).fit(train, validation, epochs=50, patience=None, callback=interrupt)
+    solver = Counting(init_scale=1.0).fit(
+        train, validation, epochs=50, patience=None, callback=interrupt
+    )
     assert (solver.status_, solver.n_epochs_) == ("interrupted", 4)
     scores = [record.validation_mse for record in solver.history_]
     assert solver.best_epoch_ == int(np.argmin(scores))
     assert mean_squared_error(solver.model_.parameters, validation) == min(scores)
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_the_model_of_the_fit_before(train: Ratings, validation: Ratings) -> None:
+def test_ctrl_c_in_the_first_epoch_leaves_the_model_of_the_fit_before(
+    train: Ratings, validation: Ratings
+) -> None:
     class Slow(Counting):
         def step(self, state: CountingState, n_epochs: int) -> float:
             raise KeyboardInterrupt
@@ -236,16 +251,30 @@ def test_a_warm_start_competes(train: Ratings, validation: Ratings) -> None:
         given = (
             best
             if bias
-            else dataclasses.replace(best, mean=0.0, user_bias=0 * best.user_bias, item_bias=0 * best.item_bias)
+            else dataclasses.replace(
+                best, mean=0.0, user_bias=0 * best.user_bias, item_bias=0 * best.item_bias
+            )
         )
-        target = exact if bias else dataclasses.replace(exact, ratings=given.predict(exact.users, exact.items))
-        solver = Counting(rank=2, bias=bias, dtype="float64").fit(train, target, epochs=3, initial=given)
-        assert (solver.best_epoch_, [record.epoch for record in solver.history_]) == (0, [0, 1, 2, 3])
+        target = (
+            exact
+            if bias
+            else dataclasses.replace(exact, ratings=given.predict(exact.users, exact.items))
+        )
+        solver = Counting(rank=2, bias=bias, dtype="float64").fit(
+            train, target, epochs=3, initial=given
+        )
+        assert (solver.best_epoch_, [record.epoch for record in solver.history_]) == (
+            0,
+            [0, 1, 2, 3],
+        )
         assert solver.history_[0].validation_mse == pytest.approx(0, abs=1e-20)
         assert solver.model_.fit["warm_start"]
     poor = dataclasses.replace(best, user_bias=100 + best.user_bias)
     first = Counting(rank=2).fit(train, validation, epochs=1, initial=poor).history_[0]
-    assert first.validation_mse == Counting(rank=2).fit(train, validation, epochs=1).history_[0].validation_mse
+    assert (
+        first.validation_mse
+        == Counting(rank=2).fit(train, validation, epochs=1).history_[0].validation_mse
+    )
 
 
 def test_a_warm_start_takes_the_mean_of_the_new_ratings(train: Ratings) -> None:
@@ -261,7 +290,9 @@ def test_a_target_may_be_met_before_the_first_epoch(train: Ratings, validation: 
     assert (solver.status_, solver.n_epochs_, solver.best_epoch_) == ("target", 0, 0)
 
 
-def test_a_target_of_anything_trains_where_nothing_was_scored_before(train: Ratings, validation: Ratings) -> None:
+def test_a_target_of_anything_trains_where_nothing_was_scored_before(
+    train: Ratings, validation: Ratings
+) -> None:
     solver = Counting().fit(train, validation, epochs=5, target_mse=math.inf, keep="last")
     assert (solver.status_, solver.n_epochs_) == ("target", 1)
 
@@ -269,7 +300,10 @@ def test_a_target_of_anything_trains_where_nothing_was_scored_before(train: Rati
 def test_a_start_beyond_the_precision_is_refused(train: Ratings) -> None:
     start = initial_model(Counting(rank=2).objective, train, 0)
     start.user_factors[0, 0] = 1e200
-    with pytest.raises(ValueError, match="initial holds numbers beyond float32"), np.errstate(over="ignore"):
+    with (
+        pytest.raises(ValueError, match="initial holds numbers beyond float32"),
+        np.errstate(over="ignore"),
+    ):
         Counting(rank=2).fit(train, initial=start)
 
 
@@ -323,7 +357,9 @@ def test_a_prepare_that_takes_anything_takes_the_seed(train: Ratings) -> None:
 
 def test_the_wrapper_that_is_called_must_take_the_seed(train: Ratings) -> None:
     def forgets(prepare: Any) -> Any:
-        return functools.wraps(prepare)(lambda self, train, initial: prepare(self, train, initial, seed=0))
+        return functools.wraps(prepare)(
+            lambda self, train, initial: prepare(self, train, initial, seed=0)
+        )
 
     class Wrapped(Counting):
         prepare = forgets(Counting.prepare)
@@ -478,7 +514,10 @@ def test_a_models_epoch_does_not_pass_on(train: Ratings) -> None:
     # once training has gone on, the parameters are those of a later epoch
     with pytest.raises(RuntimeError) as caught:
         _ = kept[0].model
-    assert str(caught.value) == "the model of epoch 1 is gone: read progress.model inside the callback to keep it"
+    assert (
+        str(caught.value)
+        == "the model of epoch 1 is gone: read progress.model inside the callback to keep it"
+    )
 
 
 # ---- a solver that restarts -----------------------------------------------------------------------------------------
@@ -504,7 +543,12 @@ def test_all_epochs_at_once_where_nobody_looks(train: Ratings) -> None:
 def test_one_by_one_where_somebody_looks(train: Ratings, validation: Ratings) -> None:
     assert Restarting().fit(train, validation, epochs=3).asked == [3]
     assert Restarting().fit(train, epochs=3, evaluate=True).asked == [1, 1, 1]
-    for watching in ({"callback": lambda at: None}, {"max_seconds": 0.0}, {"target_mse": 0.0}, {"patience": 9}):
+    for watching in (
+        {"callback": lambda at: None},
+        {"max_seconds": 0.0},
+        {"target_mse": 0.0},
+        {"patience": 9},
+    ):
         solver = Restarting().fit(train, validation, epochs=3, evaluate=False, **watching)
         assert set(solver.asked) == {1}, watching
 
@@ -540,31 +584,43 @@ def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
 def test_a_loss_that_is_infinite_throughout_is_divergence(train: Ratings) -> None:
     # the mean squared rating, which the loss is held against, is infinite too
     huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
-    with np.errstate(all="ignore"), pytest.warns(DivergenceWarning, match=r"in epoch 1 \(training MSE inf\)"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(DivergenceWarning, match=r"in epoch 1 \(training MSE inf\)"),
+    ):
         solver = Counting(losses=(math.inf,) * 3).fit(huge, epochs=3)
     assert not hasattr(solver, "model_")
 
 
 def test_a_model_of_infinite_loss_is_not_handed_out(train: Ratings) -> None:
     huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
-    with np.errstate(all="ignore"), pytest.warns(DivergenceWarning, match=r"in epoch 3 \(training MSE inf\)"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(DivergenceWarning, match=r"in epoch 3 \(training MSE inf\)"),
+    ):
         solver = Counting().fit(huge, epochs=3, evaluate=False)
     assert solver.status_ == "diverged"
 
 
 @pytest.mark.parametrize("value", [1e155, 1e160, 1e300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["numpy", "numpy-als", "numba-gd", "numba-sgd", "torch-cpu", "torch-cpu adam"])
+@pytest.mark.parametrize(
+    "name", ["numpy", "numpy-als", "numba-gd", "numba-sgd", "torch-cpu", "torch-cpu adam"]
+)
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_ratings_whose_squares_overflow_make_a_fit_diverge(name: str, dtype: str, value: float) -> None:
+def test_ratings_whose_squares_overflow_make_a_fit_diverge(
+    name: str, dtype: str, value: float
+) -> None:
     name, *optimizer = name.split()
     if not name.startswith("numpy"):
         pytest.importorskip(name.split("-")[0])
     options = {"optimizer": optimizer[0]} if optimizer else {}
     train = Ratings([0, 0, 1], [0, 1, 1], [value, -value, value / 2])
     with pytest.warns(DivergenceWarning):
-        solver = get_backend(name, rank=2, dtype=dtype, n_jobs=1, **options).fit(train, epochs=3, evaluate=False)
+        solver = get_backend(name, rank=2, dtype=dtype, n_jobs=1, **options).fit(
+            train, epochs=3, evaluate=False
+        )
     assert solver.status_ == "diverged"
 
 
@@ -582,7 +638,9 @@ def test_a_number_too_large_for_the_precision_is_refused(name: str) -> None:
 def test_small_ratings_do_not_make_a_wide_start_diverge(train: Ratings) -> None:
     # the start is far off, which is no sign of divergence
     small = Ratings(train.users, train.items, train.ratings * 1e-6, train.n_users, train.n_items)
-    solver = get_backend("numpy", preset="article", learning_rate=0.1, n_jobs=1).fit(small, epochs=5)
+    solver = get_backend("numpy", preset="article", learning_rate=0.1, n_jobs=1).fit(
+        small, epochs=5
+    )
     assert solver.status_ == "epochs"
 
 
@@ -599,7 +657,9 @@ def test_a_model_with_a_nan_is_not_handed_out(train: Ratings) -> None:
 # ---- Ctrl-C ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send a signal to a thread")
+@pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="this system cannot send a signal to a thread"
+)
 def test_ctrl_c_during_a_step_on_the_main_thread(train: Ratings) -> None:
     """A real signal, sent by another thread while the third epoch is under way."""
 
@@ -621,7 +681,9 @@ def test_ctrl_c_during_a_step_on_the_main_thread(train: Ratings) -> None:
     assert solver.status_ == "interrupted"
     assert solver.n_epochs_ in (2, 3)
     whole = Counting().fit(train, epochs=solver.n_epochs_)
-    assert np.array_equal(whole.model_.parameters.item_factors, solver.model_.parameters.item_factors)
+    assert np.array_equal(
+        whole.model_.parameters.item_factors, solver.model_.parameters.item_factors
+    )
 
 
 def test_ctrl_c_in_a_callback_from_another_thread(train: Ratings) -> None:
@@ -692,7 +754,9 @@ def test_train_must_be_ratings(train: Ratings) -> None:
 
 def test_train_must_not_be_empty() -> None:
     nothing = Ratings(np.array([], int), np.array([], int), [], 2, 2)
-    assert refusal(ValueError, Counting(), nothing) == "train has no ratings; at least one is needed"
+    assert (
+        refusal(ValueError, Counting(), nothing) == "train has no ratings; at least one is needed"
+    )
 
 
 def test_validation_must_be_encoded_as_train_is(train: Ratings) -> None:
@@ -739,7 +803,9 @@ def test_a_start_must_fit(train: Ratings) -> None:
     start = Counting(rank=3).fit(train).model_.parameters
     shapes = f"[({train.n_users}, 2), ({train.n_items}, 2), ({train.n_users},), ({train.n_items},)]"
     said = refusal(ValueError, Counting(rank=2), train, initial=start)
-    assert said.startswith(f"initial must have arrays of shapes {shapes} for these ratings and this rank, got [(8, 3)")
+    assert said.startswith(
+        f"initial must have arrays of shapes {shapes} for these ratings and this rank, got [(8, 3)"
+    )
     start.item_bias[0] = np.inf
     expected = "initial holds numbers that are not finite"
     assert refusal(ValueError, Counting(rank=3), train, initial=start) == expected
@@ -750,7 +816,9 @@ def test_a_start_must_fit(train: Ratings) -> None:
 def test_a_start_for_other_rows_is_refused(train: Ratings) -> None:
     # as many rows, but the ids behind them are others or in another order
     reversed_rows = Ratings.from_arrays(
-        train.encoder.users[train.users][::-1], train.encoder.items[train.items][::-1], train.ratings[::-1]
+        train.encoder.users[train.users][::-1],
+        train.encoder.items[train.items][::-1],
+        train.ratings[::-1],
     )
     model = Counting().fit(reversed_rows).model_
     said = refusal(ValueError, Counting(), train, initial=model)
@@ -760,7 +828,10 @@ def test_a_start_for_other_rows_is_refused(train: Ratings) -> None:
 def test_a_start_with_biases_is_refused_by_a_model_without(train: Ratings) -> None:
     start = get_backend("numpy", n_jobs=1, rank=2).fit(train, epochs=2).model_.parameters
     said = refusal(ValueError, Counting(rank=2, bias=False), train, initial=start)
-    assert said == "initial has a mean or biases, which a model with bias=False does not; set them to zero"
+    assert (
+        said
+        == "initial has a mean or biases, which a model with bias=False does not; set them to zero"
+    )
 
 
 def test_a_refused_call_keeps_the_model(train: Ratings) -> None:
@@ -781,12 +852,16 @@ def test_fitted_attributes_are_not_there_before(name: str) -> None:
 
 
 def test_other_attributes_are_missing_as_usual() -> None:
-    with pytest.raises(AttributeError, match="'Counting' object has no attribute 'modle_'") as caught:
+    with pytest.raises(
+        AttributeError, match="'Counting' object has no attribute 'modle_'"
+    ) as caught:
         _ = Counting().modle_
     assert not isinstance(caught.value, NotFittedError)
 
 
-@pytest.mark.parametrize("remake", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize(
+    "remake", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))]
+)
 def test_copies_predict_the_same(train: Ratings, remake: Any) -> None:
     solver = get_backend("numpy", rank=2, n_jobs=1).fit(train, epochs=2)
     assert train.encoder is not None

@@ -55,7 +55,9 @@ def test_an_interrupted_reference_is_none_and_is_not_remembered(
     """A fit takes Ctrl-C for the wish to have its model as it is; a reference of such a model would be wrong."""
     monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
     rng = np.random.default_rng(0)
-    parts = [Ratings(*rng.integers(0, 30, (2, 900)), rng.normal(3, 1, 900), 30, 30) for _ in range(2)]
+    parts = [
+        Ratings(*rng.integers(0, 30, (2, 900)), rng.normal(3, 1, 900), 30, 30) for _ in range(2)
+    ]
 
     def strike(text: str) -> None:
         if text.startswith("reference, seed 1"):

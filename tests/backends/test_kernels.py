@@ -79,7 +79,9 @@ def test_whatever_strikes_in_an_epoch_leaves_the_last_whole_one(
     monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 20)
     train = random_ratings()
     solver = get_backend("numba-sgd", n_jobs=n_jobs)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
+    state = solver.prepare(
+        train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0
+    )
     solver.step(state, 2)
     whole = solver.parameters(state).arrays()
     inner = do_tasks

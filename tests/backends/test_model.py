@@ -13,7 +13,15 @@ import pytest
 from helpers import in_fresh_process
 from numpy.typing import NDArray
 
-from backends import FactorModel, ModelFileError, Parameters, RatingEncoder, Ratings, RatingsError, UnknownIdError
+from backends import (
+    FactorModel,
+    ModelFileError,
+    Parameters,
+    RatingEncoder,
+    Ratings,
+    RatingsError,
+    UnknownIdError,
+)
 
 USERS = ["ann", "ann", "bob", "cid"]
 ITEMS = [10, 20, 10, 30]
@@ -43,7 +51,10 @@ def without_encoder() -> FactorModel:
 
 
 def test_predictions_are_mean_biases_and_product() -> None:
-    assert model().predict(["ann", "cid"], [30, 10]).tolist() == [3 + 0.5 - 0.25 + 3, 3 - 0.5 + 0.25 - 1]
+    assert model().predict(["ann", "cid"], [30, 10]).tolist() == [
+        3 + 0.5 - 0.25 + 3,
+        3 - 0.5 + 0.25 - 1,
+    ]
 
 
 def test_one_id_goes_with_each_of_many() -> None:
@@ -67,7 +78,9 @@ def test_unknown_ids_are_counted_and_named() -> None:
     )
     with pytest.raises(UnknownIdError) as caught:
         model().predict("ann", list(range(100, 108)))
-    assert str(caught.value).startswith("8 unknown item ids (100, 101, 102, 103, 104, ...): not in the training")
+    assert str(caught.value).startswith(
+        "8 unknown item ids (100, 101, 102, 103, 104, ...): not in the training"
+    )
 
 
 def test_unknown_ids_get_what_is_left_of_the_model() -> None:
@@ -92,7 +105,9 @@ def test_float_ids_are_refused() -> None:
 
 def test_rows_serve_as_ids_where_there_is_no_encoder() -> None:
     plain = without_encoder()
-    assert plain.predict([0, 2], [2, 0]).tolist() == model().predict(["ann", "cid"], [30, 10]).tolist()
+    assert (
+        plain.predict([0, 2], [2, 0]).tolist() == model().predict(["ann", "cid"], [30, 10]).tolist()
+    )
     assert [item for item, _ in plain.recommend(0, 1)] == [2]
     for users in ([-1], [3], ["ann"], [0.5]):
         with pytest.raises(UnknownIdError, match="1 unknown user id"):
@@ -165,7 +180,9 @@ def rewrite(path: Path, **changes: Any) -> None:
             del stored[name]
         elif isinstance(value, dict):
             merged = json.loads(str(stored[name])) | value
-            stored[name] = np.array(json.dumps({key: v for key, v in merged.items() if v is not None}))
+            stored[name] = np.array(
+                json.dumps({key: v for key, v in merged.items() if v is not None})
+            )
         else:
             stored[name] = value
     with path.open("wb") as file:
@@ -205,11 +222,20 @@ def test_a_model_without_encoder_is_saved_too(tmp_path: Path) -> None:
     without_encoder().save(tmp_path / "model.npz")
     loaded = FactorModel.load(tmp_path / "model.npz")
     assert loaded.encoder is None
-    assert loaded.predict([0, 2], [2, 0]).tolist() == without_encoder().predict([0, 2], [2, 0]).tolist()
+    assert (
+        loaded.predict([0, 2], [2, 0]).tolist()
+        == without_encoder().predict([0, 2], [2, 0]).tolist()
+    )
 
 
 def test_how_it_was_fitted_is_saved_as_it_was(tmp_path: Path) -> None:
-    facts = {"rank": np.int64(4), "reg": np.float32(0.5), "n_jobs": None, "bias": True, "odd": Path("here")}
+    facts = {
+        "rank": np.int64(4),
+        "reg": np.float32(0.5),
+        "n_jobs": None,
+        "bias": True,
+        "odd": Path("here"),
+    }
     dataclasses.replace(model(), fit=facts).save(tmp_path / "model.npz")
     loaded = FactorModel.load(tmp_path / "model.npz").fit
     assert loaded == {"rank": 4, "reg": 0.5, "n_jobs": None, "bias": True, "odd": "here"}
@@ -243,7 +269,9 @@ def test_a_missing_file_is_missing(tmp_path: Path) -> None:
         FactorModel.load(tmp_path / "none.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 not a zip", pickle.dumps({"a": 1})], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"PK\x03\x04 not a zip", pickle.dumps({"a": 1})], ids=repr
+)
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert "is not a saved model, or is damaged" in refusal(tmp_path / "file")
@@ -256,7 +284,9 @@ def test_a_folder_and_a_plain_array_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", header=np.array('{"format": "other", "version": 1}'), a=np.arange(3))
+    np.savez(
+        tmp_path / "other.npz", header=np.array('{"format": "other", "version": 1}'), a=np.arange(3)
+    )
     assert "is not a saved model, or is damaged" in refusal(tmp_path / "other.npz")
 
 
@@ -272,12 +302,16 @@ def test_a_damaged_byte_is_noticed_or_harmless(saved: Path) -> None:
     whole = saved.read_bytes()
     expected = model().predict(["ann", "bob", "cid"], [30, 20, 10])
     for position in range(0, len(whole), 7):
-        saved.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        saved.write_bytes(
+            whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :]
+        )
         try:
             loaded = FactorModel.load(saved)
         except ModelFileError:
             continue
-        assert np.array_equal(loaded.predict(["ann", "bob", "cid"], [30, 20, 10]), expected), position
+        assert np.array_equal(loaded.predict(["ann", "bob", "cid"], [30, 20, 10]), expected), (
+            position
+        )
 
 
 @pytest.mark.parametrize(
@@ -332,7 +366,9 @@ class Bomb:
         return pytest.fail, ("a pickle was loaded",)
 
 
-def test_a_failed_save_leaves_the_earlier_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_earlier_file(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = saved.read_bytes()
 
     def disk_full(file: Any, **arrays: object) -> None:
@@ -343,4 +379,6 @@ def test_a_failed_save_leaves_the_earlier_file(saved: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="no space left"):
         model().save(saved)
     assert saved.read_bytes() == before
-    assert [path.name for path in saved.parent.iterdir()] == [saved.name]  # and no half-written one beside it
+    assert [path.name for path in saved.parent.iterdir()] == [
+        saved.name
+    ]  # and no half-written one beside it

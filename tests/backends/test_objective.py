@@ -17,7 +17,9 @@ AUTOGRAD = 1e-10
 DAMPED = {"damping": 3.0, "bias_reg": 0.2, "user_bias_damping": 2.0, "item_bias_damping": 0.5}
 UNDAMPED = {"damping": 0, "bias_reg": 0.2, "user_bias_damping": 0, "item_bias_damping": 0}
 OBJECTIVES = [
-    Objective(2, reg, reg_scaling, bias, reg_unit, **(DAMPED if reg_scaling == "per_rating" else UNDAMPED))
+    Objective(
+        2, reg, reg_scaling, bias, reg_unit, **(DAMPED if reg_scaling == "per_rating" else UNDAMPED)
+    )
     for reg_scaling, bias, reg, reg_unit in itertools.product(
         ["per_rating", "per_entity"], [True, False], [0.0, 0.3], ["rms", "rating"]
     )
@@ -34,7 +36,10 @@ def point(train: Ratings, rank: int, bias: bool) -> Parameters:
     rng = np.random.default_rng(5)
     start = initial_model(Objective(rank, bias=bias), train, 1, init_scale=0.7)
     if bias:
-        start.user_bias, start.item_bias = rng.normal(size=train.n_users), rng.normal(size=train.n_items)
+        start.user_bias, start.item_bias = (
+            rng.normal(size=train.n_users),
+            rng.normal(size=train.n_items),
+        )
     return start
 
 
@@ -48,7 +53,11 @@ def test_value_is_that_of_a_plain_loop(objective: Objective, weigh: bool) -> Non
     n, squared_error, penalty = sum(weights), 0.0, 0.0
     mean = sum(weights * train.ratings) / n if objective.bias else 0.0
     assert at.mean == pytest.approx(mean, rel=EXACT)
-    unit = (sum(weights * (train.ratings - mean) ** 2) / n) ** 0.5 if objective.reg_unit == "rms" else 1.0
+    unit = (
+        (sum(weights * (train.ratings - mean) ** 2) / n) ** 0.5
+        if objective.reg_unit == "rms"
+        else 1.0
+    )
     for u, i, r, w in zip(train.users, train.items, train.ratings, weights, strict=True):
         guess = at.mean + at.user_bias[u] + at.item_bias[i]
         guess += sum(at.user_factors[u, k] * at.item_factors[i, k] for k in range(2))
@@ -79,10 +88,14 @@ def test_gradient_is_that_of_autograd(objective: Objective, weigh: bool) -> None
     gradient = objective.gradient(at, train)
 
     tables = {name: torch.tensor(a, requires_grad=True) for name, a in at.arrays().items()}
-    users, items, ratings = (torch.tensor(a.copy()) for a in (train.users, train.items, train.ratings))
+    users, items, ratings = (
+        torch.tensor(a.copy()) for a in (train.users, train.items, train.ratings)
+    )
     dots = (tables["user_factors"][users] * tables["item_factors"][items]).sum(dim=1)
     errors = ratings - (at.mean + tables["user_bias"][users] + tables["item_bias"][items] + dots)
-    value = ((weights * errors.square()).sum() + penalty_of(tables, objective, train)) / weights.sum()
+    value = (
+        (weights * errors.square()).sum() + penalty_of(tables, objective, train)
+    ) / weights.sum()
     value.backward()
     assert float(value.detach()) == pytest.approx(objective.value(at, train), rel=EXACT)
     assert gradient.mean == 0
@@ -114,7 +127,9 @@ def test_the_objective_has_no_unit(scale: float) -> None:
     scaled = dataclasses.replace(train, ratings=scale * train.ratings)
     biases, root = (scale * at.user_bias, scale * at.item_bias), scale**0.5
     there = Parameters(scale * at.mean, *biases, root * at.user_factors, root * at.item_factors)
-    assert objective.value(there, scaled) == pytest.approx(scale**2 * objective.value(at, train), rel=1e-10)
+    assert objective.value(there, scaled) == pytest.approx(
+        scale**2 * objective.value(at, train), rel=1e-10
+    )
     literal = Objective(2, reg_unit="rating", **DAMPED)
     assert literal.unit(scaled) == 1
     assert objective.unit(scaled) == pytest.approx(scale * float(train.ratings.std()), rel=EXACT)
@@ -127,7 +142,9 @@ def test_the_unit_of_equal_ratings_is_one(value: float) -> None:
         equal = dataclasses.replace(train, ratings=np.full(len(train), value, dtype))
         assert Objective().unit(equal) == 1
         assert not initial_model(Objective(3), equal, 0).user_factors.any()
-        assert Objective(bias=False).unit(equal) == (pytest.approx(abs(value), rel=1e-7) if value else 1)
+        assert Objective(bias=False).unit(equal) == (
+            pytest.approx(abs(value), rel=1e-7) if value else 1
+        )
 
 
 def test_gradient_counts_a_repeated_pair_once_per_rating() -> None:
@@ -148,7 +165,14 @@ def test_gradient_is_float64_and_leaves_its_arguments_alone() -> None:
 
 def test_penalties_grow_with_the_rows_ratings_or_are_alike() -> None:
     train = Ratings(np.array([0, 0, 2]), np.array([1, 0, 1]), np.array([1.0, 2.0, 3.0]))
-    damped = Objective(reg=0.5, reg_unit="rating", damping=2, bias_reg=0.1, user_bias_damping=3, item_bias_damping=4)
+    damped = Objective(
+        reg=0.5,
+        reg_unit="rating",
+        damping=2,
+        bias_reg=0.1,
+        user_bias_damping=3,
+        item_bias_damping=4,
+    )
     users, items = damped.penalties(train)
     assert users.factors.tolist() == [2, 0, 1.5]
     assert items.factors.tolist() == [1.5, 2]
@@ -168,7 +192,9 @@ def test_mean_is_that_of_the_ratings_or_zero() -> None:
 
 def test_mse_of_nothing_is_nan() -> None:
     nothing = Ratings(np.array([], int), np.array([], int), np.array([]), 2, 2)
-    assert np.isnan(mean_squared_error(Parameters(0, *np.zeros((2, 2)), *np.zeros((2, 2, 1))), nothing))
+    assert np.isnan(
+        mean_squared_error(Parameters(0, *np.zeros((2, 2)), *np.zeros((2, 2, 1))), nothing)
+    )
 
 
 @pytest.mark.parametrize("n", [0, 1, 9, 10, 11, 25])
@@ -205,7 +231,9 @@ def test_normal_draws_are_normal() -> None:
 
 
 @pytest.mark.parametrize("init", ["normal", "uniform"])
-def test_initial_model_does_not_depend_on_threads_or_precision(init: Literal["normal", "uniform"]) -> None:
+def test_initial_model_does_not_depend_on_threads_or_precision(
+    init: Literal["normal", "uniform"],
+) -> None:
     rows = np.arange(10_000)  # more than one stream's
     for unit in (1, 1024):
         train = Ratings(rows, rows % 7, unit * (rows % 3))
@@ -213,7 +241,9 @@ def test_initial_model_does_not_depend_on_threads_or_precision(init: Literal["no
         assert one.user_factors.dtype == np.float64
         assert len(np.unique(one.user_factors, axis=0)) == 10_000  # the streams differ
         for n_threads in (1, 2, 3):
-            other = initial_model(Objective(3), train, 0, init, dtype="float32", n_threads=n_threads)
+            other = initial_model(
+                Objective(3), train, 0, init, dtype="float32", n_threads=n_threads
+            )
             assert other.user_factors.dtype == np.float32
             for name, values in one.arrays().items():
                 np.testing.assert_array_equal(values, other.arrays()[name])

@@ -35,7 +35,9 @@ def films() -> tuple[Ratings, Ratings]:
     exact += 0.4 * np.einsum("nk,nk->n", taste[users], kind[items])
     ratings = np.clip(np.rint(exact + 0.5 * rng.normal(size=n)), 1, 5)
     parts = slice(0, 10_000), slice(10_000, n)
-    train, validation = (Ratings(users[part], items[part], ratings[part], n_users, n_items) for part in parts)
+    train, validation = (
+        Ratings(users[part], items[part], ratings[part], n_users, n_items) for part in parts
+    )
     return train, validation
 
 
@@ -65,19 +67,28 @@ def test_predictions_scale_with_powers_of_four(title: str, scale: float, dtype: 
     assert apart.max() <= 1e-5 * films()[0].ratings.std()
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0), (0.37, 1000), (1.0, -1000), (1e6, 30), (7.0, 0)])
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1e-6, 0), (0.37, 1000), (1.0, -1000), (1e6, 30), (7.0, 0)]
+)
 @pytest.mark.parametrize("title", EXACT)
 def test_predictions_scale_with_anything_in_float64(title: str, scale: float, shift: float) -> None:
-    apart = np.abs(predictions(title, scale, shift, "float64") - predictions(title, 1.0, 0.0, "float64"))
+    apart = np.abs(
+        predictions(title, scale, shift, "float64") - predictions(title, 1.0, 0.0, "float64")
+    )
     assert apart.max() <= 1e-6 * films()[0].ratings.std()
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0), (0.37, 1000), (1.0, -1000), (1e6, 30), (7.0, 0)])
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1e-6, 0), (0.37, 1000), (1.0, -1000), (1e6, 30), (7.0, 0)]
+)
 @pytest.mark.parametrize("title", ["numba-sgd", "torch-cpu adam"])
-def test_solvers_that_draw_predict_as_well_on_any_scale(title: str, scale: float, shift: float) -> None:
+def test_solvers_that_draw_predict_as_well_on_any_scale(
+    title: str, scale: float, shift: float
+) -> None:
     actual = films()[1].ratings - films()[0].summary.mean
     plain, scaled = (
-        float(np.mean((predictions(title, *where, "float32") - actual) ** 2)) for where in ((1.0, 0.0), (scale, shift))
+        float(np.mean((predictions(title, *where, "float32") - actual) ** 2))
+        for where in ((1.0, 0.0), (scale, shift))
     )
     assert scaled == pytest.approx(plain, rel=0.01)
 
@@ -86,7 +97,9 @@ def test_solvers_that_draw_predict_as_well_on_any_scale(title: str, scale: float
 @pytest.mark.parametrize("shift", [1e5, 1e7, 1e9])
 def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
     """In float64 ratings; float32 ones are rounded themselves from there on."""
-    apart = np.abs(predictions("numpy-als", 1.0, shift, dtype) - predictions("numpy-als", 1.0, 0.0, dtype))
+    apart = np.abs(
+        predictions("numpy-als", 1.0, shift, dtype) - predictions("numpy-als", 1.0, 0.0, dtype)
+    )
     assert apart.max() <= max(1e-4, 1e-14 * shift) * films()[0].ratings.std()
 
 
@@ -110,18 +123,29 @@ def test_one_wrong_rating_diverges_no_solver(title: str, wrong: float, bias: boo
 def test_a_fit_is_about_as_good_as_exact_minimisation(title: str) -> None:
     mse = {}
     for name in (title, "numpy-als"):
-        options = {"n_jobs": 1, "rank": 4} | (SOLVERS[title] if name == title else {}) | {"epochs": 60}
+        options = (
+            {"n_jobs": 1, "rank": 4} | (SOLVERS[title] if name == title else {}) | {"epochs": 60}
+        )
         solver = get_backend(name.split()[0], **options).fit(films()[0])
         mse[name] = mean_squared_error(solver.model_.parameters, films()[1])
     assert mse[title] < 1.02 * mse["numpy-als"]
 
 
 @pytest.mark.parametrize(
-    "penalty", [{"reg": 1e30}, {"reg": 3e38}, {"damping": 1e38}, {"bias_reg": 1e30}, {"item_bias_damping": 1e38}]
+    "penalty",
+    [
+        {"reg": 1e30},
+        {"reg": 3e38},
+        {"damping": 1e38},
+        {"bias_reg": 1e30},
+        {"item_bias_damping": 1e38},
+    ],
 )
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
 @pytest.mark.parametrize("title", ["numba-gd", "numba-sgd", "numpy", "numpy-als", "torch-cpu"])
-def test_what_is_penalised_beyond_all_measure_vanishes(title: str, scale: float, penalty: dict[str, float]) -> None:
+def test_what_is_penalised_beyond_all_measure_vanishes(
+    title: str, scale: float, penalty: dict[str, float]
+) -> None:
     if not title.startswith("numpy"):
         pytest.importorskip(title.split("-")[0])
     train = rescaled(films()[0], scale, 0)
@@ -141,7 +165,9 @@ def test_the_start_is_in_the_unit_of_the_ratings() -> None:
     for bias in (True, False):
         objective = Objective(16, bias=bias)
         plain = initial_model(objective, train, 0)
-        assert plain.user_factors.std() == pytest.approx(0.1 * objective.unit(train) ** 0.5, rel=0.05)
+        assert plain.user_factors.std() == pytest.approx(
+            0.1 * objective.unit(train) ** 0.5, rel=0.05
+        )
         for factor, root in ((4.0**-7, 2.0**-7), (4.0**100, 2.0**100)):
             found = initial_model(objective, rescaled(train, factor, 0), 0)
             for side in ("user_factors", "item_factors"):
@@ -150,5 +176,8 @@ def test_the_start_is_in_the_unit_of_the_ratings() -> None:
 
 def test_a_uniform_start_is_taken_literally() -> None:
     train, _ = films()
-    one, other = (initial_model(Objective(3), x, 0, "uniform", 11 / 3) for x in (train, rescaled(train, 4.0**7, 0)))
+    one, other = (
+        initial_model(Objective(3), x, 0, "uniform", 11 / 3)
+        for x in (train, rescaled(train, 4.0**7, 0))
+    )
     np.testing.assert_array_equal(one.user_factors, other.user_factors)

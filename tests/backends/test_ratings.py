@@ -41,7 +41,9 @@ def test_ids_are_encoded_by_first_appearance() -> None:
     assert repr(train) == "Ratings(3 ratings, 2 users x 2 items)"
 
 
-@pytest.mark.parametrize("kind", ["list", "tuple", "array", "series", "categorical", "nullable", "int8"])
+@pytest.mark.parametrize(
+    "kind", ["list", "tuple", "array", "series", "categorical", "nullable", "int8"]
+)
 def test_ids_come_in_any_container(kind: str) -> None:
     ids = {
         "list": [5, 3, 5],
@@ -59,7 +61,12 @@ def test_ids_come_in_any_container(kind: str) -> None:
 
 
 def test_float32_stays_and_everything_else_becomes_float64() -> None:
-    kinds = {np.float32: "float32", np.int8: "float64", np.float16: "float64", np.float64: "float64"}
+    kinds = {
+        np.float32: "float32",
+        np.int8: "float64",
+        np.float16: "float64",
+        np.float64: "float64",
+    }
     for given_dtype, kept in kinds.items():
         assert Ratings([0], [0], np.array([1], given_dtype)).ratings.dtype == kept
 
@@ -70,7 +77,9 @@ def test_ratings_may_all_be_equal() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_summary_is_exact(dtype: str) -> None:
-    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(dtype)  # more than one part
+    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(
+        dtype
+    )  # more than one part
     rows = np.arange(len(values))
     low, high, mean, variance, weight = Ratings(rows, rows, values).summary
     exact = values.astype(np.float64)
@@ -109,7 +118,11 @@ def test_columns_are_named_by_the_caller() -> None:
 
 
 def test_the_arrays_are_private_and_read_only() -> None:
-    users, items, values = np.array([0, 1], np.int32), np.array([0, 1], np.int32), np.array([1.0, 2.0])
+    users, items, values = (
+        np.array([0, 1], np.int32),
+        np.array([0, 1], np.int32),
+        np.array([1.0, 2.0]),
+    )
     train = Ratings(users, items, values)
     users[0], items[0], values[0] = 1, 1, 9.0
     assert (train.users[0], train.items[0], train.ratings[0]) == (0, 0, 1.0)
@@ -135,7 +148,9 @@ def test_read_only_input_is_accepted() -> None:
     assert len(Ratings(*columns)) == len(Ratings.from_arrays(*columns)) == 2
 
 
-@pytest.mark.parametrize("remake", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
+@pytest.mark.parametrize(
+    "remake", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
 def test_a_copy_is_the_same_and_still_read_only(remake: object) -> None:
     train = Ratings.from_arrays([5, 6], ["a", "b"], [1.0, 2.0])
     again = remake(train)
@@ -155,12 +170,18 @@ def test_ratings_must_be_finite(bad: float) -> None:
     )
 
 
-@pytest.mark.parametrize("ratings", [["good"], ["4.5"], [1 + 2j], np.array(["2020-01-01"], "datetime64[ns]"), [None]])
+@pytest.mark.parametrize(
+    "ratings", [["good"], ["4.5"], [1 + 2j], np.array(["2020-01-01"], "datetime64[ns]"), [None]]
+)
 def test_ratings_must_be_numbers(ratings: object) -> None:
-    assert message([1], [1], ratings).startswith(("ratings must be numbers, got ", "ratings must be finite"))
+    assert message([1], [1], ratings).startswith(
+        ("ratings must be numbers, got ", "ratings must be finite")
+    )
 
 
-@pytest.mark.parametrize("ids", [[1.0, 2.0], np.array([1.5, 2.5], np.float32), pd.Series([1.0, 2.0])])
+@pytest.mark.parametrize(
+    "ids", [[1.0, 2.0], np.array([1.5, 2.5], np.float32), pd.Series([1.0, 2.0])]
+)
 def test_float_ids_are_refused(ids: object) -> None:
     dtype = np.asarray(ids).dtype
     first = np.asarray(ids)[0]
@@ -172,7 +193,15 @@ def test_float_ids_are_refused(ids: object) -> None:
 
 @pytest.mark.parametrize(
     "ids",
-    [[1, "a"], ["a", 1], [1.5, "a"], pd.Series([1, "a"]), np.array([1, "a"], object), [True, "a"], (b"a", "a")],
+    [
+        [1, "a"],
+        ["a", 1],
+        [1.5, "a"],
+        pd.Series([1, "a"]),
+        np.array([1, "a"], object),
+        [True, "a"],
+        (b"a", "a"),
+    ],
     ids=repr,
 )
 def test_mixed_ids_are_refused(ids: object) -> None:
@@ -195,12 +224,21 @@ def test_mixed_ids_are_refused(ids: object) -> None:
     ids=repr,
 )
 def test_missing_ids_are_refused(ids: object) -> None:
-    assert message(ids, [1, 2], [1.0, 2.0]) == "users has 1 missing ids, the first at position 1; drop them"
+    assert (
+        message(ids, [1, 2], [1.0, 2.0])
+        == "users has 1 missing ids, the first at position 1; drop them"
+    )
 
 
 @pytest.mark.parametrize(
     "ids",
-    [[True, False], [b"a", b"b"], np.array(["2020", "2021"], "datetime64[Y]"), [1j, 2j], [(1,), (2,)]],
+    [
+        [True, False],
+        [b"a", b"b"],
+        np.array(["2020", "2021"], "datetime64[Y]"),
+        [1j, 2j],
+        [(1,), (2,)],
+    ],
     ids=repr,
 )
 def test_other_ids_are_refused(ids: object) -> None:
@@ -284,7 +322,10 @@ def test_the_mean_of_float32_duplicates_is_float32() -> None:
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    assert message(*REPEATED, duplicates="first") == 'duplicates must be "error", "last" or "mean", got \'first\''
+    assert (
+        message(*REPEATED, duplicates="first")
+        == 'duplicates must be "error", "last" or "mean", got \'first\''
+    )
 
 
 # ---- what is refused: the constructor -------------------------------------------------------------------------------
@@ -293,18 +334,51 @@ def test_an_unknown_policy_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (([-1, 0], [0, 0], [1.0, 2.0]), "users must lie in [0, n_users=1), got -1; raw ids go through "),
-        (([0, 1], [0, -5], [1.0, 2.0]), "items must lie in [0, n_items=1), got -5; raw ids go through "),
-        (([0, 1], [0, 0], [1.0, 2.0], 1), "users must lie in [0, n_users=1), got 1; raw ids go through "),
-        (([0.0], [0], [1.0]), "users must be a one-dimensional integer array of rows, got float64 of shape (1,); "),
-        ((["a"], [0], [1.0]), "users must be a one-dimensional integer array of rows, got <U1 of shape (1,); "),
-        (([[0]], [0], [1.0]), "users must be a one-dimensional integer array of rows, got int64 of shape (1, 1); "),
-        (([0, 1], [0, 0], [1.0]), "users and ratings must have the same length, got 2 users and 1 ratings"),
-        (([0], [0, 0], [1.0]), "items and ratings must have the same length, got 2 items and 1 ratings"),
-        (([0], [0], [np.nan]), "ratings must be finite: 1 of 1 are not, the first is nan at position 0"),
-        (([0], [2**31 + 5], [1.0]), "n_items=2147483654 is more than the 2147483647 rows that an int32 index can"),
+        (
+            ([-1, 0], [0, 0], [1.0, 2.0]),
+            "users must lie in [0, n_users=1), got -1; raw ids go through ",
+        ),
+        (
+            ([0, 1], [0, -5], [1.0, 2.0]),
+            "items must lie in [0, n_items=1), got -5; raw ids go through ",
+        ),
+        (
+            ([0, 1], [0, 0], [1.0, 2.0], 1),
+            "users must lie in [0, n_users=1), got 1; raw ids go through ",
+        ),
+        (
+            ([0.0], [0], [1.0]),
+            "users must be a one-dimensional integer array of rows, got float64 of shape (1,); ",
+        ),
+        (
+            (["a"], [0], [1.0]),
+            "users must be a one-dimensional integer array of rows, got <U1 of shape (1,); ",
+        ),
+        (
+            ([[0]], [0], [1.0]),
+            "users must be a one-dimensional integer array of rows, got int64 of shape (1, 1); ",
+        ),
+        (
+            ([0, 1], [0, 0], [1.0]),
+            "users and ratings must have the same length, got 2 users and 1 ratings",
+        ),
+        (
+            ([0], [0, 0], [1.0]),
+            "items and ratings must have the same length, got 2 items and 1 ratings",
+        ),
+        (
+            ([0], [0], [np.nan]),
+            "ratings must be finite: 1 of 1 are not, the first is nan at position 0",
+        ),
+        (
+            ([0], [2**31 + 5], [1.0]),
+            "n_items=2147483654 is more than the 2147483647 rows that an int32 index can",
+        ),
         (([0], [0], [1.0], -3), "n_users must be an integer of at least 0, got -3"),
-        (([0, 1, 2], [0, 0, 0], [1.0, 2.0, 3.0], 2.5), "n_users must be an integer of at least 0, got 2.5"),
+        (
+            ([0, 1, 2], [0, 0, 0], [1.0, 2.0, 3.0], 2.5),
+            "n_users must be an integer of at least 0, got 2.5",
+        ),
         (([0], [0], [1.0], "3"), "n_users must be an integer of at least 0, got '3'"),
     ],
 )
@@ -318,7 +392,10 @@ def test_an_encoder_of_another_size_is_refused() -> None:
     encoder = RatingEncoder(np.array([5, 6]), np.array([7]))
     with pytest.raises(RatingsError) as caught:
         Ratings([0], [0], [1.0], 1, 1, encoder)
-    assert str(caught.value) == "the encoder knows (2, 1) users and items, the ratings have (1, 1) rows"
+    assert (
+        str(caught.value)
+        == "the encoder knows (2, 1) users and items, the ratings have (1, 1) rows"
+    )
 
 
 # ---- the encoder ----------------------------------------------------------------------------------------------------
@@ -392,7 +469,9 @@ def test_any_ids_make_the_round_trip(pairs: list[tuple[int, str]]) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(INT64, min_size=1, max_size=15, unique=True), st.lists(INT64, max_size=15))
-def test_any_lookup_finds_what_is_there_and_nothing_else(known_ids: list[int], asked: list[int]) -> None:
+def test_any_lookup_finds_what_is_there_and_nothing_else(
+    known_ids: list[int], asked: list[int]
+) -> None:
     known = RatingEncoder(np.array(known_ids), np.array([0]))
     expected = [known_ids.index(i) if i in known_ids else -1 for i in asked]
     assert known.user_rows(np.array(asked, np.int64)).tolist() == expected
@@ -401,7 +480,9 @@ def test_any_lookup_finds_what_is_there_and_nothing_else(known_ids: list[int], a
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_duplicate_policies_agree_with_a_plain_loop(data: st.DataObject) -> None:
-    cells = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20))
+    cells = data.draw(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20)
+    )
     values: NDArray[np.float64] = np.arange(1.0, len(cells) + 1)
     users, items = [u for u, _ in cells], [i for _, i in cells]
     groups: dict[tuple[int, int], list[float]] = {}
@@ -412,5 +493,8 @@ def test_duplicate_policies_agree_with_a_plain_loop(data: st.DataObject) -> None
         assert train.encoder is not None
         pairs = zip(train.encoder.users[train.users], train.encoder.items[train.items], strict=True)
         found = dict(zip(((int(u), int(i)) for u, i in pairs), train.ratings.tolist(), strict=True))
-        kept = {cell: group[-1] if policy == "last" else sum(group) / len(group) for cell, group in groups.items()}
+        kept = {
+            cell: group[-1] if policy == "last" else sum(group) / len(group)
+            for cell, group in groups.items()
+        }
         assert found == pytest.approx(kept)

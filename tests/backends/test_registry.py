@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from helpers import in_fresh_process
 
-from backends import BackendUnavailable, Factorizer, UnknownBackend, get_backend, list_backends, registry
+from backends import (
+    BackendUnavailable,
+    Factorizer,
+    UnknownBackend,
+    get_backend,
+    list_backends,
+    registry,
+)
 from backends.registry import _BACKENDS, all_backends, backend_info, unavailable_reason
 
 
@@ -20,7 +27,9 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def hide(package: str) -> None:
         monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name, *rest: None if name == package else find_spec(name, *rest)
+            importlib.util,
+            "find_spec",
+            lambda name, *rest: None if name == package else find_spec(name, *rest),
         )
 
     return hide
@@ -30,7 +39,8 @@ def register(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
     """Pretend that another package registered these backends."""
     points = [EntryPoint(name, target, "factorbench.backends") for name, target in targets.items()]
     monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: points if group == "factorbench.backends" else []
+        "importlib.metadata.entry_points",
+        lambda group: points if group == "factorbench.backends" else [],
     )
 
 
@@ -41,7 +51,9 @@ def test_the_table_is_alphabetical() -> None:
     assert list(_BACKENDS) == sorted(_BACKENDS)
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba", "torch-cpu", "torch-cuda", "torch-mps", "numpy-als"])
+@pytest.mark.parametrize(
+    "name", ["numpy", "numba", "torch-cpu", "torch-cuda", "torch-mps", "numpy-als"]
+)
 def test_the_short_names_are_there(name: str) -> None:
     assert name in _BACKENDS
 
@@ -65,7 +77,9 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
 def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:
     with pytest.raises(UnknownBackend) as caught:
         get_backend("torch-gpu")
-    assert str(caught.value).startswith("no backend is named 'torch-gpu'; did you mean 'torch-cpu'? Known: numba, ")
+    assert str(caught.value).startswith(
+        "no backend is named 'torch-gpu'; did you mean 'torch-cpu'? Known: numba, "
+    )
     assert str(caught.value).endswith(", ".join(all_backends()))
     with pytest.raises(UnknownBackend) as caught:
         get_backend("zzz")
@@ -75,7 +89,9 @@ def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:
 # ---- what is missing ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "package"), [("numba-gd", "numba"), ("torch-cpu", "torch"), ("torch-cuda", "torch")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("numba-gd", "numba"), ("torch-cpu", "torch"), ("torch-cuda", "torch")]
+)
 def test_a_missing_package_is_named_with_the_command(without: Any, name: str, package: str) -> None:
     without(package)
     reason = f"the package {package} is not installed; run: pip install 'factorbench[{package}]'"
@@ -91,7 +107,9 @@ def test_the_list_names_the_reasons(without: Any) -> None:
     assert table.index.name == "name"
     assert list(table.index) == sorted(table.index)
     assert not table.loc["torch-cpu", "available"]
-    assert table.loc["torch-mps", "reason"].startswith("the package torch is not installed; run: pip install")
+    assert table.loc["torch-mps", "reason"].startswith(
+        "the package torch is not installed; run: pip install"
+    )
     assert table.loc["numpy", "available"]
     assert table.loc["numpy", "reason"] == ""
     assert (table["reason"] == "").equals(table["available"])
@@ -162,7 +180,9 @@ def test_a_device_that_contradicts_the_name_is_refused(monkeypatch: pytest.Monke
 @pytest.mark.process
 def test_a_broken_package_does_not_break_the_list(tmp_path: Path) -> None:
     """A torch that fails on import (a missing shared library, say) is a reason, not a traceback."""
-    (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: cannot open shared object file')")
+    (tmp_path / "torch.py").write_text(
+        "raise OSError('libtorch.so: cannot open shared object file')"
+    )
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -193,11 +213,15 @@ def test_a_preset_that_an_optimizer_does_not_have_is_refused_with_its_name() -> 
     pytest.importorskip("torch")
     with pytest.raises(ValueError) as caught:  # compared below
         get_backend("torch-cpu", preset="article", optimizer="adam")
-    assert str(caught.value) == ("backend 'torch-cpu' has no preset 'article' with optimizer='adam'; it has none")
+    assert str(caught.value) == (
+        "backend 'torch-cpu' has no preset 'article' with optimizer='adam'; it has none"
+    )
 
 
 def test_an_unknown_parameter_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^NumpyGD has no parameter 'n_factors'; it has rank, reg, "):
+    with pytest.raises(
+        ValueError, match=r"^NumpyGD has no parameter 'n_factors'; it has rank, reg, "
+    ):
         get_backend("numpy", n_factors=3)
 
 
@@ -224,7 +248,9 @@ def test_another_package_cannot_replace_ours(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("target", ["no_such_module:Mine", "backends.numpy_als:NoSuchClass"])
-def test_a_broken_registration_names_its_owner(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+def test_a_broken_registration_names_its_owner(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
     register(monkeypatch, mine=target)
     with pytest.raises(BackendUnavailable, match="'mine'.*" + target.partition(":")[0]):
         get_backend("mine")

@@ -287,7 +287,9 @@ def test_blocks_are_as_many_as_the_ratings_are_worth(
     rng = np.random.default_rng(0)
     train = Ratings(rng.integers(0, 200, n), rng.integers(0, 300, n), rng.normal(size=n), 200, 300)
     solver = get_backend("numba-sgd", rank=2, n_blocks=n_blocks, n_jobs=n_jobs)
-    state = solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
+    state = solver.prepare(
+        train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0
+    )
     assert state.blocks.starts.shape == (expected, expected + 1)
     assert state.blocks.ends.shape == (expected, 200)
     assert state.threads.n == min(n_jobs, expected)

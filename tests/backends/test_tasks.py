@@ -27,7 +27,9 @@ from backends.kernels.llvm.vectors import align_stack  # noqa: E402
 def prepared(n_jobs: int, **options: Any) -> tuple[Any, Any]:
     train = random_ratings()
     solver = get_backend("numba-sgd", n_jobs=n_jobs, **options)
-    return solver, solver.prepare(train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0)
+    return solver, solver.prepare(
+        train, initial_model(solver.objective, train, 0, dtype="float32"), seed=0
+    )
 
 
 @pytest.fixture
@@ -73,7 +75,9 @@ def test_a_fit_is_one_to_the_bit_for_any_number_of_threads(
         model = solver.fit(train, epochs=3, seed=1).model_
         results.append([array.tobytes() for array in model.parameters.arrays().values()])
         with solver.threads():
-            state = solver.prepare(train, initial_model(solver.objective, train, 1, dtype=dtype), seed=0)
+            state = solver.prepare(
+                train, initial_model(solver.objective, train, 1, dtype=dtype), seed=0
+            )
             assert len(state.blocks.starts) == min(n_blocks, 4)
             losses.append(solver.step(state, 2))
     assert all(result == results[0] for result in results)

@@ -16,14 +16,18 @@ from backends._engine.threads import Threads
 def test_each_call_is_made_once_and_results_keep_their_order(n_calls: int) -> None:
     made: list[int] = []
     arguments = [(n, 10 * n) for n in range(n_calls)]
-    assert Threads(3).run(lambda a, b: made.append(a) or a + b, arguments) == [11 * n for n in range(n_calls)]
+    assert Threads(3).run(lambda a, b: made.append(a) or a + b, arguments) == [
+        11 * n for n in range(n_calls)
+    ]
     assert sorted(made) == list(range(n_calls))
 
 
 def test_many_calls_are_shared_by_all_threads() -> None:
     """Each call waits for another beside it: the caller must take as many as its one helper."""
     both = threading.Barrier(2)
-    helpers = Threads(2).run(lambda n: (both.wait(60), threading.current_thread())[1], [(n,) for n in range(8)])
+    helpers = Threads(2).run(
+        lambda n: (both.wait(60), threading.current_thread())[1], [(n,) for n in range(8)]
+    )
     assert helpers.count(threading.current_thread()) == 4
 
 
@@ -77,7 +81,9 @@ def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.Monk
 
 def test_threads_go_home_with_their_owner() -> None:
     threads = Threads(3)
-    owned = threads.run(lambda n: (time.sleep(0.01), threading.current_thread())[1], [(0,), (1,), (2,)])[1:]
+    owned = threads.run(
+        lambda n: (time.sleep(0.01), threading.current_thread())[1], [(0,), (1,), (2,)]
+    )[1:]
     assert len(set(owned)) == 2
     threads.cycle = threads  # type: ignore[attr-defined]  # so that the garbage collector finds it
     del threads

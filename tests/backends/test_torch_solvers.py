@@ -432,7 +432,9 @@ def test_the_optimizer_is_no_parameter_of_a_solver() -> None:
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_the_earlier_name_gives_the_same_solver(optimizer: str) -> None:
     new = solver_of(optimizer, rank=3)
-    with pytest.warns(DeprecationWarning, match=f'get_backend\\("torch-cpu", optimizer="{optimizer}"'):
+    with pytest.warns(
+        DeprecationWarning, match=f'get_backend\\("torch-cpu", optimizer="{optimizer}"'
+    ):
         old = TorchEmbedding(optimizer=optimizer, rank=3)
     assert type(old) is type(new)
     assert old.set_params(dtype="float64", n_jobs=1).get_params() == new.get_params()

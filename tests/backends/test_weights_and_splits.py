@@ -44,7 +44,11 @@ def test_weights_count_in_the_summary_and_in_rows() -> None:
 
 def test_the_weighted_summary_is_exact_over_parts() -> None:
     rng = np.random.default_rng(0)
-    values, weights, rows = 1e6 + rng.normal(size=150_000), rng.uniform(0.1, 5, 150_000), np.arange(150_000)
+    values, weights, rows = (
+        1e6 + rng.normal(size=150_000),
+        rng.uniform(0.1, 5, 150_000),
+        np.arange(150_000),
+    )
     low, high, mean, variance, weight = Ratings(rows, rows, values, weights=weights).summary
     assert (low, high) == (values.min(), values.max())
     assert mean == pytest.approx(np.average(values, weights=weights), rel=1e-14)
@@ -62,7 +66,10 @@ def test_the_weighted_summary_is_exact_over_parts() -> None:
         ([1.0, 1.0, -2.0], "1 of 3 are not, the first is -2.0 at position 2"),
         ([np.nan, 1.0, np.inf], "2 of 3 are not, the first is nan at position 0"),
         ([1e-30, 1.0, 1.0], "weights must be positive numbers from 1e-09 to 1e+09: 1 of 3 are not"),
-        ([1.0, 1.0], "weights must be numbers, one for each of the 3 ratings, got float64 of shape (2,)"),
+        (
+            [1.0, 1.0],
+            "weights must be numbers, one for each of the 3 ratings, got float64 of shape (2,)",
+        ),
         ("abc", "weights must be numbers, one for each of the 3 ratings, got <U3 of shape ()"),
         ([1.0, None, "x"], "weights must be numbers, got object"),
     ],
@@ -78,12 +85,16 @@ def test_wrong_weights_are_named(weights: object, message: str) -> None:
 def test_weights_travel() -> None:
     train = weighted()
     assert as_set(pickle.loads(pickle.dumps(train))) == as_set(train)
-    frame = pd.DataFrame({"user": ["a", "a", "b"], "item": [1, 2, 1], "rating": [3.0, 4.0, 5.0], "n": [1, 2, 4]})
+    frame = pd.DataFrame(
+        {"user": ["a", "a", "b"], "item": [1, 2, 1], "rating": [3.0, 4.0, 5.0], "n": [1, 2, 4]}
+    )
     assert Ratings.from_frame(frame, weight="n").weights.tolist() == [1, 2, 4]
     assert Ratings.from_frame(frame).weights is None
     with pytest.raises(RatingsError, match="Name the columns by user=, item=, rating= and weight="):
         Ratings.from_frame(frame, weight="count")
-    new = train.encoder.encode_new([1000, 7, 1001], [5, 5, 5], [1.0, 2.0, 3.0], weights=[2.0, 3.0, 4.0]).ratings
+    new = train.encoder.encode_new(
+        [1000, 7, 1001], [5, 5, 5], [1.0, 2.0, 3.0], weights=[2.0, 3.0, 4.0]
+    ).ratings
     assert new.weights.tolist() == [2, 4]
 
 
@@ -104,7 +115,10 @@ def test_a_split_is_a_partition_that_leaves_every_row_a_rating() -> None:
     assert len(held_out) == 36
     assert as_set(rest) | as_set(held_out) == as_set(train)
     assert not as_set(rest) & as_set(held_out)
-    for count, all_of in ((rest.user_counts(), train.user_counts()), (rest.item_counts(), train.item_counts())):
+    for count, all_of in (
+        (rest.user_counts(), train.user_counts()),
+        (rest.item_counts(), train.item_counts()),
+    ):
         assert (count[all_of > 0] > 0).all()
     assert rest.encoder is held_out.encoder is train.encoder
 
@@ -114,7 +128,12 @@ def test_one_seed_one_split() -> None:
     assert as_set(train.split(0.3, seed=2)[1]) == as_set(train.split(0.3, seed=2)[1])
     assert as_set(train.split(0.3, seed=2)[1]) != as_set(train.split(0.3, seed=3)[1])
     # raw draws: the same for every version of NumPy
-    assert Ratings(np.arange(20) % 4, np.arange(20) % 5, np.arange(20.0)).split(0.2)[1].ratings.tolist() == EXPECTED
+    assert (
+        Ratings(np.arange(20) % 4, np.arange(20) % 5, np.arange(20.0))
+        .split(0.2)[1]
+        .ratings.tolist()
+        == EXPECTED
+    )
 
 
 EXPECTED = [1.0, 6.0, 17.0, 18.0]
@@ -132,7 +151,9 @@ def test_what_rows_must_keep_is_not_split_off() -> None:
 
 def test_a_split_that_leaves_nothing_is_refused() -> None:
     lonely = Ratings(np.arange(10), np.arange(10), np.ones(10))
-    with pytest.raises(ValueError, match=r"10 ratings leave none to validate on: a share of 0\.2 is 2, and 0 "):
+    with pytest.raises(
+        ValueError, match=r"10 ratings leave none to validate on: a share of 0\.2 is 2, and 0 "
+    ):
         lonely.split(0.2)
 
 
@@ -150,7 +171,10 @@ def test_canonical_ratings_do_not_depend_on_their_order(weigh: bool, names: bool
     made = []
     for order in (np.arange(300), rng.permutation(300), np.arange(300)[::-1]):
         train = Ratings.from_arrays(
-            ids[0][order], ids[1][order], ratings[order], weights=None if weights is None else weights[order]
+            ids[0][order],
+            ids[1][order],
+            ratings[order],
+            weights=None if weights is None else weights[order],
         )
         made.append(train.canonical())
         assert as_set(made[-1]) == as_set(train)
@@ -167,7 +191,9 @@ def test_a_fit_of_canonical_ratings_does_not_depend_on_their_order() -> None:
     pytest.importorskip("numba")
     train = random_ratings(60, 50, 1500)
     shuffled = train.take(np.random.default_rng(3).permutation(len(train)))
-    one, other = (get_backend("numba-sgd").fit(x.canonical()).model_.parameters for x in (train, shuffled))
+    one, other = (
+        get_backend("numba-sgd").fit(x.canonical()).model_.parameters for x in (train, shuffled)
+    )
     for name, array in one.arrays().items():
         np.testing.assert_array_equal(array, other.arrays()[name])
 

@@ -15,14 +15,20 @@ from bench.cases.case import Case
 pytestmark = pytest.mark.fits
 
 
-def test_references_are_remembered_by_content(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_are_remembered_by_content(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
     calls: list[str] = []
     options = {"rank": 2, "reg": 0.2, "damping": 5.0, "key": case.data.hash}
-    first = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
+    first = reference.find_reference(
+        case.data.train, case.data.validation, case.data.test, say=calls.append, **options
+    )
     assert calls
     calls.clear()
-    again = reference.find_reference(case.data.train, case.data.validation, case.data.test, say=calls.append, **options)
+    again = reference.find_reference(
+        case.data.train, case.data.validation, case.data.test, say=calls.append, **options
+    )
     assert again == first
     assert first[0] == Objective(2, 0.2, damping=5.0)
     assert not calls
@@ -45,8 +51,12 @@ def test_a_reference_depends_on_the_whole_objective(monkeypatch: pytest.MonkeyPa
 
 def test_a_reference_is_where_als_converges(case: Case) -> None:
     data = case.data
-    found = reference.compute_reference(data.train, data.validation, data.test, case.objective, lambda text: None)
-    als = get_backend("numpy-als", **asdict(case.objective)).fit(data.train, epochs=80, evaluate=True)
+    found = reference.compute_reference(
+        data.train, data.validation, data.test, case.objective, lambda text: None
+    )
+    als = get_backend("numpy-als", **asdict(case.objective)).fit(
+        data.train, epochs=80, evaluate=True
+    )
     assert found["objective"] == pytest.approx(als.history_[-1].objective, rel=1e-3)
 
 
@@ -64,9 +74,14 @@ def test_the_best_objective_is_the_same_on_any_rating_scale() -> None:
     def score(reg: float, damping: float) -> float:
         train, validation = parts(1.0)
         als = get_backend("numpy-als", rank=2, reg=reg, damping=damping).fit(train, epochs=60)
-        return float(np.mean((als.predict(validation.users, validation.items) - validation.ratings) ** 2))
+        return float(
+            np.mean((als.predict(validation.users, validation.items) - validation.ratings) ** 2)
+        )
 
-    (best,) = {reference.best_objective(*parts(scale), 2, lambda text: None) for scale in (1.0, 0.01, 100.0)}
+    (best,) = {
+        reference.best_objective(*parts(scale), 2, lambda text: None)
+        for scale in (1.0, 0.01, 100.0)
+    }
     # 25 ratings a user: under the default damping the factors vanish, and the search must not stay there
     assert best.damping < Objective.damping
     found, grids = score(best.reg, best.damping), (reference.REGS, reference.DAMPINGS)
@@ -91,7 +106,9 @@ def test_what_is_given_is_not_searched_for() -> None:
 @pytest.mark.parametrize("value", [0.1, 3.0])
 def test_equal_ratings_have_no_reference(value: float) -> None:
     ratings = Ratings([0, 0, 1], [0, 1, 0], np.full(3, value))
-    with pytest.raises(ValueError, match="all training ratings are equal: there is nothing to factorise"):
+    with pytest.raises(
+        ValueError, match="all training ratings are equal: there is nothing to factorise"
+    ):
         reference.best_objective(ratings, ratings, 2, lambda text: None)
 
 

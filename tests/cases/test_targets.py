@@ -30,16 +30,22 @@ def scores(biases: float) -> dict[str, Score]:
 def ratings() -> Ratings:
     rng = np.random.default_rng(0)
     users, items = np.divmod(rng.permutation(60 * 40)[:1500], 40)
-    values = 3 + rng.normal(0, 1, 60)[users] + rng.normal(0, 0.5, 40)[items] + rng.normal(0, 0.3, 1500)
+    values = (
+        3 + rng.normal(0, 1, 60)[users] + rng.normal(0, 0.5, 40)[items] + rng.normal(0, 0.3, 1500)
+    )
     return Ratings(users, items, values, 60, 40)
 
 
 def test_mse_is_unclipped_float64_and_from_predict(ratings: Ratings) -> None:
     model = get_backend("numpy", rank=2, dtype="float32").fit(ratings, epochs=3).model_
     p = model.parameters
-    wide = [a.astype(np.float64) for a in (p.user_bias, p.item_bias, p.user_factors, p.item_factors)]
+    wide = [
+        a.astype(np.float64) for a in (p.user_bias, p.item_bias, p.user_factors, p.item_factors)
+    ]
     u, i = ratings.users, ratings.items
-    by_hand = p.mean + wide[0][u] + wide[1][i] + (wide[2][u] * wide[3][i]).sum(axis=1) - ratings.ratings
+    by_hand = (
+        p.mean + wide[0][u] + wide[1][i] + (wide[2][u] * wide[3][i]).sum(axis=1) - ratings.ratings
+    )
     assert mse(model, ratings) == pytest.approx(float(np.mean(by_hand**2)), rel=1e-12)
     assert mse(model, None) is None
 
@@ -59,7 +65,9 @@ def halves(ratings: Ratings, seed: int) -> tuple[Ratings, Ratings]:
     return ratings.take(~held_out), ratings.take(held_out)
 
 
-def mse_of_biases(train: Ratings, scored: Ratings, user_damping: float, item_damping: float) -> float:
+def mse_of_biases(
+    train: Ratings, scored: Ratings, user_damping: float, item_damping: float
+) -> float:
     b, c = damped_biases(train, user_damping=user_damping, item_damping=item_damping)
     mean = float(np.mean(train.ratings))
     return float(np.mean((mean + b[scored.users] + c[scored.items] - scored.ratings) ** 2))
@@ -103,13 +111,21 @@ def test_dampings_at_an_edge_of_those_tried_are_said() -> None:
 def test_few_dampings_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[float, float]] = []
 
-    def counted(ratings: Ratings, *, user_damping: float, item_damping: float) -> tuple[np.ndarray, np.ndarray]:
+    def counted(
+        ratings: Ratings, *, user_damping: float, item_damping: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         tried.append((user_damping, item_damping))
         return damped_biases(ratings, user_damping=user_damping, item_damping=item_damping)
 
     monkeypatch.setattr(targets, "damped_biases", counted)
     baselines(*halves(noisy_ratings(0.5, 0.7), seed=0), None)
-    assert sorted(tried) == [(2.0, 2.0), (5.0, 1.0), (5.0, 2.0), (5.0, 5.0), (10.0, 2.0)]  # the best and its neighbours
+    assert sorted(tried) == [
+        (2.0, 2.0),
+        (5.0, 1.0),
+        (5.0, 2.0),
+        (5.0, 5.0),
+        (10.0, 2.0),
+    ]  # the best and its neighbours
 
 
 def test_a_walk_downhill_ends_where_no_neighbour_is_better() -> None:

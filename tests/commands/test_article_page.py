@@ -1,4 +1,4 @@
-"""``python -m bench.article``: the descent is the article's, the wrong pairs are its wrong pairs, the page tells it."""
+"""``python -m bench.article``: the descent, the wrong pairs and the page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def worked_example() -> ArticleData:
 def small_file(folder: Path, name: str = "rating.csv", scale: float = 0.005) -> Path:
     """Write ratings in the layout of the Kaggle file, with rows that are not rated and a pair that is rated twice."""
     raw = anime_twin(scale, seed=1)
-    table = pd.DataFrame({"user_id": raw.users, "anime_id": raw.items, "rating": raw.ratings.astype(int)})
+    table = pd.DataFrame(
+        {"user_id": raw.users, "anime_id": raw.items, "rating": raw.ratings.astype(int)}
+    )
     unrated = table[:30].assign(rating=-1)
     path = folder / name
     pd.concat([table, table[-1:], unrated]).to_csv(path, index=False)
@@ -55,7 +57,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a run on a file with a nasty name."""
     folder = tmp_path_factory.mktemp("article")
     source = small_file(folder, NASTY)
-    assert main(["--ratings", str(source), "--iterations", "110", "--output", str(folder / "out")]) == 0
+    assert (
+        main(["--ratings", str(source), "--iterations", "110", "--output", str(folder / "out")])
+        == 0
+    )
     return folder / "out"
 
 
@@ -71,9 +76,11 @@ def results(output: Path) -> Any:
 def test_the_curve_is_the_worked_example_s(name: str) -> None:
     if name != "numpy":
         pytest.importorskip(name.split("-")[0])
-    solver = get_backend(name, preset="article", reg=0.0, learning_rate=0.01, dtype="float64", n_jobs=1)
+    solver = get_backend(
+        name, preset="article", reg=0.0, learning_rate=0.01, dtype="float64", n_jobs=1
+    )
     told: list[Any] = []
-    curve = follow(solver, worked_example(), 200, start(), tell=told.append)
+    curve = follow(solver, worked_example(), 200, start(), on_point=told.append)
     assert told == curve
     assert [point["iteration"] for point in curve] == [0, 50, 100, 150, 200]
     found = {point["iteration"]: point["train_mse"] for point in curve[1:]}
@@ -100,7 +107,11 @@ def test_the_article_s_gradient_is_that_of_the_objective() -> None:
     pairs = rng.permutation(20 * 15)[:120]
     train = Ratings.from_arrays(pairs // 15, pairs % 15, rng.integers(1, 11, 120))
     at = Parameters(
-        0.0, np.zeros(train.n_users), np.zeros(train.n_items), rng.random((train.n_users, 3)), rng.random((15, 3))
+        0.0,
+        np.zeros(train.n_users),
+        np.zeros(train.n_items),
+        rng.random((train.n_users, 3)),
+        rng.random((15, 3)),
     )
     frame = pd.DataFrame({"user_id": train.users, "anime_id": train.items, "rating": train.ratings})
     ours = get_backend("numpy", preset="article").objective.gradient(at, train)
@@ -111,7 +122,11 @@ def test_the_article_s_gradient_is_that_of_the_objective() -> None:
 
 def test_the_curve_ends_at_the_last_iteration() -> None:
     solver = get_backend("numpy", preset="article", reg=0.0, learning_rate=0.01, n_jobs=1)
-    assert [point["iteration"] for point in follow(solver, worked_example(), 53, start())] == [0, 50, 53]
+    assert [point["iteration"] for point in follow(solver, worked_example(), 53, start())] == [
+        0,
+        50,
+        53,
+    ]
 
 
 def test_a_step_that_is_too_long_is_an_error_that_says_so() -> None:
@@ -121,7 +136,9 @@ def test_a_step_that_is_too_long_is_an_error_that_says_so() -> None:
         follow(solver, worked_example(), 50, start())
 
 
-def test_an_interrupt_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+def test_an_interrupt_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
@@ -138,7 +155,7 @@ def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
 
     solver = get_backend("numpy", preset="article", reg=0.0, learning_rate=0.01, n_jobs=1)
     with pytest.raises(KeyboardInterrupt):
-        follow(solver, worked_example(), 100, start(), tell=interrupt)
+        follow(solver, worked_example(), 100, start(), on_point=interrupt)
 
 
 # ---- the split and the two encodings --------------------------------------------------------------------------------
@@ -163,12 +180,20 @@ def test_both_encodings_are_the_notebooks(seed: int) -> None:
         maps = {}
         for name in ("user", "item"):
             maps[name], train[name] = encode_column(train[name])
-        seen = held_out[held_out["user"].isin(maps["user"].keys()) & held_out["item"].isin(maps["item"].keys())]
-        kept[times] = np.array([seen["user"].map(maps["user"]), seen["item"].map(maps["item"]), seen["rating"]])
-    np.testing.assert_array_equal([data.train.users, data.train.items, data.train.ratings], train.to_numpy().T)
+        seen = held_out[
+            held_out["user"].isin(maps["user"].keys()) & held_out["item"].isin(maps["item"].keys())
+        ]
+        kept[times] = np.array(
+            [seen["user"].map(maps["user"]), seen["item"].map(maps["item"]), seen["rating"]]
+        )
+    np.testing.assert_array_equal(
+        [data.train.users, data.train.items, data.train.ratings], train.to_numpy().T
+    )
     for times, ours in ((1, data.validation), (2, data.twice)):
         np.testing.assert_array_equal([ours.users, ours.items, ours.ratings], kept[times])
-    assert data.facts["n_validation"] == len(kept[1].T) > data.facts["n_twice"] == len(kept[2].T) > 0
+    assert (
+        data.facts["n_validation"] == len(kept[1].T) > data.facts["n_twice"] == len(kept[2].T) > 0
+    )
 
 
 def test_training_rows_get_their_numbers_in_random_order() -> None:
@@ -178,7 +203,13 @@ def test_training_rows_get_their_numbers_in_random_order() -> None:
     assert facts["n_train"] + facts["n_held_out"] == facts["n_ratings"] == len(raw.ratings)
     assert facts["n_held_out"] == round(0.2 * facts["n_ratings"])
     assert facts["n_train"] == len(data.train)
-    assert 0 < facts["n_twice"] < 0.8 * facts["n_validation"] < facts["n_validation"] <= facts["n_held_out"]
+    assert (
+        0
+        < facts["n_twice"]
+        < 0.8 * facts["n_validation"]
+        < facts["n_validation"]
+        <= facts["n_held_out"]
+    )
     first = np.unique(data.train.users, return_index=True)[1]
     assert (np.diff(first) > 0).all()  # row numbers by first appearance
     # By order of the file they would rise with the raw id, and the wrong user be a neighbour of the right one.
@@ -214,7 +245,10 @@ def test_ids_that_are_no_numbers_leave_no_wrong_pair(tmp_path: Path, capsys: Any
 
 def test_no_validation_rating_left_is_an_error() -> None:
     lonely = RawRatings(np.arange(10), np.arange(10), np.ones(10))
-    with pytest.raises(DatasetError, match="none of the 2 validation ratings has a user and an item of the 8 training"):
+    with pytest.raises(
+        DatasetError,
+        match="none of the 2 validation ratings has a user and an item of the 8 training",
+    ):
         prepare("lonely", lonely, 0)
 
 
@@ -223,7 +257,12 @@ def test_no_validation_rating_left_is_an_error() -> None:
 
 @pytest.mark.draws
 def test_writes_every_file_and_nothing_else(output: Path) -> None:
-    assert {path.name for path in output.iterdir()} == {"index.html", "article.svg", "article.png", "results.json"}
+    assert {path.name for path in output.iterdir()} == {
+        "index.html",
+        "article.svg",
+        "article.png",
+        "results.json",
+    }
     ElementTree.fromstring((output / "article.svg").read_bytes())
     assert (output / "article.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
@@ -260,7 +299,9 @@ def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: A
 
 
 @pytest.mark.draws
-def test_numpy_does_where_nothing_else_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any) -> None:
+def test_numpy_does_where_nothing_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any
+) -> None:
     def only_numpy(name: str, **options: Any) -> Any:
         if not name.startswith("numpy"):
             raise BackendUnavailable(name)
@@ -268,11 +309,18 @@ def test_numpy_does_where_nothing_else_is_there(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("bench.article.run.get_backend", only_numpy)
     source = small_file(tmp_path)
-    assert main(["--ratings", str(source), "--iterations", "50", "--output", str(tmp_path / "out")]) == 0
+    assert (
+        main(["--ratings", str(source), "--iterations", "50", "--output", str(tmp_path / "out")])
+        == 0
+    )
     stored = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert stored["descent"]["backend"] == stored["ours"]["solver"]["backend"] == "numpy"
-    assert stored["curve"][1]["train_mse"] == pytest.approx(results["curve"][1]["train_mse"], rel=1e-9)
-    assert "get_backend(&#34;numpy&#34;, rank=16" in (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert stored["curve"][1]["train_mse"] == pytest.approx(
+        results["curve"][1]["train_mse"], rel=1e-9
+    )
+    assert "get_backend(&#34;numpy&#34;, rank=16" in (tmp_path / "out" / "index.html").read_text(
+        "utf-8"
+    )
 
 
 def test_the_comparison_is_at_the_published_iterations(results: Any) -> None:
@@ -401,10 +449,17 @@ def test_the_page_says_the_numbers(output: Path, results: Any) -> None:
 
 @pytest.mark.draws
 @pytest.mark.parametrize("drift", [1.0, 1.2])
-def test_only_a_curve_that_comes_close_is_called_reproduced(drift: float, results: Any, tmp_path: Path) -> None:
+def test_only_a_curve_that_comes_close_is_called_reproduced(
+    drift: float, results: Any, tmp_path: Path
+) -> None:
     """With the article's number of ratings, and its own curve or one that lies elsewhere."""
     curve = [
-        {"iteration": int(at), "train_mse": error * drift, "validation_mse": error, "twice_mse": 11.7}
+        {
+            "iteration": int(at),
+            "train_mse": error * drift,
+            "validation_mse": error,
+            "twice_mse": 11.7,
+        }
         for at, error in PUBLISHED["train_mse"].items()
     ]
     told = results | {"curve": curve, "data": results["data"] | {"n_ratings": PUBLISHED["ratings"]}}
@@ -423,7 +478,11 @@ def test_the_code_on_the_page_runs(
     output: Path, results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     text, _ = read(output / "index.html")
-    (code,) = [one for one in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL) if "import" in one]
+    (code,) = [
+        one
+        for one in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL)
+        if "import" in one
+    ]
     source = html.unescape(code)
     ast.parse(source)
     small_file(tmp_path)
@@ -431,7 +490,9 @@ def test_the_code_on_the_page_runs(
     exec(source, {})
     scores, achieved, recommended = capsys.readouterr().out.splitlines()
     assert float(achieved.split()[0]) < ast.literal_eval(scores)["global mean"]["validation_mse"]
-    assert float(achieved.split()[0]) == pytest.approx(results["ours"]["validation_mse"], rel=0.1)  # of another split
+    assert float(achieved.split()[0]) == pytest.approx(
+        results["ours"]["validation_mse"], rel=0.1
+    )  # of another split
     assert recommended.count("Recommendation(") == 5
 
 

@@ -55,7 +55,16 @@ def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | Non
         order="interleaved",
         key={"machine": "m1", "code": "c1", "versions": "v1"},
         case={"name": "ml-100k, rank 16, seed 0"},
-        calibrations=[{"seed": 0, "epochs": 12, "repeats": 1, "evaluation_seconds": 0.01, "trace": [], "rungs": []}],
+        calibrations=[
+            {
+                "seed": 0,
+                "epochs": 12,
+                "repeats": 1,
+                "evaluation_seconds": 0.01,
+                "trace": [],
+                "rungs": [],
+            }
+        ],
         rounds=rounds(times() if seconds is None else seconds),
         environment={
             "cpu": "Intel Xeon",
@@ -74,7 +83,9 @@ def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | Non
 def roofline(cpu_ns: float, changes: dict[str, Any] | None = None) -> RooflineRecord:
     plain: dict[str, Any] = dict(record())
     shared = ("schema", "run", "created", "command", "key", "backend", "case", "environment")
-    cost = dict.fromkeys(("seconds", "cpu_seconds", "flops", "bytes", "memory_ns", "arithmetic_ns", "limit_ns"), 1.0)
+    cost = dict.fromkeys(
+        ("seconds", "cpu_seconds", "flops", "bytes", "memory_ns", "arithmetic_ns", "limit_ns"), 1.0
+    )
     made: dict[str, Any] = {name: plain[name] for name in shared} | {
         "kind": "roofline",
         "status": "measured",
@@ -84,7 +95,14 @@ def roofline(cpu_ns: float, changes: dict[str, Any] | None = None) -> RooflineRe
         "cache_mb": 32.0,
         "limits": [],
         "costs": [
-            {"rank": 16, "threads": 2, "epochs": 20, "ns": cpu_ns / 2, "cpu_ns": cpu_ns, "chain_ns": None}
+            {
+                "rank": 16,
+                "threads": 2,
+                "epochs": 20,
+                "ns": cpu_ns / 2,
+                "cpu_ns": cpu_ns,
+                "chain_ns": None,
+            }
             | {"bound": "memory", "share": 0.5, "cpu_share": 0.5}
             | cost
         ],
@@ -145,7 +163,10 @@ def test_a_planted_slow_down_is_a_regression(said: Any) -> None:
     change = one(record(times(1.0)), record(times(1.1, seed=1))).change
     assert change == pytest.approx(0.1, abs=0.03)
     assert "slower" in got.out
-    assert f"1 pair compared 1 regression: {PLACE}: {100 * (change or 0):.1f} % slower no improvements" in got.flat
+    assert (
+        f"1 pair compared 1 regression: {PLACE}: {100 * (change or 0):.1f} % slower no improvements"
+        in got.flat
+    )
 
 
 def test_the_same_run_is_no_regression(said: Any) -> None:
@@ -187,8 +208,20 @@ FEW = "by its rounds: seeds are too few for an interval"
     ("seeds", "before", "now", "status", "verdict"),
     [
         (1, [1.0], [10.0], 1, f"slower, {FEW}"),
-        (1, [1.0], [1.9], 0, "no difference can be told (one seed, and its rounds are not far apart)"),
-        (1, [1.0, 1.0, 1.0, 1.0, 2.2], [2.0] * 5, 1, f"slower, {FEW}"),  # one old round was disturbed
+        (
+            1,
+            [1.0],
+            [1.9],
+            0,
+            "no difference can be told (one seed, and its rounds are not far apart)",
+        ),
+        (
+            1,
+            [1.0, 1.0, 1.0, 1.0, 2.2],
+            [2.0] * 5,
+            1,
+            f"slower, {FEW}",
+        ),  # one old round was disturbed
         (1, [2.0] * 5, [1.0, 1.0, 1.0, 1.0, 2.2], 0, f"faster, {FEW}"),
         (1, [1.0, 1.02, 1.01], [1.2, 1.21, 1.22], 0, "no difference can be told (one seed"),
         (2, [1.0, 1.0, 1.0, 1.0], [1.8, 2.3, 1.8, 2.3], 1, f"slower, {FEW}"),
@@ -205,7 +238,9 @@ def test_with_few_seeds_a_great_change_is_told_by_the_rounds(
     assert verdict in got.flat
 
 
-@pytest.mark.parametrize(("seeds", "n", "most"), [(1, 1, 0.02), (1, 5, 0.08), (2, 6, 0.06), (3, 9, 0.06)])
+@pytest.mark.parametrize(
+    ("seeds", "n", "most"), [(1, 1, 0.02), (1, 5, 0.08), (2, 6, 0.06), (3, 9, 0.06)]
+)
 def test_the_same_code_is_rarely_a_regression(seeds: int, n: int, most: float) -> None:
     """Processes that differ by 7 %, rounds by 3 %."""
     rng = np.random.default_rng(3)
@@ -213,7 +248,9 @@ def test_the_same_code_is_rarely_a_regression(seeds: int, n: int, most: float) -
     def run() -> Record:
         made = record()
         level = rng.normal(0, 0.07, seeds)
-        made["rounds"] = rounds([float(np.exp(level[k % seeds] + rng.normal(0, 0.03))) for k in range(n)], seeds=seeds)
+        made["rounds"] = rounds(
+            [float(np.exp(level[k % seeds] + rng.normal(0, 0.03))) for k in range(n)], seeds=seeds
+        )
         return made
 
     found = [bool(one(run(), run()).regressions) for _ in range(400)]
@@ -224,7 +261,9 @@ def test_equals_are_rarely_told_apart() -> None:
     pairs = [(record(times(seed=2 * n)), record(times(seed=2 * n + 1))) for n in range(300)]
     found = [one(old, new, threshold=0.0) for old, new in pairs]
     assert sum(bool(each.regressions) for each in found) <= 0.07 * len(found)
-    assert not any(each.regressions for each in (one(old, new) for old, new in pairs))  # at the usual threshold
+    assert not any(
+        each.regressions for each in (one(old, new) for old, new in pairs)
+    )  # at the usual threshold
 
 
 def test_rounds_that_were_not_stable_are_said_beneath_the_pair(said: Any) -> None:
@@ -254,13 +293,21 @@ def test_of_several_records_the_newest_is_taken() -> None:
 
 # ---- status and accuracy --------------------------------------------------------------------------------------------
 
-CRASHED = {"status": "crashed", "reason": "ended with signal 11 in prepare", "rounds": [], "calibrations": []}
+CRASHED = {
+    "status": "crashed",
+    "reason": "ended with signal 11 in prepare",
+    "rounds": [],
+    "calibrations": [],
+}
 
 
 def test_a_backend_that_no_longer_matches_is_a_regression(said: Any) -> None:
     got = said([record()], [record(changes=CRASHED)])
     assert got.status == 1
-    assert f"1 regression: {PLACE}: matched before, crashed now: ended with signal 11 in prepare" in got.flat
+    assert (
+        f"1 regression: {PLACE}: matched before, crashed now: ended with signal 11 in prepare"
+        in got.flat
+    )
 
 
 def test_a_backend_that_matches_again_is_an_improvement(said: Any) -> None:
@@ -313,11 +360,15 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
         ("backend.params", {"batch": 64}, "parameter batch: none before, 64 now"),
     ],
 )
-def test_what_is_not_comparable_is_refused(said: Any, path: str, value: object, difference: str) -> None:
+def test_what_is_not_comparable_is_refused(
+    said: Any, path: str, value: object, difference: str
+) -> None:
     got = said([record()], [record(changes={path: value})])
     assert (got.status, got.out) == (2, "")
     assert got.err.startswith("error: ")
-    assert got.err.splitlines()[0].endswith("are not comparable (--anyway compares them all the same):")
+    assert got.err.splitlines()[0].endswith(
+        "are not comparable (--anyway compares them all the same):"
+    )
     assert got.err.splitlines()[1:] == [f"  {difference} ({PLACE})"]
 
 
@@ -345,7 +396,9 @@ def test_across_the_change_of_the_objective_one_sentence_says_why(said: Any, old
     ]
 
 
-def test_records_of_before_the_change_of_the_objective_are_compared_with_each_other(said: Any) -> None:
+def test_records_of_before_the_change_of_the_objective_are_compared_with_each_other(
+    said: Any,
+) -> None:
     assert said([record(changes=OF_VERSION_4)], [record(changes=OF_VERSION_4)]).status == 0
     got = said([record(changes=OF_VERSION_4)], [record(changes={**OF_VERSION_4, "case.reg": 0.14})])
     assert got.err.splitlines()[1:] == [f"  reg: 0.11 before, 0.14 now ({PLACE})"]
@@ -358,7 +411,11 @@ def test_an_epoch_costs_the_same_whatever_the_penalties(said: Any) -> None:
 
 
 def test_another_machine_is_refused(said: Any) -> None:
-    other = {"key": {"machine": "m2"}, "environment.cpu": "AMD EPYC", "environment.governor": "powersave"}
+    other = {
+        "key": {"machine": "m2"},
+        "environment.cpu": "AMD EPYC",
+        "environment.governor": "powersave",
+    }
     got = said([record()], [record(changes=other)])
     assert got.status == 2
     assert got.err.splitlines()[1:] == [
@@ -376,14 +433,18 @@ def test_machines_that_differ_in_nothing_that_is_recorded_are_refused_by_their_h
 def test_a_machine_without_a_hash_is_known_by_a_few_facts() -> None:
     old = record(changes={"key": {}})
     assert one(old, record(changes={"environment.governor": "powersave"})).differences == ()
-    assert one(old, record(changes={"environment.cores": 4})).differences == ("cores: 2 before, 4 now",)
+    assert one(old, record(changes={"environment.cores": 4})).differences == (
+        "cores: 2 before, 4 now",
+    )
     different = one(old, record(changes={"environment": {}})).differences
     assert different == ("machine: not recorded in both runs",)
 
 
 def test_anyway_compares_and_warns(said: Any) -> None:
     got = said(
-        [record(times(1.0))], [record(times(1.2), {"key": {"machine": "m2"}, "environment.cores": 4})], "--anyway"
+        [record(times(1.0))],
+        [record(times(1.2), {"key": {"machine": "m2"}, "environment.cores": 4})],
+        "--anyway",
     )
     assert (got.status, got.err) == (1, "")
     assert f"warning: not comparable: cores: 2 before, 4 now ({PLACE})" in got.out.splitlines()
@@ -427,7 +488,9 @@ def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
 
 
 def test_nothing_changed_is_said(said: Any) -> None:
-    assert "Changed: neither code nor versions, as far as recorded" in said([record()], [record()]).out
+    assert (
+        "Changed: neither code nor versions, as far as recorded" in said([record()], [record()]).out
+    )
 
 
 def test_a_backend_in_one_run_only_is_listed(said: Any) -> None:
@@ -452,7 +515,9 @@ def test_rooflines_alone_are_shown_but_are_no_comparison(said: Any) -> None:
     got = said([roofline(30.0)], [roofline(60.0)])
     assert got.status == 2
     assert "+100.0 %" in got.out
-    assert "error: no case, backend and number of threads of a time to the MSE is in both " in got.err
+    assert (
+        "error: no case, backend and number of threads of a time to the MSE is in both " in got.err
+    )
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
@@ -461,10 +526,14 @@ def test_rooflines_alone_are_shown_but_are_no_comparison(said: Any) -> None:
 def test_nothing_in_common_is_an_error(said: Any) -> None:
     got = said([record()], [record(changes={"case.name": "ml-1m"})])
     assert (got.status, got.out) == (2, "")
-    assert got.err.startswith("error: no case, backend and number of threads of a time to the MSE is in both ")
+    assert got.err.startswith(
+        "error: no case, backend and number of threads of a time to the MSE is in both "
+    )
 
 
-def test_what_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = write_record(tmp_path / "good", record())
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
@@ -487,7 +556,10 @@ def test_a_threshold_is_a_percentage(given: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as ended:
         main(["old", "new", f"--threshold={given}"])
     assert ended.value.code == 2
-    assert f"argument --threshold: must be a percentage of at least 0, got '{given}'" in capsys.readouterr().err
+    assert (
+        f"argument --threshold: must be a percentage of at least 0, got '{given}'"
+        in capsys.readouterr().err
+    )
 
 
 def test_help_says_why_there_is_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
@@ -503,7 +575,9 @@ def test_names_steer_no_terminal(said: Any) -> None:
     ended = {**CRASHED, "reason": nasty, **changes, "environment.packages": {nasty: nasty}}
     for got in (
         said([record(changes=changes)], [record(changes=ended)]),
-        said([record(changes=changes)], [record(changes={**ended, "backend.params": {nasty: nasty}})]),
+        said(
+            [record(changes=changes)], [record(changes={**ended, "backend.params": {nasty: nasty}})]
+        ),
     ):
         text = got.out + got.err
         assert "<script>" in text
@@ -512,12 +586,19 @@ def test_names_steer_no_terminal(said: Any) -> None:
 
 
 def test_the_table_fits_a_terminal(said: Any) -> None:
-    long = {"case.name": "goodbooks-10k, rank 128, seed 0, " + 3 * "by-time ", "backend.name": "numba-sgd" + 60 * "x"}
+    long = {
+        "case.name": "goodbooks-10k, rank 128, seed 0, " + 3 * "by-time ",
+        "backend.name": "numba-sgd" + 60 * "x",
+    }
     old, new = record(times(12345.0), long), record(times(12345.0, seed=1), long)
     got = said([old, record(times(0.001))], [new, record(times(0.002))])
     table = got.out[got.out.index("\n\n") :]
     assert max(map(len, table.splitlines())) <= 120
-    starts = [line.index("numba-sgd") for line in table.splitlines() if line.startswith(("goodbooks", "ml-100k"))]
+    starts = [
+        line.index("numba-sgd")
+        for line in table.splitlines()
+        if line.startswith(("goodbooks", "ml-100k"))
+    ]
     assert len(set(starts)) == 1
 
 
@@ -532,7 +613,10 @@ def test_it_needs_no_backend_and_draws_nothing() -> None:
 def test_it_runs_as_a_module(tmp_path: Path) -> None:
     path = write_record(tmp_path, record())
     done = subprocess.run(
-        [sys.executable, "-m", "bench.compare", str(path), str(path)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "bench.compare", str(path), str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "ml-100k, 16 factors, seed 0" in done.stdout

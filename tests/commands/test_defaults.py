@@ -11,7 +11,9 @@ from bench.defaults import Trial, best_over, draw, main, make_trials
 
 
 def trial(number: int, **scores: float) -> Trial:
-    return Trial("numba-gd", number, {}, validation=dict(scores), test={name: 10.0 for name in scores})
+    return Trial(
+        "numba-gd", number, {}, validation=dict(scores), test={name: 10.0 for name in scores}
+    )
 
 
 def test_best_over_sets_is_the_lowest_mean_logarithm_over_the_best() -> None:
@@ -31,8 +33,13 @@ def test_draws_lie_in_their_ranges_and_do_not_depend_on_how_many_follow() -> Non
     for _ in range(200):
         params = draw("numba-sgd", rng)
         assert params.keys() == space.keys()
-        assert all(0.99 * space[name][0] <= value <= 1.01 * space[name][1] for name, value in params.items())
-    assert [one.params for one in make_trials("numba-gd", 3)] == [one.params for one in make_trials("numba-gd", 9)[:3]]
+        assert all(
+            0.99 * space[name][0] <= value <= 1.01 * space[name][1]
+            for name, value in params.items()
+        )
+    assert [one.params for one in make_trials("numba-gd", 3)] == [
+        one.params for one in make_trials("numba-gd", 9)[:3]
+    ]
 
 
 @pytest.fixture
@@ -57,7 +64,9 @@ def test_the_command_writes_every_trial_and_the_tables(
 ) -> None:
     pytest.importorskip("numba")
     pytest.importorskip("torch")
-    main([*files, "--trials", "2", "--seeds", "1", "--rank", "2", "--output", str(tmp_path / "out")])
+    main(
+        [*files, "--trials", "2", "--seeds", "1", "--rank", "2", "--output", str(tmp_path / "out")]
+    )
     page = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert capsys.readouterr().out.strip() == page.strip()
     assert str(tmp_path) not in page
@@ -65,7 +74,10 @@ def test_the_command_writes_every_trial_and_the_tables(
     with (tmp_path / "out" / "trials.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["backend"], row["trial"], row["data"]) for row in rows] == [
-        (backend, number, name) for backend in defaults.RATES for number in ("1", "2") for name in ("first", "second")
+        (backend, number, name)
+        for backend in defaults.RATES
+        for number in ("1", "2")
+        for name in ("first", "second")
     ]
     assert all(0 < float(row["test_mse"]) < 10 for row in rows)
 
@@ -88,9 +100,12 @@ def test_what_makes_no_sense_is_refused_at_once(
     assert message in capsys.readouterr().err
 
 
-def test_two_files_of_one_folder_are_not_one_data_set(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_files_of_one_folder_are_not_one_data_set(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     other = Path(files[0]).with_name("more.csv")
     other.write_text(Path(files[0]).read_text("utf-8"), "utf-8")
     with pytest.raises(SystemExit):
         main([files[0], str(other)])
-    assert "are both named 'first' in the tables: put them into folders apart" in capsys.readouterr().err
+    message = "are both named 'first' in the tables: put them into different folders"
+    assert message in capsys.readouterr().err

@@ -45,18 +45,18 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     ):
         (row,) = [row for row in rows if row.startswith(what)]
         assert all(float(cell.replace(",", "")) > 0 for cell in row.removeprefix(what).split())
-    assert "waits of the host: only CUDA tells them" in notes
+    assert "waits of the host: only CUDA reports them" in notes
     without_triton = importlib.util.find_spec("triton") is None
     missing = "Triton's kernels: the package triton is not installed; run: pip install triton"
     assert (missing in notes) == without_triton
     assert ("Triton's gradient, " in table) != without_triton
-    assert notes.endswith("\n\nAll that ran is right.\n")
+    assert notes.endswith("\n\nEverything that ran is right.\n")
 
 
-def smoke(monkeypatch: pytest.MonkeyPatch, *parts: object) -> int:
-    """Run some parts in place of the real ones; the exit status."""
+def smoke(monkeypatch: pytest.MonkeyPatch, *steps: object) -> int:
+    """Run the given steps instead of the real ones; return the exit status."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # as the run does itself: taken back after the test
-    monkeypatch.setattr(command, "parts", lambda: parts)
+    monkeypatch.setattr(command, "steps", lambda: steps)
     with pytest.raises(SystemExit) as caught:
         command.main(["--smoke"])
     return int(caught.value.code or 0)
@@ -83,7 +83,7 @@ def test_a_part_that_fails_is_shown_and_the_next_one_runs(
         "Wrong:\n"
         "  breaks: RuntimeError: no such kernel\n"
         "\n"
-        "1 result failed or off\n"
+        "1 result failed or wrong\n"
     )
 
 
@@ -95,7 +95,7 @@ def test_a_result_that_is_off_is_a_failure(
         check.expect("difference", value, 0.01)
 
     assert smoke(monkeypatch, compares, timed) == status
-    line = f"difference: {value:.3g} (limit 0.01)  <-- OFF"
+    line = f"difference: {value:.3g} (limit 0.01)  <-- WRONG"
     assert (line in capsys.readouterr().out) == bool(status)
 
 

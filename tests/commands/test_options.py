@@ -105,8 +105,16 @@ def test_a_quick_look_gives_up_sooner() -> None:
     [
         ({}, "twin", {"scale": SCALE, "seed": 0, "split": None}),
         ({"quick": True}, "twin", {"scale": QUICK_SCALE, "seed": 0, "split": None}),
-        ({"quick": True, "scale": 0.5, "seed": 3}, "twin", {"scale": 0.5, "seed": 3, "split": None}),
-        ({"dataset": "ml-100k", "split": "u1"}, "ml-100k", {"scale": SCALE, "seed": 0, "split": "u1"}),
+        (
+            {"quick": True, "scale": 0.5, "seed": 3},
+            "twin",
+            {"scale": 0.5, "seed": 3, "split": None},
+        ),
+        (
+            {"dataset": "ml-100k", "split": "u1"},
+            "ml-100k",
+            {"scale": SCALE, "seed": 0, "split": "u1"},
+        ),
         ({"ratings": Path("mine.csv"), "seed": 3}, Path("mine.csv"), {"seed": 3, "split": None}),
     ],
 )

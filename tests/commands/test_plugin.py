@@ -10,7 +10,13 @@ import pytest
 from helpers import ROOT
 
 from backends import available_cores
-from bench.plugin import _command_line, _thread_counts, _threads_id, pytest_configure, pytest_generate_tests
+from bench.plugin import (
+    _command_line,
+    _thread_counts,
+    _threads_id,
+    pytest_configure,
+    pytest_generate_tests,
+)
 
 pytestmark = pytest.mark.process
 
@@ -25,15 +31,27 @@ TESTS = "bench/bench_time_to_mse.py::test_time_to_matching_mse"
         ("/env/lib/bench/__main__.py", "python -m bench --quick --ratings 'my file.csv'"),
     ],
 )
-def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch, program: str, typed: str) -> None:
+def test_the_command_is_what_was_typed(
+    monkeypatch: pytest.MonkeyPatch, program: str, typed: str
+) -> None:
     monkeypatch.setattr(sys, "argv", [program, "--quick", "--ratings", "my file.csv"])
     assert _command_line() == typed
 
 
 def collected(*options: str) -> tuple[int, list[str], str]:
     """Status, ids and errors of a run that only collects."""
-    words = [sys.executable, "-m", "pytest", "bench/bench_time_to_mse.py", "--collect-only", "-q", *options]
-    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "bench/bench_time_to_mse.py",
+        "--collect-only",
+        "-q",
+        *options,
+    ]
+    done = subprocess.run(
+        words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
     return done.returncode, [line for line in done.stdout.splitlines() if "::" in line], done.stderr
 
 
@@ -55,7 +73,9 @@ class Metafunc:
 
 
 def test_there_is_one_test_of_a_backend() -> None:
-    assert collected("--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd")[:2] == (
+    assert collected("--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd")[
+        :2
+    ] == (
         0,
         [f"{TESTS}[numba-sgd]", f"{TESTS}[numpy]"],
     )
@@ -72,7 +92,14 @@ def test_a_sweep_makes_one_test_for_each_number_of_threads() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "counts"),
-    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (64, [1, 2, 4, 8, 16, 32, 64])],
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (3, [1, 2, 3]),
+        (4, [1, 2, 4]),
+        (6, [1, 2, 4, 6]),
+        (64, [1, 2, 4, 8, 16, 32, 64]),
+    ],
 )
 def test_a_sweep_doubles_the_threads_up_to_the_budget(budget: int, counts: list[int]) -> None:
     assert _thread_counts(budget) == counts
@@ -91,7 +118,10 @@ def test_only_what_asks_for_threads_is_swept_and_only_where_wanted() -> None:
     ("given", "said"),
     [
         ({"threads": 0}, "--threads must be at least 1, got 0"),
-        ({"backend": ["numpy", "numpi"]}, "no backend is named 'numpi'; did you mean 'numpy'? Known: "),
+        (
+            {"backend": ["numpy", "numpi"]},
+            "no backend is named 'numpi'; did you mean 'numpy'? Known: ",
+        ),
     ],
 )
 def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
@@ -156,10 +186,16 @@ def test_a_folder_is_given_free_after_the_run_is_marked_as_done(
         f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True)
-    said = [line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))]
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    said = [
+        line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))
+    ]
     was_done = after.split()[1].strip("[,")
-    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], done.stdout + done.stderr
+    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], (
+        done.stdout + done.stderr
+    )
 
 
 def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:

@@ -15,8 +15,12 @@ def test_the_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     cells = rng.permutation(40 * 30)[:600]
     users, items = cells // 30 + 1, np.array([31, 1029, *range(100, 128)])[cells % 30]
-    frame = pd.DataFrame({"userId": users, "movieId": items, "rating": rng.integers(1, 11, 600) / 2})
-    frame = pd.concat([frame, pd.DataFrame({"userId": [1, 1], "movieId": [31, 1029], "rating": [4.0, 3.5]})])
+    frame = pd.DataFrame(
+        {"userId": users, "movieId": items, "rating": rng.integers(1, 11, 600) / 2}
+    )
+    frame = pd.concat(
+        [frame, pd.DataFrame({"userId": [1, 1], "movieId": [31, 1029], "rating": [4.0, 3.5]})]
+    )
     frame.drop_duplicates(["userId", "movieId"]).to_csv(tmp_path / "ratings.csv", index=False)
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

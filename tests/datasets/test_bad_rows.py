@@ -14,59 +14,91 @@ from reading import PLAIN, refusal, rows, stored
 from bench.datasets import DatasetError, read_ratings
 from bench.datasets.reading import blocks, readers
 
+NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it has a NUL byte in"
+
 
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", {}, "FILE is empty"),
+        ("", {}, "FILE is empty; expected one rating per line: user, item, rating"),
         (" \n\r\n", {}, "FILE is empty"),
         (
             "hello\n",
             {},
-            "FILE, first line: 'hello' has no separator (tab, ::, ; , | or space) that makes the same",
+            "FILE, first line: 'hello' has no separator (tab, ::, ; , | or space) that splits most",
         ),
         (
             "a,b,c\n1,2,3\n",
             {},
-            "(a, b, c), none of them known to be the user or the item or the rating",
+            "(a, b, c), but none that is recognised as the user or the item or the rating. ",
         ),
-        ("a,b,c\n1,2,3\n", {}, 'name them in this order, columns=("user", "item", "rating"), or by position'),
+        (
+            "a,b,c\n1,2,3\n",
+            {},
+            "Name the columns user, item and rating, or pass their names or positions in this",
+        ),
         (
             "user,movie,item,rating\n1,2,3,4\n",
             {},
-            "(user, movie, item, rating), of which 2 could be the item; name",
+            "(user, movie, item, rating), and 2 of them could be the item. Name the columns",
         ),
-        ("1,2,3,4,5\n", {}, "FILE has 5 columns and no header, so which of them are user, item and rating is in doubt"),
-        ("1,2,881250949,4\n", {}, "and a third column that looks like times"),
-        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','; give separator=';'"),
-        ("user,item,rating\n", {}, "FILE holds no ratings"),
-        ("1,2,-1\n", {"missing_rating": -1}, "FILE holds no ratings; left out: {'rating -1 means not rated': 1}"),
-        ("1,2,3\n", {"columns": ("user", 1, 2)}, "there is not exactly one column named 'user': FILE has 3 columns;"),
+        (
+            "1,2,3,4,5\n",
+            {},
+            "FILE has 5 columns and no header, so user, item and rating cannot be recognised. Name",
+        ),
+        ("1,2,881250949,4\n", {}, "and its third column looks like times, not ratings. Pass"),
+        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','. Pass one of"),
+        ("user,item,rating\n", {}, "FILE contains no ratings; expected one per row"),
+        (
+            "1,2,-1\n",
+            {"missing_rating": -1},
+            "FILE contains no ratings that can be used. Left out: 1 row: rating -1 means not rated",
+        ),
+        (
+            "1,2,3\n",
+            {"columns": ("user", 1, 2)},
+            "FILE has 3 columns, but none named 'user'. Pass names or positions of user, item and",
+        ),
         (
             "1,2,3\n",
             {"columns": (0, 1, 3)},
-            "3 is not the name or the position (from 0) of a column: FILE has 3",
+            "FILE has 3 columns, but 3 is neither the name nor the position (from 0) of one. Pass",
         ),
-        ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) names a column twice; FILE has 3 columns"),
-        ("1,\x002,3\n", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
+        ("1,2,3\n", {"columns": (0, 1, 1)}, "columns=(0, 1, 1) contains a column twice. FILE"),
+        ("1,\x002,3\n", {}, NUL_IN_LINE_1),
         (
             "1,2,3\n4,5,é\n".encode("latin-1"),
             {},
             "line 2 is not UTF-8: b'4,5,\\xe9\\n'. If the file is in Latin-1",
         ),
-        (b"\x93NUMPY\x01\x00v", {}, "FILE holds binary data, not text that we know: a NUL byte in line 1"),
-        (b"PK\x03\x04x", {}, "FILE cannot be read as ratings, it may be damaged: File is not a zip file"),
-        (b"PAR1", {}, "FILE cannot be read as ratings, it may be damaged: Parquet file size is 4 bytes"),
-        (b"ARROW1\0\0", {}, "FILE cannot be read as ratings, it may be damaged: File is too small: 8"),
+        (b"\x93NUMPY\x01\x00v", {}, NUL_IN_LINE_1),
         (
-            gzip.compress(gzip.compress(PLAIN)),
+            b"PK\x03\x04x",
             {},
-            "FILE holds binary data, not text that we know: a NUL byte in line 1",
+            "FILE cannot be read as ratings, it may be damaged: File is not a zip file",
         ),
-        ("1,2,3\n4,5,é\n", {"encoding": "ascii"}, "FILE is not encoded as ascii: 'ascii' codec can't decode byte"),
+        (
+            b"PAR1",
+            {},
+            "FILE cannot be read as ratings, it may be damaged: Parquet file size is 4 bytes",
+        ),
+        (
+            b"ARROW1\0\0",
+            {},
+            "FILE cannot be read as ratings, it may be damaged: File is too small: 8",
+        ),
+        (gzip.compress(gzip.compress(PLAIN)), {}, NUL_IN_LINE_1),
+        (
+            "1,2,3\n4,5,é\n",
+            {"encoding": "ascii"},
+            "FILE is not encoded as ascii: 'ascii' codec can't decode byte",
+        ),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | str, options: Any, message: str) -> None:
+def test_what_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | str, options: Any, message: str
+) -> None:
     assert message in refusal(stored(tmp_path, content), **options)
 
 
@@ -78,10 +110,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | str, opti
         ({"columns": "abc"}, "columns='abc' must be three or four"),
         ({"columns": 5}, "columns=5 must be three or four"),
         ({"separator": ""}, "separator='' must be one or more characters"),
-        ({"separator": "\n"}, "no quotes or line ends among them"),
+        ({"separator": "\n"}, "but neither quotes nor line ends"),
         ({"header": "yes"}, "header must be True, False or None"),
-        ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not one that Python knows"),
-        ({"missing_rating": "-1"}, "missing_rating must be a number, such as -1, or None, got '-1'"),
+        ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not an encoding that Python"),
+        (
+            {"missing_rating": "-1"},
+            "missing_rating must be a number, such as -1, or None, got '-1'",
+        ),
     ],
 )
 def test_options_that_make_no_sense(tmp_path: Path, option: Any, message: str) -> None:
@@ -110,17 +145,22 @@ def test_options_that_make_no_sense(tmp_path: Path, option: Any, message: str) -
 def test_bad_rows_are_named_by_line_or_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, block_bytes: int, bad: str, why: str
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes if end != "\r" else 1 << 24)  # blocks end at \n
+    monkeypatch.setattr(
+        blocks, "BLOCK_BYTES", block_bytes if end != "\r" else 1 << 24
+    )  # blocks end at \n
     good = [f'{n},"{n + 1}",3,"a title, {n}"' for n in range(30)]
     lines = ["user,item,rating,title", *good[:20], "", bad, *good[20:25], bad, *good[25:]]
     path = stored(tmp_path, end.join(lines))
-    assert refusal(path) == f"FILE, line 23: {why}: {bad!r}. Leave such rows out by on_bad_rows='drop'"
+    advice = "Correct it, or pass on_bad_rows='drop' to leave out such rows"
+    assert refusal(path) == f"FILE, line 23: {why}: {bad!r}. {advice}"
     raw = read_ratings(path, on_bad_rows="drop")
     assert rows(raw) == [(n, n + 1, 3.0) for n in range(30)]
     assert raw.dropped == {why.split(" but ")[0]: 2}
 
 
-def test_lines_are_counted_through_quoted_line_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_counted_through_quoted_line_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 48)
     good = '1,2,3,"two\nlines, ""quoted"""\n'
     path = stored(tmp_path, "user,item,rating,title\n" + good * 20 + "1,2,x,y\n" + good)
@@ -143,10 +183,12 @@ def test_an_open_quote_never_swallows_rows(tmp_path: Path, content: str) -> None
     for policy in ("error", "drop"):
         told = refusal(path, on_bad_rows=policy)
         assert "FILE, line 2: a quote is opened and not closed on the same line: '1," in told
-        assert told.endswith("Close it, or double it inside quotes")
+        assert told.endswith("Close it; a quote inside a quoted field is written twice")
 
 
-def test_a_quote_inside_a_field_is_a_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quote_inside_a_field_is_a_character(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 32)
     path = stored(tmp_path, 'a,5" disk,3\n' + "b,c,4\n" * 20)
     assert rows(read_ratings(path)) == [("a", '5" disk', 3.0)] + [("b", "c", 4.0)] * 20
@@ -161,17 +203,22 @@ def test_lines_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     told = refusal(stored(tmp_path, PLAIN + b"x" * 500))
     assert told.startswith("FILE, line 5 is longer than 100 bytes: 'xxx")
+    assert told.endswith("Expected one rating per line")
     assert len(told) < 200
 
 
 def test_what_a_truncated_file_is_told(tmp_path: Path) -> None:
     told = refusal(stored(tmp_path, gzip.compress(PLAIN)[:-9]))
-    assert told.startswith("FILE cannot be read as ratings, it may be damaged: Compressed file ended before")
+    assert told.startswith(
+        "FILE cannot be read as ratings, it may be damaged: Compressed file ended before"
+    )
 
 
-def test_folders_absent_and_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_absent_and_unreadable_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert refusal(tmp_path / "absent.csv") == "there is no file FILE"
-    assert refusal(tmp_path) == "FILE is a folder; name a file in it"
+    assert refusal(tmp_path) == "FILE is a folder; give a file in it"
     path = stored(tmp_path, PLAIN)
 
     def denied(*_: object, **__: object) -> None:
@@ -183,11 +230,13 @@ def test_folders_absent_and_unreadable_files(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda data: fuzz_readers.zipped("r.csv", data)])
-def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+def test_bombs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
     monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
     told = refusal(stored(tmp_path, pack(b"1,2,3\n" * 100_000)))
-    assert "bytes and grows to more than" in told
-    assert told.endswith("as decompression bombs do; if you trust it, decompress it yourself")
+    assert "bytes and decompresses to more than" in told
+    assert told.endswith("as a decompression bomb does. If you trust it, decompress it yourself")
     assert len(read_ratings(stored(tmp_path, pack(b"1,2,3\n" * 1_000))).ratings) == 1_000
 
 
@@ -196,6 +245,6 @@ def test_bombs_of_arrays_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path, zeros = tmp_path / "r", np.zeros(1_000_000, np.int64)
     with path.open("wb") as file:
         np.savez_compressed(file, users=zeros, items=zeros, ratings=zeros)
-    assert "grows to more than" in refusal(path)
+    assert "decompresses to more than" in refusal(path)
     pd.DataFrame({"user": zeros, "item": zeros, "rating": zeros}).to_parquet(path)
-    assert "grows to more than" in refusal(path)
+    assert "decompresses to more than" in refusal(path)

@@ -19,7 +19,9 @@ from bench.datasets.__main__ import main
 from bench.datasets.public.counts import Counts
 from bench.datasets.public.download import Source
 
-needs_data = pytest.mark.skipif("RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings")
+needs_data = pytest.mark.skipif(
+    "RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings"
+)
 
 THREE = [(1, 5, 1.0), (1, 6, 2.0), (2, 5, 3.0)]
 
@@ -31,17 +33,25 @@ def test_a_missing_data_set_is_not_downloaded_but_says_how(places: tuple[Path, P
     told = str(caught.value)
     assert f"no u1.test in {data}/ml-100k or {cache}/ml-100k" in told
     assert "run python -m bench.datasets fetch ml-100k (4.9 MB). Terms: research use" in told
-    with pytest.raises(DatasetError, match=r"put it into \$RATINGS_DATA/netflix/. Terms: research use"):
+    with pytest.raises(
+        DatasetError, match=r"put it into \$RATINGS_DATA/netflix/. Terms: research use"
+    ):
         load_dataset("netflix")
-    with pytest.raises(DatasetError, match=r"no r1\.test in .* for its folds, run the split_ratings\.sh"):
+    with pytest.raises(
+        DatasetError, match=r"no r1\.test in .* for its folds, run the split_ratings\.sh"
+    ):
         load_dataset("ml-10m", split="r1")
     assert not cache.exists()
 
 
-def tiny(monkeypatch: pytest.MonkeyPatch, server: Server, archive: bytes, **changes: object) -> None:
+def tiny(
+    monkeypatch: pytest.MonkeyPatch, server: Server, archive: bytes, **changes: object
+) -> None:
     """Let ml-latest-small be three ratings at the local server."""
     server.files["tiny.zip"] = archive
-    source = Source((f"{server.url}/tiny.zip",), sha256(archive), "here", len(archive), ("tiny/ratings.csv",))
+    source = Source(
+        (f"{server.url}/tiny.zip",), sha256(archive), "here", len(archive), ("tiny/ratings.csv",)
+    )
     known = KNOWN["ml-latest-small"]._replace(sources=(source,), counts=Counts(3, 2, 2, "here"))
     monkeypatch.setitem(KNOWN, "ml-latest-small", known._replace(**changes))  # type: ignore[arg-type]
 
@@ -79,13 +89,17 @@ def test_a_fetch_that_was_interrupted_is_completed(
     tiny(monkeypatch, server, archive)
     (source,) = KNOWN["ml-latest-small"].sources
     both = source._replace(members=("tiny/ratings.csv", "tiny/links.csv"))
-    monkeypatch.setitem(KNOWN, "ml-latest-small", KNOWN["ml-latest-small"]._replace(sources=(both,)))
+    monkeypatch.setitem(
+        KNOWN, "ml-latest-small", KNOWN["ml-latest-small"]._replace(sources=(both,))
+    )
     put(places[1] / "ml-latest-small", "ratings.csv", TINY)
     fetch_dataset("ml-latest-small")
     assert (places[1] / "ml-latest-small" / "links.csv").exists()
 
 
-def test_the_data_folder_comes_before_the_cache(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_folder_comes_before_the_cache(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, cache = places
     known = KNOWN["ml-latest-small"]._replace(counts=Counts())
     monkeypatch.setitem(KNOWN, "ml-latest-small", known)
@@ -93,7 +107,9 @@ def test_the_data_folder_comes_before_the_cache(places: tuple[Path, Path], monke
     assert len(load_dataset("ml-latest-small").raw.ratings) == 3
     put(data / "ml-latest-small", "ratings.csv", TINY + b"3,5,1.0,7\n")
     assert len(load_dataset("ml-latest-small").raw.ratings) == 4
-    assert fetch_dataset("ml-latest-small") == data / "ml-latest-small" / "ratings.csv", "nothing to fetch"
+    assert fetch_dataset("ml-latest-small") == data / "ml-latest-small" / "ratings.csv", (
+        "nothing to fetch"
+    )
 
 
 def test_what_changed_in_the_cache_is_refused(
@@ -110,7 +126,8 @@ def test_what_changed_in_the_cache_is_refused(
 
 def test_another_data_set_under_the_name_is_refused(places: tuple[Path, Path]) -> None:
     put(places[0] / "ml-latest-small", "ratings.csv", TINY)
-    with pytest.raises(DatasetError, match="it has 3 ratings where 100,836 are published; 2 users where 610"):
+    message = "it has 3 ratings instead of 100,836; 2 users instead of 610"
+    with pytest.raises(DatasetError, match=message):
         load_dataset("ml-latest-small")
 
 
@@ -121,12 +138,15 @@ def test_a_bomb_is_measured_by_the_published_count(
 ) -> None:
     tiny(monkeypatch, server, zipped(**{"tiny/ratings.csv": bytes(2**21)}))
     with pytest.raises(
-        DatasetError, match=r"is not to be trusted: tiny/ratings\.csv is larger than the 1,048,936 bytes"
+        DatasetError,
+        match=r"is not to be trusted: tiny/ratings\.csv is larger than the 1,048,936 bytes",
     ):
         fetch_dataset("ml-latest-small")
 
 
-def test_amazon_has_its_own_column_names(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_amazon_has_its_own_column_names(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "amazon-2023-gift-cards"
     monkeypatch.setitem(KNOWN, name, KNOWN[name]._replace(counts=Counts("2", "1", "2")))
     text = "user_id,parent_asin,rating,timestamp\nAG,B006,3.0,1452647382000\nAG,0000000123,4.0,1454675785000\n"
@@ -141,7 +161,10 @@ def test_kaggle_by_kagglehub_where_it_is_installed(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(DatasetError, match=r"anime comes from Kaggle: download rating\.csv from https.*, or install"):
+    with pytest.raises(
+        DatasetError,
+        match=r"anime comes from Kaggle: download rating\.csv from https.*, or install",
+    ):
         fetch_dataset("anime")
     text = "user_id,anime_id,rating\n1,20,-1\n1,24,8\n"
     fake = types.ModuleType("kagglehub")
@@ -154,8 +177,12 @@ def test_kaggle_by_kagglehub_where_it_is_installed(
     assert list(raw.dropped.values()) == [1]
 
 
-@pytest.mark.parametrize(("name", "text"), [("ml-100k", "u3.base,u3.test"), ("ml-10m", "r2.train,r2.test")])
-def test_official_folds(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"), [("ml-100k", "u3.base,u3.test"), ("ml-10m", "r2.train,r2.test")]
+)
+def test_official_folds(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
     train, test = text.split(",")
     separator = "\t" if name == "ml-100k" else "::"
     rows = [separator.join(map(str, (n, n % 3, 1 + n % 5, 880_000_000 + n))) for n in range(20)]
@@ -164,18 +191,24 @@ def test_official_folds(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(KNOWN, name, KNOWN[name]._replace(counts=Counts(20, 20, 3)))
     dataset = load_dataset(name, split=train[:2])
     assert dataset.split.name.startswith(f"official {train[:2]}, validation a random 10 %")
-    assert len(dataset.split.train) + len(dataset.split.validation) == len(dataset.raw.ratings) == 15
+    assert (
+        len(dataset.split.train) + len(dataset.split.validation) == len(dataset.raw.ratings) == 15
+    )
     assert dataset.split.test is None
     assert dataset.official_test is not None
     assert dataset.official_test.users.tolist() == [15, 16, 17, 18, 19]
     monkeypatch.setitem(KNOWN, name, KNOWN[name]._replace(counts=Counts(21, None, None)))
-    with pytest.raises(DatasetError, match="it has 20 ratings where 21 are published"):
+    with pytest.raises(DatasetError, match="it has 20 ratings instead of 21"):
         load_dataset(name, split=train[:2])
 
 
-def test_an_unknown_split_is_named(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_split_is_named(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(places[0] / "ml-latest-small", "ratings.csv", TINY)
-    monkeypatch.setitem(KNOWN, "ml-latest-small", KNOWN["ml-latest-small"]._replace(counts=Counts()))
+    monkeypatch.setitem(
+        KNOWN, "ml-latest-small", KNOWN["ml-latest-small"]._replace(counts=Counts())
+    )
     with pytest.raises(DatasetError, match=r"ml-latest-small: .*u1"):
         load_dataset("ml-latest-small", split="u1")
 
@@ -183,10 +216,14 @@ def test_an_unknown_split_is_named(places: tuple[Path, Path], monkeypatch: pytes
 @pytest.mark.usefixtures("own_cache")
 def test_the_last_of_duplicates_counts(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
-    path.write_text("user,item,rating\n" + "".join(f"{n},{n % 7},3\n" for n in range(50)) + "0,0,5\n", "utf-8")
+    path.write_text(
+        "user,item,rating\n" + "".join(f"{n},{n % 7},3\n" for n in range(50)) + "0,0,5\n", "utf-8"
+    )
     dataset = load_file(path)
     assert dataset.raw.dropped == {"a later row rates the same pair": 1}
-    assert dataset.raw.ratings[(dataset.raw.users == 0) & (dataset.raw.items == 0)].tolist() == [5.0]
+    assert dataset.raw.ratings[(dataset.raw.users == 0) & (dataset.raw.items == 0)].tolist() == [
+        5.0
+    ]
 
 
 def test_without_duplicates_keeps_the_order() -> None:
@@ -208,7 +245,11 @@ def test_without_duplicates_keeps_the_order() -> None:
 )
 def test_real_data(name: str, rows: int, users: int, items: int, not_rated: int) -> None:
     raw = load_dataset(name).raw
-    assert (len(raw.ratings), len(pd.unique(raw.users)), len(pd.unique(raw.items))) == (rows, users, items)
+    assert (len(raw.ratings), len(pd.unique(raw.users)), len(pd.unique(raw.items))) == (
+        rows,
+        users,
+        items,
+    )
     assert sum(raw.dropped.values()) == not_rated
 
 
@@ -217,7 +258,11 @@ def test_real_data(name: str, rows: int, users: int, items: int, not_rated: int)
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("fold", "train", "test"),
-    [*((f"u{n}", 80_000, 20_000) for n in range(1, 6)), ("ua", 90_570, 9_430), ("ub", 90_570, 9_430)],
+    [
+        *((f"u{n}", 80_000, 20_000) for n in range(1, 6)),
+        ("ua", 90_570, 9_430),
+        ("ub", 90_570, 9_430),
+    ],
 )
 def test_real_folds(fold: str, train: int, test: int) -> None:
     dataset = load_dataset("ml-100k", split=fold)
@@ -232,4 +277,8 @@ def test_real_folds(fold: str, train: int, test: int) -> None:
 @pytest.mark.usefixtures("own_cache")
 def test_real_data_without_its_folds() -> None:
     raw = load_dataset("ml-100k", split="random").raw
-    assert (len(raw.ratings), len(np.unique(raw.users)), len(np.unique(raw.items))) == (100_000, 943, 1_682)
+    assert (len(raw.ratings), len(np.unique(raw.users)), len(np.unique(raw.items))) == (
+        100_000,
+        943,
+        1_682,
+    )

@@ -21,7 +21,15 @@ def test_list(places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> 
     assert header.split() == ["name", "ratings", "users", "items", "download", "here"]
     shown = {row.split()[0]: row for row in rows}
     assert list(shown) == list(KNOWN)
-    assert shown["ml-1m"].split() == ["ml-1m", "1,000,209", "6,040", "3,706", "5.9", "MB", str(places[0] / "ml-1m")]
+    assert shown["ml-1m"].split() == [
+        "ml-1m",
+        "1,000,209",
+        "6,040",
+        "3,706",
+        "5.9",
+        "MB",
+        str(places[0] / "ml-1m"),
+    ]
     assert shown["netflix"].endswith(" no")
 
 
@@ -53,17 +61,19 @@ def test_an_error_is_one_line_and_exit_2(command: str, capsys: pytest.CaptureFix
 @pytest.mark.usefixtures("places")
 def test_what_cannot_be_fetched_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "netflix"]) == 2
-    assert "Netflix no longer gives it out; a copy is at kaggle.com" in capsys.readouterr().err
+    assert "Netflix no longer distributes it; a copy is at kaggle.com" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("places")
-def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(name: str, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bench.datasets.__main__.fetch_dataset", interrupted)
     assert main(["fetch", "ml-1m"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted: nothing partial was kept")
+    assert capsys.readouterr().err.startswith("interrupted: no partial file is left")
 
 
 @pytest.mark.process

@@ -13,8 +13,19 @@ from bench.datasets.public.counts import Counts, as_number, check_counts
 
 
 def test_the_data_sets_that_were_promised_are_known() -> None:
-    movielens = {f"ml-{size}" for size in ("100k", "latest-small", "1m", "10m", "20m", "25m", "32m")}
-    others = {"anime", "anime-5k", "anime-slice", "jester-1", "jester-2", "goodbooks-10k", "book-crossing", "netflix"}
+    movielens = {
+        f"ml-{size}" for size in ("100k", "latest-small", "1m", "10m", "20m", "25m", "32m")
+    }
+    others = {
+        "anime",
+        "anime-5k",
+        "anime-slice",
+        "jester-1",
+        "jester-2",
+        "goodbooks-10k",
+        "book-crossing",
+        "netflix",
+    }
     assert movielens | others == {name for name in KNOWN if not name.startswith("amazon-2023-")}
     assert sum(name.startswith("amazon-2023-") for name in KNOWN) == 34
 
@@ -43,7 +54,8 @@ def test_no_two_files_share_a_checksum() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"), [("ml1m", "ml-1m"), ("ML-20M", "ml-20m"), ("netflx", "netflix"), ("movielens", None)]
+    ("asked", "meant"),
+    [("ml1m", "ml-1m"), ("ML-20M", "ml-20m"), ("netflx", "netflix"), ("movielens", None)],
 )
 def test_an_unknown_name_is_told_what_was_meant(asked: str, meant: str | None) -> None:
     with pytest.raises(DatasetError) as caught:
@@ -56,7 +68,9 @@ def test_an_unknown_name_is_told_what_was_meant(asked: str, meant: str | None) -
 THREE = RawRatings(np.array([1, 1, 2]), np.array([5, 6, 5]), np.array([1.0, 2.0, 3.0]))
 
 
-@pytest.mark.parametrize("counts", [Counts(3, 2, 2), Counts(3, None, None), Counts(), Counts("3", "2", None)])
+@pytest.mark.parametrize(
+    "counts", [Counts(3, 2, 2), Counts(3, None, None), Counts(), Counts("3", "2", None)]
+)
 def test_counts_that_agree(counts: Counts) -> None:
     check_counts(Path("here"), THREE, counts)
 
@@ -65,20 +79,29 @@ def test_a_count_that_differs_is_named_with_the_published_one() -> None:
     with pytest.raises(DatasetError) as caught:
         check_counts(Path("here"), THREE, Counts(3, 3, 1_000, "its README"))
     assert str(caught.value) == (
-        "here is not the data set as published: it has 2 users where 3 are published; 2 items where 1,000 are "
-        "published (its README). A file of your own is read by --ratings"
+        "here is not the data set as published: it has 2 users instead of 3; 2 items instead of "
+        "1,000 (its README). Fetch the published data set; to measure on other ratings, pass "
+        "their file with --ratings"
     )
 
 
-@pytest.mark.parametrize(("n", "agrees"), [(1_149, False), (1_150, True), (1_250, True), (1_251, False)])
+@pytest.mark.parametrize(
+    ("n", "agrees"), [(1_149, False), (1_150, True), (1_250, True), (1_251, False)]
+)
 def test_rounded_counts(n: int, agrees: bool) -> None:
     raw = RawRatings(np.zeros(n, int), np.arange(n), np.ones(n))
     if agrees:
         check_counts(Path("here"), raw, Counts("1.2K", 1, "1.2K"))
     else:
-        with pytest.raises(DatasetError, match=f"{n:,} ratings where 1.2K are published"):
+        with pytest.raises(DatasetError, match=f"{n:,} ratings instead of 1.2K"):
             check_counts(Path("here"), raw, Counts("1.2K", 1, None))
 
 
 def test_counts_as_numbers() -> None:
-    assert [as_number(count) for count in (5, "641", "693.9K", "2.0M", None)] == [5, 641, 693_900, 2_000_000, None]
+    assert [as_number(count) for count in (5, "641", "693.9K", "2.0M", None)] == [
+        5,
+        641,
+        693_900,
+        2_000_000,
+        None,
+    ]

@@ -51,13 +51,13 @@ def test_jester_numbers_users_through_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "a,b,c\n", "1\n2\n"])
 def test_a_matrix_that_is_none(tmp_path: Path, content: str) -> None:
     path = put(tmp_path, "jester-data-1.csv", content)
-    with pytest.raises(DatasetError, match=f"{path} holds no matrix"):
+    with pytest.raises(DatasetError, match=f"{path} is not a matrix"):
         read_jester_matrices(tmp_path)
 
 
 def test_a_spreadsheet_that_is_none(tmp_path: Path) -> None:
     put(tmp_path, "jester-data-1.xls", b"<html>")
-    with pytest.raises(DatasetError, match=r"jester-data-1\.xls holds no matrix of numbers"):
+    with pytest.raises(DatasetError, match=r"jester-data-1\.xls is not a matrix of numbers"):
         read_jester_matrices(tmp_path)
 
 
@@ -74,9 +74,11 @@ def test_book_crossing(tmp_path: Path) -> None:
     put(tmp_path, "BX-Book-Ratings.csv", text.encode("latin-1"))
     raw = read_book_crossing(tmp_path)
     assert triplets(raw) == [(276726, "0155061224", 5.0), (1, "\xfc NA", 10.0)]
-    assert raw.dropped == {"rating 0 is an implicit one": 1}
+    assert raw.dropped == {"rating 0 means implicit feedback": 1}
     put(tmp_path, "BX-Book-Ratings.csv", b"a;b;c\n1;0155061224;5\n2;NA;6\n")
-    assert read_book_crossing(tmp_path).items.tolist() == ["0155061224", "NA"], "an ISBN is no number"
+    assert read_book_crossing(tmp_path).items.tolist() == ["0155061224", "NA"], (
+        "an ISBN is no number"
+    )
     put(tmp_path, "BX-Book-Ratings.csv", b"a;b;c\n1;2;good\n")
     with pytest.raises(DatasetError, match=r"BX-Book-Ratings\.csv cannot be read as ratings"):
         read_book_crossing(tmp_path)
@@ -87,11 +89,16 @@ NETFLIX = {
     2: [(30878, 5, "2005-01-01")],
     7: [(9, 1, "1999-12-31")],
 }
-NETFLIX_ROWS = [(user, movie, float(rating)) for movie, rows in NETFLIX.items() for user, rating, _ in rows]
+NETFLIX_ROWS = [
+    (user, movie, float(rating)) for movie, rows in NETFLIX.items() for user, rating, _ in rows
+]
 
 
 def netflix_text(*movies: int) -> str:
-    blocks = ("\n".join([f"{movie}:", *(",".join(map(str, row)) for row in NETFLIX[movie])]) for movie in movies)
+    blocks = (
+        "\n".join([f"{movie}:", *(",".join(map(str, row)) for row in NETFLIX[movie])])
+        for movie in movies
+    )
     return "\n".join(blocks) + "\n"
 
 
@@ -101,7 +108,11 @@ def netflix(folder: Path, layout: str) -> Path:
         put(folder, "combined_data_2.txt", netflix_text(7))
     else:
         for movie in NETFLIX:
-            put(folder / "training_set", f"mv_{movie:07}.txt", netflix_text(movie).rstrip("\n" if movie == 2 else ""))
+            put(
+                folder / "training_set",
+                f"mv_{movie:07}.txt",
+                netflix_text(movie).rstrip("\n" if movie == 2 else ""),
+            )
     return folder
 
 
@@ -110,7 +121,9 @@ def test_netflix(tmp_path: Path, layout: str) -> None:
     raw = read_netflix(netflix(tmp_path, layout))
     assert triplets(raw) == NETFLIX_ROWS
     assert raw.timestamps is not None
-    assert raw.timestamps.astype(str).tolist() == [row[2] for rows in NETFLIX.values() for row in rows]
+    assert raw.timestamps.astype(str).tolist() == [
+        row[2] for rows in NETFLIX.values() for row in rows
+    ]
 
 
 def test_netflix_probe(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +140,9 @@ def test_netflix_probe(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("30878\n", "line 1: '30878' is neither a movie with a colon nor its user"),
+        ("30878\n", "line 1: '30878' is neither a movie and a colon nor a user"),
         ("1:\n30878,4\n", "line 2: '30878,4' is neither"),
-        ("1:\n30878\n5\n", "names 2 pairs, of which 1 are among the ratings"),
+        ("1:\n30878\n5\n", "has 2 pairs of movie and user, but only 1 of them are among the"),
     ],
 )
 def test_a_probe_that_does_not_fit(tmp_path: Path, text: str, message: str) -> None:
@@ -144,5 +157,7 @@ def test_a_probe_that_does_not_fit(tmp_path: Path, text: str, message: str) -> N
 )
 def test_what_is_not_netflix_is_named(tmp_path: Path, text: str) -> None:
     put(tmp_path, "combined_data_1.txt", text)
-    with pytest.raises(DatasetError, match=r"combined_data_1\.txt is not in the layout of the Netflix Prize"):
+    with pytest.raises(
+        DatasetError, match=r"combined_data_1\.txt is not in the layout of the Netflix Prize"
+    ):
         read_netflix(tmp_path)

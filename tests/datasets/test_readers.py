@@ -38,7 +38,9 @@ from bench.datasets.reading import blocks
 def test_text(tmp_path: Path, separator: str, header: str, end: str) -> None:
     lines = [*([header] if header else []), *(separator.join(map(str, row)) for row in ROWS)]
     assert rows(read_ratings(stored(tmp_path, end.join(lines) + end))) == ROWS
-    assert rows(read_ratings(stored(tmp_path, end + end.join(lines) + end * 3))) == ROWS, "empty lines"
+    assert rows(read_ratings(stored(tmp_path, end + end.join(lines) + end * 3))) == ROWS, (
+        "empty lines"
+    )
     assert rows(read_ratings(stored(tmp_path, end.join(lines)))) == ROWS, "no line end at the end"
 
 
@@ -54,11 +56,15 @@ def test_text(tmp_path: Path, separator: str, header: str, end: str) -> None:
     ids=["gzip", "bzip2", "xz", "zstd", "zip"],
 )
 @pytest.mark.parametrize("name", ["ratings.csv", "ratings.gz"])
-def test_packed_text_whatever_its_name(tmp_path: Path, pack: Callable[[bytes], bytes], name: str) -> None:
+def test_packed_text_whatever_its_name(
+    tmp_path: Path, pack: Callable[[bytes], bytes], name: str
+) -> None:
     packed = pack(PLAIN)
     assert rows(read_ratings(stored(tmp_path, packed, name))) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is extracted"
-    for length in range(1, len(packed)):  # whatever is cut off, it is seen (a zip lacks its table of contents)
+    for length in range(
+        1, len(packed)
+    ):  # whatever is cut off, it is seen (a zip lacks its table of contents)
         with pytest.raises(DatasetError):
             read_ratings(stored(tmp_path, packed[:length], name))
 
@@ -72,13 +78,20 @@ def test_zips_of_several_files(tmp_path: Path) -> None:
     assert rows(read_ratings(path)) == ROWS
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../../b.csv", PLAIN)
-    assert refusal(path) == "FILE holds 2 files (a.csv, ../../b.csv); pack the ratings alone"
+    assert refusal(path) == (
+        "FILE contains 2 files (a.csv, ../../b.csv), but one is expected: "
+        "pack only the file of ratings"
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "columns", "expected"),
     [
-        ("timestamp,rating,item,user\n5,4.5,i1,ann\n6,1,i2,bob\n", None, [("ann", "i1", 4.5), ("bob", "i2", 1.0)]),
+        (
+            "timestamp,rating,item,user\n5,4.5,i1,ann\n6,1,i2,bob\n",
+            None,
+            [("ann", "i1", 4.5), ("bob", "i2", 1.0)],
+        ),
         ("a,b,c\n1,2,3\n", ("b", "a", "c"), [(2, 1, 3.0)]),
         ("a,b,c\n1,2,3\n", (1, 0, 2), [(2, 1, 3.0)]),
         ("1,2,3,x,y\n", (1, 0, 2), [(2, 1, 3.0)]),
@@ -96,17 +109,23 @@ def test_header_and_separator_can_be_given(tmp_path: Path) -> None:
     path = stored(tmp_path, "1,2,3\n4,5,6\n")
     assert rows(read_ratings(path, header=True, columns=(0, 1, 2))) == [(4, 5, 6.0)]
     path = stored(tmp_path, "user,item,rating\n4,5,6\n")
-    assert "line 1: the rating is not a finite number: 'user,item,rating'" in refusal(path, header=False)
+    assert "line 1: the rating is not a finite number: 'user,item,rating'" in refusal(
+        path, header=False
+    )
     path = stored(tmp_path, "1|2|3;4\n5|6|7;8\n")
     assert "has 2 fields separated by ';'" in refusal(path, separator=";")
     assert rows(read_ratings(stored(tmp_path, "1~~2~~3\n"), separator="~~")) == [(1, 2, 3.0)]
 
 
 def test_missing_rating_sentinel(tmp_path: Path) -> None:
-    raw = read_ratings(stored(tmp_path, "user_id,anime_id,rating\n1,2,-1\n1,3,8\n4,5,-1.0\n"), missing_rating=-1)
+    raw = read_ratings(
+        stored(tmp_path, "user_id,anime_id,rating\n1,2,-1\n1,3,8\n4,5,-1.0\n"), missing_rating=-1
+    )
     assert rows(raw) == [(1, 3, 8.0)]
     assert raw.dropped == {"rating -1 means not rated": 2}
-    raw = read_ratings(stored(tmp_path, "1,2,-1\n1,3\n1,3,8\n"), missing_rating=-1, on_bad_rows="drop")
+    raw = read_ratings(
+        stored(tmp_path, "1,2,-1\n1,3\n1,3,8\n"), missing_rating=-1, on_bad_rows="drop"
+    )
     assert raw.dropped == {"rating -1 means not rated": 1, "the number of fields is not 3": 1}
 
 
@@ -131,10 +150,16 @@ def test_missing_rating_sentinel(tmp_path: Path) -> None:
     ],
 )
 def test_ids(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, texts: list[str], expected: list[Any]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    block_bytes: int,
+    texts: list[str],
+    expected: list[Any],
 ) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes)
-    raw = read_ratings(stored(tmp_path, "user,item,rating\n" + "".join(f"{text},1,1\n" for text in texts)))
+    raw = read_ratings(
+        stored(tmp_path, "user,item,rating\n" + "".join(f"{text},1,1\n" for text in texts))
+    )
     assert raw.users.tolist() == expected
     kinds = {str: np.dtype(object), int: np.dtype(np.uint64 if BIG in expected else np.int64)}
     assert raw.users.dtype == kinds[type(expected[0])]
@@ -146,7 +171,9 @@ def test_dropped_rows_do_not_decide_what_ids_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_byte_order_marks_are_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+def test_byte_order_marks_are_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 37)  # characters are cut
     path = stored(tmp_path, ("user,item,rating\n" + "\u00e9,\U0001f600,3\n" * 20).encode(encoding))
     assert rows(read_ratings(path)) == [("\u00e9", "\U0001f600", 3.0)] * 20
@@ -163,8 +190,14 @@ def test_encoding_can_be_given(tmp_path: Path) -> None:
     [
         (["978300760", "-5"], np.array([978300760, -5])),
         (["978300760", "1.5"], np.array([978300760.0, 1.5])),
-        (["2016-01-02", "2016-01-02 03:04:05"], np.array(["2016-01-02", "2016-01-02T03:04:05"], "M8[us]")),
-        (["2016-01-02T03:04:05+01:00", "2016-01-02"], np.array(["2016-01-02T02:04:05", "2016-01-02"], "M8[us]")),
+        (
+            ["2016-01-02", "2016-01-02 03:04:05"],
+            np.array(["2016-01-02", "2016-01-02T03:04:05"], "M8[us]"),
+        ),
+        (
+            ["2016-01-02T03:04:05+01:00", "2016-01-02"],
+            np.array(["2016-01-02T02:04:05", "2016-01-02"], "M8[us]"),
+        ),
     ],
 )
 def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
@@ -178,7 +211,7 @@ def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
     path = stored(tmp_path, lines + "1,2,3,soon\n")
     told = refusal(path)
     assert "line 3: the timestamp is neither a number nor an ISO 8601 date: '1,2,3,soon'" in told
-    assert told.endswith("or the column by naming three others, columns=(...)")
+    assert told.endswith("or pass columns=(...) without the timestamp")
     assert len(read_ratings(path, on_bad_rows="drop").ratings) == 2
 
 
@@ -210,7 +243,9 @@ def test_real_files(name: str, options: Any, n: int, users: int | None, items: i
 
 @needs_data
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", ["anime-slice/anime.csv", "ml-100k/u.item", "ml-latest-small/movies.csv", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["anime-slice/anime.csv", "ml-100k/u.item", "ml-latest-small/movies.csv", "README.md"]
+)
 def test_real_files_that_are_no_ratings(name: str) -> None:
     with pytest.raises(DatasetError, match=r"columns|UTF-8|separator"):
         read_ratings(Path(os.environ["RATINGS_DATA"]) / name)

@@ -18,19 +18,26 @@ from bench.datasets import from_frame, read_ratings
 from bench.datasets.reading import blocks
 
 # Any text that a line can hold and whose ends are no spaces.
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1).filter(
-    lambda text: text.strip(" \t\v\f") == text
-)
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1
+).filter(lambda text: text.strip(" \t\v\f") == text)
 ids = st.one_of(
-    *(st.lists(one, min_size=1, max_size=12) for one in (texts, st.integers(-(2**63), 2**63 - 1), st.integers(0, BIG)))
+    *(
+        st.lists(one, min_size=1, max_size=12)
+        for one in (texts, st.integers(-(2**63), 2**63 - 1), st.integers(0, BIG))
+    )
 )
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @st.composite
 def triplets(draw: st.DrawFn) -> list[tuple[Any, Any, float, int]]:
     users, items = draw(ids), draw(ids)
-    ratings = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=12))
+    ratings = draw(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=12)
+    )
     times = draw(st.lists(st.integers(0, 2**62), min_size=12, max_size=12))
     return draw(st.permutations(list(zip(users, items, ratings, times, strict=False))))
 
@@ -40,12 +47,19 @@ def as_read(values: tuple[Any, ...]) -> list[Any]:
     written = [str(value) for value in values]
     whole = all(re.fullmatch("0|-?[1-9][0-9]*", text) for text in written)
     numbers = [int(text) for text in written] if whole else []
-    fit = any(all(low <= n <= high for n in numbers) for low, high in ((-(2**63), 2**63 - 1), (0, BIG)))
+    fit = any(
+        all(low <= n <= high for n in numbers) for low, high in ((-(2**63), 2**63 - 1), (0, BIG))
+    )
     return numbers if whole and fit else written
 
 
 @quick
-@given(triplets(), st.sampled_from([",", ";", "\t", "|", " ", "::"]), st.booleans(), st.integers(1, 200))
+@given(
+    triplets(),
+    st.sampled_from([",", ";", "\t", "|", " ", "::"]),
+    st.booleans(),
+    st.integers(1, 200),
+)
 def test_text_round_trip(
     tmp_path: Path, rated: list[tuple[Any, ...]], separator: str, header: bool, block_bytes: int
 ) -> None:
@@ -61,7 +75,9 @@ def test_text_round_trip(
         content = buffer.getvalue()
     path = stored(tmp_path, content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK_BYTES", max(block_bytes, *map(len, content.encode().split(b"\n"))) + 2)
+        patch.setattr(
+            blocks, "BLOCK_BYTES", max(block_bytes, *map(len, content.encode().split(b"\n"))) + 2
+        )
         raw = read_ratings(path, columns=(0, 1, 2, 3), separator=separator, header=header)
     users, items, ratings, times = zip(*rated, strict=True)
     assert raw.users.tolist() == as_read(users)
@@ -80,7 +96,12 @@ def typed(values: list[Any]) -> np.ndarray[Any, Any]:
 @given(triplets(), st.sampled_from(["parquet", "feather", "npz", "frame"]))
 def test_typed_round_trip(tmp_path: Path, rated: list[tuple[Any, ...]], kind: str) -> None:
     users, items, ratings, times = (list(column) for column in zip(*rated, strict=True))
-    arrays = {"users": typed(users), "items": typed(items), "ratings": np.array(ratings), "time": np.array(times)}
+    arrays = {
+        "users": typed(users),
+        "items": typed(items),
+        "ratings": np.array(ratings),
+        "time": np.array(times),
+    }
     path = tmp_path / "ratings"
     if kind == "npz":
         raw = read_ratings(saved(path, **arrays))
@@ -96,7 +117,9 @@ def test_typed_round_trip(tmp_path: Path, rated: list[tuple[Any, ...]], kind: st
 
 @quick
 @given(st.integers(0, 60), st.sampled_from(["9,9", "9,,9", "9,9,x"]), st.booleans(), st.booleans())
-def test_the_line_named_is_the_line(tmp_path: Path, at: int, bad: str, header: bool, crlf: bool) -> None:
+def test_the_line_named_is_the_line(
+    tmp_path: Path, at: int, bad: str, header: bool, crlf: bool
+) -> None:
     lines = ["user,item,rating"] * header + ["1,2,3"] * 60
     at = max(at, 1)  # the first line decides how many fields there are
     lines.insert(at, bad)
@@ -106,5 +129,7 @@ def test_the_line_named_is_the_line(tmp_path: Path, at: int, bad: str, header: b
 
 def test_damaged_files(tmp_path: Path) -> None:
     files = fuzz_readers.sources()
-    outcomes = [fuzz_readers.run_case(number, 0, files, tmp_path / "ratings") for number in range(300)]
+    outcomes = [
+        fuzz_readers.run_case(number, 0, files, tmp_path / "ratings") for number in range(300)
+    ]
     assert {"read", "refused"} <= set(outcomes)

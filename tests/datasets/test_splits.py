@@ -47,9 +47,13 @@ def test_splits_are_golden(method: str) -> None:
     n=st.integers(1, 400),
     n_users=st.integers(1, 40),
     seed=st.integers(0, 2**40),
-    method=st.sampled_from(["random", "leave-1-out", "leave-2-out", "temporal", "temporal-leave-2-out", "3-fold-3"]),
+    method=st.sampled_from(
+        ["random", "leave-1-out", "leave-2-out", "temporal", "temporal-leave-2-out", "3-fold-3"]
+    ),
 )
-def test_parts_are_disjoint_complete_and_ascending(n: int, n_users: int, seed: int, method: str) -> None:
+def test_parts_are_disjoint_complete_and_ascending(
+    n: int, n_users: int, seed: int, method: str
+) -> None:
     found = parts(split_rows(example(n, seed % 1000, n_users), method, seed))
     assert np.array_equal(np.sort(np.concatenate(found)), np.arange(n))
     assert all((np.diff(part) > 0).all() for part in found)
@@ -70,7 +74,9 @@ def test_no_test_part_where_the_data_brings_its_own() -> None:
 
 @pytest.mark.parametrize("method", ["random", "leave-1-out", "3-fold-1"])
 def test_seeds_differ(method: str) -> None:
-    assert not np.array_equal(split_rows(example(), method, 0).validation, split_rows(example(), method, 1).validation)
+    assert not np.array_equal(
+        split_rows(example(), method, 0).validation, split_rows(example(), method, 1).validation
+    )
 
 
 def test_time_orders_the_parts() -> None:
@@ -89,7 +95,9 @@ def test_each_user_gives_as_many_rows(k: int) -> None:
         times = [raw.timestamps[part[raw.users[part] == user]] for part in (validation, test)]
         earlier = raw.timestamps[raw.users == user].size - 2 * k
         assert times[0].max() <= times[1].min()
-        assert (np.sort(raw.timestamps[raw.users == user])[earlier:] == np.sort(np.concatenate(times))).all()
+        assert (
+            np.sort(raw.timestamps[raw.users == user])[earlier:] == np.sort(np.concatenate(times))
+        ).all()
 
 
 def test_users_with_few_rows_stay_in_training_and_are_counted() -> None:
@@ -97,7 +105,7 @@ def test_users_with_few_rows_stay_in_training_and_are_counted() -> None:
     split = split_rows(raw, "leave-1-out")
     assert {1, 3} <= set(raw.users[split.train])
     assert [raw.users[part].tolist() for part in parts(split)[1:]] == [[2], [2]]
-    assert split.note == "2 users with fewer than 3 ratings stay in training whole"
+    assert split.note == "2 users with fewer than 3 ratings stay entirely in training"
 
 
 def test_folds_cover_every_row_once() -> None:
@@ -112,9 +120,12 @@ def test_folds_cover_every_row_once() -> None:
     [
         ("by-heart", "no split is named 'by-heart'; known: random, leave-K-out, temporal"),
         ("leave-0-out", "no split is named 'leave-0-out'"),
-        ("5-fold-6", "folds are counted from 1 to 5, and there are at least two; got 6 of 5"),
-        ("1-fold-1", "there are at least two"),
-        ("temporal", "the split 'temporal' needs a time for each rating, and these ratings have none"),
+        ("5-fold-6", "there must be at least 2 folds, counted from 1 to 5; got fold 6 of 5"),
+        ("1-fold-1", "there must be at least 2 folds"),
+        (
+            "temporal",
+            "the split 'temporal' needs a time for each rating, and these ratings have none",
+        ),
         ("temporal-leave-1-out", "needs a time for each rating"),
     ],
 )

@@ -14,7 +14,11 @@ from bench.machine.energy import Counter, read_energy, spent_between
 @pytest.fixture
 def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two packages, one with a part, and the whole platform."""
-    planted = (("0", "package-0", 5_000_000), ("0:0", "core", 4_000_000), ("1", "package-1", 1_500_000))
+    planted = (
+        ("0", "package-0", 5_000_000),
+        ("0:0", "core", 4_000_000),
+        ("1", "package-1", 1_500_000),
+    )
     for number, name, spent in (*planted, ("2", "psys", 9_000_000)):
         folder = tmp_path / f"intel-rapl:{number}"
         folder.mkdir()
@@ -27,7 +31,10 @@ def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_packages_are_read_and_their_parts_are_not_counted_twice(powercap: Path) -> None:
     before = read_energy()
-    assert {name: one.joules for name, one in before.items()} == {"intel-rapl:0": 5.0, "intel-rapl:1": 1.5}
+    assert {name: one.joules for name, one in before.items()} == {
+        "intel-rapl:0": 5.0,
+        "intel-rapl:1": 1.5,
+    }
     (powercap / "intel-rapl:0" / "energy_uj").write_text("7000000")
     (powercap / "intel-rapl:1" / "energy_uj").write_text("1750000")
     assert spent_between(before, read_energy()) == pytest.approx(2.25)
@@ -49,14 +56,18 @@ def test_what_cannot_be_read_is_none(powercap: Path) -> None:
 
 
 @pytest.mark.usefixtures("powercap")
-def test_a_gpu_is_found_by_its_uuid_and_counts_in_millijoules(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_found_by_its_uuid_and_counts_in_millijoules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[Any] = []
     nvml = SimpleNamespace(
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or "handle",
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"handle": 2500}[handle],
     )
-    cuda = SimpleNamespace(get_device_properties=lambda device: SimpleNamespace(uuid=f"of-{device}"))
+    cuda = SimpleNamespace(
+        get_device_properties=lambda device: SimpleNamespace(uuid=f"of-{device}")
+    )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     assert read_energy("cuda:1")["cuda:1"] == Counter(2.5, float("inf"))

@@ -85,7 +85,9 @@ def test_each_fact_of_the_machine_makes_another_key(name: str) -> None:
     assert len(keys) == 3
 
 
-@pytest.mark.parametrize("name", ["git", "packages", "python", "load_average", "throttled", "frequency_driver"])
+@pytest.mark.parametrize(
+    "name", ["git", "packages", "python", "load_average", "throttled", "frequency_driver"]
+)
 def test_what_is_no_fact_of_the_machine_leaves_the_key(name: str) -> None:
     assert machine_key(FACTS | {name: "another"}) == machine_key(FACTS)
 
@@ -98,7 +100,9 @@ def test_a_key_is_short_and_the_same_in_any_order_and_process() -> None:
 
 def test_the_key_of_this_machine_stays() -> None:
     facts = machine_facts()
-    assert machine_key(facts) == machine_key(json.loads(json.dumps(facts)))  # as it is read from a record
+    assert machine_key(facts) == machine_key(
+        json.loads(json.dumps(facts))
+    )  # as it is read from a record
     unread = {"cpu_limit", "caches", "hypervisor", "governor", "gpus", "memory_gb", "no_turbo"}
     assert set(FACTS) - set(facts) <= unread
 
@@ -111,7 +115,9 @@ def test_where_turbo_is_not_told_older_records_are_of_the_same_machine() -> None
 # ---- facts ----------------------------------------------------------------------------------------------------------
 
 
-def test_facts_that_cannot_be_read_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_facts_that_cannot_be_read_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     read_instead(monkeypatch, {})
     for name in ("_git_state", "_memory_gb", "_gpus"):
         monkeypatch.setattr(environment, name, lambda: None)
@@ -125,13 +131,19 @@ def test_facts_that_cannot_be_read_are_none(monkeypatch: pytest.MonkeyPatch, tmp
     assert {name for name, value in everything.items() if value is not None} == known
 
 
-def test_facts_are_read(monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[str, str]], None]) -> None:
+def test_facts_are_read(
+    monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[str, str]], None]
+) -> None:
     files({"cpufreq/scaling_governor": "powersave\n", "cpufreq/scaling_driver": "intel_pstate\n"})
     files({"../intel_pstate/no_turbo": "1\n"})
     without_settings(monkeypatch)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     facts = machine_facts()
-    assert (facts["governor"], facts["frequency_driver"], facts["no_turbo"]) == ("powersave", "intel_pstate", "1")
+    assert (facts["governor"], facts["frequency_driver"], facts["no_turbo"]) == (
+        "powersave",
+        "intel_pstate",
+        "1",
+    )
     assert facts["settings"] == {"OPENBLAS_CORETYPE": "Haswell"}
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["python"].endswith(sys.version.split()[0])
@@ -140,13 +152,49 @@ def test_facts_are_read(monkeypatch: pytest.MonkeyPatch, files: Callable[[dict[s
 
 SETTINGS = [
     *("ATEN_CPU_CAPABILITY", "BLIS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING"),
-    *("CUDA_VISIBLE_DEVICES", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES", "GOMP_CPU_AFFINITY", "GOMP_SPINCOUNT"),
-    *("KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "MKL_CBWR"),
-    *("MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME"),
-    *("NUMBA_ENABLE_AVX", "NUMBA_OPT", "NUMBA_THREADING_LAYER", "NVIDIA_TF32_OVERRIDE", "OMP_DYNAMIC"),
-    *("OMP_PLACES", "OMP_PROC_BIND", "OMP_SCHEDULE", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA"),
+    *(
+        "CUDA_VISIBLE_DEVICES",
+        "DNNL_MAX_CPU_ISA",
+        "GLIBC_TUNABLES",
+        "GOMP_CPU_AFFINITY",
+        "GOMP_SPINCOUNT",
+    ),
+    *(
+        "KMP_AFFINITY",
+        "KMP_BLOCKTIME",
+        "LD_PRELOAD",
+        "MALLOC_ARENA_MAX",
+        "MALLOC_TRIM_THRESHOLD_",
+        "MKL_CBWR",
+    ),
+    *(
+        "MKL_DYNAMIC",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "NPY_DISABLE_CPU_FEATURES",
+        "NUMBA_CPU_FEATURES",
+        "NUMBA_CPU_NAME",
+    ),
+    *(
+        "NUMBA_ENABLE_AVX",
+        "NUMBA_OPT",
+        "NUMBA_THREADING_LAYER",
+        "NVIDIA_TF32_OVERRIDE",
+        "OMP_DYNAMIC",
+    ),
+    *(
+        "OMP_PLACES",
+        "OMP_PROC_BIND",
+        "OMP_SCHEDULE",
+        "OMP_THREAD_LIMIT",
+        "OMP_WAIT_POLICY",
+        "ONEDNN_MAX_CPU_ISA",
+    ),
     *("OPENBLAS_CORETYPE", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING"),
-    *("TORCHINDUCTOR_MAX_AUTOTUNE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_BLAS_PREFER_CUBLASLT"),
+    *(
+        "TORCHINDUCTOR_MAX_AUTOTUNE",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "TORCH_BLAS_PREFER_CUBLASLT",
+    ),
     *("VECLIB_MAXIMUM_THREADS",),
 ]
 
@@ -167,12 +215,34 @@ def test_a_variable_that_changes_how_libraries_run_makes_another_machine(
 @pytest.mark.parametrize(
     "name",
     [
-        *("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"),
-        *("PYTORCH_KERNEL_CACHE_PATH", "CUDA_CACHE_PATH", "CUDA_HOME", "PATH", "HOME", "COMPOSE_FILE", "ROMP_X"),
-        *("TORCH_HUB_TOKEN", "MKL_LICENSE_KEY", "PYTORCH_AUTHORIZATION", "TORCH_SECRET_1", "NPY_PASSWORD"),
+        *(
+            "NUMBA_CACHE_DIR",
+            "TORCHINDUCTOR_CACHE_DIR",
+            "TORCH_HOME",
+            "TORCH_EXTENSIONS_DIR",
+            "TRITON_CACHE_DIR",
+        ),
+        *(
+            "PYTORCH_KERNEL_CACHE_PATH",
+            "CUDA_CACHE_PATH",
+            "CUDA_HOME",
+            "PATH",
+            "HOME",
+            "COMPOSE_FILE",
+            "ROMP_X",
+        ),
+        *(
+            "TORCH_HUB_TOKEN",
+            "MKL_LICENSE_KEY",
+            "PYTORCH_AUTHORIZATION",
+            "TORCH_SECRET_1",
+            "NPY_PASSWORD",
+        ),
     ],
 )
-def test_what_names_a_folder_or_is_secret_is_not_recorded(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_names_a_folder_or_is_secret_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, "hunter2")
     assert "hunter2" not in json.dumps([machine_facts()["settings"], process_facts()])
 
@@ -210,8 +280,12 @@ def test_packages_that_are_not_installed_are_left_out(monkeypatch: pytest.Monkey
     assert machine_facts()["packages"] == {"numpy": np.__version__}
 
 
-@pytest.mark.parametrize(("flags", "said"), [("fpu sse2 hypervisor lahf", "yes"), ("fpu sse2 lahf", None)])
-def test_a_hypervisor_is_seen_by_its_flag(monkeypatch: pytest.MonkeyPatch, flags: str, said: str | None) -> None:
+@pytest.mark.parametrize(
+    ("flags", "said"), [("fpu sse2 hypervisor lahf", "yes"), ("fpu sse2 lahf", None)]
+)
+def test_a_hypervisor_is_seen_by_its_flag(
+    monkeypatch: pytest.MonkeyPatch, flags: str, said: str | None
+) -> None:
     cpuinfo = f"processor\t: 0\nmodel name\t: Xeon: the fast one\nflags\t\t: {flags}\n\nmodel name\t: second\n"
     read_instead(monkeypatch, {"/proc/cpuinfo": cpuinfo})
     facts = machine_facts()
@@ -220,9 +294,12 @@ def test_a_hypervisor_is_seen_by_its_flag(monkeypatch: pytest.MonkeyPatch, flags
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("150000", None), ("x y", None)]
+    ("text", "limit"),
+    [("150000 100000", 1.5), ("max 100000", None), ("", None), ("150000", None), ("x y", None)],
 )
-def test_the_limit_of_a_control_group(monkeypatch: pytest.MonkeyPatch, text: str, limit: float | None) -> None:
+def test_the_limit_of_a_control_group(
+    monkeypatch: pytest.MonkeyPatch, text: str, limit: float | None
+) -> None:
     read_instead(monkeypatch, {"/sys/fs/cgroup/cpu.max": text})
     assert environment._cpu_limit() == limit
     read_instead(monkeypatch, {})
@@ -231,7 +308,9 @@ def test_the_limit_of_a_control_group(monkeypatch: pytest.MonkeyPatch, text: str
 
 def test_caches_are_those_that_hold_data(files: Callable[[dict[str, str]], None]) -> None:
     assert environment._caches() is None
-    for index, (level, kind, size) in enumerate([(1, "Data", "32K"), (1, "Instruction", "64K"), (2, "Unified", "1M")]):
+    for index, (level, kind, size) in enumerate(
+        [(1, "Data", "32K"), (1, "Instruction", "64K"), (2, "Unified", "1M")]
+    ):
         names = {"level": f"{level}\n", "type": f"{kind}\n", "size": f"{size}\n"}
         files({f"cache/index{index}/{name}": text for name, text in names.items()})
     files({"cache/index3/level": "3\n"})  # of no size
@@ -251,7 +330,9 @@ def test_how_often_the_processor_was_throttled(files: Callable[[dict[str, str]],
 
 def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_smi(
-        monkeypatch, tmp_path, f'[ "$*" = "{QUERY}" ] || exit 3\necho "H100, 81559 MiB, 550.1"\necho "T4, 1 MiB, 2"'
+        monkeypatch,
+        tmp_path,
+        f'[ "$*" = "{QUERY}" ] || exit 3\necho "H100, 81559 MiB, 550.1"\necho "T4, 1 MiB, 2"',
     )
     assert environment._gpus() == "H100, 81559 MiB, 550.1; T4, 1 MiB, 2"
     assert machine_facts()["gpus"] == "H100, 81559 MiB, 550.1; T4, 1 MiB, 2"
@@ -265,7 +346,9 @@ def test_an_nvidia_smi_that_fails_or_finds_nothing_is_none(
     assert environment._gpus() is None
 
 
-def test_without_nvidia_smi_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_nvidia_smi_there_are_no_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment._gpus() is None
     (tmp_path / "nvidia-smi").write_text("not a program")  # nor may it be run
@@ -280,18 +363,28 @@ def test_thread_settings_are_read_back_from_the_libraries() -> None:
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
             settings = thread_settings()
-            pools = [pool for pool in process_facts()["thread_pools"] if pool["internal_api"] == "openblas"]
+            pools = [
+                pool
+                for pool in process_facts()["thread_pools"]
+                if pool["internal_api"] == "openblas"
+            ]
         if "openblas" not in settings:
             pytest.skip("this NumPy has no OpenBLAS")
         assert settings["openblas"] == threads
         assert [pool["num_threads"] for pool in pools] == [threads] * len(pools)
 
 
-def test_of_several_copies_of_a_library_the_largest_setting_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_copies_of_a_library_the_largest_setting_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import threadpoolctl
 
     pools = [{"internal_api": "openblas", "num_threads": n} for n in (2, 5, 3)]
-    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [*pools, {"internal_api": "mkl", "num_threads": 4}])
+    monkeypatch.setattr(
+        threadpoolctl,
+        "threadpool_info",
+        lambda: [*pools, {"internal_api": "mkl", "num_threads": 4}],
+    )
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     assert thread_settings() == {"openblas": 5, "mkl": 4}

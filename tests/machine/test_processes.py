@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from bench.machine import processes
-from bench.machine.processes import CpuTimes, ProcessSample, cpu_seconds, cpu_times, family, memory_limit_mb, sample
+from bench.machine.processes import (
+    CpuTimes,
+    ProcessSample,
+    cpu_seconds,
+    cpu_times,
+    family,
+    memory_limit_mb,
+    sample,
+)
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
@@ -21,8 +29,14 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A /proc with one process, 7, of three threads."""
     monkeypatch.setattr(processes, "_PROC", tmp_path)
     (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "status").write_text("Name:\tpython\nVmHWM:\t 4096 kB\nVmRSS:\t 2048 kB\nThreads:\t3\n")
-    for thread, stat in {"7": "7 (python) R 1 7", "8": "8 (python) S 1 7", "9": "9 (a) R 1 (b) D 1 7"}.items():
+    (tmp_path / "7" / "status").write_text(
+        "Name:\tpython\nVmHWM:\t 4096 kB\nVmRSS:\t 2048 kB\nThreads:\t3\n"
+    )
+    for thread, stat in {
+        "7": "7 (python) R 1 7",
+        "8": "8 (python) S 1 7",
+        "9": "9 (a) R 1 (b) D 1 7",
+    }.items():
         (tmp_path / "7" / "task" / thread).mkdir(parents=True)
         (tmp_path / "7" / "task" / thread / "stat").write_text(stat)
     return tmp_path
@@ -48,7 +62,9 @@ def limits(monkeypatch: pytest.MonkeyPatch, folder: Path, **files: str) -> float
 
 
 def test_busy_time_leaves_out_idling_waiting_and_the_hypervisor(proc: Path) -> None:
-    (proc / "stat").write_text("cpu  1000 200 30 99999 88888 4 5 600 70 8\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    (proc / "stat").write_text(
+        "cpu  1000 200 30 99999 88888 4 5 600 70 8\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+    )
     assert cpu_times() == CpuTimes(busy=(1000 + 200 + 30 + 4 + 5) / TICK, stolen=600 / TICK)
 
 
@@ -69,7 +85,9 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
     after, own, wall = cpu_times(), time.process_time() - own, time.monotonic() - wall
     assert after is not None
     cores = os.cpu_count() or 1
-    assert own / 2 < after.busy - before.busy < cores * (wall + 0.1)  # ticks are coarse, and others are busy too
+    assert (
+        own / 2 < after.busy - before.busy < cores * (wall + 0.1)
+    )  # ticks are coarse, and others are busy too
     assert after.stolen >= before.stolen
 
 
@@ -77,7 +95,9 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
 
 
 def test_a_process_is_looked_at(proc: Path) -> None:
-    assert sample(7) == ProcessSample(resident_mb=2.0, threads=3, running=1)  # a name may look like a state
+    assert sample(7) == ProcessSample(
+        resident_mb=2.0, threads=3, running=1
+    )  # a name may look like a state
 
 
 def test_a_thread_that_ends_while_looked_at_does_not_run(proc: Path) -> None:
@@ -86,7 +106,9 @@ def test_a_thread_that_ends_while_looked_at_does_not_run(proc: Path) -> None:
     assert sample(7) == ProcessSample(resident_mb=2.0, threads=3, running=0)
 
 
-@pytest.mark.parametrize("status", ["Name:\tpython\nState:\tZ (zombie)\n", "VmRSS:\t much kB\n", "VmRSS:"])
+@pytest.mark.parametrize(
+    "status", ["Name:\tpython\nState:\tZ (zombie)\n", "VmRSS:\t much kB\n", "VmRSS:"]
+)
 def test_a_process_without_memory_is_none(proc: Path, status: str) -> None:
     (proc / "7" / "status").write_text(status)
     assert sample(7) is None
@@ -115,7 +137,11 @@ def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
         one.start()
     try:
         deadline = time.monotonic() + 300  # until each has gone to sleep
-        while (now := sample(os.getpid())) and now.running > now.threads - 5 and time.monotonic() < deadline:
+        while (
+            (now := sample(os.getpid()))
+            and now.running > now.threads - 5
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
     finally:
         wake.set()
@@ -139,14 +165,18 @@ def test_memory_here_is_limited_by_something() -> None:
 
 
 @linux
-def test_the_least_limit_of_control_groups_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_least_limit_of_control_groups_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
     assert limits(monkeypatch, tmp_path / "none") == machine
     assert limits(monkeypatch, tmp_path / "2", v2=f"{64 * 2**20}\n") == 64
     assert limits(monkeypatch, tmp_path / "1", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "both", v2=f"{64 * 2**20}\n", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "max", v2="max\n") == machine
-    assert limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine  # version 1's "no limit"
+    assert (
+        limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
+    )  # version 1's "no limit"
 
 
 def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +194,9 @@ def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) 
     (proc / "13" / "task" / "13").mkdir(parents=True)
     assert family(7) == [7, 11, 13]  # 10 and 12 have ended
     assert family(99) == []
-    (proc / "13" / "smaps_rollup").write_text("Rss: 900 kB\nPrivate_Clean:  24 kB\nPrivate_Dirty:  1000 kB\n")
+    (proc / "13" / "smaps_rollup").write_text(
+        "Rss: 900 kB\nPrivate_Clean:  24 kB\nPrivate_Dirty:  1000 kB\n"
+    )
     (proc / "13" / "status").write_text("VmRSS:\t 9999 kB\n")
     (proc / "13" / "task" / "13" / "stat").write_text("13 (python) R 11 7")
     assert sample(7) == ProcessSample(2 + 1, 3 + 1, 1 + 1, (11, 13))  # 11 cannot be looked at

@@ -11,7 +11,9 @@ from bench.roofline.work import WORK_MODELS
 
 def test_a_new_backend_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is listed, measured, held against the roofline, and drawn in its colour, whatever else there is."""
-    new = BackendInfo("backends.numpy_gd:NumpyGD", "descent", work="gradient descent", look="pink *")
+    new = BackendInfo(
+        "backends.numpy_gd:NumpyGD", "descent", work="gradient descent", look="pink *"
+    )
     monkeypatch.setitem(registry._BACKENDS, "brand-new", new)
     row = backend_rows()["brand-new"]
     assert (row.algorithm, row.available) == ("descent", True)

@@ -14,7 +14,9 @@ from tests.fake_records import fake_record
 def source(tmp_path: Path) -> Path:
     """A copy of the source; returns its folder bench."""
     for package in ("backends", "bench"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     return tmp_path / "bench"
 
 

@@ -37,10 +37,16 @@ def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
     assert at[epochs] <= target["mse"]
     assert all(at[epoch] > target["mse"] for epoch in range(1, epochs))
     # A timed fit of as many epochs ends in the same model.
-    assert [one["validation_mse"] for one in record["rounds"]] == pytest.approx([at[epochs]] * 2, rel=1e-9)
+    assert [one["validation_mse"] for one in record["rounds"]] == pytest.approx(
+        [at[epochs]] * 2, rel=1e-9
+    )
     assert all(0 < one["prepare_seconds"] < one["seconds"] for one in record["rounds"])
     for one in record["rounds"]:
-        parts = [one["prepare_seconds"], one["first_epoch_seconds"] or 0, (epochs - 1) * (one["epoch_seconds"] or 0)]
+        parts = [
+            one["prepare_seconds"],
+            one["first_epoch_seconds"] or 0,
+            (epochs - 1) * (one["epoch_seconds"] or 0),
+        ]
         assert min(parts[:2]) > 0
         assert sum(parts) < 1.5 * one["seconds"]
         assert one["cpu_seconds"] is not None
@@ -61,13 +67,21 @@ def test_the_objective_is_within_half_a_percent_of_the_reference_at_the_end(case
 
 def test_what_is_fitted_minimises_the_whole_objective_of_the_case(case: Case) -> None:
     objective = Objective(
-        4, 0.05, reg_unit="rating", damping=90, bias_reg=0.05, user_bias_damping=1, item_bias_damping=4
+        4,
+        0.05,
+        reg_unit="rating",
+        damping=90,
+        bias_reg=0.05,
+        user_bias_damping=1,
+        item_bias_damping=4,
     )
     assert all(getattr(objective, one.name) != one.default for one in fields(Objective)[4:])
     record = measure(replace(case, objective=objective), "numpy-als", rounds=1)
     epochs, (timed,) = record["calibrations"][0]["epochs"], record["rounds"]
     solver = get_backend("numpy-als", **asdict(objective)).fit(case.data.train, epochs=epochs)
-    assert timed["objective"] == pytest.approx(objective.value(solver.model_.parameters, case.data.train), rel=1e-9)
+    assert timed["objective"] == pytest.approx(
+        objective.value(solver.model_.parameters, case.data.train), rel=1e-9
+    )
 
 
 def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
@@ -76,7 +90,9 @@ def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
     assert case.objective == Objective(rank=4, reg=0.03, damping=100)
 
 
-def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 0.0) -> tuple[str, list[float]]:
+def calibrated(
+    case: Case, max_epochs: int, max_seconds: float, target: float = 0.0
+) -> tuple[str, list[float]]:
     """How a calibration ends in this process, and the seconds of its trace."""
     here = worker.Worker(io.BytesIO())
     here.ratings = {"train": case.data.train, "validation": case.data.validation}
@@ -86,7 +102,9 @@ def calibrated(case: Case, max_epochs: int, max_seconds: float, target: float = 
     return answer.status, [point["seconds"] for point in answer.calibration["trace"]]
 
 
-def test_a_calibration_is_limited_in_seconds_of_training(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_is_limited_in_seconds_of_training(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The clock is moved on by 1000 s whenever a model is scored, and the limit is 500 s."""
     scored, clock, scoring = worker.mse, time.perf_counter, [0.0]
 
@@ -139,7 +157,10 @@ def test_giving_up_is_not_a_miss(case: Case) -> None:
         "not at the target after 2 epochs, the most allowed (best ",
     )
     record = measure(case, "numpy", Limits(max_seconds=0.0, timeout=60))
-    assert (record["status"], record["reason"][:43]) == ("timed out", "not at the target after 0 s of training (be")
+    assert (record["status"], record["reason"][:43]) == (
+        "timed out",
+        "not at the target after 0 s of training (be",
+    )
 
 
 @pytest.mark.usefixtures("planted")
@@ -151,7 +172,9 @@ def test_a_hang_is_ended_and_its_process_is_gone(
     record = measure(case, "hangs", Limits(timeout=60))
     assert (record["status"], record["reason"]) == ("timed out", "calibrate took longer than 1 s")
     alive = subprocess.run(
-        ["pgrep", "-f", "bench.measure.worker", "-P", str(os.getpid())], capture_output=True, text=True
+        ["pgrep", "-f", "bench.measure.worker", "-P", str(os.getpid())],
+        capture_output=True,
+        text=True,
     )
     assert alive.stdout == ""
 
@@ -192,8 +215,8 @@ def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Pat
 
 def test_bench_reports_no_module_twice() -> None:
     """The worker imports no plotting or testing library: they would count as memory and start-up time."""
-    code = (
-        "import sys, bench.measure.worker; print([m for m in ('matplotlib', 'pytest', 'jinja2') if m in sys.modules])"
+    code = "import sys, bench.measure.worker; print([m for m in ('matplotlib', 'pytest', 'jinja2') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

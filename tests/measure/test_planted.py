@@ -41,7 +41,9 @@ def loose(case: Case) -> Case:
 def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any]:
     """Records by name, and the verdicts."""
     run = open_run("c", folder)
-    records = fight(case, [contender(name, 1) for name in names], Selection(threads=1, **options), run, "c")
+    records = fight(
+        case, [contender(name, 1) for name in names], Selection(threads=1, **options), run, "c"
+    )
     run.close()
     return {one["backend"]["name"]: one for one in records} | {"verdicts": verdicts(records)}
 
@@ -79,10 +81,16 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
         ("steady", "matched", ""),
         ("early", "missed", "2 of 2 timed rounds missed; MSE up to"),
         ("leaksthreads", "over budget", "9 threads stayed behind after 10 fits"),
-        ("setsthreads", "over budget", "after a fit, threads were set: openblas to 4; the budget is 1"),
+        (
+            "setsthreads",
+            "over budget",
+            "after a fit, threads were set: openblas to 4; the budget is 1",
+        ),
     ],
 )
-def test_the_verdict_on_what_is_seen_only_in_timed_fits(case: Case, name: str, status: str, reason: str) -> None:
+def test_the_verdict_on_what_is_seen_only_in_timed_fits(
+    case: Case, name: str, status: str, reason: str
+) -> None:
     record = measure(case, name, rounds=5 if name == "leaksthreads" else 2)
     assert record["status"] == status, record["reason"]
     assert record["reason"].startswith(reason), record["reason"]
@@ -113,7 +121,9 @@ def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
     epochs = record["calibrations"][0]["epochs"]
     assert epochs is not None
     planted = 1 + epochs * Steady.seconds
-    assert [start["fit_seconds"] for start in record["cold"]] == pytest.approx([planted] * 2, rel=0.01)
+    assert [start["fit_seconds"] for start in record["cold"]] == pytest.approx(
+        [planted] * 2, rel=0.01
+    )
     steady = [one["seconds"] for one in record["rounds"]]
     assert steady == pytest.approx([planted - 1] * 2, rel=0.01)
 
@@ -125,7 +135,9 @@ def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, nam
     """Other programs begin when the rounds are over, and slow all that follows, numba-gd in CPU-seconds too."""
     asked = measured.contender(name, threads=2, dtype="float32")
     busy = [sys.executable, "-c", "while True: pass"]
-    with Measurement(case, asked, Run("r", "c", tmp_path, Limits(timeout=60)), rounds=3) as measurement:
+    with Measurement(
+        case, asked, Run("r", "c", tmp_path, Limits(timeout=60)), rounds=3
+    ) as measurement:
         measurement.calibrate()
         for _ in range(3):
             measurement.time_round(rungs=False)
@@ -200,7 +212,9 @@ def test_nothing_outlives_a_run_that_is_killed() -> None:
         guard = f"from bench.measure.worker_process import _guard; _guard({worker.pid})"
         script = f"import time; {guard}; print(flush=True); time.sleep(60)"
         env = os.environ | {"PYTHONPATH": str(ROOT)}
-        with subprocess.Popen([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, text=True) as parent:
+        with subprocess.Popen(
+            [sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, text=True
+        ) as parent:
             assert parent.stdout is not None
             parent.stdout.readline()
             (child,) = family(worker.pid)[1:]
@@ -212,7 +226,10 @@ def test_nothing_outlives_a_run_that_is_killed() -> None:
 def is_gone(pid: int) -> bool:
     """Whether a process ends within some seconds, if it has not already."""
     for _ in range(1000):
-        if start_of(pid) is None or "Z" in Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2]:
+        if (
+            start_of(pid) is None
+            or "Z" in Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2]
+        ):
             return True
         time.sleep(0.05)
     return False
@@ -284,12 +301,17 @@ def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.process
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_words_go_over_the_pipe_whatever_the_locale(case: Case, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+def test_words_go_over_the_pipe_whatever_the_locale(
+    case: Case, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
     for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     record = measure(case, "umlaut", Limits(timeout=30))
-    assert (record["status"], record["reason"]) == ("crashed", "RuntimeError: größte Abweichung \N{SNOWMAN} ?")
+    assert (record["status"], record["reason"]) == (
+        "crashed",
+        "RuntimeError: größte Abweichung \N{SNOWMAN} ?",
+    )
 
 
 @pytest.mark.process
@@ -309,10 +331,16 @@ def test_a_score_that_is_no_number_is_divergence(case: Case) -> None:
 @pytest.mark.process
 def test_what_was_measured_before_something_went_wrong_is_kept(case: Case) -> None:
     record = measure(case, "diescoldfilled")
-    assert (record["status"], record["reason"][:35]) == ("crashed", "in a cold start, caches filled: the")
+    assert (record["status"], record["reason"][:35]) == (
+        "crashed",
+        "in a cold start, caches filled: the",
+    )
     assert [one["caches"] for one in record["cold"]] == ["empty"]
     record = measure(case, "diesofthesecondseed", seeds=(0, 1))
-    assert (record["status"], record["reason"]) == ("crashed", "the worker ended with exit status 9")
+    assert (record["status"], record["reason"]) == (
+        "crashed",
+        "the worker ended with exit status 9",
+    )
     assert record["environment"]["import_seconds"] is not None
     assert record["environment"]["variables"] is not None
 
@@ -346,15 +374,20 @@ def test_every_rung_is_timed_and_gated(case: Case) -> None:
         assert one["matched"]
         assert one["validation_mse"] <= goals[one["factor"]]
     first, second = record["calibrations"]
-    assert first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]  # another start
+    assert (
+        first["trace"][0]["validation_mse"] != second["trace"][0]["validation_mse"]
+    )  # another start
 
 
 @pytest.mark.load
 @pytest.mark.process
 def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path) -> None:
-    (record,) = [value for name, value in duel(case, tmp_path, "numpy-als:init_scale=0.5", seeds=1, rounds=1).items()][
-        :1
-    ]
+    (record,) = [
+        value
+        for name, value in duel(
+            case, tmp_path, "numpy-als:init_scale=0.5", seeds=1, rounds=1
+        ).items()
+    ][:1]
     (calibration,), (timed,) = record["calibrations"], record["rounds"]
     at = {point["epoch"]: point["validation_mse"] for point in calibration["trace"]}
     assert timed["validation_mse"] == pytest.approx(at[calibration["epochs"]], rel=1e-9)
@@ -364,21 +397,41 @@ def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path
 @pytest.mark.process
 def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
     run = Run("r", "c", tmp_path, LIMITS)
-    with Measurement(case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1) as measurement:
+    with Measurement(
+        case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1
+    ) as measurement:
         measurement.calibrate()
         measurement.calibrations[1]["epochs"] = 1  # too few
         for _ in range(2):
             measurement.time_round(rungs=False)
         record = measurement.record()
-    assert (record["status"], record["reason"][:31]) == ("missed", "1 of 2 timed rounds missed; MSE")
+    assert (record["status"], record["reason"][:31]) == (
+        "missed",
+        "1 of 2 timed rounds missed; MSE",
+    )
 
 
 def rounds_of(seconds: np.ndarray) -> list[Round]:
     """Rounds with the seconds of an array of shape (seeds, rounds)."""
-    unknown = dict.fromkeys(("first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds", "stolen_seconds"))
-    fixed: Any = {"factor": 1.01, "prepare_seconds": 0.0, "validation_mse": 1.0, "test_mse": None, "objective": None}
+    unknown = dict.fromkeys(
+        ("first_epoch_seconds", "epoch_seconds", "cpu_seconds", "others_seconds", "stolen_seconds")
+    )
+    fixed: Any = {
+        "factor": 1.01,
+        "prepare_seconds": 0.0,
+        "validation_mse": 1.0,
+        "test_mse": None,
+        "objective": None,
+    }
     return [
-        Round(**fixed, **unknown, round=n * len(seconds) + seed, seed=seed, seconds=float(value), matched=True)
+        Round(
+            **fixed,
+            **unknown,
+            round=n * len(seconds) + seed,
+            seed=seed,
+            seconds=float(value),
+            matched=True,
+        )
         for seed, row in enumerate(seconds)
         for n, value in enumerate(row)
     ]
@@ -389,7 +442,9 @@ def simulate(
 ) -> tuple[list[Round], list[Round]]:
     """Rounds of two contenders in a duel of the default size."""
     shape = SEEDS, ROUNDS
-    blocks = np.cumsum(rng.normal(0, drift, shape).T.ravel()).reshape(shape[::-1]).T  # blocks take the seeds in turn
+    blocks = (
+        np.cumsum(rng.normal(0, drift, shape).T.ravel()).reshape(shape[::-1]).T
+    )  # blocks take the seeds in turn
 
     def one(mean: float) -> list[Round]:
         own = rng.normal(0, process, (shape[0], 1)) + rng.normal(0, noise, shape)
@@ -409,7 +464,9 @@ def simulate(
         (1.05, 0.02, 0.0, 0.05, 900, 1000),  # also where the machine drifts
     ],
 )
-def test_a_thousand_duels(slower: float, noise: float, process: float, drift: float, least: int, most: int) -> None:
+def test_a_thousand_duels(
+    slower: float, noise: float, process: float, drift: float, least: int, most: int
+) -> None:
     rng = np.random.default_rng(7)
     told = sum(
         not ratio(slow, fast, paired=True).within_noise

@@ -48,7 +48,15 @@ def test_a_request_comes_out_as_it_went_in(request_: protocol.Request[object]) -
 
 
 @pytest.mark.parametrize(
-    "line", [b"{}", b'{"request":"sing"}', b'{"request":"warm"}', b'{"request":"warm","seed":"1"}', b"[", b""]
+    "line",
+    [
+        b"{}",
+        b'{"request":"sing"}',
+        b'{"request":"warm"}',
+        b'{"request":"warm","seed":"1"}',
+        b"[",
+        b"",
+    ],
 )
 def test_what_is_no_request_is_refused(line: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
@@ -58,7 +66,9 @@ def test_what_is_no_request_is_refused(line: bytes) -> None:
 def test_messages_tell_their_kind() -> None:
     answer = Done(msgspec.Raw(msgspec.json.encode(FitMemory(1.0, None, None))))
     for message in (Update("epoch 1", 0.5), Failed("crashed", "why"), answer):
-        assert type(msgspec.json.decode(msgspec.json.encode(message), type=Message)) is type(message)
+        assert type(msgspec.json.decode(msgspec.json.encode(message), type=Message)) is type(
+            message
+        )
     assert msgspec.json.decode(answer.answer, type=WatchMemory.answer) == FitMemory(1.0, None, None)
     diverged = msgspec.json.encode(Diverged())
     assert msgspec.json.decode(diverged, type=MeasureEpochs.answer) == Diverged()
@@ -67,5 +77,7 @@ def test_messages_tell_their_kind() -> None:
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_is_none_is_no_answer(number: float) -> None:
     line = msgspec.json.encode(protocol.EpochSeconds(3, number, 1.0))
-    with pytest.raises(msgspec.ValidationError, match=r"Expected `float`, got `null` - at `\$.seconds`"):
+    with pytest.raises(
+        msgspec.ValidationError, match=r"Expected `float`, got `null` - at `\$.seconds`"
+    ):
         msgspec.json.decode(line, type=MeasureEpochs.answer)

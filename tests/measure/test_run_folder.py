@@ -66,7 +66,9 @@ def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
     """Make a run of some time ago, and its folder free."""
     folder.mkdir(parents=True)
     written = f"{folder.name.removesuffix('Z')}.000000Z"
-    (folder / "run.state").write_text(json.dumps({"command": command, "done": done, "written": written}), "utf-8")
+    (folder / "run.state").write_text(
+        json.dumps({"command": command, "done": done, "written": written}), "utf-8"
+    )
     return folder
 
 
@@ -95,7 +97,10 @@ def test_newer_is_what_was_written_later_not_what_began_later(tmp_path: Path) ->
 
 
 def test_a_run_that_another_process_writes_is_passed_over(tmp_path: Path) -> None:
-    old, taken = cut_off(tmp_path / "2026-01-01T10-00-00Z"), cut_off(tmp_path / "2026-01-02T10-00-00Z")
+    old, taken = (
+        cut_off(tmp_path / "2026-01-01T10-00-00Z"),
+        cut_off(tmp_path / "2026-01-02T10-00-00Z"),
+    )
     first = open_run("c", tmp_path)
     assert first.path == taken
     second = open_run("c", tmp_path)
@@ -130,14 +135,18 @@ def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
     second.close()
 
 
-def test_a_folder_that_cannot_be_written_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_stays_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = cut_off(tmp_path / "2026-01-01T10-00-00Z")
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(run_folder.RunFolder, "_write_state", full)
-    with pytest.raises(OSError, match="no space left") as held:  # with its frames, and what they hold
+    with pytest.raises(
+        OSError, match="no space left"
+    ) as held:  # with its frames, and what they hold
         open_run("c", tmp_path)
     monkeypatch.undo()
     run = open_run("c", tmp_path)
@@ -184,7 +193,10 @@ def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
         return [name for name in key if key[name] != new[name]]
 
     assert changed(result_key(case, backend, {"rounds": 6})) == ["settings"]
-    assert changed(result_key({**case, "data_hash": "other"}, backend, {"rounds": 5})) == ["data", "settings"]
+    assert changed(result_key({**case, "data_hash": "other"}, backend, {"rounds": 5})) == [
+        "data",
+        "settings",
+    ]
     assert changed(result_key(case, {**backend, "threads": 7}, {"rounds": 5})) == ["settings"]
     monkeypatch.setattr("bench.measure.fingerprint.code_hash", lambda: "edited")
     assert changed(result_key(case, backend, {"rounds": 5})) == ["code"]
@@ -199,7 +211,9 @@ def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- backends of other packages -------------------------------------------------------------------------------------
 
 
-def install(site: Path, files: dict[str, str], target: str = "theirs.solvers.als:ALS", recorded: bool = True) -> None:
+def install(
+    site: Path, files: dict[str, str], target: str = "theirs.solvers.als:ALS", recorded: bool = True
+) -> None:
     """Install a package that registers a backend; one that is not recorded is as an editable one."""
     info = site / "theirs-1.0.dist-info"
     info.mkdir(parents=True)
@@ -210,7 +224,11 @@ def install(site: Path, files: dict[str, str], target: str = "theirs.solvers.als
     for name, text in files.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text)
-    names = [*(files if recorded else {}), "theirs-1.0.dist-info/METADATA", "theirs-1.0.dist-info/RECORD"]
+    names = [
+        *(files if recorded else {}),
+        "theirs-1.0.dist-info/METADATA",
+        "theirs-1.0.dist-info/RECORD",
+    ]
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
     needed = site / "needed-2.0.dist-info"
     needed.mkdir()
@@ -266,9 +284,14 @@ def test_code_that_no_list_names_is_found_where_it_is_imported_from(site: Path, 
 
 @pytest.mark.parametrize(
     ("files", "target"),
-    [({"theirs.py": "x = 1"}, "theirs:X"), ({"shared/theirs/__init__.py": "", "shared/theirs/a.py": "x = 1"}, "")],
+    [
+        ({"theirs.py": "x = 1"}, "theirs:X"),
+        ({"shared/theirs/__init__.py": "", "shared/theirs/a.py": "x = 1"}, ""),
+    ],
 )
-def test_single_modules_and_packages_in_namespaces_are_found(site: Path, files: dict[str, str], target: str) -> None:
+def test_single_modules_and_packages_in_namespaces_are_found(
+    site: Path, files: dict[str, str], target: str
+) -> None:
     install(site, files, target or "shared.theirs.a:X", recorded=False)
     (site / "shared" / "another").mkdir(parents=True)
     before = versions()
@@ -281,14 +304,21 @@ def test_single_modules_and_packages_in_namespaces_are_found(site: Path, files: 
 def test_what_is_no_code_of_theirs_leaves_the_versions(site: Path) -> None:
     install(site, PACKAGE)
     before = versions()
-    for name in ("theirs/data.csv", "theirs/__pycache__/steps.cpython-311.pyc", "theirs/py", "unrelated.py"):
+    for name in (
+        "theirs/data.csv",
+        "theirs/__pycache__/steps.cpython-311.pyc",
+        "theirs/py",
+        "unrelated.py",
+    ):
         (site / name).parent.mkdir(exist_ok=True)
         (site / name).write_text("new")
     (site / "theirs" / "folder.py").mkdir()
     assert versions() == before
 
 
-def test_a_large_library_stands_for_itself_by_size_and_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_library_stands_for_itself_by_size_and_time(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "theirs.libs/libblas-1a2b.so.3.2"
     install(site, PACKAGE | {name: "x" * 100})
     read = list[Path]()
@@ -309,7 +339,9 @@ def test_a_large_library_stands_for_itself_by_size_and_time(site: Path, monkeypa
 def test_what_a_package_requires_counts_by_its_version(site: Path) -> None:
     install(site, PACKAGE)
     before = versions()
-    (site / "needed-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: needed\nVersion: 2.1\n")
+    (site / "needed-2.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: needed\nVersion: 2.1\n"
+    )
     assert versions() != before
 
 

@@ -248,7 +248,9 @@ class RemembersOnDisk(Steady):
     """Keeps whole fits in a file, for this process and all others."""
 
     def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
-        what = hashlib.sha256(train.ratings.tobytes() + repr(sorted(options)).encode()).hexdigest()[:16]
+        what = hashlib.sha256(train.ratings.tobytes() + repr(sorted(options)).encode()).hexdigest()[
+            :16
+        ]
         path = Path(os.environ["PLANTED_CACHE"]) / f"{what}-{options['epochs']}.pickle"
         if len(train) <= 3000 or options.get("callback"):
             return super().fit(train, **options)

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from bench.records import SCHEMA, RecordError, by_kind, newest_run, read_records, write_record
-from bench.report.outcome.tidy import cases_table, cold_table, roofline_table, rounds_table, trace_table
+from bench.report.outcome.tidy import (
+    cases_table,
+    cold_table,
+    roofline_table,
+    rounds_table,
+    trace_table,
+)
 from tests.fake_records import NOTHING_KNOWN, fake_record, fake_roofline
 
 
@@ -24,7 +30,10 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
     times, roofline = fake_record(backend="numba-sgd"), fake_roofline("numba-sgd")
     paths = {write_record(tmp_path, times).name, write_record(tmp_path, roofline).name}
-    assert paths == {"ml-100k-rank=16-seed=0--numba-sgd--2.json", "roofline--ml-100k-rank=16-seed=0--numba-sgd--2.json"}
+    assert paths == {
+        "ml-100k-rank=16-seed=0--numba-sgd--2.json",
+        "roofline--ml-100k-rank=16-seed=0--numba-sgd--2.json",
+    }
     assert by_kind(read_records([tmp_path])) == ([times], [roofline])
 
 
@@ -79,15 +88,24 @@ def brought_up_to_date(record: Any) -> Any:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("status", ["matched", "unavailable"])
-def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, version: int, status: Any) -> None:
+def test_a_record_of_an_earlier_version_is_brought_up_to_date(
+    tmp_path: Path, version: int, status: Any
+) -> None:
     record = fake_record(backend="numpy", status=status)
     old = {name: value for name, value in before_5(record).items() if name not in NEW_IN_3}
-    old |= {"schema": version, "backend": {k: v for k, v in record["backend"].items() if k != "params"}}
+    old |= {
+        "schema": version,
+        "backend": {k: v for k, v in record["backend"].items() if k != "params"},
+    }
     rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
-    old["rounds"] = [{k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds]
+    old["rounds"] = [
+        {k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds
+    ]
     calibrations: list[dict[str, Any]] = [dict(one) for one in record["calibrations"]]
     dropped = ("seed", "evaluation_seconds")
-    old["calibration"] = {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
+    old["calibration"] = (
+        {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
+    )
     old["peak_memory_mb"] = record["memory"]["peak_mb"] if record["memory"] else None
     if version == 1:
         del old["kind"]
@@ -95,14 +113,26 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, ve
     (read,) = read_records([tmp_path])
     assert SCHEMA == 5
     assert read["kind"] == "time to MSE"
-    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (SCHEMA, {}, [0], "sequential")
-    assert [one["seconds"] for one in read["rounds"]] == [one["seconds"] for one in record["rounds"]]
+    assert (read["schema"], read["key"], read["seeds"], read["order"]) == (
+        SCHEMA,
+        {},
+        [0],
+        "sequential",
+    )
+    assert [one["seconds"] for one in read["rounds"]] == [
+        one["seconds"] for one in record["rounds"]
+    ]
     assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
-    assert [one["trace"] for one in read["calibrations"]] == [one["trace"] for one in record["calibrations"]]
+    assert [one["trace"] for one in read["calibrations"]] == [
+        one["trace"] for one in record["calibrations"]
+    ]
     updated = brought_up_to_date(record)
     assert (read["case"], read["baselines"]) == (updated["case"], updated["baselines"])
     if record["memory"]:
-        assert read["memory"] == {**dict.fromkeys(record["memory"]), "peak_mb": record["memory"]["peak_mb"]}
+        assert read["memory"] == {
+            **dict.fromkeys(record["memory"]),
+            "peak_mb": record["memory"]["peak_mb"],
+        }
     assert len(cases_table([read])) == 1
 
 
@@ -132,7 +162,9 @@ def test_a_record_of_version_4_has_one_reg_in_ratings_and_no_damping(tmp_path: P
     (row,) = cases_table([read]).to_dict("records")
     assert {name: row[name] for name in OLD_OBJECTIVE} == OLD_OBJECTIVE
     (row,) = cases_table([record]).to_dict("records")
-    assert {name: row[name] for name in NEW_IN_5} == {name: dict(record["case"])[name] for name in NEW_IN_5}
+    assert {name: row[name] for name in NEW_IN_5} == {
+        name: dict(record["case"])[name] for name in NEW_IN_5
+    }
 
 
 def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
@@ -151,7 +183,10 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ("{", "is not a record of factorbench"),
         ("[]", "is not a record of factorbench"),
         ('{"a": 1}', "is not a record of factorbench"),
-        ('{"schema": 99}', "has schema version 99, this release reads versions 1 to 5; measure again"),
+        (
+            '{"schema": 99}',
+            "has schema version 99, this release reads versions 1 to 5; measure again",
+        ),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
         ('{"schema": 2, "backend": {}, "kind": "roofline"}', "Object missing required field"),
@@ -161,9 +196,18 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ('{"schema": 4, "case": {}, "baselines": {"x": 3}}', "(version 4: TypeError("),
         ('{"schema": 3, "kind": "roofline"}', "Object missing required field"),
         ('{"schema": true}', "has schema version True"),
-        ('{"schema": 3, "run": "\\ud800"}', "is not a record of factorbench (Input data was truncated"),
-        ('{"schema": 3, "created": NaN}', "is not a record of factorbench (JSON is malformed: invalid character"),
-        ('{"schema": 3, "created": -Infinity}', "is not a record of factorbench (JSON is malformed: invalid"),
+        (
+            '{"schema": 3, "run": "\\ud800"}',
+            "is not a record of factorbench (Input data was truncated",
+        ),
+        (
+            '{"schema": 3, "created": NaN}',
+            "is not a record of factorbench (JSON is malformed: invalid character",
+        ),
+        (
+            '{"schema": 3, "created": -Infinity}',
+            "is not a record of factorbench (JSON is malformed: invalid",
+        ),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (Number out of range"),
         ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 5"),
     ],
@@ -193,13 +237,25 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
     ("path", "value", "message"),
     [
         (("case", "n_users"), None, "Expected `int`, got `null` - at `$.case.n_users`"),
-        (("case", "n_users"), 2**53 + 1, "Expected `int` <= 9007199254740992 - at `$.case.n_users`"),
-        (("rounds", 0, "seed"), -(10**30), "Expected `int` >= -9007199254740992 - at `$.rounds[0].seed`"),
+        (
+            ("case", "n_users"),
+            2**53 + 1,
+            "Expected `int` <= 9007199254740992 - at `$.case.n_users`",
+        ),
+        (
+            ("rounds", 0, "seed"),
+            -(10**30),
+            "Expected `int` >= -9007199254740992 - at `$.rounds[0].seed`",
+        ),
         (("rounds", 0, "seconds"), 10**400, "Number out of range - at `$.rounds[0].seconds`"),
         (("status",), "great", "Invalid enum value 'great' - at `$.status`"),
         (("backend",), "numpy", "Expected `object`, got `str` - at `$.backend`"),
         (("rounds", 0, "seconds"), "1.5", "Expected `float`, got `str` - at `$.rounds[0].seconds`"),
-        (("calibrations", 0, "rungs"), 3, "Expected `array`, got `int` - at `$.calibrations[0].rungs`"),
+        (
+            ("calibrations", 0, "rungs"),
+            3,
+            "Expected `array`, got `int` - at `$.calibrations[0].rungs`",
+        ),
         (("memory",), 3, "Expected `object | null`, got `int` - at `$.memory`"),
         (("kind",), "ranking", "Invalid enum value 'ranking' - at `$.kind`"),
         (("case", "reg_unit"), 1, "Expected `str`, got `int` - at `$.case.reg_unit`"),
@@ -211,7 +267,9 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         ),
     ],
 )
-def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
+def test_a_wrong_field_is_named(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, message: str
+) -> None:
     record: Any = json.loads(json.dumps(fake_record(backend="numpy")))
     assert message in refusal(record, path, value, tmp_path)
 
@@ -221,8 +279,16 @@ def test_a_wrong_field_is_named(tmp_path: Path, path: tuple[str | int, ...], val
     [
         (("status",), "matched", "Invalid enum value 'matched' - at `$.status`"),
         (("costs", 0, "bound"), "luck", "Invalid enum value 'luck' - at `$.costs[0].bound`"),
-        (("costs", 1, "chain_ns"), "1", "Expected `float | null`, got `str` - at `$.costs[1].chain_ns`"),
-        (("limits", 0, "chain", 0), {"rank": 16}, "Object missing required field `ns` - at `$.limits[0].chain[0]`"),
+        (
+            ("costs", 1, "chain_ns"),
+            "1",
+            "Expected `float | null`, got `str` - at `$.costs[1].chain_ns`",
+        ),
+        (
+            ("limits", 0, "chain", 0),
+            {"rank": 16},
+            "Object missing required field `ns` - at `$.limits[0].chain[0]`",
+        ),
     ],
 )
 def test_a_wrong_field_of_a_roofline_is_named(
@@ -274,7 +340,9 @@ def test_newest_run(tmp_path: Path) -> None:
 
 def folder_of_run(path: Path, written: Any, done: bool = True) -> Path:
     write_record(path, fake_record(backend="numpy"))
-    (path / "run.state").write_text(json.dumps({"command": "c", "done": done, "written": written}), "utf-8")
+    (path / "run.state").write_text(
+        json.dumps({"command": "c", "done": done, "written": written}), "utf-8"
+    )
     return path
 
 
@@ -282,7 +350,9 @@ def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path) -> None
     resumed = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-05T10-00-00.000001Z")
     folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-05T09-59-59.999999Z")
     folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "2026-01-03T11-00-00.000000Z", done=False)
-    write_record(tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy"))  # whose state was lost
+    write_record(
+        tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy")
+    )  # whose state was lost
     assert newest_run(tmp_path) == resumed
     unstated = write_record(tmp_path / "2026-01-06T10-00-00Z", fake_record(backend="numpy")).parent
     assert newest_run(tmp_path) == unstated
@@ -297,7 +367,9 @@ def test_a_copy_of_a_run_is_as_old_as_the_run(tmp_path: Path) -> None:
     assert newest_run(tmp_path) == copy  # of the same records
 
 
-@pytest.mark.parametrize("state", ["", "{", "[]", "{}", '{"written": null}', '{"written": 3}', "\udcff"])
+@pytest.mark.parametrize(
+    "state", ["", "{", "[]", "{}", '{"written": null}', '{"written": 3}', "\udcff"]
+)
 def test_a_run_whose_state_does_not_say_counts_by_its_name(tmp_path: Path, state: str) -> None:
     damaged = folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "")
     (damaged / "run.state").write_bytes(state.encode("utf-8", "surrogateescape"))
@@ -308,7 +380,10 @@ def test_a_run_whose_state_does_not_say_counts_by_its_name(tmp_path: Path, state
 
 
 def test_tables(tmp_path: Path) -> None:
-    records = [fake_record(backend="numpy"), fake_record(backend="torch-cuda", status="unavailable")]
+    records = [
+        fake_record(backend="numpy"),
+        fake_record(backend="torch-cuda", status="unavailable"),
+    ]
     cases = cases_table(records)
     assert cases["backend"].tolist() == ["numpy", "torch-cuda"]
     assert cases["rounds"].tolist() == [len(records[0]["rounds"]), 0]
@@ -319,6 +394,8 @@ def test_tables(tmp_path: Path) -> None:
 
 
 def test_roofline_table() -> None:
-    table = roofline_table([fake_roofline("numba-sgd"), fake_roofline("numba-gd", ranks=(16,), threads=(1,))])
+    table = roofline_table(
+        [fake_roofline("numba-sgd"), fake_roofline("numba-gd", ranks=(16,), threads=(1,))]
+    )
     assert table["backend"].value_counts().to_dict() == {"numba-sgd": 6, "numba-gd": 1}
     assert table["chain_ns"].isna().tolist() == [False] * 6 + [True]

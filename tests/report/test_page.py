@@ -29,18 +29,27 @@ from bench.report.page.scripts import as_json, bundle
 from bench.report.tables.ranking import overview_table
 from bench.report.tables.table import Table
 
-BREAKOUTS = ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!--<script>", "\u2028alert(1)"]
+BREAKOUTS = [
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<!--<script>",
+    "\u2028alert(1)",
+]
 OTHER = {"name": "other, rank 64", "dataset": "other", "rank": 64}
 
 
 def specs(page: str) -> list[Any]:
     """Return what the page carries for each figure, read as the browser reads it."""
-    return [json.loads(text) for text in re.findall(r'class="spec">(.*?)</script>', page, re.DOTALL)]
+    return [
+        json.loads(text) for text in re.findall(r'class="spec">(.*?)</script>', page, re.DOTALL)
+    ]
 
 
 def data(page: str) -> dict[str, Any]:
     """Return the tables that the page carries, by id."""
-    found = re.findall(r'<script type="text/plain" id="(data-\d+)">([A-Za-z0-9+/=]*)</script>', page)
+    found = re.findall(
+        r'<script type="text/plain" id="(data-\d+)">([A-Za-z0-9+/=]*)</script>', page
+    )
     return {name: json.loads(zlib.decompress(base64.b64decode(text))) for name, text in found}
 
 
@@ -95,7 +104,9 @@ def test_json_has_no_numbers_that_no_browser_reads() -> None:
 @pytest.mark.parametrize("text", BREAKOUTS)
 def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
     case = {"name": f"data {text}", "dataset": text, "split": text, "dropped": text}
-    entries = [fake_record(f"{name}{text}", seconds=at, case=case) for at, name in enumerate("ab", 1)]
+    entries = [
+        fake_record(f"{name}{text}", seconds=at, case=case) for at, name in enumerate("ab", 1)
+    ]
     entries.append(fake_record(f"c{text}", "crashed", case=case, reason=text))
     for one in entries:
         one["command"] = f"pytest --ratings {text}"
@@ -106,7 +117,12 @@ def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
     markup = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)  # those two are code of ours
     parsed = Links()
     parsed.feed(markup)
-    assert not parsed.loads and not parsed.handlers and "img" not in parsed.tags and "<!--" not in markup
+    assert (
+        not parsed.loads
+        and not parsed.handlers
+        and "img" not in parsed.tags
+        and "<!--" not in markup
+    )
     assert len(re.findall("<script", markup)) == len(specs(page)) + len(data(page))
     assert all(re.fullmatch(r"[a-z0-9_.-]+", path.name) for path in tmp_path.iterdir())
     assert any(f"a{text}".replace('"', '""') in one["values"] for one in data(page).values())
@@ -115,7 +131,9 @@ def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
 
 def test_commands_are_quoted_for_a_shell() -> None:
     record = fake_record(run="2025; rm -rf ~")
-    assert commands_of([record])[-1] == "python -m bench.report --input 'reports/runs/2025; rm -rf ~'"
+    assert (
+        commands_of([record])[-1] == "python -m bench.report --input 'reports/runs/2025; rm -rf ~'"
+    )
 
 
 # ---- what it carries ------------------------------------------------------------------------------------------------
@@ -135,13 +153,23 @@ def test_every_figure_is_there_once_with_its_data(page: str, records: list[Recor
         assert set(figure.values) <= set(header)
 
 
-def test_every_figure_says_how_it_was_made_and_what_it_shows(page: str, records: list[Record]) -> None:
+def test_every_figure_says_how_it_was_made_and_what_it_shows(
+    page: str, records: list[Record]
+) -> None:
     (section,) = gather(records).sections
     for one in section.exhibits:
-        (figure,) = re.findall(rf'<figure class="chart" id="figure-{one.stem}">(.*?)</figure>', page, re.DOTALL)
+        (figure,) = re.findall(
+            rf'<figure class="chart" id="figure-{one.stem}">(.*?)</figure>', page, re.DOTALL
+        )
         assert html.escape(one.figure.alt, quote=False).split("&")[0] in figure
-        assert all(str(template_environment().from_string("{{ x }}").render(x=text)) in figure for text in one.method)
-        assert "pytest bench/ --benchmark-only" in figure and "python -m bench.report --input" in figure
+        assert all(
+            str(template_environment().from_string("{{ x }}").render(x=text)) in figure
+            for text in one.method
+        )
+        assert (
+            "pytest bench/ --benchmark-only" in figure
+            and "python -m bench.report --input" in figure
+        )
         assert f'<a href="{one.table}">' in figure
 
 
@@ -158,18 +186,32 @@ def test_warnings_stand_beside_what_they_concern(page: str) -> None:
 def test_the_answer_and_the_ranking_come_first(page: str) -> None:
     body = page.split("<body>")[1]
     order = [
-        body.index(text) for text in ("<strong>numba-sgd</strong>", "<table", "<nav", 'class="contenders"', "<figure")
+        body.index(text)
+        for text in (
+            "<strong>numba-sgd</strong>",
+            "<table",
+            "<nav",
+            'class="contenders"',
+            "<figure",
+        )
     ]
     assert order == sorted(order)
-    assert re.search(r'<p class="answer"><span class="mark" style="color:#[0-9a-f]{6}" aria-hidden="true">', body)
+    assert re.search(
+        r'<p class="answer"><span class="mark" style="color:#[0-9a-f]{6}" aria-hidden="true">', body
+    )
 
 
 def test_contenders_look_in_the_legend_as_in_the_ranking(page: str, records: list[Record]) -> None:
     report = gather(records)
     for name, look in report.looks.items():
-        assert f'value="{name}"><span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}' in page
+        assert (
+            f'value="{name}"><span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}'
+            in page
+        )
     (section,) = report.sections
-    looks = [(report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows]
+    looks = [
+        (report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows
+    ]
     assert list(section.ranking.marks) == looks
 
 
@@ -243,17 +285,24 @@ def test_a_large_report_stays_small(tmp_path: Path) -> None:
     stems = {one["stem"] for one in specs(page.read_text("utf-8"))}
     assert (
         len(stems) >= 12 * 8
-        and len({one["spec"]["usermeta"]["factorbench"]["stem"] for one in specs(page.read_text())}) >= 8
+        and len({one["spec"]["usermeta"]["factorbench"]["stem"] for one in specs(page.read_text())})
+        >= 8
     )
 
 
 @pytest.mark.draws
-def test_pictures_are_drawn_in_the_formats_that_are_asked_for(records: list[Record], tmp_path: Path) -> None:
+def test_pictures_are_drawn_in_the_formats_that_are_asked_for(
+    records: list[Record], tmp_path: Path
+) -> None:
     write_report(records, tmp_path, pdf=True)
     assert (tmp_path / "seconds.pdf").read_bytes().startswith(b"%PDF")
     write_report(records, tmp_path, pictures=1)
-    assert sorted(path.name for path in tmp_path.glob("*.p*") if path.suffix in (".png", ".pdf")) == ["seconds.png"]
-    assert not list(tmp_path.glob("*.svg")) and "](seconds.png)" in (tmp_path / "report.md").read_text("utf-8")
+    assert sorted(
+        path.name for path in tmp_path.glob("*.p*") if path.suffix in (".png", ".pdf")
+    ) == ["seconds.png"]
+    assert not list(tmp_path.glob("*.svg")) and "](seconds.png)" in (
+        tmp_path / "report.md"
+    ).read_text("utf-8")
     write_report(records, tmp_path, pictures=0)
     assert not list(tmp_path.glob("*.png"))
 
@@ -281,7 +330,9 @@ def test_cells_are_sorted_by_the_number_they_begin_with(cell: str, value: str) -
 
 
 def test_only_addresses_of_the_web_become_links() -> None:
-    macro = template_environment().from_string('{% from "macros.html" import table %}{{ table(one) }}')
+    macro = template_environment().from_string(
+        '{% from "macros.html" import table %}{{ table(one) }}'
+    )
     cells = ["https://example.org/?a=1&b=2", "javascript:alert(1)", 'https://x/" onclick="alert(1)']
     made = macro.render(one=Table("c", ["a", *["Source"] * 3], [["x", *cells]]))
     assert '<a href="https://example.org/?a=1&amp;b=2" rel="noreferrer">' in made

@@ -59,7 +59,9 @@ def test_a_figure_is_complete_and_sane(one: Published) -> None:
     assert one.source.startswith("https://")
     assert " " not in one.source
     assert one.metric in ("rmse", "mse", "rmse by user")
-    variance = 2.48 if one.dataset == "anime" else 1.3  # a constant scores it: nobody publishes worse
+    variance = (
+        2.48 if one.dataset == "anime" else 1.3
+    )  # a constant scores it: nobody publishes worse
     assert 0.4 < one.square < variance
     assert one.rank is None or 0 <= one.rank <= 1024
     assert one.held_out is None or 0 < one.held_out <= 0.5
@@ -68,7 +70,9 @@ def test_a_figure_is_complete_and_sane(one: Published) -> None:
     assert one.seconds is None or 0 < one.seconds < 1e5
 
 
-@pytest.mark.parametrize("one", [one for one in FIGURES if one.our_split], ids=lambda one: f"{one.dataset}-{one.value}")
+@pytest.mark.parametrize(
+    "one", [one for one in FIGURES if one.our_split], ids=lambda one: f"{one.dataset}-{one.value}"
+)
 def test_a_split_that_has_a_name_here_is_one_that_can_be_made_here(one: Published) -> None:
     assert one.held_out is not None
     if one.our_split in KNOWN[one.dataset].folds:
@@ -81,7 +85,9 @@ def test_a_split_that_has_a_name_here_is_one_that_can_be_made_here(one: Publishe
 
 
 def test_no_figure_is_there_twice() -> None:
-    counts = Counter((one.dataset, one.method, one.implementation, one.value, one.source) for one in FIGURES)
+    counts = Counter(
+        (one.dataset, one.method, one.implementation, one.value, one.source) for one in FIGURES
+    )
     assert [key for key, count in counts.items() if count > 1] == []
 
 
@@ -107,7 +113,8 @@ def test_the_table_merges_what_was_published_with_what_was_measured() -> None:
     programs = column(table.rows, table.header, "Program")
     assert len(table.rows) == len(published("ml-100k")) + 2
     assert [name for name in programs if name.endswith("measured here")] == [
-        f"{entry.name}, measured here" for entry in sorted(one.ranked, key=lambda entry: entry.score("test_mse") or 0.0)
+        f"{entry.name}, measured here"
+        for entry in sorted(one.ranked, key=lambda entry: entry.score("test_mse") or 0.0)
     ]
     assert all(len(row) == len(table.header) for row in table.rows)
     roots = [float(text.split()[0]) for text in column(table.rows, table.header, "RMSE")]
@@ -143,11 +150,16 @@ def test_a_measured_row_gives_the_test_part_or_else_the_validation_part() -> Non
     assert fastest[7] == "this machine: Intel Xeon Platinum 8480, 2 cores"
     assert fastest[9] == "this case, test set"
     untested = [
-        fake_record("numpy", rounds=[{**single, "test_mse": None} for single in fake_record("numpy")["rounds"]])
+        fake_record(
+            "numpy",
+            rounds=[{**single, "test_mse": None} for single in fake_record("numpy")["rounds"]],
+        )
     ]
     (only,) = rows(group_cases(untested)[0])
     assert only[9] == "this case, validation set"
-    assert float(only[2]) == pytest.approx(fake_record("numpy")["rounds"][0]["validation_mse"], abs=1e-3)
+    assert float(only[2]) == pytest.approx(
+        fake_record("numpy")["rounds"][0]["validation_mse"], abs=1e-3
+    )
 
 
 def test_a_mean_over_users_is_no_mse() -> None:
@@ -175,13 +187,27 @@ def test_a_mean_over_users_is_no_mse() -> None:
         ({"our_split": "10-fold-1", "split": "random"}, {}, "the same"),
         ({"our_split": "10-fold-1", "split": "10 folds"}, {"split": "fold 3 of 10"}, "the same"),
         ({"our_split": "10-fold-1", "split": "10 folds"}, {"split": "fold 3 of 5"}, "10 folds"),
-        ({"our_split": "u1"}, {"split": "official u1, validation a random 10 % of its training rows"}, "the same"),
-        ({"our_split": "temporal"}, {"split": "temporal, last 10 % and the 10 % before"}, "the same"),
-        ({"our_split": "u1", "split": "official u1"}, {"split": "official u2, ..."}, "another split: official u1"),
+        (
+            {"our_split": "u1"},
+            {"split": "official u1, validation a random 10 % of its training rows"},
+            "the same",
+        ),
+        (
+            {"our_split": "temporal"},
+            {"split": "temporal, last 10 % and the 10 % before"},
+            "the same",
+        ),
+        (
+            {"our_split": "u1", "split": "official u1"},
+            {"split": "official u2, ..."},
+            "another split: official u1",
+        ),
         ({}, {"split": "leave-2-out"}, "another split: random"),
     ],
 )
-def test_the_protocol_says_what_differs(change: dict[str, Any], facts: dict[str, Any], differs: str) -> None:
+def test_the_protocol_says_what_differs(
+    change: dict[str, Any], facts: dict[str, Any], differs: str
+) -> None:
     shares = {"n_train": 90000, "n_validation": 0, "n_test": 10000}
     assert protocol(FIGURE._replace(**change), case(**(shares | facts)).facts["case"]) == differs
 

@@ -27,9 +27,19 @@ from bench.text.wording import number
 
 pytestmark = pytest.mark.draws
 
-STEMS = ("seconds", "convergence_seconds", "convergence_epochs", "speedup", "pareto", "cold", "memory")
+STEMS = (
+    "seconds",
+    "convergence_seconds",
+    "convergence_epochs",
+    "speedup",
+    "pareto",
+    "cold",
+    "memory",
+)
 FIGURES = [f"{stem}.{kind}" for stem in STEMS for kind in ("svg", "png")]
-TABLES = [f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"]  # both convergences show one table
+TABLES = [
+    f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"
+]  # both convergences show one table
 DATA = ["results.csv", "results.parquet", "rounds.csv"]
 NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
 EXPLODED = {
@@ -46,7 +56,14 @@ OTHER_CASE = {"name": "ml-1m-rank=64-seed=1", "dataset": "ml-1m", "rank": 64, "s
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     """Six backends that matched, and one of each other status."""
-    ranked = {"numpy": 4.0, "numba-sgd": 0.05, "numba-gd": 0.4, "numpy-als": 1.5, "torch-cpu": 0.8, "libmf": 0.1}
+    ranked = {
+        "numpy": 4.0,
+        "numba-sgd": 0.05,
+        "numba-gd": 0.4,
+        "numpy-als": 1.5,
+        "torch-cpu": 0.8,
+        "libmf": 0.1,
+    }
     lost = ["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
     failed: list[Any] = [fake_record(f"lost-{i}", status) for i, status in enumerate(lost)]  # type: ignore[arg-type]
     return [noisy(name, seconds) for name, seconds in ranked.items()] + failed
@@ -101,14 +118,26 @@ class Links(HTMLParser):
         self.tags.append(tag)
         self.ids += [value or "" for name, value in attrs if name == "id"]
         self.links += [value or "" for name, value in attrs if name == "href" and tag == "a"]
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset") and tag != "a"]
+        self.loads += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href", "data", "srcset") and tag != "a"
+        ]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
 
 
 def of_another_kind(name: str) -> bool:
     """Whether a file belongs to a kind of figure that these tests know nothing of."""
-    stems = {stem for kind in all_kinds() for stem in kind.stems} - {name.partition(".")[0] for name in FIGURES}
-    return re.split(r"-|\.", name)[0] in stems - {"profile", "size", "roofline", "threads", "memory_device"}
+    stems = {stem for kind in all_kinds() for stem in kind.stems} - {
+        name.partition(".")[0] for name in FIGURES
+    }
+    return re.split(r"-|\.", name)[0] in stems - {
+        "profile",
+        "size",
+        "roofline",
+        "threads",
+        "memory_device",
+    }
 
 
 def test_writes_every_file_and_nothing_else(report: Path) -> None:
@@ -137,18 +166,24 @@ def test_page_loads_nothing_and_has_no_id_twice(report: Path) -> None:
     assert not page.loads
     assert len(page.ids) == len(set(page.ids))
     assert {target[1:] for target in page.links if target.startswith("#")} <= set(page.ids)
-    outside = [target for target in page.links if not target.startswith("#")]  # sources of published figures
+    outside = [
+        target for target in page.links if not target.startswith("#")
+    ]  # sources of published figures
     assert all(target.startswith("https://") or (report / target).is_file() for target in outside)
     assert not {"link", "iframe", "img", "object", "embed", "base", "form"} & set(page.tags)
     assert "@import" not in (report / "index.html").read_text("utf-8")
 
 
 def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
-    page = re.sub("<script.*?</script>", "", (report / "index.html").read_text("utf-8"), flags=re.DOTALL)
+    page = re.sub(
+        "<script.*?</script>", "", (report / "index.html").read_text("utf-8"), flags=re.DOTALL
+    )
     assert page.count("<table") == page.count("<caption><span>") == 9
     views = len(re.findall(r'<div class="view" role="img" aria-label="[^"]+', page))
     assert views == len(list(report.glob("*.png"))) >= len(STEMS)
-    tables = re.findall(r"(?:^\|.*\n)+", (report / "report.md").read_text("utf-8"), flags=re.MULTILINE)
+    tables = re.findall(
+        r"(?:^\|.*\n)+", (report / "report.md").read_text("utf-8"), flags=re.MULTILINE
+    )
     assert len(tables) == 9
     for table in tables:
         assert len({line.count(" | ") for line in table.splitlines()}) == 1, table
@@ -156,9 +191,13 @@ def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
 
 def test_verdict_names_winner_factors_and_the_lost(records: list[Record]) -> None:
     text = verdict(*records)
-    assert text.startswith("ml-100k-rank=16-seed=0: numba-sgd is the fastest to the matching validation MSE of 0.8516")
+    assert text.startswith(
+        "ml-100k-rank=16-seed=0: numba-sgd is the fastest to the matching validation MSE of 0.8516"
+    )
     assert re.search(r" 2\.0\d \(95 % interval [\d.]+ to [\d.]+\) times as fast as libmf and", text)
-    assert re.search(r" (79|8\d)\.\d \([\d.]+ to [\d.]+\) times as fast as numpy; not matched:", text)
+    assert re.search(
+        r" (79|8\d)\.\d \([\d.]+ to [\d.]+\) times as fast as numpy; not matched:", text
+    )
     for i, status in enumerate(["missed", "diverged", "crashed", "timed out", "out of memory"]):
         assert f"lost-{i} ({status}: lost-{i} " in text
     assert text.endswith("; not available here: lost-5.")
@@ -174,11 +213,21 @@ def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
     assert re.fullmatch(r"is the fastest: 1\.0\d s, 2\.00 times as fast as b\.", said(*seeds)[1])
     one_seed = said(fake_record("a", seconds=1), fake_record("b", seconds=2))
     assert one_seed[1].startswith("was the fastest: ")
-    assert one_seed[1].endswith(" times as fast as b; one seed, so that this cannot be told from noise.")
+    assert one_seed[1].endswith(
+        " times as fast as b; one seed, so that this cannot be told from noise."
+    )
     mixed = said(*seeds, fake_record("c", seconds=9))[1]
-    assert mixed.endswith("2.00 times as fast as b; one seed of c, so that this cannot be told from noise.")
-    assert said(fake_record("a"), fake_record("b", "missed")) == (["a"], "is the only one to match, in 1.01 s.")
-    assert said(fake_record("a", "missed")) == ([], "No backend reached the matching validation MSE.")
+    assert mixed.endswith(
+        "2.00 times as fast as b; one seed of c, so that this cannot be told from noise."
+    )
+    assert said(fake_record("a"), fake_record("b", "missed")) == (
+        ["a"],
+        "is the only one to match, in 1.01 s.",
+    )
+    assert said(fake_record("a", "missed")) == (
+        [],
+        "No backend reached the matching validation MSE.",
+    )
     assert said(fake_record("a", target=None))[0] == []
     names, text = said(noisy("a", 1.0), noisy("b", 1.0), noisy("c", 5.0))
     assert sorted(names) == ["a", "b"] and text.startswith("cannot be told apart, at ")
@@ -194,21 +243,29 @@ def test_verdict_claims_nothing_within_noise() -> None:
 
 def test_verdict_without_numpy_says_what_it_compares_with() -> None:
     entries = [noisy("a", 1), noisy("b", 2), noisy("c", 8)]
-    assert "times as fast as c, the slowest that matched, as numpy was not measured." in verdict(*entries)
+    assert "times as fast as c, the slowest that matched, as numpy was not measured." in verdict(
+        *entries
+    )
     assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
 
 
 def test_verdict_of_one_round_gives_no_interval() -> None:
     text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
     assert (
-        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this cannot be told from noise." in text
+        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this cannot be told from noise."
+        in text
     )
 
 
 def test_verdict_of_none_and_of_one_matched() -> None:
     none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
-    assert "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: " in none
-    assert "only numpy reached the matching validation MSE" in verdict(fake_record(), fake_record("b", "timed out"))
+    assert (
+        "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: "
+        in none
+    )
+    assert "only numpy reached the matching validation MSE" in verdict(
+        fake_record(), fake_record("b", "timed out")
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,7 +319,9 @@ def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
 
 
 def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
-    entries = [all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))]
+    entries = [
+        all_words(fake_record(name, seconds=s)) for name, s in (("numpy", 4.0), ("_b", 0.05))
+    ]
     entries += [all_words(fake_record("lost", "crashed"))]
     for entry in entries:
         entry["environment"][NASTY] = entry["baselines"][NASTY] = fake_score(0.9, note=NASTY)
@@ -270,15 +329,26 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
     parsed = Links()
     parsed.feed(page)
     scripts = re.sub(r"data-\d+", "data-N", " ".join(re.findall("<script[^>]*>", page)))
-    ours = ('<script type="application/json" class="spec">', '<script type="text/plain" id="data-N">', "<script>")
-    assert sum(scripts.count(one) for one in ours) == parsed.tags.count("script") and scripts.count("<script>") == 2
+    ours = (
+        '<script type="application/json" class="spec">',
+        '<script type="text/plain" id="data-N">',
+        "<script>",
+    )
+    assert (
+        sum(scripts.count(one) for one in ours) == parsed.tags.count("script")
+        and scripts.count("<script>") == 2
+    )
     assert not parsed.loads and not parsed.handlers
     assert "<script>alert" not in page and "{{ 7 * 7 }}" in page and "evil.example" in page
     assert not [target for target in parsed.links if "evil" in target]
     assert html.escape('<script>alert("1")').replace("&quot;", "&#34;") in page
     markdown = (tmp_path / "report.md").read_text("utf-8")
     outside, inside = markdown.split("## To reproduce it")
-    assert "<script" not in outside and r"\| \$x\$ \`b\` &amp; \_i\_" in outside and "\n# h" not in outside
+    assert (
+        "<script" not in outside
+        and r"\| \$x\$ \`b\` &amp; \_i\_" in outside
+        and "\n# h" not in outside
+    )
     assert re.search(r"```sh\npytest.*?\n```\n", inside, flags=re.DOTALL)
     for path in tmp_path.glob("*.svg"):
         assert re.fullmatch(r"[a-z_]+\.svg", path.name)
@@ -286,14 +356,21 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
         ElementTree.parse(path)
 
 
-def test_same_records_give_the_same_bytes(records: list[Record], report: Path, tmp_path: Path) -> None:
+def test_same_records_give_the_same_bytes(
+    records: list[Record], report: Path, tmp_path: Path
+) -> None:
     write_report(records, tmp_path)
     for path in report.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
 def test_two_cases_have_sections_and_files_of_their_own(tmp_path: Path) -> None:
-    both = [fake_record(), fake_record("b"), fake_record(case=OTHER_CASE), fake_record("b", case=OTHER_CASE)]
+    both = [
+        fake_record(),
+        fake_record("b"),
+        fake_record(case=OTHER_CASE),
+        fake_record("b", case=OTHER_CASE),
+    ]
     (tmp_path / "seconds--gone.svg").touch()
     (tmp_path / "seconds-mine.svg").touch()
     page = write_report(both, tmp_path).read_text("utf-8")
@@ -331,7 +408,9 @@ OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
         ),
     ],
 )
-def test_the_whole_objective_is_told(changes: dict[str, Any], objective: str, tmp_path: Path) -> None:
+def test_the_whole_objective_is_told(
+    changes: dict[str, Any], objective: str, tmp_path: Path
+) -> None:
     (case,) = group_cases([fake_record(case=changes)])
     assert dict(case_facts(case))["Objective"] == objective
     page = write_report([fake_record(case=changes)], tmp_path, pictures=0).read_text("utf-8")
@@ -349,11 +428,20 @@ def test_the_whole_objective_is_told(changes: dict[str, Any], objective: str, tm
     [
         (fake_score(0.7, 0.8), "validation MSE 0.7000, test MSE 0.8000"),
         (
-            fake_score(0.7, 0.8, user_damping=5.0, item_damping=0.5, note="item damping is the smallest tried"),
+            fake_score(
+                0.7,
+                0.8,
+                user_damping=5.0,
+                item_damping=0.5,
+                note="item damping is the smallest tried",
+            ),
             "validation MSE 0.7000, test MSE 0.8000, user damping 5, item damping 0.5 "
             "(item damping is the smallest tried)",
         ),
-        (fake_score(0.7, 0.8, reg=0.0), "validation MSE 0.7000, test MSE 0.8000, reg 0"),  # of version 4
+        (
+            fake_score(0.7, 0.8, reg=0.0),
+            "validation MSE 0.7000, test MSE 0.8000, reg 0",
+        ),  # of version 4
     ],
 )
 def test_what_was_tuned_for_a_baseline_is_told(score: Score, text: str) -> None:
@@ -391,7 +479,10 @@ def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
 
 def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
     pools = {"pools": [{"api": "openmp", "num_threads": 2}], "import_seconds": 0.12345, "cpu": "X"}
-    both = [fake_record(environment=pools), fake_record("b", environment=pools | {"import_seconds": 1.5})]
+    both = [
+        fake_record(environment=pools),
+        fake_record("b", environment=pools | {"import_seconds": 1.5}),
+    ]
     write_report([*both, fake_record("c", "crashed", environment={"cpu": "X"})], tmp_path)
     text = (tmp_path / "report.md").read_text("utf-8").split("## Environment")[1]
     assert "| cpu | X |" in text and "| pools | api openmp, num threads 2 |" in text
@@ -401,13 +492,22 @@ def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.05237, "0.0524"), (9.999, "10.0"), (80.81, "80.8"), (4230.4, "4,230"), (None, "\N{EN DASH}"), (0, "0")],
+    [
+        (0.05237, "0.0524"),
+        (9.999, "10.0"),
+        (80.81, "80.8"),
+        (4230.4, "4,230"),
+        (None, "\N{EN DASH}"),
+        (0, "0"),
+    ],
 )
 def test_numbers_have_three_digits(value: float | None, text: str) -> None:
     assert number(value) == text
 
 
-def test_command_prints_verdict_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_verdict_and_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     write_record(run, fake_record("numpy", seconds=2))
     path = write_record(run, fake_record("numba-sgd", seconds=1))
@@ -440,7 +540,9 @@ def test_command_without_records_says_how_to_make_some(
     assert not (tmp_path / "reports").exists()
 
 
-def test_command_refuses_what_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_refuses_what_is_no_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "x.json").write_text('{"schema": 99}')
     assert main(["--input", str(tmp_path)]) == 2
     assert "has schema version 99, this release reads version" in capsys.readouterr().err
@@ -462,20 +564,27 @@ def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
         fake_record("torch-cpu", "timed out", case=OTHER_CASE),
     ]
     table = profile_table(group_cases(records))
-    found = {name: rows[["factor", "share"]].round(6).to_numpy().tolist() for name, rows in table.groupby("backend")}
+    found = {
+        name: rows[["factor", "share"]].round(6).to_numpy().tolist()
+        for name, rows in table.groupby("backend")
+    }
     assert found["numba-gd"] == [[1.0, 0.5], [2.0, 1.0]]
     assert found["numpy"] == [[1.0, 0.5], [4.0, 1.0]]
     assert "torch-cpu" not in found  # it matched nowhere
     page = write_report(records, tmp_path).read_text("utf-8")
     assert "Over all cases" in page
-    assert {"profile.svg", "profile.png", "profile.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"profile.svg", "profile.png", "profile.csv"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     write_report(records[:2], tmp_path)
     assert not list(tmp_path.glob("profile.*"))
 
 
 def test_cases_are_in_the_order_of_their_numbers() -> None:
     ranks = (128, 16, 64)
-    made = [fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks]
+    made = [
+        fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks
+    ]
     assert [case.facts["case"]["rank"] for case in group_cases(made)] == [16, 64, 128]
 
 
@@ -488,7 +597,11 @@ def seeded(name: str, medians: list[float]) -> Record:
 
 
 def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> None:
-    records = [seeded("a", [1.0, 1.001, 0.999]), seeded("b", [1.05, 1.051, 1.049]), seeded("c", [0.8, 1.06, 1.5])]
+    records = [
+        seeded("a", [1.0, 1.001, 0.999]),
+        seeded("b", [1.05, 1.051, 1.049]),
+        seeded("c", [0.8, 1.06, 1.5]),
+    ]
     (case,) = group_cases(list(records))
     assert answer(case).names == ["a", "c"]
     assert "a is 1.05" in answer(case).text
@@ -496,19 +609,29 @@ def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> N
 
 
 def test_one_seed_is_said_wherever_the_fastest_is_named() -> None:
-    records = [seeded("a", [1.0, 1.01, 0.99]), seeded("b", [1.01, 1.0, 1.02]), fake_record("c", seconds=2.0)]
+    records = [
+        seeded("a", [1.0, 1.01, 0.99]),
+        seeded("b", [1.01, 1.0, 1.02]),
+        fake_record("c", seconds=2.0),
+    ]
     (case,) = group_cases(list(records))
     for text in (answer(case).text, sentence(case)):
         assert "one seed of c, so that this cannot be told from noise" in text
 
 
 def test_a_text_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
-    write_report([fake_record("=HYPERLINK(1)", seconds=1), fake_record("numpy", seconds=2)], tmp_path, pictures=0)
+    write_report(
+        [fake_record("=HYPERLINK(1)", seconds=1), fake_record("numpy", seconds=2)],
+        tmp_path,
+        pictures=0,
+    )
     for path in tmp_path.glob("*.csv"):
         assert not re.search(r"(^|,)=", path.read_text("utf-8"), re.MULTILINE), path.name
 
 
-def test_what_cannot_be_written_to_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_written_to_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_record(tmp_path / "run", fake_record())
     (tmp_path / "run" / "folder.json").mkdir()
     (tmp_path / "file").touch()

@@ -37,11 +37,15 @@ def steps(*moves: Callable[[], object]) -> Callable[[float], None]:
     return wait
 
 
-def watched(sources: list[Path] | None, output: Path, *moves: Callable[[], object], pdf: bool = False) -> int:
+def watched(
+    sources: list[Path] | None, output: Path, *moves: Callable[[], object], pdf: bool = False
+) -> int:
     return watch(sources, output, 1.0, pictures=20, pdf=pdf, wait=steps(*moves))
 
 
-def test_it_renders_when_a_record_lands_and_only_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_renders_when_a_record_lands_and_only_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     run.mkdir()
     pages: list[str] = []
@@ -79,9 +83,9 @@ def test_a_broken_record_is_one_line_and_comes_in_when_it_is_whole(
     whole.write_text(text[:500])
 
     def still_broken() -> None:
-        assert "| a |" in (out / "report.md").read_text("utf-8") and "| b |" not in (out / "report.md").read_text(
-            "utf-8"
-        )
+        assert "| a |" in (out / "report.md").read_text("utf-8") and "| b |" not in (
+            out / "report.md"
+        ).read_text("utf-8")
         whole.write_text(text[:600])
 
     assert watched([run], out, still_broken, lambda: whole.write_text(text)) == 0
@@ -95,7 +99,14 @@ def test_it_goes_to_a_newer_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "reports" / "runs"
     write_record(runs / "2025-01-01T00-00-00Z", fake_record("old"))
-    assert watched(None, Path("out"), lambda: write_record(runs / "2025-01-02T00-00-00Z", fake_record("new"))) == 0
+    assert (
+        watched(
+            None,
+            Path("out"),
+            lambda: write_record(runs / "2025-01-02T00-00-00Z", fake_record("new")),
+        )
+        == 0
+    )
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "only new reached" in page
 
@@ -113,7 +124,9 @@ def test_a_source_that_vanishes_ends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "1e9"])
-def test_intervals_that_make_no_sense_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_intervals_that_make_no_sense_are_refused(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--watch", f"--interval={text}"])
     assert ended.value.code == 2

@@ -17,7 +17,14 @@ from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, mea
 pytestmark = [pytest.mark.load, pytest.mark.process]
 
 MACHINE = Machine(
-    [{"threads": 1, "memory_gb_per_s": 30.0, "gflop_per_s": 100.0, "chain": [{"rank": n, "ns": 9.0} for n in (2, 4)]}],
+    [
+        {
+            "threads": 1,
+            "memory_gb_per_s": 30.0,
+            "gflop_per_s": 100.0,
+            "chain": [{"rank": n, "ns": 9.0} for n in (2, 4)],
+        }
+    ],
     32e6,
 )
 
@@ -32,7 +39,11 @@ def epochs_of(case: Case, name: str, machine: Machine = MACHINE, **row: Any) -> 
 
 def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
     record = epochs_of(case, "numpy")
-    assert (record["status"], record["reason"], record["work_model"]) == ("measured", "", "gradient descent")
+    assert (record["status"], record["reason"], record["work_model"]) == (
+        "measured",
+        "",
+        "gradient descent",
+    )
     assert [(cost["rank"], cost["threads"]) for cost in record["costs"]] == [(2, 1), (4, 1)]
     for cost in record["costs"]:
         assert 4 <= cost["epochs"] <= 40
@@ -69,8 +80,15 @@ def test_a_planted_fault_in_an_epoch(
 def test_a_roofline_that_cannot_be_measured_is_a_record(case: Case) -> None:
     record = epochs_of(case, "numpy", available=False, reason="no such device")
     assert (record["status"], record["reason"]) == ("unavailable", "no such device")
-    record = epochs_of(case, "numpy", Machine([], 0.0, Ended("crashed", "the machine's limits were not measured: x")))
-    assert (record["status"], record["reason"]) == ("crashed", "the machine's limits were not measured: x")
+    record = epochs_of(
+        case,
+        "numpy",
+        Machine([], 0.0, Ended("crashed", "the machine's limits were not measured: x")),
+    )
+    assert (record["status"], record["reason"]) == (
+        "crashed",
+        "the machine's limits were not measured: x",
+    )
 
 
 def test_the_machines_limits_come_from_a_worker() -> None:

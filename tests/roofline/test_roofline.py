@@ -68,7 +68,9 @@ def model_of(name: str) -> WorkModel:
         ),
     ],
 )
-def test_work_is_what_a_hand_counts(name: str, rank: int, cache: float, flops: float, moved: float) -> None:
+def test_work_is_what_a_hand_counts(
+    name: str, rank: int, cache: float, flops: float, moved: float
+) -> None:
     assert model_of(name).work(rank, FACTS, cache) == pytest.approx((flops, moved), rel=1e-12)
 
 
@@ -109,19 +111,40 @@ def test_as_many_chains_are_counted_as_the_kernel_takes_users() -> None:
     ],
 )
 def test_the_bound_is_the_largest_limit_that_applies(
-    cpu_ns: float, threads: int, memory: float, arithmetic: float, chain: float | None, bound: tuple[str, float]
+    cpu_ns: float,
+    threads: int,
+    memory: float,
+    arithmetic: float,
+    chain: float | None,
+    bound: tuple[str, float],
 ) -> None:
     assert nearest_bound(cpu_ns, threads, memory, arithmetic, chain) == bound
 
 
 def test_the_share_of_planted_numbers() -> None:
-    sgd = epoch_cost(model_of("numba-sgd"), FACTS, ROOMY, MACHINE, rank=16, measured=EpochSeconds(9, 0.001, 0.0018))
+    sgd = epoch_cost(
+        model_of("numba-sgd"),
+        FACTS,
+        ROOMY,
+        MACHINE,
+        rank=16,
+        measured=EpochSeconds(9, 0.001, 0.0018),
+    )
     # 1 ms for 100,000 ratings is 10 ns; 12 ns of chain, four on each of two threads, are 1.5.
-    expected = {"ns": 10.0, "cpu_ns": 18.0, "memory_ns": 0.2, "arithmetic_ns": 128 / 96, "chain_ns": 1.5, "share": 0.15}
+    expected = {
+        "ns": 10.0,
+        "cpu_ns": 18.0,
+        "memory_ns": 0.2,
+        "arithmetic_ns": 128 / 96,
+        "chain_ns": 1.5,
+        "share": 0.15,
+    }
     expected["cpu_share"] = 3 / 18
     assert {name: dict(sgd)[name] for name in expected} == pytest.approx(expected)
     assert (sgd["bound"], sgd["threads"], sgd["epochs"]) == ("dependency chain", 2, 9)
-    gd = epoch_cost(model_of("numba-gd"), FACTS, ROOMY, MACHINE, rank=64, measured=EpochSeconds(9, 0.001, 0.001))
+    gd = epoch_cost(
+        model_of("numba-gd"), FACTS, ROOMY, MACHINE, rank=64, measured=EpochSeconds(9, 0.001, 0.001)
+    )
     assert gd["chain_ns"] is None
     assert (gd["bound"], gd["share"]) == ("arithmetic", pytest.approx((384 + 6.72) / 96 / 10))
 
@@ -135,7 +158,10 @@ def test_the_limits_hang_together() -> None:
     (one,) = measure_limits([8, 64], [1])
     assert one["threads"] == 1
     assert [chain["rank"] for chain in one["chain"]] == [8, 64]
-    assert min(one["memory_gb_per_s"], one["gflop_per_s"], *(chain["ns"] for chain in one["chain"])) > 0
+    assert (
+        min(one["memory_gb_per_s"], one["gflop_per_s"], *(chain["ns"] for chain in one["chain"]))
+        > 0
+    )
     # Adding up from memory does one operation per 4 bytes, and an update 6 per factor: neither beats the arithmetic.
     assert one["memory_gb_per_s"] / 4 < one["gflop_per_s"]
     assert all(6 * chain["rank"] / chain["ns"] < one["gflop_per_s"] for chain in one["chain"])
@@ -177,22 +203,38 @@ def test_the_kernels_do_the_work_that_is_counted() -> None:
     assert values.tolist() == pytest.approx([4 + (x - 4) * halvings for x in (0, 1, 3)], abs=1e-6)
     assert limits._compiled(limits._read)(np.full(1000, 3, number)) == 3000
 
-    p, q, ratings = np.array([1, 2], number), np.array([[3, 1], [1, 0]], number), np.array([9, 2], number)
+    p, q, ratings = (
+        np.array([1, 2], number),
+        np.array([[3, 1], [1, 0]], number),
+        np.array([9, 2], number),
+    )
     total = limits._compiled(limits._chain)(p, q, ratings, number(0.1), number(0.5), 1)
     # Error 9 - 5 = 4: p = (1, 2) + 0.1 (4 (3, 1) - 0.5 (1, 2)) = (2.15, 2.3); error 2 - 2.15 = -0.15.
     assert total == pytest.approx(3.85, rel=1e-5)
-    assert p.tolist() == pytest.approx([2.15 + 0.1 * (-0.15 - 0.5 * 2.15), 2.3 - 0.1 * 0.5 * 2.3], rel=1e-5)
+    assert p.tolist() == pytest.approx(
+        [2.15 + 0.1 * (-0.15 - 0.5 * 2.15), 2.3 - 0.1 * 0.5 * 2.3], rel=1e-5
+    )
 
 
 def test_the_rows_of_the_chain_start_on_a_cache_line() -> None:
     for rank in (1, 16, 100):
         row = limits._aligned(3, rank)
-        assert (row.ctypes.data % 64, row.shape, float(row.max())) == (0, (3, rank), pytest.approx(0.1))
+        assert (row.ctypes.data % 64, row.shape, float(row.max())) == (
+            0,
+            (3, rank),
+            pytest.approx(0.1),
+        )
 
 
-def test_the_cache_is_the_systems_or_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_the_systems_or_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert last_level_cache() >= 1 << 18
-    levels = {"index0": (1, "32K", "0"), "index2": (2, "1024K", "0"), "index3": (3, "16384K", "0-3")}
+    levels = {
+        "index0": (1, "32K", "0"),
+        "index2": (2, "1024K", "0"),
+        "index3": (3, "16384K", "0-3"),
+    }
     for core in range(5):  # cores 0 to 3 share a cache, and core 4 has its own
         for name, (level, size, shared) in levels.items():
             folder = tmp_path / f"cpu{core}" / "cache" / name
@@ -214,7 +256,15 @@ def test_the_cache_is_the_systems_or_the_default(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.process
 def test_backends_whose_work_is_counted_are_measured() -> None:
     asked = [f"--backend={name}" for name in ("numba", "numpy", "numpy-als")]
-    command = [sys.executable, "-m", "pytest", "bench/bench_roofline.py", "--collect-only", "-q", *asked]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "bench/bench_roofline.py",
+        "--collect-only",
+        "-q",
+        *asked,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert re.findall(r"test_roofline\[([^]]*)\]", done.stdout) == ["numba", "numpy"]
 
@@ -224,10 +274,20 @@ def test_backends_whose_work_is_counted_are_measured() -> None:
 
 @pytest.mark.draws
 def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
-    rooflines = [fake_roofline("numba-sgd"), fake_roofline("numba-gd", ns=20), fake_roofline("numpy", ns=80)]
-    rooflines += [fake_roofline("torch-cpu", costs=[], status="crashed", reason="RuntimeError: no <memory>")]
-    page = write_report([fake_record(), fake_record("numba-sgd"), *rooflines], tmp_path).read_text("utf-8")
-    names = {f"roofline-{number}.{kind}" for number in (1, 2) for kind in ("svg", "png", "csv")}  # by threads
+    rooflines = [
+        fake_roofline("numba-sgd"),
+        fake_roofline("numba-gd", ns=20),
+        fake_roofline("numpy", ns=80),
+    ]
+    rooflines += [
+        fake_roofline("torch-cpu", costs=[], status="crashed", reason="RuntimeError: no <memory>")
+    ]
+    page = write_report([fake_record(), fake_record("numba-sgd"), *rooflines], tmp_path).read_text(
+        "utf-8"
+    )
+    names = {
+        f"roofline-{number}.{kind}" for number in (1, 2) for kind in ("svg", "png", "csv")
+    }  # by threads
     assert names | {"roofline.csv", "results.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert '<h2 id="roofline">How close to the machine&#39;s limit</h2>' in page
     assert "crashed: RuntimeError: no &lt;memory&gt;" in page
@@ -237,7 +297,10 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     markdown = (tmp_path / "report.md").read_text("utf-8")
     section = markdown.split("## How close to the machine's limit")[1].split("\n## ")[0]
     # 40 ns at rank 16 on one thread; the chain takes 11.
-    assert "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain | 28 % | 28 % |" in section
+    assert (
+        "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain | 28 % | 28 % |"
+        in section
+    )
     assert "| 2 | 64.0 | 240 | 11.0 | 14.0 | 18.0 |" in section
     assert "](roofline-1.png)" in section
     assert "### How it was measured" in section
@@ -277,12 +340,17 @@ def test_times_alone_have_no_roofline(tmp_path: Path) -> None:
 @pytest.mark.draws
 def test_what_lies_outside_the_limits_is_explained(tmp_path: Path) -> None:
     fast = fake_roofline("numba-sgd", ranks=(16,), threads=(1,))
-    fast["costs"][0] |= {"cpu_ns": 5.0, "ns": 6.0, "bound": "arithmetic", "share": 0.27, "cpu_share": 0.32}
+    fast["costs"][0] |= {
+        "cpu_ns": 5.0,
+        "ns": 6.0,
+        "bound": "arithmetic",
+        "share": 0.27,
+        "cpu_share": 0.32,
+    }
     write_report([fast], tmp_path)
     assert (
         "| 27 % | 32 % | below the chain: it updates more rows at a time, or its chain is shorter "
-        "than that of the plain loop |"
-        in (tmp_path / "report.md").read_text()
+        "than that of the plain loop |" in (tmp_path / "report.md").read_text()
     )
     fast["costs"][0] |= {"cpu_ns": 1.5, "cpu_share": 1.6 / 1.5}
     write_report([fast], tmp_path)
@@ -295,19 +363,31 @@ def test_two_runs_have_sections_of_their_own(tmp_path: Path) -> None:
     page = write_report(both, tmp_path).read_text("utf-8")
     assert page.count("How close to the machine&#39;s limit: ml-100k, seed 0 (") >= 2
     stems = {path.name for path in tmp_path.glob("*.svg")}
-    assert stems == {f"roofline-{threads}--ml-100k-seed-0-{run}.svg" for threads in (1, 2) for run in (1, 2)}
+    assert stems == {
+        f"roofline-{threads}--ml-100k-seed-0-{run}.svg" for threads in (1, 2) for run in (1, 2)
+    }
 
 
 def test_the_newest_record_of_a_backend_is_shown() -> None:
-    (group,) = group_rooflines([fake_roofline(ns=30, created="2026-01-01T00:00:00Z"), fake_roofline(ns=50)])
+    (group,) = group_rooflines(
+        [fake_roofline(ns=30, created="2026-01-01T00:00:00Z"), fake_roofline(ns=50)]
+    )
     assert (group.superseded, group.costs[0][1]["ns"]) == (1, 30)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
-    lost: dict[str, Any] = {"costs": [], "limits": [], "status": "crashed", "reason": "the limits were not measured"}
+    lost: dict[str, Any] = {
+        "costs": [],
+        "limits": [],
+        "status": "crashed",
+        "reason": "the limits were not measured",
+    }
     record = fake_roofline(**lost)
     (group,) = group_rooflines([record])
-    assert sentence(group) == "ml-100k, seed 0; not measured: numba-sgd (crashed: the limits were not measured)."
+    assert (
+        sentence(group)
+        == "ml-100k, seed 0; not measured: numba-sgd (crashed: the limits were not measured)."
+    )
     assert "the limits were not measured" in write_report([record], tmp_path).read_text("utf-8")
 
 
@@ -317,9 +397,9 @@ def test_planted_markup_is_escaped(tmp_path: Path) -> None:
     words = {name: nasty for name in ("work_model", "reason", "command", "run")}
     record = fake_roofline("numba-sgd", **words, assumptions=[nasty], case={"dataset": nasty})
     record["backend"]["name"] = nasty
-    page = write_report([record, fake_roofline(f"_{nasty}", status="crashed", reason=nasty)], tmp_path).read_text(
-        "utf-8"
-    )
+    page = write_report(
+        [record, fake_roofline(f"_{nasty}", status="crashed", reason=nasty)], tmp_path
+    ).read_text("utf-8")
     assert "<script>alert" not in page
     assert html.escape('<script>alert("1")').replace("&quot;", "&#34;") in page
     outside = (tmp_path / "report.md").read_text("utf-8").split("## To reproduce it")[0]
@@ -341,7 +421,9 @@ def test_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.draws
 def test_rooflines_with_long_names_have_files_of_their_own(tmp_path: Path) -> None:
-    case = {"dataset": "/home/someone/data/a very long path to the ratings of a great shop/ratings.csv"}
+    case = {
+        "dataset": "/home/someone/data/a very long path to the ratings of a great shop/ratings.csv"
+    }
     both = [fake_roofline(case=case), fake_roofline(case=case, run="2026-01-01T00-00-00")]
     page = write_report(both, tmp_path).read_text("utf-8")
     assert len(list(tmp_path.glob("roofline-*.svg"))) == 4

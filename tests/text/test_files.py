@@ -54,7 +54,9 @@ def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious")
     (tmp_path / "model.npz.part").symlink_to(victim)
     (tmp_path / "model.part").symlink_to(victim)
-    solver = get_backend("numpy", rank=2, n_jobs=1).fit(Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0]), epochs=1)
+    solver = get_backend("numpy", rank=2, n_jobs=1).fit(
+        Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0]), epochs=1
+    )
     solver.model_.save(model)
     write_whole(tmp_path / "model", b"x")
     assert victim.read_text() == "precious"

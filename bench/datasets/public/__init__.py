@@ -1,1 +1,1 @@
-"""Public data sets: the catalogue's table, downloads, archives, and files of odd forms."""
+"""Public data sets: the table of what is known of them, downloads, archives, unusual layouts."""

@@ -1,4 +1,4 @@
-"""How many ratings, users and items a data set is published to have, and whether what was read has them."""
+"""The published numbers of ratings, users and items of a data set, and a check against them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
 
-Count = int | str | None  # exact; or rounded, as published ("693.9K"); or not known
+Count = int | str | None  # exact; rounded as published ("693.9K"); or unknown
 
 _UNITS = {"K": 1_000, "M": 1_000_000}
 
 
 class Counts(NamedTuple):
-    """Ratings, users and items left after reading; ``cited`` is where the numbers were found."""
+    """Numbers of ratings, users and items after reading; ``cited`` is their source."""
 
     rows: Count = None
     users: Count = None
@@ -25,24 +25,26 @@ class Counts(NamedTuple):
 
 
 def check_counts(where: Path, raw: RawRatings, counts: Counts) -> None:
-    """Compare ratings with what is published of them.
+    """Compare the numbers of ratings, users and items with the published ones.
 
     Raises
     ------
     DatasetError
-        When a count differs, or rounds to another one than is published, naming both.
+        If a number differs from the published one or, if that is rounded, does not round to it;
+        the message contains both.
     """
-    users, items = (int(pd.Series(ids).nunique()) for ids in (raw.users, raw.items))
-    found = {"ratings": len(raw.ratings), "users": users, "items": items}
+    n_users, n_items = (int(pd.Series(ids).nunique()) for ids in (raw.users, raw.items))
+    found = {"ratings": len(raw.ratings), "users": n_users, "items": n_items}
     wrong = [
-        f"{n:,} {what} where {count if isinstance(count, str) else format(count, ',')} are published"
+        f"{n:,} {what} instead of {in_words(count)}"
         for (what, n), count in zip(found.items(), counts[:3], strict=True)
         if not _agrees(n, count)
     ]
     if wrong:
         raise DatasetError(
-            f"{where} is not the data set as published: it has {'; '.join(wrong)} ({counts.cited}). "
-            "A file of your own is read by --ratings"
+            f"{where} is not the data set as published: it has {'; '.join(wrong)} "
+            f"({counts.cited}). Fetch the published data set; to measure on other ratings, pass "
+            "their file with --ratings"
         )
 
 
@@ -50,16 +52,24 @@ def as_number(count: Count) -> int | None:
     """Return a count as a number: "693.9K" is 693900."""
     if not isinstance(count, str):
         return count
-    return round(float(count.rstrip("KM")) * _UNITS[count[-1]]) if count[-1] in _UNITS else int(count)
+    if count[-1] in _UNITS:
+        return round(float(count[:-1]) * _UNITS[count[-1]])
+    return int(count)
 
 
 def in_words(count: Count) -> str:
-    """Return a count as people write it, "?" where it is not known."""
-    return "?" if count is None else f"{count:,}" if isinstance(count, int) else count
+    """Return a count as text, "?" if it is unknown."""
+    if count is None:
+        return "?"
+    return f"{count:,}" if isinstance(count, int) else count
 
 
 def _agrees(n: int, count: Count) -> bool:
     number = as_number(count)
-    # Rounded to one digit after the point: off by half of that digit at most.
-    off = _UNITS.get(count[-1], 0) / 20 if isinstance(count, str) else 0
-    return number is None or abs(n - number) <= off
+    if number is None:
+        return True
+    tolerance = 0.0
+    if isinstance(count, str):
+        # Rounded to one decimal of its unit, so off by half of that decimal at most.
+        tolerance = _UNITS.get(count[-1], 0) / 20
+    return abs(n - number) <= tolerance

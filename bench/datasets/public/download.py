@@ -1,6 +1,7 @@
-"""Downloading one file of a public data set: verified, whole or not at all, and remembered.
+"""Downloading one file of a public data set: verified, complete or not at all, and remembered.
 
-What there is to download says `known`, where it is looked for before, `catalog`; packed files open in `archives`.
+`known` lists what there is to download, `catalog` decides whether it is needed, and `archives`
+unpacks it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from bench.datasets.errors import DatasetError
 
 from .archives import unpack
 
-CACHE_FOLDER = "FACTORBENCH_CACHE"  # environment variable: where downloads and what is computed once are kept
+# Environment variable: the folder of downloads and of results that are computed once.
+CACHE_FOLDER = "FACTORBENCH_CACHE"
 
 _TIMEOUT = 30  # seconds without a byte
 
@@ -22,11 +24,11 @@ _TIMEOUT = 30  # seconds without a byte
 class Source(NamedTuple):
     """One file to download."""
 
-    urls: tuple[str, ...]  # the official one first, then copies, as good as it under a checksum
-    checksum: str | None = None  # "md5:..." or "sha256:..."; None: the first download is trusted and remembered
+    urls: tuple[str, ...]  # the official one first, then copies
+    checksum: str | None = None  # "md5:..." or "sha256:..."; None: that of the first download
     cited: str = ""  # where the checksum and the size were found
     size: int | None = None  # bytes
-    members: tuple[str, ...] = ()  # what is needed of an archive; () where the file itself is the data
+    members: tuple[str, ...] = ()  # what to extract; () if the file itself is the data
 
 
 def cache_folder() -> Path:
@@ -37,20 +39,24 @@ def cache_folder() -> Path:
 
 
 def fetch(source: Source, folder: Path, *, largest: int, progress: bool = False) -> list[Path]:
-    """Download a file into a folder unless it is there, and return it, or the members it was fetched for.
+    """Download a file into a folder unless it is there; return its path or its members' paths.
 
     Parameters
     ----------
+    source
+        The file, where it is, and which members of it are needed.
+    folder
+        Where to put it. An archive is removed after its members were extracted.
     largest
-        Bytes that no member may exceed.
+        Most bytes that a member may have.
     progress
-        Whether to draw a bar on standard error.
+        Whether to draw a progress bar on standard error.
 
     Raises
     ------
     DatasetError
-        When no URL gives the file that the checksum stands for, or the archive is damaged or malicious. Nothing partial
-        is left under a final name.
+        If no URL gives the file with this checksum, or the archive is damaged or malicious. No
+        partial file is left under a final name.
     """
     file = folder / PurePosixPath(source.urls[0]).name
     problems = []
@@ -64,69 +70,90 @@ def fetch(source: Source, folder: Path, *, largest: int, progress: bool = False)
             remember(file)
             return [file]
         try:
-            found = unpack(file, source.members, folder, largest=largest)
+            extracted = unpack(file, source.members, folder, largest=largest)
         except DatasetError:
-            file.unlink()  # or it would be taken for a good one next time
+            file.unlink()  # the next call would take it for a good one
             raise
-        for member in found:
+        for member in extracted:
             remember(member)
-        remember(file)  # not before: what is refused must not be what later downloads are compared with
+        # Only now: without a known checksum, later downloads are compared with the remembered one,
+        # which must not be that of a file that was refused.
+        remember(file)
         file.unlink()
-        return found
+        return extracted
     raise DatasetError(
-        f"{file.name} could not be downloaded; nothing was kept. {'; '.join(problems)}. "
+        f"{file.name} could not be downloaded, and no partial file is left. {'; '.join(problems)}. "
         f"Try again later, or get the file yourself and put it into {folder}"
     )
 
 
 def remember(file: Path) -> None:
-    """Write down the SHA-256 of a file beside it, for `check_remembered`."""
+    """Write the SHA-256 of a file into a file beside it, for `check_remembered`."""
     _sidecar(file).write_text(f"{_sha256(file)}  {file.name}\n", "utf-8")
 
 
 def check_remembered(file: Path) -> None:
-    """Compare a file with the SHA-256 remembered when it was fetched, if one was.
+    """Compare a file with the SHA-256 that was remembered when it was fetched, if one was.
 
     Raises
     ------
     DatasetError
-        When the file has changed since.
+        If the file has changed since.
     """
     remembered = _remembered(file)
     if remembered and remembered != f"sha256:{_sha256(file)}":
         raise DatasetError(
-            f"{file} has changed since it was fetched: its SHA-256 is not the one in {_sidecar(file).name}. "
-            "Delete it and fetch it again"
+            f"{file} has changed since it was fetched: its SHA-256 is not the one in "
+            f"{_sidecar(file).name}. Delete it and fetch it again"
         )
 
 
 class _Failed(Exception):
-    """A URL did not give the file; another may."""
+    """A URL did not give the file; another one may."""
 
 
 def _download(url: str, file: Path, checksum: str | None, progress: bool) -> None:
+    """Download one URL to a path, complete or not at all.
+
+    Raises
+    ------
+    _Failed
+        If this URL does not give the file with this checksum.
+    DatasetError
+        If no URL could: a package is missing, or the folder cannot be written to.
+    """
     try:
-        import pooch  # type: ignore[import-untyped]  # it ships none
+        import pooch  # type: ignore[import-untyped]
         import requests
     except ImportError as error:
-        raise DatasetError(f"a download needs {error.name}: pip install 'factorbench[bench]'") from error
+        raise DatasetError(
+            f"a download needs {error.name}: pip install 'factorbench[bench]'"
+        ) from error
     pooch.get_logger().setLevel("ERROR")
-    # Without "identity" a server may compress once more what is compressed, and the size in the bar is wrong.
+    # With "identity" the server does not compress the archive once more for the transfer, which
+    # would make the size in the progress bar wrong.
     downloader = pooch.HTTPDownloader(
-        progressbar=progress, chunk_size=1 << 16, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}
+        progressbar=progress,
+        chunk_size=1 << 16,
+        timeout=_TIMEOUT,
+        headers={"Accept-Encoding": "identity"},
     )
     try:
         pooch.retrieve(url, checksum, fname=file.name, path=file.parent, downloader=downloader)
     except requests.HTTPError as error:
         raise _Failed(f"the server answers {str(error).partition(' for url')[0]}") from error
     except requests.exceptions.ChunkedEncodingError as error:
-        raise _Failed("the connection ended before the file did") from error
+        raise _Failed("the connection ended before the file was complete") from error
     except requests.RequestException as error:
         raise _Failed(f"no connection ({type(error).__name__})") from error
-    except ValueError as error:  # pooch's word for a wrong checksum
-        raise _Failed(f"the file is not the one that {checksum} stands for: damaged on its way, or replaced") from error
+    except ValueError as error:  # pooch's error for a wrong checksum
+        raise _Failed(
+            f"the file does not have the checksum {checksum}: it was damaged or replaced"
+        ) from error
     except OSError as error:
-        raise DatasetError(f"{file.parent} cannot be written to ({error}); set {CACHE_FOLDER} elsewhere") from error
+        raise DatasetError(
+            f"{file.parent} cannot be written to ({error}); set {CACHE_FOLDER} to another folder"
+        ) from error
 
 
 def _sidecar(file: Path) -> Path:

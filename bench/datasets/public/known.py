@@ -1,6 +1,6 @@
-"""The table of public data sets: where each comes from, what it holds, under which terms, how it is read.
+"""The table of public data sets: where each comes from, its counts, its terms, how it is read.
 
-Only facts that were found stand here, each with its source; what was not found is None. Nothing is loaded here: see
+Each fact has its source; a fact that was not found is None. The data itself is found and loaded by
 `catalog`.
 """
 
@@ -14,29 +14,36 @@ from typing import NamedTuple
 from bench.datasets.raw import RawRatings
 from bench.datasets.reading.readers import read_ratings
 
-from . import odd_files as layouts
+from . import odd_files
 from .amazon import CATEGORIES
 from .counts import Count, Counts
 from .download import Source
 from .movielens import FOLDS_10M, FOLDS_100K, RELEASES, Release
 
+# Takes the folder and the name of an official split; returns its training and its test rows.
+ReadFold = Callable[[Path, str], tuple[RawRatings, RawRatings]]
+
 
 class Known(NamedTuple):
-    """A data set: ``files`` are what it can be read from, the first that is there; ``*`` stands for anything."""
+    """What is known of a data set.
+
+    ``files`` are patterns of the files that it can be read from, with ``*`` for any characters; the
+    first that exists is read.
+    """
 
     describe: str
     files: tuple[str, ...]
-    read: Callable[[Path], RawRatings]  # from one of the files
+    read: Callable[[Path], RawRatings]  # takes one of the files
     counts: Counts
     licence: str
     citation: str
     page: str
     sources: tuple[Source, ...] = ()
-    by_hand: str = ""  # how to get it where there is nothing to download
-    kaggle: str = ""  # its handle there, for kagglehub
-    folds: Mapping[str, str] = MappingProxyType({})  # official splits: name -> the file of its test rows
-    read_fold: Callable[[Path, str], tuple[RawRatings, RawRatings]] | None = None  # folder, name -> training, test
-    default_fold: str | None = None  # the split where none is asked for; None: a random one
+    by_hand: str = ""  # how to get it if nothing can be downloaded
+    kaggle: str = ""  # its handle on Kaggle, for kagglehub
+    folds: Mapping[str, str] = MappingProxyType({})  # official split -> the file of its test rows
+    read_fold: ReadFold | None = None
+    default_fold: str | None = None  # the split if none is asked for; None: a random one
 
 
 def _movielens(release: Release) -> Known:
@@ -47,45 +54,68 @@ def _movielens(release: Release) -> Known:
         read_ratings,
         Counts(release.rows, release.users, release.items, release.counted),
         "research use; no redistribution, no commercial use without permission (GroupLens)",
-        "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM Transactions "
-        "on Interactive Intelligent Systems 5, 4, Article 19. https://doi.org/10.1145/2827872",
+        "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and "
+        "Context. ACM Transactions on Interactive Intelligent Systems 5, 4, Article 19. "
+        "https://doi.org/10.1145/2827872",
         "https://grouplens.org/datasets/movielens/",
     )
     members: tuple[str, ...] = (release.member,)
     if release.name == "ml-100k":
-        members += tuple(f"ml-100k/{fold}.{part}" for fold in FOLDS_100K for part in ("base", "test"))
-        known = known._replace(folds=_files_of(FOLDS_100K), read_fold=_pair_of_files("base"), default_fold="u1")
+        members += tuple(
+            f"ml-100k/{fold}.{part}" for fold in FOLDS_100K for part in ("base", "test")
+        )
+        known = known._replace(
+            folds=_test_files(FOLDS_100K), read_fold=_read_pair("base"), default_fold="u1"
+        )
     if release.name == "ml-10m":
-        by_hand = "for its folds, run the split_ratings.sh that is in the zip"
-        known = known._replace(folds=_files_of(FOLDS_10M), read_fold=_pair_of_files("train"), by_hand=by_hand)
+        known = known._replace(
+            folds=_test_files(FOLDS_10M),
+            read_fold=_read_pair("train"),
+            by_hand="for its folds, run the split_ratings.sh that is in the zip",
+        )
     url = f"https://files.grouplens.org/datasets/movielens/{release.name}.zip"
-    return known._replace(sources=(Source((url,), release.checksum, release.cited, release.size, members),))
+    source = Source((url,), release.checksum, release.cited, release.size, members)
+    return known._replace(sources=(source,))
 
 
-def _files_of(folds: tuple[str, ...]) -> Mapping[str, str]:
+def _test_files(folds: tuple[str, ...]) -> Mapping[str, str]:
     return MappingProxyType({name: f"{name}.test" for name in folds})
 
 
-def _pair_of_files(train: str) -> Callable[[Path, str], tuple[RawRatings, RawRatings]]:
-    return lambda folder, name: (read_ratings(folder / f"{name}.{train}"), read_ratings(folder / f"{name}.test"))
+def _read_pair(suffix: str) -> ReadFold:
+    """Return a reader of folds whose training file ends in ``suffix`` and test file in "test"."""
+
+    def read(folder: Path, name: str) -> tuple[RawRatings, RawRatings]:
+        train, test = folder / f"{name}.{suffix}", folder / f"{name}.test"
+        return read_ratings(train), read_ratings(test)
+
+    return read
 
 
-def _probe(folder: Path, name: str) -> tuple[RawRatings, RawRatings]:
-    return layouts.split_off_probe(layouts.read_netflix(folder), folder)
+def _read_probe(folder: Path, name: str) -> tuple[RawRatings, RawRatings]:
+    return odd_files.split_off_probe(odd_files.read_netflix(folder), folder)
+
+
+def _read_netflix(path: Path) -> RawRatings:
+    in_training_set = path.parent.name == "training_set"
+    return odd_files.read_netflix(path.parent.parent if in_training_set else path.parent)
 
 
 _GOLDBERG = (
-    "Ken Goldberg, Theresa Roeder, Dhruv Gupta, and Chris Perkins. 2001. Eigentaste: A Constant Time Collaborative "
-    "Filtering Algorithm. Information Retrieval 4(2), 133-151."
+    "Ken Goldberg, Theresa Roeder, Dhruv Gupta, and Chris Perkins. 2001. Eigentaste: A Constant "
+    "Time Collaborative Filtering Algorithm. Information Retrieval 4(2), 133-151."
 )
 _JESTER_PAGE = "https://eigentaste.berkeley.edu/dataset/archive/"
 _JESTER_TERMS = "freely available for research use when acknowledged with the citation"
 _OMNIREC = "checksum: ISG-Siegen/OmniRec, src/omnirec/data_loaders"
+_GOODBOOKS = "https://github.com/zygmuntz/goodbooks-10k"
 _KAGGLE_ANIME = "https://www.kaggle.com/datasets/CooperUnion/anime-recommendations-database"
 _ANIME = f"CooperUnion. Anime Recommendations Database. Kaggle. {_KAGGLE_ANIME}"
 
 
-def _anime(describe: str, file: str, header: bool, counts: Counts, by_hand: str, kaggle: str = "") -> Known:
+def _anime(
+    describe: str, file: str, header: bool, counts: Counts, by_hand: str, kaggle: str = ""
+) -> Known:
     return Known(
         describe,
         (file,),
@@ -100,25 +130,39 @@ def _anime(describe: str, file: str, header: bool, counts: Counts, by_hand: str,
 
 
 def _jester(file: str, checksum: str) -> Source:
-    """Return a file of Jester: the official server is not always there, the archived copy is the same file."""
+    """Return a file of Jester; the archived copy serves when the official server is down."""
     url = f"{_JESTER_PAGE}{file}.zip"
-    member = {"jester_dataset_2": "jester_ratings.dat"}.get(file, f"jester-data-{file[-1]}.xls")
-    return Source((url, f"https://web.archive.org/web/20250409222630/{url}"), checksum, _OMNIREC, None, (member,))
+    is_second = file == "jester_dataset_2"
+    member = "jester_ratings.dat" if is_second else f"jester-data-{file[-1]}.xls"
+    return Source(
+        (url, f"https://web.archive.org/web/20250409222630/{url}"),
+        checksum,
+        _OMNIREC,
+        None,
+        (member,),
+    )
 
 
 def _amazon(category: str, users: Count, items: Count, rows: Count, checksum: str) -> Known:
     page = "https://amazon-reviews-2023.github.io/data_processing/0core.html"
-    base = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/benchmark/0core/rating_only"
+    base = (
+        "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/benchmark/0core/rating_only"
+    )
     return Known(
         f"Amazon Reviews 2023, {category.replace('_', ' ')}, ratings only (0-core)",
         (f"{category}.csv.gz", f"{category}.csv"),
         lambda path: read_ratings(path, columns=("user_id", "parent_asin", "rating", "timestamp")),
         Counts(rows, users, items, page if rows else ""),
         "none found on its page",
-        "Yupeng Hou, Jiacheng Li, Zhankui He, An Yan, Xiusi Chen, and Julian McAuley. 2024. Bridging Language and "
-        "Items for Retrieval and Recommendation. https://arxiv.org/abs/2403.03952",
+        "Yupeng Hou, Jiacheng Li, Zhankui He, An Yan, Xiusi Chen, and Julian McAuley. 2024. "
+        "Bridging Language and Items for Retrieval and Recommendation. "
+        "https://arxiv.org/abs/2403.03952",
         page,
-        (Source((f"{base}/{category}.csv.gz",), f"sha256:{checksum}", f"{_OMNIREC}/amazon2023.py"),),
+        (
+            Source(
+                (f"{base}/{category}.csv.gz",), f"sha256:{checksum}", f"{_OMNIREC}/amazon2023.py"
+            ),
+        ),
     )
 
 
@@ -127,7 +171,9 @@ KNOWN: dict[str, Known] = {
         "Anime Recommendations Database (Kaggle), all of it",
         "rating.csv",
         True,
-        Counts(6_337_241, 69_600, 9_927, "of 7,813,737 rows; as several public analyses of it print"),
+        Counts(
+            6_337_241, 69_600, 9_927, "of 7,813,737 rows; printed by several public analyses of it"
+        ),
         f"download rating.csv from {_KAGGLE_ANIME}, or install kagglehub",
         kaggle="CooperUnion/anime-recommendations-database",
     ),
@@ -136,7 +182,8 @@ KNOWN: dict[str, Known] = {
         "ratings.tsv",
         False,
         Counts(419_943, 4_714, 7_157, "caserec/Datasets-for-Recommender-Systems, counted"),
-        "it is Processed Datasets/Anime/anime.zip of github.com/caserec/Datasets-for-Recommender-Systems",
+        "it is Processed Datasets/Anime/anime.zip of "
+        "github.com/caserec/Datasets-for-Recommender-Systems",
     ),
     "anime-slice": _anime(
         "the last users of the Kaggle anime ratings; its file has no header",
@@ -148,11 +195,17 @@ KNOWN: dict[str, Known] = {
     "book-crossing": Known(
         "Book-Crossing, explicit ratings 1-10",
         ("BX-Book-Ratings.csv", "Ratings.csv"),
-        lambda path: layouts.read_book_crossing(path.parent),
-        Counts(433_671, None, None, "1,149,780 rows, 716,109 of them 0: notebook of rahmanidashti/FairBook"),
+        lambda path: odd_files.read_book_crossing(path.parent),
+        Counts(
+            433_671,
+            None,
+            None,
+            "1,149,780 rows, 716,109 of them 0: notebook of rahmanidashti/FairBook",
+        ),
         "freely available for research use when acknowledged with the citation",
-        "Cai-Nicolas Ziegler, Sean M. McNee, Joseph A. Konstan, and Georg Lausen. 2005. Improving Recommendation Lists "
-        "Through Topic Diversification. WWW '05. https://doi.org/10.1145/1060745.1060754",
+        "Cai-Nicolas Ziegler, Sean M. McNee, Joseph A. Konstan, and Georg Lausen. 2005. Improving "
+        "Recommendation Lists Through Topic Diversification. WWW '05. "
+        "https://doi.org/10.1145/1060745.1060754",
         "http://www2.informatik.uni-freiburg.de/~cziegler/BX/",
         (
             Source(
@@ -170,11 +223,11 @@ KNOWN: dict[str, Known] = {
         Counts(5_976_479, 53_424, 10_000, "users and books: its README; rows: public notebooks"),
         "CC BY-SA 4.0",
         "Zygmunt Zając. 2017. Goodbooks-10k: a new dataset for book recommendations. FastML. "
-        "https://github.com/zygmuntz/goodbooks-10k",
-        "https://github.com/zygmuntz/goodbooks-10k",
+        f"{_GOODBOOKS}",
+        _GOODBOOKS,
         (
             Source(
-                ("https://github.com/zygmuntz/goodbooks-10k/releases/download/v1.0/goodbooks-10k.zip",),
+                (f"{_GOODBOOKS}/releases/download/v1.0/goodbooks-10k.zip",),
                 "sha256:261b97b56db61f3fb2ce5aadbb13704d30179fcc986c17ace665a0af9ed00731",
                 "checksum: ludwig-ai/ludwig, ludwig/datasets/configs/goodbooks_books.yaml",
                 members=("ratings.csv",),
@@ -184,39 +237,64 @@ KNOWN: dict[str, Known] = {
     "jester-1": Known(
         "Jester data set 1: 100 jokes rated from -10 to 10, 1999-2003",
         ("jester-data-*.xls", "jester-data-*.xlsx", "jester-data-*.csv"),
-        lambda path: layouts.read_jester_matrices(path.parent),
-        Counts(4_136_360, 73_421, 100, "users: its page; ratings: ThomasBrouwer/BMF_Priors, data/jester"),
+        lambda path: odd_files.read_jester_matrices(path.parent),
+        Counts(
+            4_136_360,
+            73_421,
+            100,
+            "users: its page; ratings: ThomasBrouwer/BMF_Priors, data/jester",
+        ),
         _JESTER_TERMS,
         _GOLDBERG,
         _JESTER_PAGE,
         (
-            _jester("jester_dataset_1_1", "sha256:cb7841756ded125b15f3d95c9f8241224065e96354c132a46ae4214deeab7615"),
-            _jester("jester_dataset_1_2", "sha256:4d312fd824d8c8cb2c9c952a7b1fb7c00d1f5fd3ece370f7285aa701d371748b"),
-            _jester("jester_dataset_1_3", "sha256:7f548d3762d3506cf7cd37d8cb9e3adb67984a7da7aa2d2096d5e0b1b884758d"),
+            _jester(
+                "jester_dataset_1_1",
+                "sha256:cb7841756ded125b15f3d95c9f8241224065e96354c132a46ae4214deeab7615",
+            ),
+            _jester(
+                "jester_dataset_1_2",
+                "sha256:4d312fd824d8c8cb2c9c952a7b1fb7c00d1f5fd3ece370f7285aa701d371748b",
+            ),
+            _jester(
+                "jester_dataset_1_3",
+                "sha256:7f548d3762d3506cf7cd37d8cb9e3adb67984a7da7aa2d2096d5e0b1b884758d",
+            ),
         ),
     ),
     "jester-2": Known(
         "Jester data set 2: 140 rated of 150 jokes, from -10 to 10, 2006-2009",
         ("jester_ratings.dat",),
-        lambda path: layouts.read_jester_triplets(path.parent),
-        Counts(1_761_439, 59_132, 140, "users: its page; ratings and jokes: Surprise's copy of it, counted"),
+        lambda path: odd_files.read_jester_triplets(path.parent),
+        Counts(
+            1_761_439,
+            59_132,
+            140,
+            "users: its page; ratings and jokes: Surprise's copy of it, counted",
+        ),
         _JESTER_TERMS,
         _GOLDBERG,
         _JESTER_PAGE,
-        (_jester("jester_dataset_2", "sha256:5c2b9fb8346fc132ac1be6a9264fef9a6d153da68f3201839ac25c19f9a59a09"),),
+        (
+            _jester(
+                "jester_dataset_2",
+                "sha256:5c2b9fb8346fc132ac1be6a9264fef9a6d153da68f3201839ac25c19f9a59a09",
+            ),
+        ),
     ),
     **{release.name: _movielens(release) for release in RELEASES},
     "netflix": Known(
         "Netflix Prize training set, in its original layout",
         ("combined_data_*.txt", "training_set/mv_*.txt"),
-        lambda path: layouts.read_netflix(path.parent.parent if path.parent.name == "training_set" else path.parent),
+        _read_netflix,
         Counts(100_480_507, 480_189, 17_770, "https://en.wikipedia.org/wiki/Netflix_Prize"),
         "research use; no redistribution, no commercial use without permission (Netflix)",
         "J. Bennett and S. Lanning. 2007. The Netflix Prize. KDD Cup and Workshop 2007.",
         "https://www.kaggle.com/datasets/netflix-inc/netflix-prize-data",
-        by_hand="Netflix no longer gives it out; a copy is at kaggle.com/datasets/netflix-inc/netflix-prize-data",
+        by_hand="Netflix no longer distributes it; a copy is at "
+        "kaggle.com/datasets/netflix-inc/netflix-prize-data",
         folds=MappingProxyType({"probe": "probe.txt"}),
-        read_fold=_probe,
+        read_fold=_read_probe,
     ),
     **{f"amazon-2023-{row[0].lower().replace('_', '-')}": _amazon(*row) for row in CATEGORIES},
 }

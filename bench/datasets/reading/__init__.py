@@ -1,1 +1,1 @@
-"""Any file of ratings to raw rows: what it is, how it is cut into blocks, which rows are bad."""
+"""Reading ratings from files of many formats: recognising, parsing, reporting bad rows."""

@@ -1,6 +1,6 @@
-"""Which rows of a block of text cannot be read: named by their line, or left out and counted.
+"""Rows of a block of text that cannot be read: an error names the first, or they are counted.
 
-Not here: what makes a value bad (`columns`).
+What makes a value bad is decided in `columns`.
 """
 
 from __future__ import annotations
@@ -19,57 +19,83 @@ from .columns import LEAVE_OUT, NOT_A_TIME, Problem, as_numpy
 from .sniff import BLANK, Layout, is_quotable
 
 WRONG_NUMBER = "the number of fields is not {}"
-ENDLESS_QUOTE = "a quote is opened and not closed on the same line"
+OPEN_QUOTE = "a quote is opened and not closed on the same line"
 
 _ADVICE = {
-    ENDLESS_QUOTE: "Close it, or double it inside quotes",
-    NOT_A_TIME: f"{LEAVE_OUT}, or the column by naming three others, columns=(...)",
+    OPEN_QUOTE: "Close it; a quote inside a quoted field is written twice",
+    NOT_A_TIME: f"{LEAVE_OUT}, or pass columns=(...) without the timestamp",
 }
 
 
 def quote_problems(columns: list[Any]) -> Iterator[Problem]:
-    """Yield values that hold a line end, which an open quote swallowed with what follows."""
+    """Yield rows with a line end inside a value: an open quote swallowed the lines after it."""
     for column in columns:
         encoded = isinstance(column, pa.DictionaryArray)
         texts = column.dictionary if encoded else column
         ended = pc.or_(pc.match_substring(texts, "\n"), pc.match_substring(texts, "\r"))
         if pc.any(ended).as_py():
-            yield Problem(as_numpy(ended)[as_numpy(column.indices)] if encoded else as_numpy(ended), ENDLESS_QUOTE)
+            rows = as_numpy(ended)
+            yield Problem(rows[as_numpy(column.indices)] if encoded else rows, OPEN_QUOTE)
 
 
 def n_wrong(invalid: list[Any]) -> int:
-    """Count rows with a wrong number of fields; lines of nothing but spaces are none."""
+    """Return the number of rows with a wrong number of fields; blank lines do not count."""
     return sum(not _is_blank(row) for row in invalid)
 
 
 def check_rows(
-    block: Block, layout: Layout, drop: bool, where: str, invalid: list[Any], problems: list[Problem], n_valid: int
+    block: Block,
+    layout: Layout,
+    drop: bool,
+    where: str,
+    invalid: list[Any],
+    problems: list[Problem],
+    n_valid: int,
 ) -> None:
-    """Raise an error that names the first row that cannot be read; with ``drop``, only one with an open quote.
+    """Raise an error that names the first row that cannot be read, if there is one.
 
     Parameters
     ----------
+    drop
+        Whether bad rows are to be dropped. Then only an open quote is an error, since nobody knows
+        how many good rows it swallowed.
+    where
+        The file's name, for errors.
     invalid
-        Rows with a wrong number of fields, as pyarrow.csv.InvalidRow.
+        The rows with a wrong number of fields, as pyarrow.csv.InvalidRow.
     problems
-        What is wrong with the ``n_valid`` others.
+        What is wrong with the other rows, in masks of shape (n_valid,).
+    n_valid
+        The number of rows with the right number of fields.
+
+    Raises
+    ------
+    DatasetError
+        With the row's line number and text, and what to do about it.
     """
     n_records = n_valid + len(invalid)
     quotes = is_quotable(layout.separator) and b'"' in block.data
-    spans = _spans(block, n_records, quotes)
-    # Arrow's number counts, from 1, the records that are not empty, valid or not.
+    # Problems count valid rows only; Arrow's numbers count, from 1, all records that are not empty.
+    # Both are converted to positions, from 0, among all records of the block.
     found = [(row.number - 1, _why_invalid(row, layout)) for row in invalid if not _is_blank(row)]
     valid = np.delete(np.arange(n_records), [row.number - 1 for row in invalid])
     found += [(int(valid[np.argmax(problem.rows)]), problem.why) for problem in problems]
-    if quotes and block.data.count(b'"') % 2 and len(record_spans(block.data, quotes=False)[0]) > n_records:
-        found.append((n_records - 1, ENDLESS_QUOTE))  # to the end of the block
-    if drop:  # never what an open quote swallowed, for that may be many rows
-        found = [(record, why) for record, why in found if why == ENDLESS_QUOTE]
+    # An open quote whose field extends to the end of the block leaves no other trace than an odd
+    # number of quotes and fewer records than lines.
+    odd = quotes and block.data.count(b'"') % 2 == 1
+    if odd and len(record_spans(block.data, quotes=False)[0]) > n_records:
+        found.append((n_records - 1, OPEN_QUOTE))
+    if drop:
+        found = [(record, why) for record, why in found if why == OPEN_QUOTE]
     if not found:
         return
-    record, why = min(found, key=lambda row: (row[0], row[1] != ENDLESS_QUOTE))
+
+    # Of several problems in one row, an open quote is the cause of the others.
+    record, why = min(found, key=lambda row: (row[0], row[1] != OPEN_QUOTE))
+    spans = _spans(block, n_records, quotes)
     if spans is None:
-        place = f"between lines {block.first_line} and {block.line_at(len(block.data) - 1)}: {why}"
+        last_line = block.line_at(len(block.data) - 1)
+        place = f"between lines {block.first_line} and {last_line}: {why}"
     else:
         start, stop = int(spans[0][record]), int(spans[1][record])
         place = f"line {block.line_at(start)}: {why}: {shortened(block.data[start:stop])}"
@@ -77,8 +103,12 @@ def check_rows(
 
 
 def _spans(block: Block, n_records: int, quotes: bool) -> Any:
-    """Return where the records begin and end, or None where Arrow understands the quotes differently."""
-    for respect_quotes in (False, True)[: 1 + quotes]:
+    """Return where the records start and end, or None if Arrow sees other records.
+
+    A quote inside a field is a character, one at its start is not. `record_spans` does not make
+    this distinction, so quotes are ignored first, and respected if that finds too many records.
+    """
+    for respect_quotes in (False, True) if quotes else (False,):
         spans = record_spans(block.data, respect_quotes)
         if len(spans[0]) == n_records:
             return spans
@@ -91,5 +121,5 @@ def _is_blank(row: Any) -> bool:
 
 def _why_invalid(row: Any, layout: Layout) -> str:
     if "\n" in row.text or "\r" in row.text:
-        return ENDLESS_QUOTE
+        return OPEN_QUOTE
     return f"{WRONG_NUMBER.format(layout.n_fields)} but {row.actual_columns}"

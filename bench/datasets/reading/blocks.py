@@ -1,6 +1,7 @@
 """Cutting a stream of text into blocks of whole lines that know their line numbers.
 
-Here live encodings and line ends. Not here: what the lines say.
+Encodings and line ends are dealt with here, so that the parser sees UTF-8 only. What the lines
+contain is none of this module's business.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from bench.datasets.errors import DatasetError
 
-BLOCK_BYTES = 16 << 20  # no line may be longer; a block has some million rows of the usual kind
-SAMPLE_BYTES = 1 << 16  # of these we find out what the file is
+BLOCK_BYTES = 16 << 20  # about a million rows of the usual kind; no line may be longer
+SAMPLE_BYTES = 1 << 16  # the layout of a file is recognised from this many
 
 _BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which it begins with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -26,30 +27,43 @@ _BYTE_ORDER_MARKS = {
 
 
 class Block(NamedTuple):
-    """Whole lines of a file in UTF-8."""
+    """Whole lines of a file, in UTF-8."""
 
     data: bytes
     first_line: int  # counted from 1
 
     def line_at(self, offset: int) -> int:
-        """Return the number of the line that holds a byte."""
+        """Return the number, in the file, of the line that contains a byte."""
         return self.first_line + n_line_ends(self.data[:offset])
 
 
 def blocks(read: Callable[[int], bytes], encoding: str | None, where: str) -> Iterator[Block]:
-    """Cut a stream into blocks at ends of lines; quoted line ends are no ends where it can be helped.
+    """Yield a stream in blocks that end where a line ends, outside quotes if possible.
+
+    Parameters
+    ----------
+    read
+        Returns at most the given number of bytes, and none at the end of the stream.
+    encoding
+        None: UTF-8, or what the byte order mark indicates.
+    where
+        The file's name, for errors.
 
     Raises
     ------
     DatasetError
-        For bytes that are not of the encoding, naming line and remedy, and lines longer than a block.
+        For bytes that are invalid in the encoding, with their line, and for a line longer than
+        a block.
     """
-    carry, line = b"", 1
+    carry, line = b"", 1  # the beginning of a line whose end was not read yet, and its number
     for chunk in _utf8_chunks(read, encoding, where):
         data = carry + chunk
         end = _last_record_end(data)
         if end == 0 and len(data) > BLOCK_BYTES:
-            raise DatasetError(f"{where}, line {line} is longer than {BLOCK_BYTES:,} bytes: {shortened(data[:200])}")
+            raise DatasetError(
+                f"{where}, line {line} is longer than {BLOCK_BYTES:,} bytes: "
+                f"{shortened(data[:200])}. Expected one rating per line"
+            )
         data, carry = data[:end], data[end:]
         if data:
             yield _checked(Block(data, line), where)
@@ -59,51 +73,73 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, where: str) -> It
 
 
 def n_line_ends(data: bytes) -> int:
-    r"""Count line ends: \n, \r\n and the \r of old."""
+    r"""Return the number of line ends: \n, \r\n, or the single \r of old Mac files."""
     if b"\r" not in data:
         return data.count(b"\n")
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 def shortened(text: bytes) -> str:
-    """Return a line for an error."""
+    """Return the beginning of a line, quoted, for an error."""
     line = text.decode("utf-8", "replace")
     return repr(line if len(line) <= 80 else line[:80] + "...")
 
 
 def record_spans(data: bytes, quotes: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the records begin and end that are not empty; line ends inside quotes end none."""
+    """Return where the records that are not empty start and end.
+
+    A record ends where a line ends; with ``quotes``, not at line ends inside quotes.
+
+    Returns
+    -------
+    starts, ends
+        Offsets into ``data``, shape (n_records,); the ends exclude the line end.
+    """
     codes = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero((codes == ord("\n")) | (codes == ord("\r")))
     if quotes and b'"' in data:
-        ends = ends[np.searchsorted(np.flatnonzero(codes == ord('"')), ends) % 2 == 0]
+        ends = ends[_are_outside_quotes(codes, ends)]
     starts, stops = np.append(0, ends + 1), np.append(ends, len(data))
-    filled = stops > starts
+    filled = stops > starts  # which also drops the empty record between \r and \n
     return starts[filled], stops[filled]
 
 
 def _last_record_end(data: bytes) -> int:
-    """Return the number of bytes up to the last line end outside quotes; where there is none, up to the last at all."""
+    r"""Return the number of bytes up to and with the last \n outside quotes.
+
+    If every \n is inside quotes, the last one counts: a quote was opened by mistake, or a field is
+    longer than what was read.
+    """
     end = data.rfind(b"\n") + 1
     if b'"' not in data:
         return end
     codes = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(codes == ord("\n"))
-    outside = ends[np.searchsorted(np.flatnonzero(codes == ord('"')), ends) % 2 == 0]
+    outside = ends[_are_outside_quotes(codes, ends)]
     return int(outside[-1]) + 1 if len(outside) else end
 
 
+def _are_outside_quotes(codes: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of the offsets ``ends`` have an even number of quotes before them."""
+    # A doubled quote inside quotes closes and opens again, so it needs no special case.
+    quotes = np.flatnonzero(codes == ord('"'))
+    outside: NDArray[np.bool_] = np.searchsorted(quotes, ends) % 2 == 0
+    return outside
+
+
 def _utf8_chunks(read: Callable[[int], bytes], encoding: str | None, where: str) -> Iterator[bytes]:
-    """Read a stream piece by piece, as UTF-8 without byte order mark."""
+    """Yield a stream piece by piece, as UTF-8 without byte order mark."""
     start = read(BLOCK_BYTES)
     if encoding is None:
-        encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
+        encoding = _marked_encoding(start) or "utf-8"
     if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+        # Passed on undecoded, for speed; `_checked` validates each block.
         start = start.removeprefix(codecs.BOM_UTF8)
         while start:
             yield start
             start = read(BLOCK_BYTES)
         return
+    # Incremental, because a chunk may end inside a character.
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         while start:
@@ -111,20 +147,36 @@ def _utf8_chunks(read: Callable[[int], bytes], encoding: str | None, where: str)
             start = read(BLOCK_BYTES)
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError as error:
-        raise DatasetError(f"{where} is not encoded as {encoding}: {error}; give another encoding=") from error
+        raise DatasetError(
+            f"{where} is not encoded as {encoding}: {error}. Pass another encoding="
+        ) from error
+
+
+def _marked_encoding(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark indicates, or None."""
+    for mark, name in _BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return name
+    return None
 
 
 def _checked(block: Block, where: str) -> Block:
+    """Return the block if it is text in UTF-8."""
+    # Binary formats show a NUL byte early; later ones are bad ids, which `columns` reports.
     nul = block.data.find(0, 0, SAMPLE_BYTES) if block.first_line == 1 else -1
     if nul >= 0:
-        raise DatasetError(f"{where} holds binary data, not text that we know: a NUL byte in line {block.line_at(nul)}")
+        raise DatasetError(
+            f"{where} is neither text nor a binary format that can be read: it has a NUL byte in "
+            f"line {block.line_at(nul)}. Save the ratings as CSV, Parquet, Feather or npz"
+        )
     if not block.data.isascii():
         try:
             block.data.decode()
         except UnicodeDecodeError as error:
             start = max(block.data.rfind(b"\n", 0, error.start) + 1, error.start - 40)
             raise DatasetError(
-                f"{where}, line {block.line_at(error.start)} is not UTF-8: {block.data[start : error.start + 20]!r}. "
-                "If the file is in Latin-1, read it with encoding='latin-1'"
+                f"{where}, line {block.line_at(error.start)} is not UTF-8: "
+                f"{block.data[start : error.start + 20]!r}. "
+                "If the file is in Latin-1, pass encoding='latin-1'"
             ) from error
     return block

@@ -1,7 +1,7 @@
-"""Reading a user's ratings, whatever they are stored in: the one entrance to the modules that do it.
+"""Reading a user's ratings from a file of any known format: the entry point of this package.
 
-Here live the recognition of a file by its first bytes and what all formats share. Not here: text (`sniff`, `text`),
-typed columns (`typed`), known data sets and their layouts.
+A file is recognised by its first bytes; what all formats share is here too. Text is read by `sniff`
+and `text`, columns with types by `typed`; known data sets and their layouts are in `public`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
+from bench.text.wording import plural
 
 from .columns import Columns, RowPolicy
 from .sniff import TextOptions
@@ -30,7 +31,8 @@ __all__ = ["DatasetError", "from_frame", "read_ratings"]
 
 OnBadRows = Literal["error", "drop"]
 
-# A packed file may grow to so many times its size, or to this many bytes; ratings shrink 3 to 20 times.
+# How far a compressed file may grow, as a multiple of its size and in bytes; the larger of the two
+# counts. Files of ratings are compressed 3 to 20 times.
 MOST_GROWTH = 100
 ALWAYS_ALLOWED = 64 << 20
 
@@ -54,53 +56,64 @@ def read_ratings(
     missing_rating: float | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
-    """Read ratings from a file, whose format is recognised by its content.
+    """Return the ratings in a file, whose format is recognised by its content.
 
-    Text separated by tabs, ``::``, ``;``, ``,``, ``|`` or spaces, with or without a header, plain or packed by gzip,
-    bzip2, xz, zstd or zip (of one member); Parquet; Feather; NumPy's ``.npz`` with arrays named users, items and
-    ratings; a matrix saved by ``scipy.sparse.save_npz``.
+    Formats: text separated by tabs, ``::``, ``;``, ``,``, ``|`` or spaces, with or without a
+    header, plain or compressed by gzip, bzip2, xz, zstd or zip (with one member); Parquet; Feather;
+    NumPy's ``.npz`` with arrays named users, items and ratings; a matrix saved by
+    ``scipy.sparse.save_npz``.
 
     Parameters
     ----------
+    path
+        The file. Its name does not matter.
     columns
-        Names or positions (from 0) of the columns of user, item, rating and, if wanted, timestamp. By default they are
-        known names such as user_id, movieId, rating; without a header, the first three or four columns.
+        Names or positions (from 0) of the columns of user, item, rating and, if wanted, timestamp.
+        By default the columns with known names, such as user_id, movieId or rating; without a
+        header, the first three or four columns.
     separator
-        What stands between the fields of a text. Fields may be quoted by ``"`` where it is a single byte.
+        What separates the fields of a text. If it is a single byte, fields may be quoted by ``"``.
     header
         Whether the first line of a text names the columns.
     encoding
-        Of a text: UTF-8, or as its byte order mark says, by default.
+        Of a text; by default UTF-8, or what its byte order mark indicates.
     missing_rating
-        A value that stands for "not rated" (-1 in the anime data); such rows are left out and counted.
+        A value that means "not rated" (-1 in the anime data); such rows are left out and counted.
     on_bad_rows
-        What to do with rows that have the wrong number of fields, a rating that is not a finite number, or an empty
-        id: ``"error"``, or ``"drop"`` them and count them.
+        What to do with rows that have the wrong number of fields, a rating that is not a finite
+        number, or an empty id: ``"error"`` raises an error, ``"drop"`` leaves them out and counts
+        them.
 
     Returns
     -------
     RawRatings
-        Ids as integers of 64 bits or as str: those of a text are integers where each is written as an integer is
-        ("007" is not 7). `dropped` counts the rows left out, by reason.
+        Ids are integers of 64 bits or str. Those of a text are integers if all are integers in
+        their usual spelling, so "007" is not 7. `dropped` counts the rows left out, by reason.
 
     Raises
     ------
     DatasetError
-        For whatever keeps the file from being read; names the file, and the line (from 1, a header counts) and its
-        content where there is one. A packed file that grows more than a hundredfold, beyond 64 MiB, is refused.
+        If the file cannot be read. The message contains the file's name and, for a bad row, its
+        text and its line, counted from 1 with the header. A compressed file that grows more than a
+        hundredfold and beyond 64 MiB is refused.
     """
     path, policy = Path(path), _policy(on_bad_rows, missing_rating)
     if not path.is_file():
-        raise DatasetError(f"{path} is a folder; name a file in it" if path.is_dir() else f"there is no file {path}")
+        if path.is_dir():
+            raise DatasetError(f"{path} is a folder; give a file in it")
+        raise DatasetError(f"there is no file {path}")
     options = _checked(TextOptions(columns, separator, header, encoding))
     try:
         raw = _read(path, options, policy)
     except DatasetError:
         raise
-    except Exception as error:  # other people's parsers raise whatever they like on damaged files; it stays attached
-        told = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise DatasetError(f"{path} cannot be read as ratings, it may be damaged: {told}") from error
-    return _some(raw, str(path))
+    except Exception as error:  # the libraries raise errors of all kinds on damaged files
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise DatasetError(
+            f"{path} cannot be read as ratings, it may be damaged: {reason}. "
+            "If another program opens it, save it again as CSV"
+        ) from error
+    return _not_empty(raw, str(path))
 
 
 def from_frame(
@@ -110,15 +123,17 @@ def from_frame(
     missing_rating: float | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
-    """Take ratings from a data frame; see `read_ratings`.
+    """Return the ratings in a data frame; for the parameters see `read_ratings`.
 
     Raises
     ------
     DatasetError
-        For columns or rows that cannot be used; rows are counted from 1.
+        If a column or a row cannot be used; rows are counted from 1.
     """
     where = "the data frame"
-    return _some(read_frame(frame, columns, _policy(on_bad_rows, missing_rating), where), where)
+    return _not_empty(
+        read_frame(frame, columns, _policy(on_bad_rows, missing_rating), where), where
+    )
 
 
 def _read(path: Path, options: TextOptions, policy: RowPolicy) -> RawRatings:
@@ -129,15 +144,7 @@ def _read(path: Path, options: TextOptions, policy: RowPolicy) -> RawRatings:
         if start.startswith(magic):
             return read(path, options.columns, grown, policy)
     if start.startswith(_ZIP):
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
-            if members and all(member.filename.endswith(".npy") for member in members):
-                return read_npz(path, options.columns, grown, policy)
-            if len(members) != 1:
-                names = ", ".join(member.filename[:40] for member in members[:10])
-                raise DatasetError(f"{path} holds {len(members)} files ({names}); pack the ratings alone")
-            with archive.open(members[0]) as stream:
-                return read_text(_limited(stream.read, grown), options, policy, str(path))
+        return _read_zip(path, options, policy, grown)
     for magic, unpack in _PACKED.items():
         if start.startswith(magic):
             with unpack(path) as stream:
@@ -146,22 +153,45 @@ def _read(path: Path, options: TextOptions, policy: RowPolicy) -> RawRatings:
         return read_text(file.read, options, policy, str(path))
 
 
+def _read_zip(
+    path: Path, options: TextOptions, policy: RowPolicy, grown: Callable[[int], None]
+) -> RawRatings:
+    """Read a zip file, which is either NumPy's npz or the archive of one text."""
+    with zipfile.ZipFile(path) as archive:
+        members = [
+            member
+            for member in archive.infolist()
+            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+        ]
+        if members and all(member.filename.endswith(".npy") for member in members):
+            return read_npz(path, options.columns, grown, policy)
+        if len(members) != 1:
+            names = ", ".join(member.filename[:40] for member in members[:10])
+            raise DatasetError(
+                f"{path} contains {plural(len(members), 'file')} ({names}), but one is expected: "
+                "pack only the file of ratings"
+            )
+        with archive.open(members[0]) as stream:
+            return read_text(_limited(stream.read, grown), options, policy, str(path))
+
+
 def _growth_limit(path: Path) -> Callable[[int], None]:
-    """Return a function that raises an error when so many bytes are too many to have come from this file."""
+    """Return a function that raises an error for more bytes than this file may decompress to."""
     packed = path.stat().st_size
     limit = max(ALWAYS_ALLOWED, MOST_GROWTH * packed)
 
     def check(n_bytes: int) -> None:
         if n_bytes > limit:
             raise DatasetError(
-                f"{path} has {packed:,} bytes and grows to more than {limit:,}, as decompression bombs do; "
-                "if you trust it, decompress it yourself"
+                f"{path} has {packed:,} bytes and decompresses to more than {limit:,}, as a "
+                "decompression bomb does. If you trust it, decompress it yourself"
             )
 
     return check
 
 
 def _limited(read: Callable[[int], bytes], grown: Callable[[int], None]) -> Callable[[int], bytes]:
+    """Return ``read`` with ``grown`` called on the total number of bytes after each chunk."""
     total = 0
 
     def limited(n: int) -> bytes:
@@ -174,29 +204,45 @@ def _limited(read: Callable[[int], bytes], grown: Callable[[int], None]) -> Call
     return limited
 
 
-def _some(raw: RawRatings, where: str) -> RawRatings:
-    if not len(raw.ratings):
-        raise DatasetError(f"{where} holds no ratings" + (f"; left out: {dict(raw.dropped)}" if raw.dropped else ""))
-    return raw
+def _not_empty(raw: RawRatings, where: str) -> RawRatings:
+    if len(raw.ratings):
+        return raw
+    left_out = ", ".join(f"{plural(n, 'row')}: {why}" for why, n in raw.dropped.items())
+    if left_out:
+        raise DatasetError(f"{where} contains no ratings that can be used. Left out: {left_out}")
+    raise DatasetError(f"{where} contains no ratings; expected one per row: user, item, rating")
 
 
 def _policy(on_bad_rows: str, missing_rating: float | None) -> RowPolicy:
     if on_bad_rows not in ("error", "drop"):
         raise DatasetError(f'on_bad_rows must be "error" or "drop", got {on_bad_rows!r}')
     if not isinstance(missing_rating, Real | None):
-        raise DatasetError(f"missing_rating must be a number, such as -1, or None, got {missing_rating!r}")
+        raise DatasetError(
+            f"missing_rating must be a number, such as -1, or None, got {missing_rating!r}"
+        )
     return RowPolicy(on_bad_rows == "drop", missing_rating)
 
 
 def _checked(options: TextOptions) -> TextOptions:
     separator, encoding = options.separator, options.encoding
-    if separator is not None and (not isinstance(separator, str) or not separator or set(separator) & set('\r\n"\0')):
-        raise DatasetError(f"separator={separator!r} must be one or more characters, no quotes or line ends among them")
+    if separator is not None and not _can_separate(separator):
+        raise DatasetError(
+            f"separator={separator!r} must be one or more characters, but neither quotes nor line "
+            "ends"
+        )
     if not isinstance(options.header, bool | None):
-        raise DatasetError(f"header must be True, False or None (to find out), got {options.header!r}")
+        raise DatasetError(
+            f"header must be True, False or None (to recognise it), got {options.header!r}"
+        )
     try:
         if encoding is not None:
             "".encode(encoding)
     except (LookupError, TypeError, ValueError) as error:
-        raise DatasetError(f"encoding={encoding!r} is not one that Python knows, such as 'latin-1'") from error
+        raise DatasetError(
+            f"encoding={encoding!r} is not an encoding that Python knows, such as 'latin-1'"
+        ) from error
     return options
+
+
+def _can_separate(separator: object) -> bool:
+    return isinstance(separator, str) and separator != "" and not set(separator) & set('\r\n"\0')

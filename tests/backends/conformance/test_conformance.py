@@ -44,7 +44,10 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
         marks.append(pytest.mark.skip(reason=reason))
     exploding = {} if reason else explosive(get_backend(variant.backend, **variant.params))
     if not (
-        exploding or reason or variant.backend in CANNOT_DIVERGE or "divergent" in EXCEPTIONS.get(variant.backend, {})
+        exploding
+        or reason
+        or variant.backend in CANNOT_DIVERGE
+        or "divergent" in EXCEPTIONS.get(variant.backend, {})
     ):
         raise LookupError(
             f"{variant.backend} has no learning_rate: name it in CANNOT_DIVERGE, or give what makes it diverge as "
@@ -62,7 +65,10 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
             return get_backend(variant.backend, **{**variant.params, **params})
 
     # Who goes from rating to rating does so in some order, and a repeated row is another step.
-    told = {"order_invariant": "rounding" if minimises else "no", "epochs_to_weigh": 12 if minimises else 120} | told
+    told = {
+        "order_invariant": "rounding" if minimises else "no",
+        "epochs_to_weigh": 12 if minimises else 120,
+    } | told
     for name, value in told.items():
         setattr(Suite, name, value)
     words = title.replace("-", " ").split()
@@ -74,7 +80,11 @@ def explosive(solver: Factorizer) -> dict[str, Any]:
     """Parameters under which a solver diverges: a rate that is far too long, and nothing that shortens it."""
     params = solver.get_params()
     exploding = {"learning_rate": 1e6, "safeguard": False}
-    return {name: value for name, value in exploding.items() if name in params} if "learning_rate" in params else {}
+    return (
+        {name: value for name, value in exploding.items() if name in params}
+        if "learning_rate" in params
+        else {}
+    )
 
 
 for _title, _variant in {**{name: Variant(name, {}) for name in _BACKENDS}, **VARIANTS}.items():

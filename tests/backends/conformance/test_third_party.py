@@ -41,7 +41,10 @@ class Plain(Factorizer):
 
     def descend(self, at: Parameters, train: Ratings) -> Parameters:
         gradient = self.objective.gradient(at, train)
-        moved = {name: a - self.learning_rate * gradient.arrays()[name] for name, a in at.arrays().items()}
+        moved = {
+            name: a - self.learning_rate * gradient.arrays()[name]
+            for name, a in at.arrays().items()
+        }
         return Parameters(at.mean, **moved).astype(self.dtype)
 
     def parameters(self, state: PlainState) -> Parameters:
@@ -138,7 +141,9 @@ class FlattersItsErrors(Plain):
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         super().fit(*args, **kwargs)
-        self.history_ = [record._replace(train_mse=0.9 * record.train_mse) for record in self.history_]
+        self.history_ = [
+            record._replace(train_mse=0.9 * record.train_mse) for record in self.history_
+        ]
         return self
 
 

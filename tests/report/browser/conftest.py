@@ -42,7 +42,10 @@ def several_seeds(record: Record) -> Record:
 
 def records(case: str = "small", rank: int = 16) -> list[Record]:
     facts = {"name": f"{case}, rank {rank}", "dataset": case, "rank": rank}
-    ran = [several_seeds(fake_record(name, seconds=seconds, case=facts)) for name, seconds in SECONDS.items()]
+    ran = [
+        several_seeds(fake_record(name, seconds=seconds, case=facts))
+        for name, seconds in SECONDS.items()
+    ]
     for record in ran:
         record["backend"]["look"] = LOOKS[record["backend"]["name"]]
     ran[1]["rounds"][0]["seconds"] *= 4  # an outlier, so that there is a doubt

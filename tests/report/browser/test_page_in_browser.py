@@ -28,13 +28,20 @@ def ranking(page: Page) -> Locator:
 def names(page: Page) -> list[str]:
     """Return the backends of the ranking in the order in which they are seen."""
     rows = ranking(page).locator("tbody tr:visible th .name")
-    return [text.split("⚠")[0].strip().lstrip("■▲▼◆●▶◀★⬟⬢✚✖♦").strip("\ufe0e ") for text in rows.all_inner_texts()]
+    return [
+        text.split("⚠")[0].strip().lstrip("■▲▼◆●▶◀★⬟⬢✚✖♦").strip("\ufe0e ")
+        for text in rows.all_inner_texts()
+    ]
 
 
 def marks(page: Page, stem: str) -> int:
     """Return how many marks a figure draws."""
-    paths = page.locator(f"#figure-{stem} .view g.mark-symbol path, #figure-{stem} .view g.mark-line path")
-    return paths.evaluate_all("found => found.filter(one => one.getBBox().width + one.getBBox().height > 0).length")
+    paths = page.locator(
+        f"#figure-{stem} .view g.mark-symbol path, #figure-{stem} .view g.mark-line path"
+    )
+    return paths.evaluate_all(
+        "found => found.filter(one => one.getBBox().width + one.getBBox().height > 0).length"
+    )
 
 
 def test_it_opens_without_an_error_and_loads_nothing(opened: Opened, report: Path) -> None:
@@ -116,7 +123,11 @@ def test_pointing_at_a_mark_shows_its_values(looked_at: LookedAt) -> None:
 
 def test_a_contender_is_switched_off_in_every_figure(opened: Opened) -> None:
     page = opened.page
-    stems = [stem for stem in ("seconds", "convergence_seconds", "convergence_epochs", "pareto") if marks(page, stem)]
+    stems = [
+        stem
+        for stem in ("seconds", "convergence_seconds", "convergence_epochs", "pareto")
+        if marks(page, stem)
+    ]
     before = {stem: marks(page, stem) for stem in stems}
     assert len(stems) == 4
     page.get_by_role("checkbox", name="torch-cpu").uncheck()
@@ -176,7 +187,11 @@ def test_figures_are_saved(looked_at: LookedAt) -> None:
     assert {row["backend"] for row in rows} >= set(SECONDS)
     width, height = struct.unpack(">II", saved["PNG"][16:24])
     assert saved["PNG"].startswith(b"\x89PNG") and width > 800 and height > 200
-    assert saved["SVG"].startswith(b"<svg") and b"var(--" not in saved["SVG"] and b"numba-sgd" in saved["SVG"]
+    assert (
+        saved["SVG"].startswith(b"<svg")
+        and b"var(--" not in saved["SVG"]
+        and b"numba-sgd" in saved["SVG"]
+    )
 
 
 def test_a_warning_leads_to_where_it_is_stated(opened: Opened) -> None:
@@ -195,11 +210,22 @@ def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.append(
-            page.evaluate("[document.activeElement.tagName, document.activeElement.textContent.trim().slice(0, 20)]")
+            page.evaluate(
+                "[document.activeElement.tagName, document.activeElement.textContent.trim().slice(0, 20)]"
+            )
         )
     said = [text for _, text in reached]
     assert said[0] == "Skip to the figures"
-    for text in ("Copy CSV", "Seconds", "Figures", "all", "none", "log x", "The numbers", "How it was measured"):
+    for text in (
+        "Copy CSV",
+        "Seconds",
+        "Figures",
+        "all",
+        "none",
+        "log x",
+        "The numbers",
+        "How it was measured",
+    ):
         assert text in said, text
     page.get_by_role("checkbox", name="numba-gd").focus()
     page.keyboard.press("Space")
@@ -221,7 +247,9 @@ def test_there_is_no_barrier(looked_at: LookedAt, scheme: Any, which: str) -> No
     found = Axe().run(page, context={"exclude": [[".mark"]]}).response["violations"]
     numbers.click()  # as it was
     grave = [one for one in found if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], one["nodes"][0]["html"], one["nodes"][0].get("failureSummary")) for one in grave] == []
+    assert [
+        (one["id"], one["nodes"][0]["html"], one["nodes"][0].get("failureSummary")) for one in grave
+    ] == []
 
 
 def test_text_and_paper_follow_the_reader_s_scheme(looked_at: LookedAt) -> None:
@@ -249,7 +277,9 @@ def test_small_screens_never_scroll_sideways(
     page.goto(request.getfixturevalue(which).as_uri())
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    wide = page.locator(".view svg").evaluate_all("found => Math.max(...found.map(one => one.clientWidth))")
+    wide = page.locator(".view svg").evaluate_all(
+        "found => Math.max(...found.map(one => one.clientWidth))"
+    )
     assert wide <= width
     page.close()
 
@@ -258,12 +288,20 @@ def test_many_cases_are_folded_and_links_unfold_them(browser: Browser, cases: Pa
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(cases.as_uri())
     folds = page.locator("details.case")
-    assert folds.evaluate_all("found => found.map(one => one.open)") == [True, True, False, False, False]
+    assert folds.evaluate_all("found => found.map(one => one.open)") == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     page.locator("header table a").last.click()
     expect(folds.last).to_have_attribute("open", "")
     expect(folds.last.locator("h2")).to_be_in_viewport()
     page.wait_for_selector("html[data-drawn=all]", state="attached")
-    widths = folds.last.locator(".view svg").evaluate_all("found => found.map(one => one.clientWidth)")
+    widths = folds.last.locator(".view svg").evaluate_all(
+        "found => found.map(one => one.clientWidth)"
+    )
     assert min(widths) > 400
     page.close()
 
@@ -301,7 +339,9 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
     path = tmp_path / "index.html"
     path.write_text(
         text.replace("<title>", '<meta name="factorbench-reload" content="1"><title>', 1).replace(
-            "<h1>", '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button><h1>', 1
+            "<h1>",
+            '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button><h1>',
+            1,
         )
     )
     page = browser.new_page(viewport={"width": 1400, "height": 900})

@@ -57,10 +57,18 @@ def seeded(record: Record, seeds: int = 3) -> Record:
         for one in record["rounds"]
     ]
     made["rungs"] = [
-        {**one, "factor": 1.05, "seconds": one["seconds"] / 2, "validation_mse": 0.88, "matched": True}
+        {
+            **one,
+            "factor": 1.05,
+            "seconds": one["seconds"] / 2,
+            "validation_mse": 0.88,
+            "matched": True,
+        }
         for one in made["rounds"]
     ]
-    made["calibrations"] = [{**one, "seed": seed} for seed in made["seeds"] for one in record["calibrations"]]
+    made["calibrations"] = [
+        {**one, "seed": seed} for seed in made["seeds"] for one in record["calibrations"]
+    ]
     return made
 
 
@@ -77,7 +85,10 @@ def with_device(record: Record) -> Record:
 
 def one_case(names: list[str], **case: Any) -> list[Record]:
     """Return records of a case: of each name one that matched, and of each way to fail one."""
-    matched = [seeded(fake_record(name, seconds=0.05 * 1.5**at, case=case)) for at, name in enumerate(names)]
+    matched = [
+        seeded(fake_record(name, seconds=0.05 * 1.5**at, case=case))
+        for at, name in enumerate(names)
+    ]
     with_device(matched[0])
     lost: list[Any] = ["timed out", "missed", "diverged", "unavailable"]
     return matched + [fake_record(f"lost-{status[:3]}", status, case=case) for status in lost]
@@ -103,12 +114,16 @@ def sweep() -> Case:
 @pytest.fixture(scope="module")
 def sizes() -> list[Case]:
     large = {"name": "large", "dataset": "ml-100k x2", "n_train": 160_000}
-    return group_cases([*one_case(OURS[:3]), *[fake_record(name, seconds=3.0, case=large) for name in OURS[:3]]])
+    return group_cases(
+        [*one_case(OURS[:3]), *[fake_record(name, seconds=3.0, case=large) for name in OURS[:3]]]
+    )
 
 
 @pytest.fixture(scope="module")
 def figures(case: Case, sweep: Case, sizes: list[Case]) -> list[Figure]:
-    roofline, *_ = group_rooflines([fake_roofline("numba-sgd"), fake_roofline("numpy"), fake_roofline(HOSTILE[0])])
+    roofline, *_ = group_rooflines(
+        [fake_roofline("numba-sgd"), fake_roofline("numpy"), fake_roofline(HOSTILE[0])]
+    )
     of_cases = [*case_figures(case), *case_figures(sweep), *overall_figures(sizes)]
     return of_cases + roofline_figures(roofline)
 
@@ -131,7 +146,9 @@ def roofline_figures(roofline: Roofline) -> list[Figure]:
 
 def looks_of(figures: list[Figure], texts: dict[str, str] | None = None) -> dict[str, Look]:
     """Return how each backend looks in all of some figures, of looks that are known by name."""
-    return styles({name: (texts or {}).get(name, "") for figure in figures for name in figure.backends()})
+    return styles(
+        {name: (texts or {}).get(name, "") for figure in figures for name in figure.backends()}
+    )
 
 
 def named(figures: list[Figure], stem: str) -> Figure:

@@ -52,12 +52,17 @@ def test_what_is_beyond_the_linear_axis_is_named() -> None:
     (case,) = group_cases([fake_record(), fake_record("b", "diverged", calibrations=[EXPLODED])])
     figure = named(case_figures(case), "convergence_seconds")
     assert figure.caption.endswith("Entirely above the linear axis: b.")
-    assert "beyond" not in named(case_figures(group_cases([fake_record()])[0]), "convergence_seconds").caption
+    assert (
+        "beyond"
+        not in named(case_figures(group_cases([fake_record()])[0]), "convergence_seconds").caption
+    )
 
 
 EXPLODED: Any = {
     **fake_record()["calibrations"][0],
-    "trace": [{"epoch": at, "seconds": at / 10, "validation_mse": 10.0 ** (60 * at)} for at in range(1, 6)],
+    "trace": [
+        {"epoch": at, "seconds": at / 10, "validation_mse": 10.0 ** (60 * at)} for at in range(1, 6)
+    ],
 }
 
 
@@ -98,10 +103,14 @@ def test_axes_can_be_switched(figures: list[Figure], kind: str) -> None:
     for figure in figures:
         spec = vega_spec(figure)
         facts = spec["usermeta"]["factorbench"]
-        assert facts["switches"] == [name for name in ("x", "y") if getattr(figure, name).switchable]
+        assert facts["switches"] == [
+            name for name in ("x", "y") if getattr(figure, name).switchable
+        ]
         for name in facts["switches"]:
             channels = [
-                layer["encoding"][name] for layer in spec["layer"] if "scale" in layer["encoding"].get(name, {})
+                layer["encoding"][name]
+                for layer in spec["layer"]
+                if "scale" in layer["encoding"].get(name, {})
             ]
             assert channels
             for channel in channels:
@@ -144,12 +153,23 @@ def test_no_text_lies_on_another(figures: list[Figure]) -> None:
     for figure in figures:
         canvas = _draw(figure, looks_for(figure.backends(), looks))
         FigureCanvasAgg(canvas).draw()
-        boxes = [(one, one.get_window_extent()) for one in canvas.findobj(Text) if one.get_text() and one.get_visible()]
+        boxes = [
+            (one, one.get_window_extent())
+            for one in canvas.findobj(Text)
+            if one.get_text() and one.get_visible()
+        ]
         inside = canvas.bbox
         for one, box in boxes:
-            assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0, (figure.stem, one.get_text())
+            assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0, (
+                figure.stem,
+                one.get_text(),
+            )
         for (one, first), (other, second) in itertools.combinations(boxes, 2):
-            assert not first.shrunk(0.98, 0.8).overlaps(second.shrunk(0.98, 0.8)), (figure.stem, one, other)
+            assert not first.shrunk(0.98, 0.8).overlaps(second.shrunk(0.98, 0.8)), (
+                figure.stem,
+                one,
+                other,
+            )
 
 
 def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> None:

@@ -64,7 +64,9 @@ def records() -> list[Record]:
 
 
 @pytest.mark.parametrize("about_times", [True, False])
-def test_one_file_adds_a_figure(about_times: bool, package: Path, records: list[Record], tmp_path: Path) -> None:
+def test_one_file_adds_a_figure(
+    about_times: bool, package: Path, records: list[Record], tmp_path: Path
+) -> None:
     (package / "stars.py").write_text(STARS.replace("{about_times}", str(about_times)))
     output = tmp_path / "report"
     output.mkdir()
@@ -85,7 +87,9 @@ def test_one_file_adds_a_figure(about_times: bool, package: Path, records: list[
     assert ("Warnings about numba-gd" in figure) == about_times
 
 
-def test_without_its_file_its_figures_are_somebody_else_s(records: list[Record], tmp_path: Path) -> None:
+def test_without_its_file_its_figures_are_somebody_else_s(
+    records: list[Record], tmp_path: Path
+) -> None:
     (tmp_path / "stars.png").touch()
     write_report(records, tmp_path, pictures=0)
     assert (tmp_path / "stars.png").exists() and not (tmp_path / "stars.csv").exists()

@@ -40,7 +40,9 @@ from .conftest import (
 
 def luminance(color: str) -> float:
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -111,7 +113,18 @@ def test_a_contender_whose_record_is_older_looks_like_its_backend() -> None:
     assert looks["numba-sgd:rate=2"].color == RED
 
 
-NO_LOOKS = ["", "grey", "o", "grey oo", "grey  o", "grey o ", "o grey", "Grey o", "mauve o", "#6d6f76 o"]
+NO_LOOKS = [
+    "",
+    "grey",
+    "o",
+    "grey oo",
+    "grey  o",
+    "grey o ",
+    "o grey",
+    "Grey o",
+    "mauve o",
+    "#6d6f76 o",
+]
 
 
 @pytest.mark.parametrize("text", NO_LOOKS)
@@ -150,9 +163,13 @@ def test_a_backend_looks_the_same_in_all_figures(figures: list[Figure]) -> None:
 # ---- ticks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.01, 0.013), (0.05, 4.0), (1.0, 1.2), (0.3, 3e6), (1e-7, 1e9)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.01, 0.013), (0.05, 4.0), (1.0, 1.2), (0.3, 3e6), (1e-7, 1e9)]
+)
 @pytest.mark.parametrize("log", [False, True])
-def test_an_axis_has_some_ticks_and_not_too_many(figures: list[Figure], low: float, high: float, log: bool) -> None:
+def test_an_axis_has_some_ticks_and_not_too_many(
+    figures: list[Figure], low: float, high: float, log: bool
+) -> None:
     axis = named(figures, "seconds").x
     ticks = ticks_of(type(axis)("s", log=log), low, high)
     assert 2 <= len(ticks) <= 16
@@ -170,11 +187,15 @@ def test_an_axis_has_some_ticks_and_not_too_many(figures: list[Figure], low: flo
         (1.2, 2.4, 9, []),  # a linear axis's ticks tell more
     ],
 )
-def test_steps_of_a_logarithmic_axis(low: float, high: float, most: int, ticks: list[float]) -> None:
+def test_steps_of_a_logarithmic_axis(
+    low: float, high: float, most: int, ticks: list[float]
+) -> None:
     assert log_ticks(low, high, most) == ticks
 
 
-def test_both_renderers_choose_among_the_same_ticks_of_a_logarithmic_axis(figures: list[Figure]) -> None:
+def test_both_renderers_choose_among_the_same_ticks_of_a_logarithmic_axis(
+    figures: list[Figure],
+) -> None:
     compared = 0
     for figure in figures:
         for layer in vega_spec(figure)["layer"]:
@@ -196,12 +217,16 @@ def test_a_title_says_that_an_axis_is_logarithmic_where_no_switch_does() -> None
     assert heading(Axis("s", switchable=True), switch=False) == "s"
 
 
-def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(figures: list[Figure]) -> None:
+def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(
+    figures: list[Figure],
+) -> None:
     convergence, threads = named(figures, "convergence_seconds"), named(figures, "threads")
     faint, full, reached = (pen_of(convergence, layer) for layer in convergence.layers)
     assert faint.opacity < full.opacity == 1 and faint.width < full.width
     assert faint.size == 0 < full.size < reached.size
-    assert pen_of(threads, threads.layers[0]).opacity > faint.opacity  # a law, told apart by its dash
+    assert (
+        pen_of(threads, threads.layers[0]).opacity > faint.opacity
+    )  # a law, told apart by its dash
     roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
     limits, measured, _ = (pen_of(roofline, layer) for layer in roofline.layers)
     assert (limits.color, limits.size) == ("ink", 0) and measured.color == ""

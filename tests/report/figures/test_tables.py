@@ -56,14 +56,19 @@ def test_cases_that_differ_in_more_than_size_have_no_figure_of_sizes() -> None:
         ([{"reg": 0.1}, {"reg": 0.2}], True),  # which is chosen for the data
         ([{}, {"damping": 5.0}], False),
         ([{}, {"bias_reg": 0.02}], False),
-        ([{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)], True),  # as of version 4
+        (
+            [{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)],
+            True,
+        ),  # as of version 4
         ([{}, {"reg_unit": "rating"}], False),
     ],
 )
 def test_sizes_are_joined_where_the_objective_is_the_same_but_for_reg(
     changes: list[dict[str, Any]], joined: bool
 ) -> None:
-    cases = group_cases([fake_record(case={"n_train": 1000 + n, **one}) for n, one in enumerate(changes)])
+    cases = group_cases(
+        [fake_record(case={"n_train": 1000 + n, **one}) for n, one in enumerate(changes)]
+    )
     assert len(cases) == 2
     assert ("size" in [figure.stem for figure in overall_figures(cases)]) == joined
 
@@ -103,13 +108,17 @@ def test_seconds_are_those_of_the_records(case: Case) -> None:
         rows = table[table["backend"] == entry.name]
         rounds = rows[rows["kind"] == "round"]["seconds"].tolist()
         assert rounds == [one["seconds"] for one in entry.record["rounds"]]
-        assert rows[rows["kind"] == "median"]["seconds"].tolist() == [stats.summary(entry.record["rounds"])]
+        assert rows[rows["kind"] == "median"]["seconds"].tolist() == [
+            stats.summary(entry.record["rounds"])
+        ]
 
 
 def test_what_was_given_up_is_a_bound_and_what_else_failed_is_named(case: Case) -> None:
     figure = named(case_figures(case), "seconds")
     given_up = figure.table[figure.table["kind"] == "given up"]
-    assert given_up[["backend", "seconds", "label"]].to_numpy().tolist() == [["lost-tim", 180.0, "> 180 s"]]
+    assert given_up[["backend", "seconds", "label"]].to_numpy().tolist() == [
+        ["lost-tim", 180.0, "> 180 s"]
+    ]
     assert next(layer for layer in figure.layers if layer.of == "given up").hollow
     assert "> 180 s" in texts(to_svg(vega_spec(figure)))
     assert figure.y.categories[-1] == "lost-tim"
@@ -131,7 +140,9 @@ def test_targets_have_medians_and_the_range_over_seeds(case: Case) -> None:
     assert figure.lanes == ("5 %", "1 %")
     for entry in case.ranked:
         for lane, rounds in (("1 %", entry.record["rounds"]), ("5 %", entry.record["rungs"])):
-            rows = figure.table[(figure.table["backend"] == entry.name) & (figure.table["lane"] == lane)]
+            rows = figure.table[
+                (figure.table["backend"] == entry.name) & (figure.table["lane"] == lane)
+            ]
             (found,) = rows[["seconds", "low", "high"]].to_numpy().tolist()
             assert found == [stats.summary(rounds), *(stats.seed_range(rounds) or ())]
 
@@ -151,12 +162,17 @@ def test_a_target_that_a_seed_missed_is_left_out() -> None:
 def test_parts_of_a_start_add_up_to_its_total(case: Case) -> None:
     table = named(case_figures(case), "cold").table
     numpy = next(entry for entry in case.ranked if entry.name == "numpy")
-    starts = {one["caches"]: one["total_seconds"] for one in numpy.record["cold"]} | {"warm": numpy.median}
+    starts = {one["caches"]: one["total_seconds"] for one in numpy.record["cold"]} | {
+        "warm": numpy.median
+    }
     for lane, total in starts.items():
         rows = table[(table["backend"] == "numpy") & (table["lane"] == lane)]
         assert rows["to"].max() == pytest.approx(total) == pytest.approx(rows["seconds"].sum())
         assert rows["from"].tolist() == pytest.approx([0.0, *rows["to"].tolist()[:-1]])
-    assert set(table[table["backend"] == "lost-mis"]["lane"]) == {"empty", "filled"}  # warm only where it is ranked
+    assert set(table[table["backend"] == "lost-mis"]["lane"]) == {
+        "empty",
+        "filled",
+    }  # warm only where it is ranked
 
 
 def test_memory_is_split_where_it_is_known(case: Case) -> None:
@@ -172,9 +188,16 @@ def test_memory_is_split_where_it_is_known(case: Case) -> None:
 
 def test_threads_are_compared_with_what_they_could_bring(sweep: Case) -> None:
     table = named(case_figures(sweep), "threads").table
-    assert set(table["backend"]) == {"numba-gd", "numba-sgd"}  # numpy ran with one number of threads
+    assert set(table["backend"]) == {
+        "numba-gd",
+        "numba-sgd",
+    }  # numpy ran with one number of threads
     rows = table[table["backend"] == "numba-gd"]
-    medians = {entry.record["backend"]["threads"]: entry.median for entry in sweep.ranked if "numba-gd" in entry.name}
+    medians = {
+        entry.record["backend"]["threads"]: entry.median
+        for entry in sweep.ranked
+        if "numba-gd" in entry.name
+    }
     assert dict(zip(rows["threads"], rows["seconds"], strict=True)) == medians
     assert rows["ideal"].tolist() == pytest.approx([medians[1], medians[1] / 2, medians[1] / 4])
 
@@ -188,16 +211,21 @@ def test_sizes_are_sorted_and_of_backends_that_have_two(sizes: list[Case]) -> No
 def test_a_convergence_holds_every_seed_and_where_the_target_was_reached(case: Case) -> None:
     figure = named(case_figures(case), "convergence_epochs")
     rows = figure.table[figure.table["backend"] == "numba-gd"]
-    calibration = next(entry for entry in case.ranked if entry.name == "numba-gd").record["calibrations"][0]
+    calibration = next(entry for entry in case.ranked if entry.name == "numba-gd").record[
+        "calibrations"
+    ][0]
     first = rows[rows["kind"] == "first seed"]
-    assert first["validation_mse"].tolist() == [one["validation_mse"] for one in calibration["trace"]]
+    assert first["validation_mse"].tolist() == [
+        one["validation_mse"] for one in calibration["trace"]
+    ]
     assert set(rows[rows["kind"] == "other seed"]["seed"]) == {"1", "2"}
     assert rows[rows["kind"] == "reached"]["epoch"].tolist() == [calibration["epochs"]]
 
 
 def test_long_traces_are_thinned_and_keep_first_best_and_last() -> None:
     trace: list[Any] = [
-        {"epoch": at + 1, "seconds": 0.1 * (at + 1), "validation_mse": 1 + abs(at - 777) / 1000} for at in range(2000)
+        {"epoch": at + 1, "seconds": 0.1 * (at + 1), "validation_mse": 1 + abs(at - 777) / 1000}
+        for at in range(2000)
     ]
     epochs = [one["epoch"] for one in thinned(trace)]
     assert len(epochs) <= 81 and epochs == sorted(set(epochs))
