@@ -21,7 +21,7 @@ from bench.measure.fingerprint import result_key
 from bench.measure.measurement import Run
 from bench.measure.run_folder import RunFolder
 from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, measure_machine
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .records import EpochCost, RooflineRecord, write_record
 
@@ -29,14 +29,14 @@ _clock = ReportedClock()
 
 
 @pytest.fixture(scope="session")
-def machine(run: Run, roofline_options: RooflineOptions, say: Say) -> Machine:
+def machine(run: Run, roofline_options: RooflineOptions, notify: Notify) -> Machine:
     """Return the machine's limits, measured now."""
     if importlib.util.find_spec("numba") is None:
         pytest.skip(
             "the machine's limits are measured with numba kernels; "
             "run: pip install 'factorbench[numba]'"
         )
-    say("roofline: measuring the machine's limits")
+    notify("roofline: measuring the machine's limits")
     return measure_machine(roofline_options.ranks, roofline_options.threads, run.limits)
 
 
@@ -52,12 +52,12 @@ def test_roofline(
     run: Run,
     roofline_options: RooflineOptions,
     run_folder: RunFolder,
-    say: Say,
+    notify: Notify,
 ) -> None:
     """An epoch can be measured at every rank and number of threads."""
 
     def report(text: str) -> None:
-        say(f"{roofline_backend}: {text}")
+        notify(f"{roofline_backend}: {text}")
 
     contender = Contender(known_backends[roofline_backend], threads=max(roofline_options.threads))
     facts = contender.facts()
@@ -68,7 +68,7 @@ def test_roofline(
         # Requested only now, as it takes a while and may not be needed.
         machine = request.getfixturevalue("machine")
         record = measure_epochs(
-            case, contender, machine, run, key=key, options=roofline_options, say=report
+            case, contender, machine, run, key=key, options=roofline_options, notify=report
         )
         write_record(run_folder.path, record)
     benchmark.extra_info["record"] = record

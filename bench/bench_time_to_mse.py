@@ -17,7 +17,7 @@ from bench.measure.backend_facts import BackendRow, Contender
 from bench.measure.clock import ReportedClock
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .options import Selection
 from .records import Record, write_record
@@ -37,12 +37,12 @@ def test_time_to_matching_mse(
     run_threads: int,
     selected: Selection,
     run_folder: RunFolder,
-    say: Say,
+    notify: Notify,
 ) -> None:
     """Every timed round reaches the target."""
 
     def report(text: str) -> None:
-        say(f"{measured_backend}: {text}")
+        notify(f"{measured_backend}: {text}")
 
     def time_round() -> None:
         before = len(measurement.rounds)
@@ -52,7 +52,7 @@ def test_time_to_matching_mse(
 
     contender = Contender(known_backends[measured_backend], threads=run_threads)
     measurement = Measurement(
-        case, contender, run, seeds=selected.fit_seeds, rounds=selected.rounds, say=report
+        case, contender, run, seeds=selected.fit_seeds, rounds=selected.rounds, notify=report
     )
     stored = run_folder.reusable_record(
         "time to MSE", case.facts["name"], measurement.backend, measurement.key, report

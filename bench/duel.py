@@ -30,7 +30,7 @@ from bench.text.wording import number, plural
 
 from .options import Selection, add_options
 from .records import RUNS, Record, write_record
-from .stats import doubts, ratio, summary
+from .stats import ratio, summary, warnings_of
 
 SEEDS = 5
 # Per seed. With these, a difference of 5 % is found at a noise of 2 %, and no difference between
@@ -178,7 +178,7 @@ def fight(
                 seeds=selection.fit_seeds,
                 rounds=selection.rounds or ROUNDS,
                 order="interleaved",
-                say=_status.of(entrant.label),
+                notify=_status.of(entrant.label),
             )
             measurements.append(stack.enter_context(measurement))
         for measurement in measurements:
@@ -210,7 +210,7 @@ def verdicts(records: Sequence[Record]) -> list[str]:
         )
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
     lines += [f"{_name(record)}: {record['status']}: {record['reason']}" for record in failed]
-    lines += [f"{_name(record)}: {note}" for record in matched for note in doubts(record)]
+    lines += [f"{_name(record)}: {note}" for record in matched for note in warnings_of(record)]
     # A reason may contain anything that a backend printed, control characters included.
     return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
 

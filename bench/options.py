@@ -16,7 +16,7 @@ from bench.cases.case import Case, build_case
 from bench.datasets.splits import METHODS
 from bench.datasets.twin import SCALE_RANGE
 from bench.measure.backend_facts import Limits
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .datasets import load_dataset, load_file
 
@@ -105,8 +105,8 @@ class Selection:
         if self.scale is not None and (self.ratings or self.dataset not in (None, "twin")):
             raise ValueError("--scale is the size of the twin and cannot be used with other data")
 
-    def build_case(self, say: Say) -> Case:
-        """Load the data and find its reference; ``say`` is called with progress messages.
+    def build_case(self, notify: Notify) -> Case:
+        """Load the data and find its reference; ``notify`` is called with progress messages.
 
         Raises
         ------
@@ -114,14 +114,16 @@ class Selection:
             When the data set or file cannot be used.
         """
         name = self.dataset or "twin"
-        say(f"loading {self.ratings or name}")
+        notify(f"loading {self.ratings or name}")
         if self.ratings:
             dataset = load_file(self.ratings, seed=self.seed, split=self.split)
         else:
             scale = self.scale or (QUICK_SCALE if self.quick else SCALE)
             dataset = load_dataset(name, scale=scale, seed=self.seed, split=self.split)
         rank, reg, damping = self.rank or RANK, self.reg, self.damping
-        return build_case(dataset, rank=rank, reg=reg, damping=damping, seed=self.seed, say=say)
+        return build_case(
+            dataset, rank=rank, reg=reg, damping=damping, seed=self.seed, notify=notify
+        )
 
     @property
     def fit_seeds(self) -> list[int]:

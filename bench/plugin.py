@@ -21,7 +21,7 @@ from bench.measure.measurement import Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
-from bench.text.progress import Say, StatusLine
+from bench.text.progress import Notify, StatusLine
 from bench.text.wording import plural
 
 from .options import RANK, Selection, add_options
@@ -88,7 +88,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def say(pytestconfig: pytest.Config) -> Iterator[Say]:
+def notify(pytestconfig: pytest.Config) -> Iterator[Notify]:
     """Return a function that shows progress messages despite pytest's capturing.
 
     A terminal shows each in the same line. A log gets one line per message, but of the frequent
@@ -111,10 +111,10 @@ def say(pytestconfig: pytest.Config) -> Iterator[Say]:
 
 
 @pytest.fixture(scope="session")
-def case(pytestconfig: pytest.Config, say: Say) -> Case:
+def case(pytestconfig: pytest.Config, notify: Notify) -> Case:
     """Return the case that all backends of this run are measured on."""
     try:
-        return selection(pytestconfig).build_case(lambda text: say(f"case: {text}"))
+        return selection(pytestconfig).build_case(lambda text: notify(f"case: {text}"))
     except ValueError as error:  # the data set or file cannot be used
         pytest.exit(f"factorbench: {error}", returncode=4)
 
@@ -145,7 +145,7 @@ def selected(pytestconfig: pytest.Config) -> Selection:
 
 
 @pytest.fixture(scope="session")
-def run_folder(pytestconfig: pytest.Config, say: Say) -> RunFolder:
+def run_folder(pytestconfig: pytest.Config, notify: Notify) -> RunFolder:
     """Return the folder of this run: a new one, or that of a run that was cut off."""
     try:
         folder = open_run(_command_line())
@@ -155,7 +155,7 @@ def run_folder(pytestconfig: pytest.Config, say: Say) -> RunFolder:
         )
     pytestconfig.stash[_FOLDER] = folder
     if folder.continued:
-        say(f"run: continuing {folder.path}, which was cut off")
+        notify(f"run: continuing {folder.path}, which was cut off")
     return folder
 
 

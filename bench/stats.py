@@ -223,7 +223,7 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     return warnings + _drift(relative) + _other_load(rounds)
 
 
-def doubts(record: Record) -> list[str]:
+def warnings_of(record: Record) -> list[str]:
     """Return warnings about a record's times: about its rounds, then about the machine's state."""
     if not record["rounds"]:
         return []

@@ -1,7 +1,8 @@
-"""``python tests/mutants.py [--only NAME]``: do tests fail where the code is wrong?
+"""``python tests/mutants.py [--only NAME]``: do the tests notice faults in the code?
 
-Each mutant is a small fault. It is put into a copy of the tree, never into the tree itself, and the
-tests that must fail for it run there. Where they pass, it has survived, and a test is missing.
+Each mutant is a small fault. The script puts it into a copy of the source tree, never into the tree
+itself, and runs the tests that must fail because of it. If they pass, the mutant has survived: a
+test is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _FAILED = 1  # pytest's exit status where tests failed; others say that none ran
 
 
 class Mutant(NamedTuple):
-    """A fault: ``text``, which the file has once, becomes ``fault``; one of ``tests`` must fail."""
+    """A fault: ``text``, which occurs once in the file, becomes ``fault``; a test must fail."""
 
     name: str
     file: str
@@ -240,8 +241,8 @@ MUTANTS = (
     Mutant(
         "blocks in one order",
         "bench/duel.py",
-        "rng.permutation(len(fighters))",
-        "range(len(fighters))",
+        "rng.permutation(len(measurements))",
+        "range(len(measurements))",
         (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
         "nobody always goes first",
     ),
@@ -447,8 +448,8 @@ MUTANTS = (
     Mutant(
         "validation and test exchanged",
         _SPLITS,
-        "    train, validation, test = (np.sort(part)",
-        "    train, test, validation = (np.sort(part)",
+        "    train, validation, test = (\n",
+        "    train, test, validation = (\n",
         (_TEST_SPLITS,),
         "the newest rows are the test part",
     ),
@@ -463,8 +464,8 @@ MUTANTS = (
     Mutant(
         "users left without training rows",
         _SPLITS,
-        "enough = np.repeat(counts > 2 * k, counts)",
-        "enough = np.repeat(counts >= 2 * k, counts)",
+        "is_split = np.repeat(counts > 2 * k, counts)",
+        "is_split = np.repeat(counts >= 2 * k, counts)",
         (f"{_TEST_SPLITS}::test_users_with_few_rows_stay_in_training_and_are_counted",),
         "every user keeps a row to train on",
     ),
@@ -472,23 +473,24 @@ MUTANTS = (
 
 
 def main(words: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS) -> int:
-    """Try mutants and print a table; return 1 where one survived, or could not be tried."""
-    names = [one.name for one in mutants]
+    """Try mutants and print a table; return 1 if one survived, or could not be tried."""
+    names = [mutant.name for mutant in mutants]
     parser = argparse.ArgumentParser(prog="python tests/mutants.py", description=__doc__)
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="repeatable")
     asked = parser.parse_args(words).only or names
-    chosen = [one for one in mutants if one.name in asked]
-    width = max(len(one.name) for one in chosen)
+    chosen = [mutant for mutant in mutants if mutant.name in asked]
+    width = max(len(mutant.name) for mutant in chosen)
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_of_the_tree(Path(folder))
-        tests = sorted({test for one in chosen for test in one.tests})
+        tests = sorted({test for mutant in chosen for test in mutant.tests})
         if (status := run(tests, tree)) != 0:
             print(f"the tests do not pass as they are: pytest ended with {status}")
             return 1
         verdicts = []
-        for one in chosen:
-            verdicts.append(verdict(one, tree))
-            print(f"{one.name:{width}}  {verdicts[-1]:9}  {one.file}: {one.why}", flush=True)
+        for mutant in chosen:
+            verdicts.append(verdict(mutant, tree))
+            line = f"{mutant.name:{width}}  {verdicts[-1]:9}  {mutant.file}: {mutant.why}"
+            print(line, flush=True)
     killed = verdicts.count("killed")
     print(f"{killed} of {len(chosen)} mutants were killed")
     return int(killed < len(chosen))
@@ -507,11 +509,11 @@ def copy_of_the_tree(folder: Path) -> Path:
 
 
 def verdict(mutant: Mutant, tree: Path) -> str:
-    """Put a fault into a copy of the tree, run its tests, and take it out; return how that went."""
+    """Put a fault into the copy of the tree, run its tests and undo it; return the verdict."""
     path = tree / mutant.file
     before = path.read_text("utf-8")
     if before.count(mutant.text) != 1:
-        return "outdated"  # its text is no longer there, or not once
+        return "outdated"  # its text no longer occurs exactly once
     path.write_text(before.replace(mutant.text, mutant.fault), "utf-8")
     try:
         status = run(mutant.tests, tree)
@@ -521,7 +523,7 @@ def verdict(mutant: Mutant, tree: Path) -> str:
 
 
 def run(tests: Iterable[str], tree: Path) -> int | None:
-    """Run tests until one fails; return pytest's exit status, None where they took too long."""
+    """Run tests until one fails; return pytest's exit status, None after a time-out."""
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     # No byte code is kept: a file that is changed twice within a second looks as it did before.
     places = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tree)}

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bench.records import Round
-from bench.stats import Ratio, by_seed, doubts, instability, ratio, seed_range, summary
+from bench.stats import Ratio, by_seed, instability, ratio, seed_range, summary, warnings_of
 from tests.fake_records import fake_record
 
 
@@ -402,18 +402,18 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
 def test_doubts_about_the_machine(facts: dict[str, Any], said: list[str]) -> None:
     record = fake_record("numba-sgd", environment=facts)
     assert record["backend"]["threads"] == 2
-    assert doubts(record) == said
+    assert warnings_of(record) == said
 
 
 def test_doubts_are_of_the_rounds_first_and_of_none_without_rounds() -> None:
     facts = {"governor": "powersave", "throttled": 1}
-    noted = doubts(fake_record("numba-sgd", seconds=[1.0, 1.0], environment=facts))
+    noted = warnings_of(fake_record("numba-sgd", seconds=[1.0, 1.0], environment=facts))
     assert [one.split()[0:3] for one in noted] == [
         ["2", "rounds", "are"],
         ["the", "frequency", "governor"],
         ["the", "processor", "was"],
     ]
-    assert doubts(fake_record("numba-sgd", status="timed out", environment=facts)) == []
+    assert warnings_of(fake_record("numba-sgd", status="timed out", environment=facts)) == []
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from bench.cases.reference import Converged
 from bench.cases.targets import baselines
 from bench.datasets import DatasetError
 from bench.machine.environment import environment_of, machine_facts, process_facts
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .data import ArticleData
 from .literal import time_literal
@@ -51,12 +51,14 @@ _MAX_EPOCHS = 60
 Factors = NDArray[np.floating[Any]]
 
 
-def run(data: ArticleData, iterations: int, say: Say, on_point: Callable[[Point], None]) -> Results:
+def run(
+    data: ArticleData, iterations: int, notify: Notify, on_point: Callable[[Point], None]
+) -> Results:
     """Follow the article's descent, then fit the models to compare it with.
 
     Parameters
     ----------
-    say
+    notify
         Called with one line of progress at a time.
     on_point
         Called with each point of the curve as soon as it is known.
@@ -68,19 +70,19 @@ def run(data: ArticleData, iterations: int, say: Say, on_point: Callable[[Point]
     KeyboardInterrupt
         If the run was interrupted.
     """
-    say("compiling")
+    notify("compiling")
     backend, descent = _first_available(
         {name: {"preset": "article", "dtype": "float64"} for name in DESCENTS}
     )
     initial = descent.initial_parameters(data.train, data.facts["seed"])
-    curve = follow(descent, data, iterations, initial, say, on_point)
-    say("timing the gradient as the article computes it")
+    curve = follow(descent, data, iterations, initial, notify, on_point)
+    notify("timing the gradient as the article computes it")
     literal = time_literal(data.train, initial, descent.reg)
-    say("fitting the baselines")
+    notify("fitting the baselines")
     scores = baselines(data.train, data.validation, None)
-    say("minimising the article's objective")
-    minimum = _minimise(descent, data, initial, say)
-    say("fitting what we would run instead")
+    notify("minimising the article's objective")
+    minimum = _minimise(descent, data, initial, notify)
+    notify("fitting what we would run instead")
     ours, solver = _first_available(OURS)
     _fit(solver, data, seed=data.facts["seed"])
     return Results(
@@ -102,7 +104,7 @@ def follow(
     data: ArticleData,
     iterations: int,
     initial: Parameters,
-    say: Say = lambda text: None,
+    notify: Notify = lambda text: None,
     on_point: Callable[[Point], None] = lambda point: None,
 ) -> list[Point]:
     """Fit ``descent``; return the errors at the start, every 50 iterations and at the end.
@@ -131,18 +133,20 @@ def follow(
         if now.record.epoch % EVERY == 0 or now.record.epoch == iterations:
             note(now.record.epoch, now.model.parameters)
         else:
-            say(f"iteration {now.record.epoch} of {iterations}, {now.record.seconds:.0f} s")
+            notify(f"iteration {now.record.epoch} of {iterations}, {now.record.seconds:.0f} s")
 
     note(0, initial)
     _fit(descent, data, epochs=iterations, initial=initial, callback=watch)
     return curve
 
 
-def _minimise(descent: Factorizer, data: ArticleData, initial: Parameters, say: Say) -> Minimum:
+def _minimise(
+    descent: Factorizer, data: ArticleData, initial: Parameters, notify: Notify
+) -> Minimum:
     """Minimise the descent's objective with alternating least squares, from the same start."""
     objective: Objective = descent.objective
     als = get_backend("numpy-als", **asdict(objective))
-    stop = Converged(_TOLERANCE, say, "minimising the article's objective")
+    stop = Converged(_TOLERANCE, notify, "minimising the article's objective")
     _fit(als, data, epochs=_MAX_EPOCHS, initial=initial, callback=stop, evaluate=True)
     return Minimum(
         fit=_outcome("numpy-als", als, data),

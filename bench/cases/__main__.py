@@ -32,11 +32,11 @@ def main() -> None:
         Objective(options.rank)
     except ValueError as error:
         parser.error(str(error))
-    say = StatusLine()
-    best = best_objective(data.train, data.validation, options.rank, say)
-    reference = compute_reference(data.train, data.validation, data.test, best, say)
+    notify = StatusLine()
+    best = best_objective(data.train, data.validation, options.rank, notify)
+    reference = compute_reference(data.train, data.validation, data.test, best, notify)
     entry = as_stored(data.hash, options.rank, best, reference)
-    say.clear()
+    notify.clear()
     print(json.dumps(entry, indent=1))
     if options.keep:
         keep(entry)

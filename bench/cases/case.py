@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from backends import Objective
 from bench.datasets import Dataset
 from bench.records import CaseFacts, Reference, Score, Target
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .encode import EncodedData, encode
 from .reference import find_reference
@@ -50,7 +50,7 @@ def build_case(
     seed: int,
     reg: float | None = None,
     damping: float | None = None,
-    say: Say = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> Case:
     """Encode a data set, and compute its baselines, reference and targets.
 
@@ -66,7 +66,7 @@ def build_case(
         Seed of the data and its split, for the record.
     reg, damping
         Regularisation; None for the values that serve ALS best.
-    say
+    notify
         Called with progress messages.
 
     Raises
@@ -80,7 +80,7 @@ def build_case(
             f"{dataset.name} leaves no validation ratings ({data.dropped}); "
             "it is too small to measure on"
         )
-    say("fitting the baselines")
+    notify("fitting the baselines")
     scores = baselines(data.train, data.validation, data.test)
     objective, reference = find_reference(
         data.train,
@@ -90,7 +90,7 @@ def build_case(
         reg=reg,
         damping=damping,
         key=data.hash,
-        say=say,
+        notify=notify,
     )
     targets = ladder(reference, scores)
     return Case(

@@ -19,7 +19,7 @@ from backends import Factorizer, FactorModel, Objective, Progress, Ratings, get_
 from bench.datasets.public.download import cache_folder
 from bench.records import Reference
 from bench.text.files import write_whole
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .targets import mse, walk_downhill
 
@@ -44,14 +44,14 @@ _MAX_EPOCHS = 300
 class Converged:
     """A callback that stops a fit when an epoch decreases J by less than a relative tolerance."""
 
-    def __init__(self, tolerance: float, say: Say, label: str) -> None:
-        self.tolerance, self.say, self.label = tolerance, say, label
+    def __init__(self, tolerance: float, notify: Notify, label: str) -> None:
+        self.tolerance, self.notify, self.label = tolerance, notify, label
         self._previous = float("inf")
 
     def __call__(self, progress: Progress) -> bool:
         """Return whether to stop."""
         objective = progress.record.objective
-        self.say(f"{self.label}: epoch {progress.record.epoch}, J {objective:.5f}")
+        self.notify(f"{self.label}: epoch {progress.record.epoch}, J {objective:.5f}")
         decrease = self._previous - objective
         self._previous = objective
         return decrease < self.tolerance * objective
@@ -66,7 +66,7 @@ def find_reference(
     reg: float | None,
     damping: float | None = None,
     key: str,
-    say: Say = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> tuple[Objective, Reference]:
     """Return the objective of a case and its reference: stored earlier, or computed now.
 
@@ -80,7 +80,7 @@ def find_reference(
         None for the value on the grid (`REGS`, `DAMPINGS`) with the lowest validation MSE of ALS.
     key
         Hash of the data and its split.
-    say
+    notify
         Called with progress messages.
     """
     entry = _entry(key, rank, reg, damping)
@@ -90,8 +90,8 @@ def find_reference(
         if stored is not None:
             objective = Objective(rank, stored["reg"], damping=stored["damping"])
             return objective, cast("Reference", stored["reference"])
-    objective = best_objective(train, validation, rank, say, reg=reg, damping=damping)
-    reference = compute_reference(train, validation, test, objective, say)
+    objective = best_objective(train, validation, rank, notify, reg=reg, damping=damping)
+    reference = compute_reference(train, validation, test, objective, notify)
     try:
         _write(cached, _content(entry, objective, reference))
     except OSError as error:
@@ -107,7 +107,7 @@ def best_objective(
     train: Ratings,
     validation: Ratings,
     rank: int,
-    say: Say,
+    notify: Notify,
     *,
     reg: float | None = None,
     damping: float | None = None,
@@ -133,7 +133,7 @@ def best_objective(
         """Return the validation MSE for the indices of a reg and a damping."""
         tried = Objective(rank, regs[point[0]], damping=dampings[point[1]])
         label = f"choosing reg {tried.reg:g}, damping {tried.damping:g}"
-        fit = _fitted(tried, train, Converged(_COARSE, say, label))
+        fit = _fitted(tried, train, Converged(_COARSE, notify, label))
         return _score(fit.model_, validation)
 
     usual_reg = min(range(len(regs)), key=lambda i: abs(regs[i] - Objective.reg))
@@ -145,12 +145,14 @@ def best_objective(
 
 
 def compute_reference(
-    train: Ratings, validation: Ratings, test: Ratings | None, objective: Objective, say: Say
+    train: Ratings, validation: Ratings, test: Ratings | None, objective: Objective, notify: Notify
 ) -> Reference:
     """Run ALS to convergence from each of `SEEDS`; return medians, and the spread of the seeds."""
     validation_scores, test_scores, objectives = [], [], []
     for seed in SEEDS:
-        als = _fitted(objective, train, Converged(_TOLERANCE, say, f"reference, seed {seed}"), seed)
+        als = _fitted(
+            objective, train, Converged(_TOLERANCE, notify, f"reference, seed {seed}"), seed
+        )
         validation_scores.append(_score(als.model_, validation))
         test_score = mse(als.model_, test)
         if test_score is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.records import Record, RooflineRecord
 from bench.report.outcome.cases import case_title
-from bench.stats import Ratio, doubts, ratio, summary
+from bench.stats import Ratio, ratio, summary, warnings_of
 from bench.text.wording import mse, plural
 
 from .differences import find_differences
@@ -69,7 +69,7 @@ class Comparison:
 
     @property
     def direction(self) -> Literal["slower", "faster", ""]:
-        """The direction of a change that can be told from noise, however small; "" for others."""
+        """The direction of a change, however small, that is not noise; "" if it may be noise."""
         if self.ratio is None:
             return ""
         # The interval decides if it can. Only if it contains 1, or does not exist, do the rounds.
@@ -103,7 +103,7 @@ class Comparison:
             return "no round was timed"
         if not self.direction:
             reason = self.ratio.outlook or "one seed, and its rounds are not far apart"
-            return f"no difference can be told ({reason})"
+            return f"no difference can be detected ({reason})"
         verdict: str = self.direction
         if self.ratio.interval is None or self.ratio.within_noise:
             verdict += ", by its rounds: seeds are too few for an interval"
@@ -146,8 +146,8 @@ class Comparison:
                 found.append(f"old: {old_reason}")
             if new_reason:
                 found.append(f"new: {new_reason}")
-        found += [f"old: {warning}" for warning in doubts(self.old)]
-        found += [f"new: {warning}" for warning in doubts(self.new)]
+        found += [f"old: {warning}" for warning in warnings_of(self.old)]
+        found += [f"new: {warning}" for warning in warnings_of(self.new)]
         before, now = _epochs(self.old), _epochs(self.new)
         if self._both_matched and before != now:
             found.append(f"epochs to the target: {before} before, {now} now")

@@ -102,7 +102,7 @@ def start_cold(
     Ended
         When the fit fails.
     """
-    setting.say(f"cold start, caches {state}")
+    setting.notify(f"cold start, caches {state}")
     try:
         with setting.start("stderr-apart.txt", caches) as process:
             session = Session(setting, process, calibration["seed"])
@@ -130,7 +130,7 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
     Ended
         When the fit fails.
     """
-    setting.say("watching the memory of a fit")
+    setting.notify("watching the memory of a fit")
     try:
         with setting.start("stderr-apart.txt") as process:
             session = Session(setting, process, calibration["seed"])

@@ -31,7 +31,7 @@ from bench.cases.case_file import write_case
 from bench.cases.targets import meets
 from bench.machine.environment import environment_of, machine_facts, throttle_count
 from bench.records import SCHEMA, Calibration, Cold, Environment, Memory, Record, Round, Status
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from . import extras
 from .backend_facts import Contender, Limits
@@ -89,7 +89,7 @@ class Measurement:
     order
         Whether the rounds of a backend follow each other, or alternate with those of other
         backends.
-    say
+    notify
         Called with progress messages.
 
     Attributes
@@ -107,9 +107,9 @@ class Measurement:
         seeds: Sequence[int] = (0,),
         rounds: int | None = None,
         order: Literal["sequential", "interleaved"] = "sequential",
-        say: Say = lambda text: None,
+        notify: Notify = lambda text: None,
     ) -> None:
-        self.case, self.contender, self.run, self.say = case, contender, run, say
+        self.case, self.contender, self.run, self.notify = case, contender, run, notify
         self.seeds, self.order, self._rounds_per_seed = list(seeds), order, rounds
         self.backend = contender.facts()
         settings = [case.target, case.ladder, self.seeds, rounds, order, asdict(run.limits)]
@@ -162,7 +162,7 @@ class Measurement:
         with self._recording_end():
             for session in self._sessions:
                 seed = f", seed {session.seed}" if len(self.seeds) > 1 else ""
-                self.say(f"calibrating{seed}")
+                self.notify(f"calibrating{seed}")
                 self.calibrations.append(calibrate(session))
         return not self.ended
 
@@ -193,7 +193,7 @@ class Measurement:
         number = len(self.rounds)
         turn = number % len(self.seeds)
         calibration, session = self.calibrations[turn], self._sessions[turn]
-        self.say(f"timing {calibration['epochs']} epochs, round {number + 1}")
+        self.notify(f"timing {calibration['epochs']} epochs, round {number + 1}")
         # The matching target comes first: if a fit to another target goes wrong, the round is kept.
         epochs_to = {target["factor"]: calibration["epochs"]}
         if rungs:
@@ -219,7 +219,7 @@ class Measurement:
         rounds = [timed for timed in self.rounds if timed["seed"] == self.seeds[0]]
         if not rounds or self.ended:
             return
-        self.say("fitting ratings that it has not seen")
+        self.notify("fitting ratings that it has not seen")
         with self._recording_end():
             extras.refit_unseen(self._sessions[0], self.calibrations[0], rounds)
 
@@ -308,7 +308,7 @@ class Measurement:
             contender=self.contender,
             limits=self.run.limits,
             folder=self.run.work,
-            say=self.say,
+            notify=self.notify,
         )
 
     def _environment(self, session: Session) -> Environment:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from bench.records import RUNS, AnyRecord, Backend, RecordError, read_record, record_path
 from bench.records.store import RUN_STATE, newest_first
 from bench.text.files import write_whole
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 _LOCK, _WORK = "run.lock", "work"
 # Both the name of a folder and the time in its state. `newest_first` compares one with the other.
@@ -56,7 +56,7 @@ class RunFolder:
         self._write_state(done=True)
 
     def reusable_record(
-        self, kind: str, case: str, backend: Backend, key: dict[str, str], say: Say
+        self, kind: str, case: str, backend: Backend, key: dict[str, str], notify: Notify
     ) -> AnyRecord | None:
         """Return a record of the run that was cut off, None if there is none that can be reused.
 
@@ -66,7 +66,7 @@ class RunFolder:
             What the record is of; see `record_path`.
         key
             What a new record would depend on; see `fingerprint.result_key`.
-        say
+        notify
             Called with the reason for reusing the record or not.
         """
         path = record_path(self.path, kind, case, backend)
@@ -75,14 +75,14 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except RecordError as error:
-            say(f"measured again: {error}")
+            notify(f"measured again: {error}")
             return None
         changed = [name for name, value in key.items() if record["key"].get(name) != value]
         if changed:
             names = " and ".join(changed)
-            say(f"measured again: there is a record, but {names} changed since")
+            notify(f"measured again: there is a record, but {names} changed since")
             return None
-        say("reusing the record from before the run was cut off")
+        notify("reusing the record from before the run was cut off")
         return record
 
     def _write_state(self, done: bool) -> None:

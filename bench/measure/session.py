@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.cases.case import Case
 from bench.machine.processes import ProcessSample
 from bench.records import Calibration, Round, Target
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .backend_facts import Contender, Limits
 from .fair_play import check_settings
@@ -50,7 +50,7 @@ class Setting:
         When to give up.
     folder
         Folder for what workers print and for compiled kernels.
-    say
+    notify
         Called with progress messages.
     """
 
@@ -60,11 +60,11 @@ class Setting:
     contender: Contender
     limits: Limits
     folder: Path
-    say: Say
+    notify: Notify
 
     def start(self, stderr: str, caches: Path | None = None) -> WorkerProcess:
         """Start a worker whose standard error goes to the file ``stderr`` of the folder."""
-        self.say("starting")
+        self.notify("starting")
         return WorkerProcess(
             self.contender.threads, self.folder / stderr, caches, self.limits.memory_mb
         )
@@ -93,11 +93,11 @@ class Session:
             "n_jobs": contender.threads,
             **contender.params,
         }
-        timeout, say = setting.limits.timeout, setting.say
+        timeout, notify = setting.limits.timeout, setting.notify
         request = Open(path=str(setting.case_file), backend=contender.row.name, params=params)
-        self.opened: Opened = process.ask(request, timeout, say)
-        say("compiling")
-        self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, say)
+        self.opened: Opened = process.ask(request, timeout, notify)
+        notify("compiling")
+        self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, notify)
 
     def calibrate(self) -> Calibrated:
         """Fit once with an evaluation after each epoch."""
@@ -113,7 +113,7 @@ class Session:
             max_seconds=limits.max_seconds,
             patience=limits.patience,
         )
-        return self.process.ask(request, limits.timeout, self.setting.say)
+        return self.process.ask(request, limits.timeout, self.setting.notify)
 
     def time(self, epochs: int, number: int, target: float) -> Round:
         """Time a fit, score it, and check the thread settings that it leaves.
@@ -140,8 +140,8 @@ class Session:
     def watch_memory(self, epochs: int) -> tuple[FitMemory, list[ProcessSample]]:
         """Fit, untimed; return the memory that it took, and samples of the process meanwhile."""
         request = WatchMemory(epochs=epochs, seed=self.seed)
-        timeout, say = self.setting.limits.timeout, self.setting.say
-        answer = self.process.ask(request, timeout, say, _SAMPLE_SECONDS)
+        timeout, notify = self.setting.limits.timeout, self.setting.notify
+        answer = self.process.ask(request, timeout, notify, _SAMPLE_SECONDS)
         return answer, self.process.samples
 
     def _time(
@@ -157,7 +157,7 @@ class Session:
             objective=self.setting.contender.row.minimises and not unseen,
             unseen=unseen,
         )
-        answer = self.process.ask(request, self.setting.limits.timeout, self.setting.say)
+        answer = self.process.ask(request, self.setting.limits.timeout, self.setting.notify)
         if isinstance(answer, Diverged):
             raise Ended("diverged", f"its loss exploded in timed round {number + 1}")
         if isinstance(answer, Inconsistent):

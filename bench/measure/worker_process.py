@@ -27,7 +27,7 @@ import msgspec
 
 from bench.machine.processes import ProcessSample, family, memory_limit_mb, sample, start_of
 from bench.records import Status
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .protocol import Answer, Done, Failed, Message, Request, Update, as_line
 
@@ -138,7 +138,7 @@ class WorkerProcess:
             self.requests.close()
 
     def ask(
-        self, request: Request[Answer], timeout: float, say: Say, every: float = _LOOK_SECONDS
+        self, request: Request[Answer], timeout: float, notify: Notify, every: float = _LOOK_SECONDS
     ) -> Answer:
         """Send a request and return its answer.
 
@@ -148,7 +148,7 @@ class WorkerProcess:
             See `protocol`.
         timeout
             Seconds to wait for the answer.
-        say
+        notify
             Called with the text of each progress message.
         every
             Seconds between two looks at the process.
@@ -185,7 +185,7 @@ class WorkerProcess:
                 raise Ended(message.status, message.reason)
             assert isinstance(message, Update)
             last_update, trained = time.monotonic(), message.seconds
-            say(message.text)
+            notify(message.text)
 
     def _next_line(self, every: float, deadline: float) -> bytes | None:
         """Return the next line from the worker, None when there is none until the deadline."""

@@ -17,7 +17,7 @@ from bench.measure.measurement import Run
 from bench.measure.protocol import Diverged, MeasureEpochs, MeasureMachine, Open, Warm
 from bench.measure.worker_process import Ended, WorkerProcess
 from bench.records import SCHEMA, Failure, MachineLimits, RooflineRecord
-from bench.text.progress import Say
+from bench.text.progress import Notify
 
 from .share import epoch_cost
 from .work import WORK_MODELS
@@ -64,7 +64,7 @@ def measure_epochs(
     *,
     key: dict[str, str],
     options: RooflineOptions,
-    say: Say = lambda text: None,
+    notify: Notify = lambda text: None,
 ) -> RooflineRecord:
     """Measure the cost of a backend's epochs and return the record, however it went.
 
@@ -82,7 +82,7 @@ def measure_epochs(
         What the record depends on; see `bench.measure.fingerprint`.
     options
         Ranks, numbers of threads, and time limit.
-    say
+    notify
         Called with progress messages.
     """
     model = WORK_MODELS[contender.row.work]
@@ -109,7 +109,7 @@ def measure_epochs(
             raise Ended("unavailable", contender.row.reason)
         if machine.failure:
             raise machine.failure
-        _measure(record, case, contender, machine, run, options, say)
+        _measure(record, case, contender, machine, run, options, notify)
     except Ended as end:
         record["status"], record["reason"] = cast("Failure", end.status), end.reason
     return record
@@ -122,7 +122,7 @@ def _measure(
     machine: Machine,
     run: Run,
     options: RooflineOptions,
-    say: Say,
+    notify: Notify,
 ) -> None:
     """Fill in the environment and the costs of a record, as far as they can be measured.
 
@@ -135,23 +135,23 @@ def _measure(
     path = write_case(run.work, case)
     stderr, memory_mb = run.work / "stderr.txt", run.limits.memory_mb
     with WorkerProcess(contender.threads, stderr, memory_mb=memory_mb) as worker:
-        say("starting")
+        notify("starting")
         params = asdict(case.objective) | {"dtype": contender.dtype}
         request = Open(path=str(path), backend=contender.row.name, params=params)
-        opened = worker.ask(request, timeout, say)
-        warmed = worker.ask(Warm(seed=seed), timeout, say)
+        opened = worker.ask(request, timeout, notify)
+        warmed = worker.ask(Warm(seed=seed), timeout, notify)
         facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
         facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
         facts["compile_seconds"] = warmed.compile_seconds
         for rank, limits in product(options.ranks, machine.limits):
             threads = limits["threads"]
-            say(f"epochs at rank {rank}, threads: {threads}")
+            notify(f"epochs at rank {rank}, threads: {threads}")
             measured = worker.ask(
                 MeasureEpochs(
                     rank=rank, threads=threads, seed=seed, max_seconds=options.max_seconds
                 ),
                 timeout,
-                say,
+                notify,
             )
             if isinstance(measured, Diverged):
                 raise Ended("diverged", f"its loss exploded at rank {rank}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-Say = Callable[[str], None]  # called with a line of text that reports progress
+Notify = Callable[[str], None]  # called with a line of text that reports progress
 
 _WIDTH = 110  # characters; a longer line would wrap and could not be overwritten
 
@@ -24,6 +24,6 @@ class StatusLine:
         """Erase the line, before something else is printed."""
         self("")
 
-    def of(self, who: str) -> Say:
+    def of(self, who: str) -> Notify:
         """Return a function that shows texts with a name in front."""
         return lambda text: self(f"{who}: {text}")

@@ -64,7 +64,7 @@ def test_an_interrupted_reference_is_none_and_is_not_remembered(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_reference(*parts, None, rank=2, reg=0.1, damping=1.0, key="a key", say=strike)
+        find_reference(*parts, None, rank=2, reg=0.1, damping=1.0, key="a key", notify=strike)
     assert list(tmp_path.rglob("*.json")) == []
     find_reference(*parts, None, rank=2, reg=0.1, damping=1.0, key="a key")
     assert len(list(tmp_path.rglob("*.json"))) == 1

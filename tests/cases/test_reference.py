@@ -22,12 +22,12 @@ def test_references_are_remembered_by_content(
     calls: list[str] = []
     options = {"rank": 2, "reg": 0.2, "damping": 5.0, "key": case.data.hash}
     first = reference.find_reference(
-        case.data.train, case.data.validation, case.data.test, say=calls.append, **options
+        case.data.train, case.data.validation, case.data.test, notify=calls.append, **options
     )
     assert calls
     calls.clear()
     again = reference.find_reference(
-        case.data.train, case.data.validation, case.data.test, say=calls.append, **options
+        case.data.train, case.data.validation, case.data.test, notify=calls.append, **options
     )
     assert again == first
     assert first[0] == Objective(2, 0.2, damping=5.0)

@@ -173,7 +173,7 @@ def test_the_same_run_is_no_regression(said: Any) -> None:
     got = said([record()], [record()])
     assert (got.status, got.err) == (0, "")
     assert "+0.0 % (" in got.out
-    assert "no difference can be told (a difference of 5 % is ruled out)" in got.flat
+    assert "no difference can be detected (a difference of 5 % is ruled out)" in got.flat
     assert got.flat.endswith("1 pair compared no regressions no improvements")
 
 
@@ -213,7 +213,7 @@ FEW = "by its rounds: seeds are too few for an interval"
             [1.0],
             [1.9],
             0,
-            "no difference can be told (one seed, and its rounds are not far apart)",
+            "no difference can be detected (one seed, and its rounds are not far apart)",
         ),
         (
             1,
@@ -223,7 +223,7 @@ FEW = "by its rounds: seeds are too few for an interval"
             f"slower, {FEW}",
         ),  # one old round was disturbed
         (1, [2.0] * 5, [1.0, 1.0, 1.0, 1.0, 2.2], 0, f"faster, {FEW}"),
-        (1, [1.0, 1.02, 1.01], [1.2, 1.21, 1.22], 0, "no difference can be told (one seed"),
+        (1, [1.0, 1.02, 1.01], [1.2, 1.21, 1.22], 0, "no difference can be detected (one seed"),
         (2, [1.0, 1.0, 1.0, 1.0], [1.8, 2.3, 1.8, 2.3], 1, f"slower, {FEW}"),
         (3, [1.0, 1.0, 1.1, 1.0, 1.0, 1.1], [1.5, 3.2, 6.0, 1.5, 3.2, 6.0], 1, f"slower, {FEW}"),
     ],

@@ -130,7 +130,7 @@ def test_which_data_is_loaded(
         calls.append((which, options))
         return data
 
-    def build(loaded: Any, say: Any, **options: Any) -> Any:
+    def build(loaded: Any, notify: Any, **options: Any) -> Any:
         assert loaded is data
         calls.append(options)
         return case

@@ -115,7 +115,9 @@ def test_caches_are_empty_and_then_filled(
         )
 
     monkeypatch.setattr(extras, "Session", worker)
-    setting = SimpleNamespace(folder=tmp_path, say=lambda _: None, start=start, target={"mse": 1.0})
+    setting = SimpleNamespace(
+        folder=tmp_path, notify=lambda _: None, start=start, target={"mse": 1.0}
+    )
     measurement = Measurement(case, contender("numpy"), Run("r", "c", tmp_path, LIMITS))
     measurement._setting = cast("Setting", setting)
     measurement.calibrations, measurement.rounds = [CALIBRATION], rounds_of(1.0)

@@ -236,7 +236,7 @@ def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
 
 def test_verdict_claims_nothing_within_noise() -> None:
     text = verdict(noisy("a", 0.05), noisy("b", 0.05), noisy("numpy", 1.0))
-    assert re.search("no difference can be told between (a and b|b and a)", text)
+    assert re.search("no difference can be detected between (a and b|b and a)", text)
     assert "fastest" not in text
     assert re.search("[ab] is (19|20)", text) and "times as fast as numpy." in text
 
@@ -605,7 +605,7 @@ def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> N
     (case,) = group_cases(list(records))
     assert answer(case).names == ["a", "c"]
     assert "a is 1.05" in answer(case).text
-    assert "no difference can be told between a and c" in sentence(case)
+    assert "no difference can be detected between a and c" in sentence(case)
 
 
 def test_one_seed_is_said_wherever_the_fastest_is_named() -> None:

@@ -64,7 +64,7 @@ class Entry:
     @cached_property
     def warnings(self) -> list[str]:
         """Reasons to be careful with the times, in words."""
-        return stats.doubts(self.record)
+        return stats.warnings_of(self.record)
 
     def rounds_to(self, factor: float) -> list[Round]:
         """Return the rounds that were timed to one of the targets, given by its factor."""

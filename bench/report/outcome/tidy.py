@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records.schema import Record, RooflineRecord
-from bench.stats import doubts, summary
+from bench.stats import summary, warnings_of
 
 _CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "energy_joules")
 
@@ -66,7 +66,7 @@ def _outcome(record: Record) -> dict[str, Any]:
         "peak_memory_mb": memory["peak_mb"] if memory else None,
         "fit_memory_mb": memory["fit_mb"] if memory else None,
         "device_memory_mb": memory["device_mb"] if memory else None,
-        "warnings": "; ".join(doubts(record)),
+        "warnings": "; ".join(warnings_of(record)),
     }
 
 

@@ -92,7 +92,7 @@ def headline(case: Case) -> str:
     which = "largest ratio" if len(tied) > 2 else "ratio"
     spread = with_interval(ratio(tied[-1], first))
     text = (
-        f"{case.title}: no difference can be told between {names} to {goal}: "
+        f"{case.title}: no difference can be detected between {names} to {goal}: "
         f"medians {medians} s, {which} {spread}"
     )
     return f"{text}; {first.name} is {factors}{noise}" if factors else text

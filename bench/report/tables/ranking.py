@@ -55,7 +55,7 @@ def overview_table(cases: Sequence[Case]) -> Table:
     """Return one row per case: the fastest backend, and its lead over the next."""
     return Table(
         "The fastest backend of each case to its matching validation MSE; several if no "
-        "difference can be told.",
+        "difference can be detected.",
         ["Case", "Fastest", "Seconds", "Times as fast (95 %)", "as the next", "Matched"],
         [_overview_row(case) for case in cases],
         frozenset({2, 3}),

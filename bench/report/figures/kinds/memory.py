@@ -11,7 +11,7 @@ from bench.report.outcome import method
 from bench.report.outcome.cases import Case
 
 _DEVICE = "on the device"
-_PARTS = ("before the fit", "by the fit", "not told apart", _DEVICE)
+_PARTS = ("before the fit", "by the fit", "not separated", _DEVICE)
 _CAPTION = (
     "Peak memory of the process of one fit, including libraries and all ratings: the memory in use "
     "when the fit began, and the memory added by the fit."
@@ -58,7 +58,7 @@ def memory_table(case: Case) -> pd.DataFrame:
             continue
         peak, fit, device = facts["peak_mb"], facts["fit_mb"], facts["device_mb"]
         if peak is not None:
-            parts, label = {"not told apart": peak}, f"{peak:,.0f} MB"
+            parts, label = {"not separated": peak}, f"{peak:,.0f} MB"
             if fit is not None:
                 parts = {"before the fit": peak - fit, "by the fit": fit}
                 label += f", {fit:,.0f} by the fit"
