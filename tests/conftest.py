@@ -60,7 +60,7 @@ def ml100k() -> Ratings:
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """A case that is measured in a moment, in place of the one that the benchmark's plugin builds."""
+    """A case that is measured in a moment, in place of the one that the plugin builds."""
     patch = pytest.MonkeyPatch()
     patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     raw = anime_twin(0.01, seed=0).without_duplicates()

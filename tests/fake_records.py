@@ -37,9 +37,10 @@ def fake_record(
     seconds: float | list[float] = 1.0,
     **overrides: Any,
 ) -> Record:
-    """Return a full record of a backend that took ``seconds``: those of each round, or their median.
+    """Return a full record of a backend that took ``seconds``: those of each round, or a median.
 
-    ``overrides`` replace fields by name; those of backend, case and reference are merged (``case={"rank": 64}``).
+    ``overrides`` replace fields by name; those of backend, case and reference are merged, as in
+    ``case={"rank": 64}``.
     """
     jitter = zlib.crc32(backend.encode()) % 97 / 97
     spread = [1.0, 0.985, 1.02, 1.004, 0.993 - 0.01 * jitter]
@@ -89,7 +90,10 @@ def fake_record(
             "n_train": 80000,
             "n_validation": 9981,
             "n_test": 9975,
-            "dropped": "19 of 10,000 validation and 25 of 10,000 test ratings: item without training rating",
+            "dropped": (
+                "19 of 10,000 validation and 25 of 10,000 test ratings: "
+                "item without training rating"
+            ),
             "data_hash": "5d2e9c0b",
         },
         "reference": {
@@ -181,7 +185,9 @@ def fake_roofline(
     threads: tuple[int, ...] = (1, 2),
     **overrides: Any,
 ) -> RooflineRecord:
-    """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread, more where that is more.
+    """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread.
+
+    At higher ranks it takes more.
 
     A backend whose name ends in "sgd" has a chain. ``overrides`` as in `fake_record`.
     """
@@ -253,7 +259,9 @@ def fake_roofline(
 
 _REASONS: dict[Status, str] = {
     "missed": "ended at validation MSE 0.8621, over the target 0.8516",
-    "diverged": "gave a validation MSE that is not finite after epoch 7; a smaller learning rate may help",
+    "diverged": (
+        "gave a validation MSE that is not finite after epoch 7; a smaller learning rate may help"
+    ),
     "crashed": "ended with signal 11 in prepare",
     "timed out": "ran for more than 600 s",
     "out of memory": "asked for 31 GB where 8 GB are free",

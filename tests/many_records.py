@@ -1,6 +1,6 @@
-"""Records of many backends on many cases, as a large run leaves them, for tests of what a report of them takes.
+"""Records of many backends on many cases, as a large run leaves them.
 
-Collects no tests.
+They show what a report of so much takes. Collects no tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIZES = {"ml-100k": 80_000, "ml-1m": 800_000, "ml-10m": 8_000_000, "anime twin 
 def many_records(
     backends: int = 20, ranks: tuple[int, ...] = (16, 64, 128), seeds: int = 5
 ) -> list[Record]:
-    """Return the records of so many backends on four data sets at some ranks, with traces of about 60 epochs."""
+    """Return records of that many backends on four data sets, with traces of about 60 epochs."""
     names = [*_KNOWN, *(f"stranger-{at}" for at in range(1, backends))][:backends]
     return [
         _record(name, dataset, ratings, rank, seeds)

@@ -1,4 +1,4 @@
-"""Rules about the source as a whole, read from the source itself; who may import whom is in pyproject.toml."""
+"""Rules about the source as a whole, read from it; who may import whom is in pyproject.toml."""
 
 import ast
 import importlib
@@ -73,7 +73,7 @@ EARLIER_NAMES = {"backends.torch_embedding"}  # kept for a release; they know wh
 
 
 def imported_by(path: Path) -> set[str]:
-    """Absolute names of the modules that a file imports, at its top or in functions; of names, both readings."""
+    """Absolute names of what a file imports, anywhere: a name may be a module or in one."""
     package = (
         module_name(path).split(".")
         if path.stem == "__init__"
@@ -101,7 +101,7 @@ def test_a_solver_imports_no_other_and_nothing_shared_imports_one() -> None:
 
 
 def test_every_file_beside_the_solvers_has_its_floor() -> None:
-    """A module of backends/ is a solver of the registry, or stands in a contract: nothing is left to no rule."""
+    """A module of backends/ is a registered solver or in a contract: none is without a rule."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
@@ -209,7 +209,11 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
 
 @pytest.mark.process
 def test_importing_backends_loads_nothing_heavy() -> None:
-    code = f"import sys, json, backends; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    code = f"""
+import json, sys
+import backends
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
     assert json.loads(in_fresh_process(code)) == []
 
 
@@ -218,14 +222,15 @@ def test_numpy_backends_need_neither_torch_nor_numba() -> None:
     code = """
 import sys
 from backends import Ratings, get_backend
+ratings = Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0])
 for name in ("numpy", "numpy-als"):
-    get_backend(name, rank=2, n_jobs=1).fit(Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0]), epochs=1)
+    get_backend(name, rank=2, n_jobs=1).fit(ratings, epochs=1)
 print([name for name in ("torch", "numba", "matplotlib") if name in sys.modules])
 """
     assert in_fresh_process(code).strip() == "[]"
 
 
-# ---- documentation --------------------------------------------------------------------------------------------------
+# ---- documentation ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", backends.__all__)
@@ -273,5 +278,9 @@ def test_every_example_in_a_docstring_works() -> None:
 @pytest.mark.process
 def test_a_worker_imports_nothing_that_would_count_as_its_backends() -> None:
     heavy = "numba", "pandas", "pyarrow", "scipy", "torch", "matplotlib"
-    code = f"import sys, bench.measure.worker; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys
+import bench.measure.worker
+print([name for name in {heavy} if name in sys.modules])
+"""
     assert in_fresh_process(code).strip() == "[]"

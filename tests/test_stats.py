@@ -1,4 +1,4 @@
-"""Summaries over seeds, ratios and their intervals, and what is said of rounds that cannot be trusted."""
+"""Summaries over seeds, ratios and their intervals, and what is said of untrustworthy rounds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tests.fake_records import fake_record
 
 
 def rounds(*by_seed: Sequence[float], **columns: Any) -> list[Round]:
-    """Rounds with the seconds of each seed, whose rounds take turns as in a run; ``columns`` are the same for all."""
+    """Rounds with the seconds of each seed, taking turns as in a run; all share ``columns``."""
     fixed: dict[str, Any] = {
         "factor": 1.01,
         "prepare_seconds": 0.0,
@@ -56,7 +56,7 @@ def width(found: Ratio) -> float:
     return high - low
 
 
-# ---- summaries ------------------------------------------------------------------------------------------------------
+# ---- summaries ----------------------------------------------------------------------------------
 
 
 def test_a_summary_is_the_median_over_seeds_of_the_medians_of_their_rounds() -> None:
@@ -83,7 +83,7 @@ def test_values_that_are_none_are_left_out_of_a_summary() -> None:
     assert (summary(made, "objective"), seed_range(made, "objective")) == (None, None)
 
 
-# ---- ratios ---------------------------------------------------------------------------------------------------------
+# ---- ratios -------------------------------------------------------------------------------------
 
 
 def test_the_value_of_a_ratio_is_that_of_the_summaries() -> None:
@@ -237,7 +237,7 @@ def test_less_noise_and_more_seeds_narrow_an_interval() -> None:
 
 @pytest.mark.parametrize(("process", "noise"), [(0.0, 0.08), (0.05, 0.01)])
 def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> None:
-    """The number that 20 seeds ask for finds 5 % about nine times in ten, and a third of it does not."""
+    """The number of seeds that 20 ask for finds 5 % nine times in ten, and a third does not."""
     rng = np.random.default_rng(11)
 
     def duel(slower: float, seeds: int) -> Ratio:
@@ -259,13 +259,16 @@ def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> No
 
 
 def test_the_seeds_that_would_tell_by_hand() -> None:
-    """n = (t(.975) + t(.9))^2 (spread / ln 1.05)^2 by the tables of Student's t: 1.671 + 1.296 ... for n = 61."""
+    """n = (t(.975) + t(.9))^2 (spread / ln 1.05)^2, by the tables of Student's t.
+
+    They say 1.671 + 1.296 for n = 61.
+    """
     wanted = Ratio(1.0, (0.9, 1.1), error=0.1 / 8, seeds=64).seeds_to_tell
     assert wanted == 47  # (2.013 + 1.300)^2 (0.1 / 0.04879)^2 = 46.1
     assert Ratio(1.0, (1.0, 1.0), error=0.0, seeds=3).seeds_to_tell == 2
 
 
-# ---- what is said of rounds -----------------------------------------------------------------------------------------
+# ---- what is said of rounds ---------------------------------------------------------------------
 
 
 def test_nothing_is_said_of_stable_rounds() -> None:
@@ -381,7 +384,7 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
     assert instability(made) == []
 
 
-# ---- what is said of a record ---------------------------------------------------------------------------------------
+# ---- what is said of a record -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -444,7 +447,7 @@ def test_the_outlook_says_what_it_would_take(found: Ratio, said: str) -> None:
 
 
 def test_rounds_in_which_the_load_was_under_reckoned_count_too() -> None:
-    """Errors of the coarse count go both ways; a sum of those above nothing would always find a load."""
+    """Errors of the coarse count go both ways; adding up the positive ones always finds a load."""
     made = rounds([0.2] * 6)
     for one, value in zip(made, [0.04, -0.05, 0.05, -0.04, 0.03, -0.03], strict=True):
         one["others_seconds"] = value

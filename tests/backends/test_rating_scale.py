@@ -1,4 +1,4 @@
-"""No unit anywhere: on any scale, shifted by any amount, defaults give the same predictions in the new numbers."""
+"""No unit anywhere: scaled or shifted ratings give the same predictions in the new numbers."""
 
 import dataclasses
 from functools import cache
@@ -49,7 +49,7 @@ def rescaled(ratings: Ratings, scale: float, shift: float) -> Ratings:
 
 @cache
 def predictions(title: str, scale: float, shift: float, dtype: str) -> NDArray[np.float64]:
-    """What a fit by defaults predicts for the validation ratings, in the numbers of scale 1, less their mean."""
+    """What a fit by defaults predicts for the validation ratings, at scale 1, less their mean."""
     train, validation = (rescaled(x, scale, shift) for x in films())
     name, options = title.split()[0], {"n_jobs": 1} | SOLVERS[title]
     if name != "numpy" and not name.startswith("numpy"):

@@ -202,7 +202,7 @@ def test_squares_are_added_up_as_exactly_as_in_float64(monkeypatch: pytest.Monke
     assert np.array_equal(weighted.numpy(), errors * weights)
 
 
-# ---- the objective -------------------------------------------------------------------------------
+# ---- the objective ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", ["scaled", "plain"])
@@ -278,7 +278,7 @@ def test_a_fit_knows_the_weights_of_the_rows(weighted: Ratings, optimizer: str) 
     assert not solver.fit(weighted, epochs=1).model_.parameters.user_factors[-1].any()
 
 
-# ---- the seed ------------------------------------------------------------------------------------
+# ---- the seed -----------------------------------------------------------------------------------
 
 
 def test_adam_deals_its_batches_by_the_seed_of_fit(small: Ratings) -> None:
@@ -325,7 +325,7 @@ def test_adam_does_not_depend_on_the_order_of_the_rows(small: Ratings) -> None:
     assert np.array_equal(*(fit.model_.parameters.item_factors for fit in fits))
 
 
-# ---- defaults ------------------------------------------------------------------------------------
+# ---- defaults -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("gd", 0.8), ("adam", 0.06)])
@@ -403,7 +403,7 @@ def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float, 
     assert max(relative_differences(other, expected).values()) <= 1e-5
 
 
-# ---- one name, two solvers -----------------------------------------------------------------------
+# ---- one name, two solvers ----------------------------------------------------------------------
 
 
 def test_the_optimizer_picks_the_solver(small: Ratings) -> None:

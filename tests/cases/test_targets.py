@@ -54,7 +54,7 @@ def test_baselines_are_fitted(ratings: Ratings) -> None:
     found = baselines(ratings, ratings, None)
     variance = float(np.var(ratings.ratings))
     assert found["global mean"]["validation_mse"] == pytest.approx(variance, rel=1e-9)
-    # Biases leave the noise, of variance 0.09, and here they are scored on the rows that they were fitted to.
+    # Biases leave the noise, of variance 0.09. They are scored on the rows they were fitted to.
     assert 0.07 < found["biases alone"]["validation_mse"] < 0.1
     assert found["global mean"]["test_mse"] is None
     assert found["global mean"] == fake_score(found["global mean"]["validation_mse"])

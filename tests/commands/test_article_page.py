@@ -41,7 +41,7 @@ def worked_example() -> ArticleData:
 
 
 def small_file(folder: Path, name: str = "rating.csv", scale: float = 0.005) -> Path:
-    """Write ratings in the layout of the Kaggle file, with rows that are not rated and a pair that is rated twice."""
+    """Write a file laid out as Kaggle's, with rows without a rating and a pair rated twice."""
     raw = anime_twin(scale, seed=1)
     table = pd.DataFrame(
         {"user_id": raw.users, "anime_id": raw.items, "rating": raw.ratings.astype(int)}
@@ -69,7 +69,7 @@ def results(output: Path) -> Any:
     return json.loads((output / "results.json").read_text("utf-8"))
 
 
-# ---- the descent ----------------------------------------------------------------------------------------------------
+# ---- the descent --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba-gd", "torch-cpu"])
@@ -131,7 +131,10 @@ def test_the_curve_ends_at_the_last_iteration() -> None:
 
 def test_a_step_that_is_too_long_is_an_error_that_says_so() -> None:
     solver = get_backend("numpy", preset="article", learning_rate=100.0, n_jobs=1)
-    message = r"NumpyGD diverges on worked example \(13 training ratings\) in epoch \d+: .* give more ratings"
+    message = (
+        r"NumpyGD diverges on worked example \(13 training ratings\) in epoch \d+: "
+        ".* give more ratings"
+    )
     with pytest.raises(DatasetError, match=message):
         follow(solver, worked_example(), 50, start())
 
@@ -158,7 +161,7 @@ def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
         follow(solver, worked_example(), 100, start(), on_point=interrupt)
 
 
-# ---- the split and the two encodings --------------------------------------------------------------------------------
+# ---- the split and the two encodings ------------------------------------------------------------
 
 
 def encode_column(column: pd.Series) -> tuple[dict[Any, int], list[int]]:
@@ -212,7 +215,8 @@ def test_training_rows_get_their_numbers_in_random_order() -> None:
     )
     first = np.unique(data.train.users, return_index=True)[1]
     assert (np.diff(first) > 0).all()  # row numbers by first appearance
-    # By order of the file they would rise with the raw id, and the wrong user be a neighbour of the right one.
+    # In the order of the file, counts would rise with the raw id, and a wrong user would neighbour
+    # the right one.
     counts = data.train.user_counts()
     assert counts[: len(counts) // 10].mean() > 2 * counts[-(len(counts) // 10) :].mean()
 
@@ -252,7 +256,7 @@ def test_no_validation_rating_left_is_an_error() -> None:
         prepare("lonely", lonely, 0)
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------
 
 
 @pytest.mark.draws
@@ -388,7 +392,7 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: Any
     assert message in capsys.readouterr().err
 
 
-# ---- the page -------------------------------------------------------------------------------------------------------
+# ---- the page -----------------------------------------------------------------------------------
 
 
 class Tags(HTMLParser):

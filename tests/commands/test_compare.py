@@ -47,7 +47,7 @@ def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int 
 
 
 def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | None = None) -> Record:
-    """Return a record that took ``seconds``; ``changes`` replace fields by their path: {"case.reg": 0.2}."""
+    """Return a record that took ``seconds``; ``changes`` are fields by path: {"case.reg": 0.2}."""
     made: Any = fake_record(
         "numba-sgd",
         run="2026-01-01T00-00-00Z",
@@ -154,7 +154,7 @@ def test_the_records_made_here_are_records(tmp_path: Path) -> None:
     assert sorted(read_records([tmp_path]), key=lambda r: r["kind"], reverse=True) == made
 
 
-# ---- times ----------------------------------------------------------------------------------------------------------
+# ---- times --------------------------------------------------------------------------------------
 
 
 def test_a_planted_slow_down_is_a_regression(said: Any) -> None:
@@ -291,7 +291,7 @@ def test_of_several_records_the_newest_is_taken() -> None:
     assert found.change == 0
 
 
-# ---- status and accuracy --------------------------------------------------------------------------------------------
+# ---- status and accuracy ------------------------------------------------------------------------
 
 CRASHED = {
     "status": "crashed",
@@ -313,7 +313,10 @@ def test_a_backend_that_no_longer_matches_is_a_regression(said: Any) -> None:
 def test_a_backend_that_matches_again_is_an_improvement(said: Any) -> None:
     got = said([record(changes=CRASHED)], [record()])
     assert got.status == 0
-    wanted = f"1 improvement: {PLACE}: crashed before, matched now (before: ended with signal 11 in prepare)"
+    wanted = (
+        f"1 improvement: {PLACE}: crashed before, matched now "
+        "(before: ended with signal 11 in prepare)"
+    )
     assert wanted in got.flat
 
 
@@ -337,7 +340,7 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
     assert one(record(changes=missed), worse).regressions == []
 
 
-# ---- what is not comparable -----------------------------------------------------------------------------------------
+# ---- what is not comparable ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -469,7 +472,7 @@ def test_a_target_that_differs_by_rounding_is_the_same() -> None:
     assert one(record(), record(changes={"target.mse": 0.8516 * (1 + 1e-12)})).differences == ()
 
 
-# ---- what may differ ------------------------------------------------------------------------------------------------
+# ---- what may differ ----------------------------------------------------------------------------
 
 
 def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
@@ -482,7 +485,8 @@ def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
     assert got.status == 0
     assert "run 2026-01-01T00-00-00Z, git abcdef123456 NEW " in got.flat
     assert (
-        "Changed: git abcdef123456, now fedcba654321+changes; numpy 2.3.1, now 2.4.0; torch not recorded, now 2.9; "
+        "Changed: git abcdef123456, now fedcba654321+changes; numpy 2.3.1, now 2.4.0; "
+        "torch not recorded, now 2.9; "
         "source of the solvers or of the benchmark"
     ) in got.flat
 
@@ -520,7 +524,7 @@ def test_rooflines_alone_are_shown_but_are_no_comparison(said: Any) -> None:
     )
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------
 
 
 def test_nothing_in_common_is_an_error(said: Any) -> None:

@@ -1,4 +1,4 @@
-"""The duel: who is meant, what is refused, what is said of records, and one real duel from the command line."""
+"""The duel: who is meant, what is refused, what is said of records, and one real command line."""
 
 import contextlib
 import itertools
@@ -105,7 +105,7 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     return calls
 
 
-# ---- contenders -----------------------------------------------------------------------------------------------------
+# ---- contenders ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_contenders_of_one_text_are_told_apart() -> None:
     ]
 
 
-# ---- options --------------------------------------------------------------------------------------------------------
+# ---- options ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_duel_that_is_interrupted_while_its_case_is_built_ends(
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- verdicts -------------------------------------------------------------------------------------------------------
+# ---- verdicts -----------------------------------------------------------------------------------
 
 
 def test_the_faster_is_named_with_its_factor_and_interval() -> None:
@@ -395,7 +395,7 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
 
 
 def test_what_slows_a_block_does_not_blur_the_verdict() -> None:
-    """Two contenders of the same blocks, every other of which was slowed to half: only in pairs are they told apart."""
+    """Every other block was slowed to half its speed, for both: only pairs tell them apart."""
     blocks = [1.0, 2.0, 2.0, 1.0, 1.0, 2.0]
     said = verdicts([record("a", blocks), record("b", [1.05 * one for one in blocks])])
     assert said[2] == "a is 1.05 times as fast as b (95 %: 1.05 to 1.05)"
@@ -470,7 +470,7 @@ def test_control_characters_do_no_harm_in_a_terminal() -> None:
     assert all(line.isprintable() for line in said)
 
 
-# ---- fights ---------------------------------------------------------------------------------------------------------
+# ---- fights -------------------------------------------------------------------------------------
 
 
 class Recorder:
@@ -539,7 +539,7 @@ def test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed(
 
 @pytest.mark.process
 def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None:
-    """Threads and precision that a contender asks for are the record's, and who asks for none has the budget."""
+    """A contender's own threads and precision are recorded; one that names none gets the budget."""
     texts = ["numpy-als:n_jobs=None,dtype=float64", "numpy-als:reg=0.04", "numpy-als"]
     folder = open_run("typed", tmp_path)
     try:
@@ -627,8 +627,9 @@ def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
     words = [
         word if word != "2" else "40" for word in TINY
     ]  # rounds and seeds: enough to be interrupted in
+    # A process in the background was told to ignore SIGINT.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from bench.duel import main; sys.exit(main())"  # a process in the background was told to ignore it
+    code += "from bench.duel import main; sys.exit(main())"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, **pipes)

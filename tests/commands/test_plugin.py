@@ -1,4 +1,4 @@
-"""The command that a record keeps is the one that was typed; which tests there are, and which options are refused."""
+"""The recorded command is the one typed; which tests there are, and which options are refused."""
 
 import os
 import subprocess
@@ -132,7 +132,7 @@ def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
     assert str(error.value).startswith(said)
 
 
-# ---- the folder of the run ------------------------------------------------------------------------------------------
+# ---- the folder of the run ----------------------------------------------------------------------
 
 # Two runs of one command: what the second finds as the first ends, and after that.
 SESSION = """
@@ -159,7 +159,8 @@ class Beside:
         second.mark_done()
         second.close()
 
-status = pytest.main(["-q", "-p", "bench.plugin", "-p", "no:cacheprovider", "test_it.py"], [Beside()])
+options = ["-q", "-p", "bench.plugin", "-p", "no:cacheprovider"]
+status = pytest.main([*options, "test_it.py"], [Beside()])
 states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
 left = [path.name for path in Path("reports/runs").glob("*/work")]
 third = open_run(_command_line())

@@ -70,7 +70,12 @@ def test_jester_triplets(tmp_path: Path) -> None:
 
 
 def test_book_crossing(tmp_path: Path) -> None:
-    text = '"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n"276726";"0155061224";"5"\n"1";"\xfc NA";"10"\n'
+    text = (
+        '"User-ID";"ISBN";"Book-Rating"\n'
+        '"276725";"034545104X";"0"\n'
+        '"276726";"0155061224";"5"\n'
+        '"1";"\xfc NA";"10"\n'
+    )
     put(tmp_path, "BX-Book-Ratings.csv", text.encode("latin-1"))
     raw = read_book_crossing(tmp_path)
     assert triplets(raw) == [(276726, "0155061224", 5.0), (1, "\xfc NA", 10.0)]

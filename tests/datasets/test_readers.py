@@ -1,4 +1,4 @@
-"""Reading a user's ratings from every text: its layout, its packing, its ids and times, and the real files."""
+"""Reading a user's own ratings from text files: layout, packing, ids, times, and the real files."""
 
 import bz2
 import gzip

@@ -88,7 +88,7 @@ def test_text_round_trip(
 
 
 def typed(values: list[Any]) -> np.ndarray[Any, Any]:
-    """As an array; NumPy itself makes floats of integers some of which need 64 bits without sign."""
+    """As an array of integers: NumPy makes floats of some that need 64 bits without sign."""
     return np.array(values, np.uint64 if type(values[0]) is int and max(values) >= 2**63 else None)
 
 

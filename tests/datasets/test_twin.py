@@ -44,7 +44,7 @@ def shares_of_ratings(raw: RawRatings) -> NDArray[np.float64]:
 def bias_mse(
     raw: RawRatings, seed: int = 0, reg: float = 0.02, n_sweeps: int = 8
 ) -> tuple[float, float]:
-    """Validation MSE of the global mean and of ridge-regularised biases, on a random 80/20 split."""
+    """Validation MSE of the global mean and of regularised biases, on a random 80/20 split."""
     users, items = rows_of(raw.users), rows_of(raw.items)
     is_training = np.random.default_rng(seed).permutation(users.size) < 0.8 * users.size
     mean = raw.ratings[is_training].mean(dtype=np.float64)

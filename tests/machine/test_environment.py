@@ -1,4 +1,4 @@
-"""What a result was measured on: which facts there are, which make another machine, and how they are read."""
+"""What a result was measured on: the facts, how they are read, and which make another machine."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-# ---- which machine --------------------------------------------------------------------------------------------------
+# ---- which machine ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(FACTS))
@@ -112,7 +112,7 @@ def test_where_turbo_is_not_told_older_records_are_of_the_same_machine() -> None
     assert machine_key(older) == short_hash(older)
 
 
-# ---- facts ----------------------------------------------------------------------------------------------------------
+# ---- facts --------------------------------------------------------------------------------------
 
 
 def test_facts_that_cannot_be_read_are_none(
@@ -286,7 +286,13 @@ def test_packages_that_are_not_installed_are_left_out(monkeypatch: pytest.Monkey
 def test_a_hypervisor_is_seen_by_its_flag(
     monkeypatch: pytest.MonkeyPatch, flags: str, said: str | None
 ) -> None:
-    cpuinfo = f"processor\t: 0\nmodel name\t: Xeon: the fast one\nflags\t\t: {flags}\n\nmodel name\t: second\n"
+    cpuinfo = (
+        "processor\t: 0\n"
+        "model name\t: Xeon: the fast one\n"
+        f"flags\t\t: {flags}\n"
+        "\n"
+        "model name\t: second\n"
+    )
     read_instead(monkeypatch, {"/proc/cpuinfo": cpuinfo})
     facts = machine_facts()
     assert facts["cpu"] == "Xeon: the fast one"
@@ -325,7 +331,7 @@ def test_how_often_the_processor_was_throttled(files: Callable[[dict[str, str]],
     assert throttle_count() is None
 
 
-# ---- GPUs -----------------------------------------------------------------------------------------------------------
+# ---- GPUs ---------------------------------------------------------------------------------------
 
 
 def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -355,7 +361,7 @@ def test_without_nvidia_smi_there_are_no_gpus(
     assert environment._gpus() is None
 
 
-# ---- this process ---------------------------------------------------------------------------------------------------
+# ---- this process -------------------------------------------------------------------------------
 
 
 def test_thread_settings_are_read_back_from_the_libraries() -> None:

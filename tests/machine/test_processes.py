@@ -58,7 +58,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, folder: Path, **files: str) -> float
     return memory_limit_mb()
 
 
-# ---- the machine ----------------------------------------------------------------------------------------------------
+# ---- the machine --------------------------------------------------------------------------------
 
 
 def test_busy_time_leaves_out_idling_waiting_and_the_hypervisor(proc: Path) -> None:
@@ -91,7 +91,7 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
     assert after.stolen >= before.stolen
 
 
-# ---- a process ------------------------------------------------------------------------------------------------------
+# ---- a process ----------------------------------------------------------------------------------
 
 
 def test_a_process_is_looked_at(proc: Path) -> None:
@@ -154,7 +154,7 @@ def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
     assert 1 < now.resident_mb < 100_000
 
 
-# ---- memory ---------------------------------------------------------------------------------------------------------
+# ---- memory -------------------------------------------------------------------------------------
 
 
 @linux
@@ -184,7 +184,7 @@ def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
     assert memory_limit_mb() is None
 
 
-# ---- what a process has started -------------------------------------------------------------------------------------
+# ---- what a process has started -----------------------------------------------------------------
 
 
 def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) -> None:
@@ -206,8 +206,13 @@ def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) 
 @pytest.mark.process
 @linux
 def test_cpu_time_of_child_processes_counts_while_they_live_and_after() -> None:
-    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint(flush=True)"
-    busy += "\ninput()"
+    busy = """
+import time
+end = time.process_time() + 0.3
+while time.process_time() < end: pass
+print(flush=True)
+input()
+"""
     before = cpu_seconds()
     with subprocess.Popen(
         [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

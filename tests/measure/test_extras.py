@@ -126,7 +126,7 @@ def test_caches_are_empty_and_then_filled(
     assert [one["total_seconds"] for one in starts] == [6.5, 6.5]
 
 
-# ---- turns of seeds ------------------------------------------------------------------------------
+# ---- turns of seeds -----------------------------------------------------------------------------
 
 
 def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The runner against backends that misbehave: each becomes a record with the right verdict, and the run goes on."""
+"""The runner against misbehaving backends: each becomes a record with the right verdict.
+
+The run goes on after each.
+"""
 
 import io
 import os
@@ -214,8 +217,12 @@ def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Pat
 
 
 def test_bench_reports_no_module_twice() -> None:
-    """The worker imports no plotting or testing library: they would count as memory and start-up time."""
-    code = "import sys, bench.measure.worker; print([m for m in ('matplotlib', 'pytest', 'jinja2') if m in sys.modules])"
+    """The worker imports no plotting or test library, which would cost memory and start-up time."""
+    code = """
+import sys
+import bench.measure.worker
+print([name for name in ("matplotlib", "pytest", "jinja2") if name in sys.modules])
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

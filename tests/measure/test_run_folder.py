@@ -1,4 +1,4 @@
-"""A run that is killed loses the case in flight, and nothing else; nothing is kept after what it depends on changed."""
+"""A run that is killed loses only the case in flight; nothing outlives a change it depends on."""
 
 import importlib
 import json
@@ -208,17 +208,18 @@ def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(result_key(case, backend, {"rounds": 5})) == ["versions"]
 
 
-# ---- backends of other packages -------------------------------------------------------------------------------------
+# ---- backends of other packages -----------------------------------------------------------------
 
 
 def install(
     site: Path, files: dict[str, str], target: str = "theirs.solvers.als:ALS", recorded: bool = True
 ) -> None:
-    """Install a package that registers a backend; one that is not recorded is as an editable one."""
+    """Install a package that registers a backend; if RECORD lists no files, it is editable."""
     info = site / "theirs-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\nRequires-Dist: needed>=1\nRequires-Dist: absent\n"
+        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n"
+        "Requires-Dist: needed>=1\nRequires-Dist: absent\n"
     )
     (info / "entry_points.txt").write_text(f"[factorbench.backends]\ntheirs = {target}\n")
     for name, text in files.items():

@@ -27,7 +27,7 @@ def here(case: Case) -> Worker:
     return one
 
 
-# ---- rounds --------------------------------------------------------------------------------------
+# ---- rounds -------------------------------------------------------------------------------------
 
 
 def timed(here: Worker, **changes: Any) -> Round:
@@ -105,7 +105,7 @@ def test_a_fit_gets_ratings_of_its_own(here: Worker) -> None:
     assert np.array_equal(first.ratings, here.ratings["train"].ratings)
 
 
-# ---- calibrations --------------------------------------------------------------------------------
+# ---- calibrations -------------------------------------------------------------------------------
 
 SCORES = [0.9, 0.7, 0.8, 0.75, 0.6, 0.5, 0.4, 0.3]
 

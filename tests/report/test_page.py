@@ -1,4 +1,7 @@
-"""The page as a file: what it may do, what it carries inside itself, and what stays of hostile names; no browser."""
+"""The page as a file, without a browser.
+
+What it may do, what it carries inside itself, and what is left of hostile names.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def page(records: list[Record]) -> str:
     return render_html(gather(records))
 
 
-# ---- what it may do -------------------------------------------------------------------------------------------------
+# ---- what it may do -----------------------------------------------------------------------------
 
 
 def test_the_policy_lets_the_page_s_own_scripts_run_and_nothing_load(page: str) -> None:
@@ -136,7 +139,7 @@ def test_commands_are_quoted_for_a_shell() -> None:
     )
 
 
-# ---- what it carries ------------------------------------------------------------------------------------------------
+# ---- what it carries ----------------------------------------------------------------------------
 
 
 def test_every_figure_is_there_once_with_its_data(page: str, records: list[Record]) -> None:
@@ -204,10 +207,8 @@ def test_the_answer_and_the_ranking_come_first(page: str) -> None:
 def test_contenders_look_in_the_legend_as_in_the_ranking(page: str, records: list[Record]) -> None:
     report = gather(records)
     for name, look in report.looks.items():
-        assert (
-            f'value="{name}"><span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}'
-            in page
-        )
+        mark = f'<span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}'
+        assert f'value="{name}">{mark}' in page
     (section,) = report.sections
     looks = [
         (report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows
@@ -247,7 +248,7 @@ def test_without_scripts_it_says_where_pictures_and_tables_are(records: list[Rec
     assert "the numbers are in memory.csv beside this file" in page
 
 
-# ---- several cases --------------------------------------------------------------------------------------------------
+# ---- several cases ------------------------------------------------------------------------------
 
 
 def test_an_overview_names_the_fastest_of_each_case() -> None:
@@ -307,7 +308,7 @@ def test_pictures_are_drawn_in_the_formats_that_are_asked_for(
     assert not list(tmp_path.glob("*.png"))
 
 
-# ---- small things ---------------------------------------------------------------------------------------------------
+# ---- small things -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from bench.text.wording import DASH, number
 DATASETS = ("ml-100k", "ml-1m", "ml-10m", "anime")
 FIGURES = [one for dataset in DATASETS for one in published(dataset)]
 FIGURE = Published(
-    "ml-100k", "SVD", "Other", 16, "rmse", "0.934", "", "random", "random", 0.1, 6.0, "one fit", "a laptop", 2022,
-    "https://example.org", "",
+    "ml-100k", "SVD", "Other", 16, "rmse", "0.934", "", "random", "random", 0.1, 6.0,
+    "one fit", "a laptop", 2022, "https://example.org", "",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The report: from records to files, the verdict, escaping, determinism, and what it must not import."""
+"""The report: from records to files, the verdict, escaping, determinism, and its imports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ TABLES = [
     f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"
 ]  # both convergences show one table
 DATA = ["results.csv", "results.parquet", "rounds.csv"]
-NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
+NASTY = (
+    '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) '
+    "--> {{ 7 * 7 }} \n# h 漢"
+)
 EXPLODED = {
     "seed": 0,
     "epochs": None,
@@ -251,18 +254,20 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
 
 def test_verdict_of_one_round_gives_no_interval() -> None:
     text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
-    assert (
-        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this cannot be told from noise."
-        in text
+    said = (
+        "in 1.00 s (one round), 3.00 times as fast as numpy; "
+        "one seed, so that this cannot be told from noise."
     )
+    assert said in text
 
 
 def test_verdict_of_none_and_of_one_matched() -> None:
     none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
-    assert (
-        "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: "
-        in none
+    said = (
+        "no backend reached the matching validation MSE of 0.8516; "
+        "not matched: torch-cpu (crashed: "
     )
+    assert said in none
     assert "only numpy reached the matching validation MSE" in verdict(
         fake_record(), fake_record("b", "timed out")
     )
@@ -394,7 +399,8 @@ OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
     [
         (
             {},
-            "16 factors, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; "
+            "16 factors, reg 0.1 (per_rating, in units of the root mean square of r - m), "
+            "damping 10; "
             "with biases, bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
         ),
         (
@@ -534,7 +540,8 @@ def test_command_without_records_says_how_to_make_some(
     monkeypatch.chdir(tmp_path)
     assert main([]) == 1
     assert capsys.readouterr().err == (
-        "There are no records in reports/runs; make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
+        "There are no records in reports/runs; "
+        "make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
     )
     assert main(["--input", str(tmp_path)]) == 1
     assert not (tmp_path / "reports").exists()
@@ -551,7 +558,11 @@ def test_command_refuses_what_is_no_record(
 @pytest.mark.process
 def test_report_imports_no_solver() -> None:
     heavy = "backends", "torch", "numba", "matplotlib.pyplot"
-    code = f"import sys, bench.report.__main__; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys
+import bench.report.__main__
+print([name for name in {heavy} if name in sys.modules])
+"""
     assert in_fresh_process(code).strip() == "[]"
 
 

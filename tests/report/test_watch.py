@@ -1,4 +1,7 @@
-"""``python -m bench.report --watch``: it renders as records land, survives broken ones, and ends at Ctrl-C."""
+"""``python -m bench.report --watch`` renders records as they land, and survives broken ones.
+
+It ends at Ctrl-C.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The conformance suite as another package would use it: two small backends pass, and broken ones are caught."""
+"""The conformance suite as another package would use it.
+
+Two small backends pass it, and broken ones are caught.
+"""
 
 import signal
 from collections.abc import Callable
@@ -53,7 +56,7 @@ class Plain(Factorizer):
 
 @dataclass(kw_only=True, eq=False)
 class Restarting(Plain):
-    """The same, as a library that can only fit from scratch: each step repeats all epochs so far."""
+    """The same, as a library that can only fit from scratch: a step repeats all epochs so far."""
 
     steppable = False
 
@@ -88,7 +91,7 @@ class TestRestarting(FactorizerConformance):
         return Restarting(**params)
 
 
-# ---- broken on purpose ----------------------------------------------------------------------------------------------
+# ---- broken on purpose --------------------------------------------------------------------------
 
 
 class MutatesItsInput(Plain):

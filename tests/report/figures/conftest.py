@@ -46,7 +46,7 @@ CONTRAST = 3.0
 
 
 def seeded(record: Record, seeds: int = 3) -> Record:
-    """Return the record as of several seeds, each with a pace of its own, and with rounds to a second rung."""
+    """Return the record as of several seeds, each at its own pace, timed to a second target."""
     draw = random.Random(f"{record['backend']['name']} {record['case']['name']}")
     made = copy.deepcopy(record)
     made["seeds"] = list(range(seeds))

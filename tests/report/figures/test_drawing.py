@@ -34,7 +34,7 @@ from .conftest import (
 
 pytestmark = pytest.mark.draws
 
-# ---- drawing ---------------------------------------------------------------------------------------------------------
+# ---- drawing ------------------------------------------------------------------------------------
 
 
 def test_every_figure_compiles_and_renders_on_the_page(figures: list[Figure]) -> None:
@@ -180,7 +180,7 @@ def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> N
     assert files == draw_static(figure, ("svg", "png", "pdf"))
 
 
-# ---- hostile names ---------------------------------------------------------------------------------------------------
+# ---- hostile names ------------------------------------------------------------------------------
 
 
 def test_names_are_data_and_never_code(figures: list[Figure]) -> None:

@@ -35,7 +35,7 @@ from .conftest import (
     to_svg,
 )
 
-# ---- looks -----------------------------------------------------------------------------------------------------------
+# ---- looks --------------------------------------------------------------------------------------
 
 
 def luminance(color: str) -> float:
@@ -160,7 +160,7 @@ def test_a_backend_looks_the_same_in_all_figures(figures: list[Figure]) -> None:
                 assert scale["range"] == [looks[name].color for name in scale["domain"]]
 
 
-# ---- ticks -----------------------------------------------------------------------------------------------------------
+# ---- ticks --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_both_renderers_choose_among_the_same_ticks_of_a_logarithmic_axis(
     assert compared > 20
 
 
-# ---- marks -----------------------------------------------------------------------------------------------------------
+# ---- marks --------------------------------------------------------------------------------------
 
 
 def test_a_title_says_that_an_axis_is_logarithmic_where_no_switch_does() -> None:

@@ -26,7 +26,7 @@ from .conftest import (
     to_svg,
 )
 
-# ---- what there is ---------------------------------------------------------------------------------------------------
+# ---- what there is ------------------------------------------------------------------------------
 
 
 def known(figures: list[Figure]) -> set[str]:
@@ -99,7 +99,7 @@ def test_every_figure_says_in_words_what_it_shows(figures: list[Figure]) -> None
         assert set(figure.values) <= set(figure.table.columns)
 
 
-# ---- the numbers -----------------------------------------------------------------------------------------------------
+# ---- the numbers --------------------------------------------------------------------------------
 
 
 def test_seconds_are_those_of_the_records(case: Case) -> None:
