@@ -292,12 +292,12 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         value = value if status != "diverged" else 1.1 * 3.0**epoch
         trace.append({"epoch": epoch, "seconds": step * epoch, "validation_mse": value})
     first = {
-        rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None)
-        for rung in (0.8854, TARGET)
+        target: next((point["epoch"] for point in trace if point["validation_mse"] <= target), None)
+        for target in (0.8854, TARGET)
     }
-    rungs = [
-        {"factor": factor, "epochs": first[rung]}
-        for factor, rung in ((1.05, 0.8854), (1.01, TARGET))
+    reached = [
+        {"factor": factor, "epochs": first[target]}
+        for factor, target in ((1.05, 0.8854), (1.01, TARGET))
     ]
     return {
         "seed": 0,
@@ -305,5 +305,5 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         "repeats": 1,
         "evaluation_seconds": 0.01,
         "trace": trace,
-        "rungs": rungs,
+        "rungs": reached,
     }

@@ -105,7 +105,9 @@ def test_every_file_beside_the_solvers_has_its_floor() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    (layers,) = [one["layers"] for one in contracts if one.get("containers") == ["backends"]]
+    (layers,) = [
+        contract["layers"] for contract in contracts if contract.get("containers") == ["backends"]
+    ]
     floors = {f"backends.{name}" for layer in layers for name in re.split(r"\s*[|:]\s*", layer)}
     modules = {".".join(module_name(path).split(".")[:2]) for path in SOURCES} - {
         "backends",
@@ -121,13 +123,15 @@ def test_kernels_know_arrays_and_their_accelerator() -> None:
         name = module_name(path)
         if name.startswith("backends.kernels"):
             allowed = KERNELS_MAY_IMPORT | ({"triton", "torch"} if ".triton" in name else set())
-            ours = {one for one in imported_by(path) if one.startswith("backends.")}
-            wrong += [(name, one) for one in ours if not one.startswith("backends.kernels")]
-            others = {one.partition(".")[0] for one in imported_by(path) - ours} - {
+            ours = {module for module in imported_by(path) if module.startswith("backends.")}
+            wrong += [
+                (name, module) for module in ours if not module.startswith("backends.kernels")
+            ]
+            others = {module.partition(".")[0] for module in imported_by(path) - ours} - {
                 "__future__",
                 "backends",
             }
-            wrong += [(name, one) for one in others - allowed]
+            wrong += [(name, module) for module in others - allowed]
     assert wrong == []
 
 

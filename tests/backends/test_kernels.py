@@ -192,14 +192,14 @@ def test_sgd_addresses_ratings_beyond_32_bits(weighted: bool, tmp_path: Path) ->
     ends = np.array([2, 4, 6, 9])
     far = sparse_file(tmp_path, "ratings", ratings.dtype, at, ratings)
     results = []
-    for first, some in ((0, ratings), (at, far)):
+    for first, part in ((0, ratings), (at, far)):
         sides = []
         for _ in range(2):
             factors, columns = padded_table(np.full((4, 3), 0.3)), np.full((4, 4), 1.0)
             columns[:, 3] = np.einsum("nk,nk->n", factors, factors)
             sides.append((factors, columns, np.full((4, 2), 0.1)))
         starts, held = tuple(first + 2 * k for k in range(4)), np.arange(4)
-        where = 0, 2, 1, starts, held, ends + first, some
+        where = 0, 2, 1, starts, held, ends + first, part
         one_pass(*where, *sides, vector_parts(sides[0][0]), (0.1, 0.1, 1 / 16, 10.0, 1.0))
         results.append([table for side in sides for table in side])
     for near, there in zip(*results, strict=True):

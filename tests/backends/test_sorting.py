@@ -139,7 +139,9 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
     cut, run = Threads.cut, Threads.run
 
     def counting(self: Threads, function: Any, arguments: Any) -> Any:
-        runs = (one if isinstance(one[0], int) else one[1:] for one in arguments)
+        runs = (
+            argument if isinstance(argument[0], int) else argument[1:] for argument in arguments
+        )
         sizes.extend(last - first for first, last, *_ in runs)
         return run(self, function, arguments)
 

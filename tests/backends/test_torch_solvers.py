@@ -219,8 +219,8 @@ def test_descent_follows_numpy_with_weights_and_dampings(
         trajectory(get_backend(name, **own, **options), weighted, (1, 30))
         for name, own in (("torch-cpu", {"products": products}), ("numpy", {}))
     )
-    for one, other in zip(ours.points, theirs.points, strict=True):
-        assert max(relative_differences(one, other).values()) <= 1e-9
+    for point, other in zip(ours.points, theirs.points, strict=True):
+        assert max(relative_differences(point, other).values()) <= 1e-9
     assert ours.learning_rates == theirs.learning_rates
 
 

@@ -424,7 +424,7 @@ def read(page: Path) -> tuple[str, Tags]:
 
 def test_the_page_loads_nothing_and_runs_nothing(output: Path) -> None:
     text, tags = read(output / "index.html")
-    assert [one for one in tags.loads if not one.startswith("#")] == []
+    assert [url for url in tags.loads if not url.startswith("#")] == []
     assert {"script", "link", "iframe", "img"}.isdisjoint(tags.tags)
     assert re.search(r"url\((?!#)|@import", text) is None
 
@@ -483,9 +483,9 @@ def test_the_code_on_the_page_runs(
 ) -> None:
     text, _ = read(output / "index.html")
     (code,) = [
-        one
-        for one in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL)
-        if "import" in one
+        block
+        for block in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL)
+        if "import" in block
     ]
     source = html.unescape(code)
     ast.parse(source)

@@ -52,8 +52,8 @@ def record(name: str, seconds: list[float], **overrides: Any) -> Record:
         "numpy-als", seconds=seconds, order="interleaved", **{"seeds": [0, 1], **overrides}
     )
     made["backend"]["name"] = name
-    for one in made["rounds"]:
-        one["seed"] = one["round"] % 2
+    for row in made["rounds"]:
+        row["seed"] = row["round"] % 2
     return made
 
 
@@ -61,8 +61,8 @@ def one_seed(name: str, seconds: list[float]) -> Record:
     """The same with one seed."""
     made = record(name, seconds)
     made["seeds"] = [0]
-    for one in made["rounds"]:
-        one["seed"] = 0
+    for row in made["rounds"]:
+        row["seed"] = 0
     return made
 
 
@@ -97,7 +97,7 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         case: Case, contenders: Any, selection: Selection, folder: Any, command: str
     ) -> list[Record]:
         calls.append((contenders, selection, command))
-        return [record(one.label, STABLE) for one in contenders]
+        return [record(contender.label, STABLE) for contender in contenders]
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Selection, "build_case", lambda *_: None)
@@ -224,7 +224,7 @@ def test_a_contender_that_cannot_run_here_is_refused(
 
 def test_contenders_of_one_text_are_told_apart() -> None:
     texts = ("numpy", "numpy-als", "numpy", "numpy", "numpy:reg=.1", "numpy: reg=0.10")
-    labels = [one.label for one in duel._numbered([contender(text, 1) for text in texts])]
+    labels = [named.label for named in duel._numbered([contender(text, 1) for text in texts])]
     assert labels == [
         "numpy (1)",
         "numpy-als",
@@ -295,7 +295,7 @@ def test_a_duel_has_five_seeds_unless_asked_for_others(fought: list[Any]) -> Non
         [0],
         [4, 5],
     ]
-    assert [one.label for one in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
+    assert [contender.label for contender in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
 
 
 def test_the_command_that_is_kept_is_the_one_that_was_typed(
@@ -366,7 +366,7 @@ def test_a_duel_that_is_interrupted_while_its_case_is_built_ends(
 
 
 def test_the_faster_is_named_with_its_factor_and_interval() -> None:
-    slow, fast = record("slow", [2 * one for one in STABLE[::-1]]), record("fast", STABLE)
+    slow, fast = record("slow", [2 * value for value in STABLE[::-1]]), record("fast", STABLE)
     low, high = ratio(slow["rounds"], fast["rounds"], paired=True).interval or (0, 0)
     for pair in ([slow, fast], [fast, slow]):
         assert verdicts(pair) == [
@@ -379,12 +379,12 @@ def test_the_faster_is_named_with_its_factor_and_interval() -> None:
 
 def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
     noisy = [1.0, 1.04, 0.96, 1.03, 0.98, 1.0]
-    pair = [record("a", noisy), record("b", [1.001 * one for one in noisy[::-1]])]
-    fast, slow = sorted(pair, key=lambda one: summary(one["rounds"]) or 0.0)
+    pair = [record("a", noisy), record("b", [1.001 * value for value in noisy[::-1]])]
+    fast, slow = sorted(pair, key=lambda record: summary(record["rounds"]) or 0.0)
     found = ratio(slow["rounds"], fast["rounds"], paired=True)
     assert found.interval is not None
     low, high = found.interval
-    names = [one["backend"]["name"] for one in (fast, slow)]
+    names = [record["backend"]["name"] for record in (fast, slow)]
     assert verdicts(pair)[2] == (
         f"{names[0]} against {names[1]}: no difference can be detected at this noise "
         f"(ratio {found.value:.2f}, 95 %: {number(low)} to {number(high)}); "
@@ -397,13 +397,13 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
 def test_what_slows_a_block_does_not_blur_the_verdict() -> None:
     """Every other block was slowed to half its speed, for both: only pairs tell them apart."""
     blocks = [1.0, 2.0, 2.0, 1.0, 1.0, 2.0]
-    said = verdicts([record("a", blocks), record("b", [1.05 * one for one in blocks])])
+    said = verdicts([record("a", blocks), record("b", [1.05 * value for value in blocks])])
     assert said[2] == "a is 1.05 times as fast as b (95 %: 1.05 to 1.05)"
 
 
 @pytest.mark.parametrize("seconds", [[1.0], [1.0] * 20])
 def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) -> None:
-    lines = verdicts([one_seed("a", seconds), one_seed("b", [3 * one for one in seconds])])
+    lines = verdicts([one_seed("a", seconds), one_seed("b", [3 * value for value in seconds])])
     count = "1 round" if len(seconds) == 1 else "20 rounds"
     assert lines[0] == f"a: 1.00 s to the matching MSE, median of {count} with 1 seed"
     assert lines[2] == (
@@ -412,14 +412,14 @@ def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) ->
     )
 
 
-def test_few_rounds_are_a_doubt() -> None:
+def test_few_rounds_are_a_warning() -> None:
     lines = verdicts([record("a", STABLE), record("b", STABLE[:3])])
     assert lines[-1] == "b: 3 rounds are too few to estimate the noise"
 
 
 def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> None:
     three = [
-        record(name, [factor * one for one in STABLE])
+        record(name, [factor * value for value in STABLE])
         for name, factor in (("c", 4.0), ("a", 1.0), ("b", 2.0))
     ]
     assert [line.partition(" (")[0] for line in verdicts(three)[3:]] == [
@@ -478,8 +478,8 @@ class Recorder:
 
     asked: ClassVar[list[tuple[str, Any]]] = []
 
-    def __init__(self, case: Case, one: Any, run: Any, **options: Any) -> None:
-        self.label, self.options = one.label, options
+    def __init__(self, case: Case, contender: Any, run: Any, **options: Any) -> None:
+        self.label, self.options = contender.label, options
 
     def __enter__(self) -> Self:
         return self
@@ -518,7 +518,7 @@ def order_of_blocks(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) ->
         records = fight(cast("Case", None), contenders, asked, run, "typed")
     finally:
         run.close()
-    assert {one["order"] for one in records} == {"interleaved"}
+    assert {record["order"] for record in records} == {"interleaved"}
     timed = [label for label, what in Recorder.asked if what == "round"]
     steps = [what for what, _ in itertools.groupby(what for _, what in Recorder.asked)]
     assert (steps, len(timed)) == (["calibrate", "round", "unseen"], 36)
@@ -547,24 +547,24 @@ def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None
         records = fight(case, [contender(text, 1) for text in texts], selection, folder, "typed")
     finally:
         folder.close()
-    assert [(one["backend"]["name"], one["backend"]["params"]) for one in records] == [
+    assert [(record["backend"]["name"], record["backend"]["params"]) for record in records] == [
         ("numpy-als:n_jobs=None,dtype=float64", {}),
         ("numpy-als:reg=0.04", {"reg": 0.04}),
         ("numpy-als", {}),
     ]
-    assert [one["backend"]["dtype"] for one in records] == ["float64", "float32", "float32"]
-    assert [one["backend"]["threads"] for one in records] == [1, 1, 1]
-    assert [one["status"] for one in records] == ["matched"] * 3
-    assert {(one["order"], one["run"], one["command"]) for one in records} == {
+    assert [record["backend"]["dtype"] for record in records] == ["float64", "float32", "float32"]
+    assert [record["backend"]["threads"] for record in records] == [1, 1, 1]
+    assert [record["status"] for record in records] == ["matched"] * 3
+    assert {(record["order"], record["run"], record["command"]) for record in records} == {
         ("interleaved", folder.path.name, "typed")
     }
-    assert [[(each["round"], each["seed"]) for each in one["rounds"]] for one in records] == [
+    assert [[(each["round"], each["seed"]) for each in record["rounds"]] for record in records] == [
         [(0, 5)]
     ] * 3
-    objectives = [one["rounds"][0]["objective"] for one in records]
+    objectives = [record["rounds"][0]["objective"] for record in records]
     assert len(set(objectives)) == 3  # each fitted with what it asked for
-    stored = {one["backend"]["name"]: one for one in read_records([folder.path])}
-    assert stored == {one["backend"]["name"]: one for one in records}
+    stored = {record["backend"]["name"]: record for record in read_records([folder.path])}
+    assert stored == {record["backend"]["name"]: record for record in records}
 
 
 @pytest.mark.process
@@ -587,25 +587,28 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     (run,) = (tmp_path / "reports" / "runs").iterdir()
     assert len(list(run.glob("*.json"))) == 2
     assert not (run / "work").exists()
-    first, second = sorted(read_records([run]), key=lambda one: one["backend"]["name"])
-    assert [one["backend"]["name"] for one in (first, second)] == ["numpy-als (1)", "numpy-als (2)"]
-    for one in (first, second):
-        assert (one["status"], one["order"], one["kind"]) == (
+    first, second = sorted(read_records([run]), key=lambda record: record["backend"]["name"])
+    assert [record["backend"]["name"] for record in (first, second)] == [
+        "numpy-als (1)",
+        "numpy-als (2)",
+    ]
+    for record in (first, second):
+        assert (record["status"], record["order"], record["kind"]) == (
             "matched",
             "interleaved",
             "time to MSE",
         )
-        assert [(each["round"], each["seed"]) for each in one["rounds"]] == [
+        assert [(each["round"], each["seed"]) for each in record["rounds"]] == [
             (0, 0),
             (1, 1),
             (2, 0),
             (3, 1),
         ]
-        assert (one["seeds"], one["backend"]["threads"], one["rungs"]) == ([0, 1], 1, [])
-        assert one["cold"] == []
-        assert one["command"] == " ".join(["python -m bench.duel", *TINY])
+        assert (record["seeds"], record["backend"]["threads"], record["rungs"]) == ([0, 1], 1, [])
+        assert record["cold"] == []
+        assert record["command"] == " ".join(["python -m bench.duel", *TINY])
     # The same work in both: what differs is time alone.
-    work = [[each["validation_mse"] for each in one["rounds"]] for one in (first, second)]
+    work = [[each["validation_mse"] for each in record["rounds"]] for record in (first, second)]
     assert work[0] == work[1]
     assert sum("to the matching MSE, median of 4 rounds with 2 seeds" in line for line in said) == 2
     assert any(" against " in line or " times as fast as " in line for line in said)

@@ -31,7 +31,7 @@ def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_packages_are_read_and_their_parts_are_not_counted_twice(powercap: Path) -> None:
     before = read_energy()
-    assert {name: one.joules for name, one in before.items()} == {
+    assert {name: reading.joules for name, reading in before.items()} == {
         "intel-rapl:0": 5.0,
         "intel-rapl:1": 1.5,
     }

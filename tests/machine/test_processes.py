@@ -133,8 +133,8 @@ def test_a_process_that_has_ended_is_none() -> None:
 def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
     before, wake = sample(os.getpid()), threading.Event()
     sleepers = [threading.Thread(target=wake.wait) for _ in range(5)]
-    for one in sleepers:
-        one.start()
+    for sleeper in sleepers:
+        sleeper.start()
     try:
         deadline = time.monotonic() + 300  # until each has gone to sleep
         while (
@@ -145,8 +145,8 @@ def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
             time.sleep(0.01)
     finally:
         wake.set()
-        for one in sleepers:
-            one.join()
+        for sleeper in sleepers:
+            sleeper.join()
     assert before is not None
     assert now is not None
     assert now.threads == before.threads + 5

@@ -64,7 +64,7 @@ def test_libraries_set_to_more_threads_than_the_budget() -> None:
 
 
 def test_slower_is_by_the_quickest_fit_and_the_usual_round() -> None:
-    usual = [one for seconds in (9.0, 1.0, 1.0) for one in rounds_of(seconds, None, 1)]
+    usual = [row for seconds in (9.0, 1.0, 1.0) for row in rounds_of(seconds, None, 1)]
     for seconds, expected in ((1.4, False), (1.6, True)):
         fits = rounds_of(9.0, None, 2) + rounds_of(seconds, None, 1)
         assert slower(fits, usual) is expected

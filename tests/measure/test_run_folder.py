@@ -29,7 +29,9 @@ def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) 
 
     def a_worker_has_started(folder: Path, cache: Path) -> None:
         workers = "bench.measure.worker"
-        kill_storm.until(lambda: any(workers in one for one in kill_storm.workers_of(cache)))
+        kill_storm.until(
+            lambda: any(workers in command for command in kill_storm.workers_of(cache))
+        )
         assert kill_storm.stored(folder) == []
 
     def a_record_is_there(folder: Path, cache: Path) -> None:
@@ -37,7 +39,7 @@ def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) 
 
     assert kill_storm.storm(tmp_path, [a_worker_has_started, a_record_is_there]) == 1
     whole = kill_storm.left_alone(tmp_path)
-    assert {len(one["rounds"]) for one in whole.values()} == {1}
+    assert {len(record["rounds"]) for record in whole.values()} == {1}
     assert len(whole) == 2
 
 
@@ -58,8 +60,8 @@ def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     assert new.path not in (first.path, other.path)
     beside = open_run("c", tmp_path)  # the first still runs
     assert beside.path != new.path
-    for one in (other, new, beside):
-        one.close()
+    for folder in (other, new, beside):
+        folder.close()
 
 
 def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:

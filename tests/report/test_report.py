@@ -84,9 +84,9 @@ def noisy(name: str, seconds: float) -> Record:
     (first,) = record["calibrations"]
     record["calibrations"] = [{**first, "seed": seed} for seed in range(3)]
     record["rounds"] = [
-        {**one, "seed": seed, "seconds": one["seconds"] * factors[seed]}
+        {**row, "seed": seed, "seconds": row["seconds"] * factors[seed]}
         for seed in range(3)
-        for one in record["rounds"]
+        for row in record["rounds"]
     ]
     return record
 
@@ -100,9 +100,9 @@ def all_words(value: Any) -> Any:
     """Return the value with NASTY in place of each free text."""
     if isinstance(value, dict):
         keep = {"status", "caches", "kind", "order"}  # the schema names their values
-        return {key: one if key in keep else all_words(one) for key, one in value.items()}
+        return {key: item if key in keep else all_words(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [all_words(one) for one in value]
+        return [all_words(item) for item in value]
     return f"{value} {NASTY}" if isinstance(value, str) else value
 
 
@@ -295,8 +295,8 @@ def test_verdict_of_none_and_of_one_matched() -> None:
     ],
 )
 def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
-    for one in entries:
-        for score in one["rounds"]:
+    for entry in entries:
+        for score in entry["rounds"]:
             score["test_mse"] = score["objective"] = None
     page = write_report(entries, tmp_path).read_text("utf-8")
     assert all(entry["backend"]["name"] in page for entry in entries)
@@ -340,7 +340,7 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
         "<script>",
     )
     assert (
-        sum(scripts.count(one) for one in ours) == parsed.tags.count("script")
+        sum(scripts.count(tag) for tag in ours) == parsed.tags.count("script")
         and scripts.count("<script>") == 2
     )
     assert not parsed.loads and not parsed.handlers
@@ -602,8 +602,8 @@ def test_cases_are_in_the_order_of_their_numbers() -> None:
 def seeded(name: str, medians: list[float]) -> Record:
     """A record with one round of each seed."""
     made = fake_record(name, seconds=medians, seeds=list(range(len(medians))))
-    for one in made["rounds"]:
-        one["seed"] = one["round"]
+    for row in made["rounds"]:
+        row["seed"] = row["round"]
     return made
 
 

@@ -247,9 +247,14 @@ def test_there_is_no_barrier(looked_at: LookedAt, scheme: Any, which: str) -> No
     # Markers are graphics, for which 3:1 suffices (WCAG 1.4.11); another test checks theirs.
     found = Axe().run(page, context={"exclude": [[".mark"]]}).response["violations"]
     numbers.click()  # as it was
-    grave = [one for one in found if one["impact"] in ("serious", "critical")]
+    grave = [violation for violation in found if violation["impact"] in ("serious", "critical")]
     assert [
-        (one["id"], one["nodes"][0]["html"], one["nodes"][0].get("failureSummary")) for one in grave
+        (
+            violation["id"],
+            violation["nodes"][0]["html"],
+            violation["nodes"][0].get("failureSummary"),
+        )
+        for violation in grave
     ] == []
 
 

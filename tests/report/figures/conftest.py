@@ -52,22 +52,24 @@ def seeded(record: Record, seeds: int = 3) -> Record:
     made["seeds"] = list(range(seeds))
     paces = [draw.uniform(0.9, 1.15) for _ in made["seeds"]]
     made["rounds"] = [
-        {**one, "seed": seed, "seconds": one["seconds"] * pace}
+        {**row, "seed": seed, "seconds": row["seconds"] * pace}
         for seed, pace in enumerate(paces)
-        for one in record["rounds"]
+        for row in record["rounds"]
     ]
     made["rungs"] = [
         {
-            **one,
+            **row,
             "factor": 1.05,
-            "seconds": one["seconds"] / 2,
+            "seconds": row["seconds"] / 2,
             "validation_mse": 0.88,
             "matched": True,
         }
-        for one in made["rounds"]
+        for row in made["rounds"]
     ]
     made["calibrations"] = [
-        {**one, "seed": seed} for seed in made["seeds"] for one in record["calibrations"]
+        {**calibration, "seed": seed}
+        for seed in made["seeds"]
+        for calibration in record["calibrations"]
     ]
     return made
 

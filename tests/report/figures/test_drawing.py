@@ -154,20 +154,20 @@ def test_no_text_lies_on_another(figures: list[Figure]) -> None:
         canvas = _draw(figure, looks_for(figure.backends(), looks))
         FigureCanvasAgg(canvas).draw()
         boxes = [
-            (one, one.get_window_extent())
-            for one in canvas.findobj(Text)
-            if one.get_text() and one.get_visible()
+            (text, text.get_window_extent())
+            for text in canvas.findobj(Text)
+            if text.get_text() and text.get_visible()
         ]
         inside = canvas.bbox
-        for one, box in boxes:
+        for text, box in boxes:
             assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0, (
                 figure.stem,
-                one.get_text(),
+                text.get_text(),
             )
-        for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        for (text, first), (other, second) in itertools.combinations(boxes, 2):
             assert not first.shrunk(0.98, 0.8).overlaps(second.shrunk(0.98, 0.8)), (
                 figure.stem,
-                one,
+                text,
                 other,
             )
 
