@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
-    # Of several processes, the one that reports counts: it hears of the skips of all.
+    # With several processes, the one that reports does the counting: it sees the skips of all.
     if not session.config.getoption("--expect-skips") or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.getplugin("terminalreporter")

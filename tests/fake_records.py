@@ -173,7 +173,7 @@ def fake_record(
 
 
 def fake_score(validation_mse: float, test_mse: float | None = None, **tuned: Any) -> Score:
-    """Return the errors of a baseline for which nothing was tuned but what is given."""
+    """Return the errors of a baseline for which only the given settings were tuned."""
     plain: dict[str, Any] = {"reg": None, "user_damping": None, "item_damping": None, "note": ""}
     return cast(Score, {"validation_mse": validation_mse, "test_mse": test_mse, **plain, **tuned})
 
@@ -187,9 +187,8 @@ def fake_roofline(
 ) -> RooflineRecord:
     """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread.
 
-    At higher ranks it takes more.
-
-    A backend whose name ends in "sgd" has a chain. ``overrides`` as in `fake_record`.
+    Higher ranks take more, more threads less. A backend whose name ends in "sgd" has a chain.
+    ``overrides`` as in `fake_record`.
     """
     chained = backend.endswith("sgd")
     costs = []

@@ -4,9 +4,9 @@ Nothing but DatasetError may escape, and nothing invalid may be returned.
 
     python tests/fuzz_readers.py --cases 100000 --seed 0
 
-Not collected by pytest; tests/datasets/test_readers_round_trip.py runs some hundred cases of it. A
-case is made by its number and the seed alone, so that a failure is repeated by ``--first N --cases
-1``. Real files from RATINGS_DATA are used where it is set.
+Not collected by pytest; tests/datasets/test_readers_round_trip.py runs a few hundred cases of it.
+A case depends on its number and the seed alone, so ``--first N --cases 1`` repeats a failure. If
+RATINGS_DATA is set, its real files are used.
 """
 
 import argparse
@@ -63,7 +63,7 @@ NASTY = (
 
 
 def sources() -> list[bytes]:
-    """Small files of every format, by real ratings where there are any."""
+    """Small files of every format, with real ratings where there are any."""
     folder = os.environ.get("RATINGS_DATA")
     texts = [
         QUOTED.encode(),
@@ -186,7 +186,7 @@ def run_case(number: int, seed: int, files: list[bytes], path: Path) -> str:
     Raises
     ------
     AssertionError
-        For anything but ratings that are valid or a DatasetError that is meant.
+        For anything but valid ratings or a deliberate DatasetError.
     """
     rng = random.Random(f"{seed}/{number}")
     data = rng.choice(files)

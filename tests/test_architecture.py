@@ -142,7 +142,8 @@ def test_every_folder_is_a_package_that_contracts_see() -> None:
         for folder in folders
         if not (folder / "__init__.py").is_file()
     ] == []
-    assert imported_by(ROOT / "bench" / "__init__.py") == set()  # every import of a room runs it
+    # Every import from the package runs its __init__.
+    assert imported_by(ROOT / "bench" / "__init__.py") == set()
 
 
 def test_nothing_imports_tests() -> None:

@@ -137,7 +137,7 @@ def test_one_seed_has_no_interval_however_many_its_rounds(paired: bool) -> None:
     found = ratio(slow, fast, paired)
     assert (found.value, found.interval, found.error) == (3, None, None)
     assert (found.seeds, found.rounds, found.seeds_to_tell, found.outlook) == (1, 100, None, "")
-    assert not found.within_noise  # nothing can be told, that there is no difference neither
+    assert not found.within_noise  # nothing can be told, not even that there is no difference
     assert ratio(rounds([2.0], [2.1]), rounds([1.0], [1.1]), paired).interval is not None
 
 

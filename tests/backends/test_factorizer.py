@@ -188,7 +188,7 @@ def test_the_biases_alone_start_the_history(train: Ratings, validation: Ratings)
 
 
 def test_what_a_diverged_fit_leaves(train: Ratings, validation: Ratings) -> None:
-    """Not even the best model before it: who lowers the rate and fits again is told so."""
+    """Not even the best earlier model is kept; the message says to lower the rate and fit again."""
     solver = Counting(losses=(1.0, 1.0, math.nan)).fit(train, epochs=2)
     with pytest.warns(DivergenceWarning):
         solver.fit(train, validation, epochs=5)
@@ -583,7 +583,7 @@ def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
 
 
 def test_a_loss_that_is_infinite_throughout_is_divergence(train: Ratings) -> None:
-    # the mean squared rating, which the loss is held against, is infinite too
+    # the mean squared rating, with which the loss is compared, is infinite too
     huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
     with (
         np.errstate(all="ignore"),
@@ -711,7 +711,7 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_model(train: Ratings) -> None:
     slow.__dict__.update(solver.__dict__)
     with pytest.raises(KeyboardInterrupt):
         slow.fit(train)
-    assert slow.model_ is solver.model_  # of the fit before
+    assert slow.model_ is solver.model_  # of the earlier fit
     with pytest.raises(KeyboardInterrupt):
         (fresh := Slow()).fit(train)
     assert not hasattr(fresh, "model_")
@@ -816,7 +816,7 @@ def test_a_start_must_fit(train: Ratings) -> None:
 
 
 def test_a_start_for_other_rows_is_refused(train: Ratings) -> None:
-    # as many rows, but the ids behind them are others or in another order
+    # as many rows, but with other ids, or with the ids in another order
     reversed_rows = Ratings.from_arrays(
         train.encoder.users[train.users][::-1],
         train.encoder.items[train.items][::-1],

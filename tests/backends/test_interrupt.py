@@ -1,4 +1,4 @@
-"""Ctrl-C and threads: only the main thread's fit hears it."""
+"""Ctrl-C and threads: only a fit in the main thread receives it."""
 
 import signal
 import threading

@@ -384,4 +384,4 @@ def test_a_failed_save_leaves_the_earlier_file(
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [
         saved.name
-    ]  # and no half-written one beside it
+    ]  # and there is no half-written file beside it

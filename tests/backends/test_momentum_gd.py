@@ -228,7 +228,7 @@ def test_the_safeguard_brings_a_wild_rate_down(small: Ratings) -> None:
 
 @pytest.mark.parametrize("title", ["numpy", *ENGINES])
 def test_the_last_step_is_guarded_too(small: Ratings, title: str) -> None:
-    # the sweep after the last move never happens, so nothing has yet looked at where it led
+    # no sweep follows the last move, so nothing has yet checked where it led
     solver = engine(title, rank=3, dtype="float64", learning_rate=1e4)
     start = solver.objective.value(initial_model(solver.objective, small, 0), small)
     for epochs in (1, 2, 3):

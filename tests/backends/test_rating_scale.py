@@ -96,7 +96,7 @@ def test_solvers_that_draw_predict_as_well_on_any_scale(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shift", [1e5, 1e7, 1e9])
 def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
-    """In float64 ratings; float32 ones are rounded themselves from there on."""
+    """In float64 ratings: from there on, float32 ones are rounded themselves."""
     apart = np.abs(
         predictions("numpy-als", 1.0, shift, dtype) - predictions("numpy-als", 1.0, 0.0, dtype)
     )

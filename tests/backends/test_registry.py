@@ -179,7 +179,7 @@ def test_the_name_decides_the_device(monkeypatch: pytest.MonkeyPatch, device: st
 
 
 def test_a_device_that_contradicts_the_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    # a run called torch-cuda must not have been one on the CPU
+    # a run recorded as torch-cuda must not have run on the CPU
     pytest.importorskip("torch")
     monkeypatch.setattr(registry, "unavailable_reason", lambda info: "")
     with pytest.raises(ValueError, match="device"):

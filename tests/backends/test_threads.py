@@ -1,4 +1,4 @@
-"""A fit's own threads: who calls what, and that nobody is left behind or kept alive."""
+"""A fit's own threads: which calls what, and that none is left behind or kept alive."""
 
 import gc
 import signal
@@ -23,7 +23,7 @@ def test_each_call_is_made_once_and_results_keep_their_order(n_calls: int) -> No
 
 
 def test_many_calls_are_shared_by_all_threads() -> None:
-    """Each call waits for another beside it: the caller must take as many as its one helper."""
+    """Each call waits for a second one: the caller must take as many as its one helper."""
     both = threading.Barrier(2)
     helpers = Threads(2).run(
         lambda n: (both.wait(60), threading.current_thread())[1], [(n,) for n in range(8)]
@@ -121,7 +121,7 @@ def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("who", [0, 1])
 def test_when_a_call_raises_the_others_are_told_to_give_up(who: int) -> None:
-    """The caller's error at once, another's when the caller is done."""
+    """The caller's error comes at once, a helper's when the caller is done."""
     told = threading.Event()
 
     def call(place: int) -> None:

@@ -92,7 +92,7 @@ def test_the_module_predicts_as_the_parameters_do(small: Ratings) -> None:
 
 
 def batch_gradients(solver: Factorizer, train: Ratings, start: Parameters) -> list[Parameters]:
-    """Return each batch's gradient by the parameters themselves, in the ratings' own numbers."""
+    """Return each batch's gradient by the parameters, in the units of the ratings."""
     state = solver.prepare(train, start, seed=0)
     unit, rank, gradients = state.model.unit, state.model.rank, []
     for batch in state.batches:
@@ -238,7 +238,7 @@ def test_what_a_step_sees_is_the_objective(
     solver = solver_of(optimizer, bias=bias, **whole, **PENALTIES["dampings"])
     start = random_start(solver, train) if bias else initial_model(solver.objective, train, 0)
     state = solver.prepare(train, start, seed=0)
-    seen = solver.step(state, 1)  # by gd at the point it steps to, by Adam where it starts
+    seen = solver.step(state, 1)  # gd measures it at the point it steps to, Adam where it starts
     at = start if optimizer == "adam" else solver.parameters(state)
     value, mse = solver.objective.value_and_mse(at, train)
     assert seen == pytest.approx(mse, rel=1e-9)

@@ -29,7 +29,7 @@ from bench.article.tables import comparison, summary
 from bench.cases.targets import DAMPINGS
 from bench.datasets import DatasetError, RawRatings, anime_twin, permutation, read_ratings
 
-NASTY = "<script>alert(1)<&{{ 7 * 7 }}$x$.csv"  # a file may be named so
+NASTY = "<script>alert(1)<&{{ 7 * 7 }}$x$.csv"  # a file may have such a name
 RAW = RawRatings(np.array(USERS), np.array(ITEMS), np.array(RATINGS, dtype=np.float64))
 
 
@@ -292,7 +292,7 @@ def test_the_results_hold_what_the_page_claims(results: Any) -> None:
 
 @pytest.mark.draws
 def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: Any) -> None:
-    """As in every wheel, where there is no git checkout; the run was long, and must not be lost."""
+    """No wheel has a git checkout; a long run must not be lost for that."""
     everything = write_page(results, tmp_path / "all", "command", 1.0).read_text("utf-8")
     assert results["environment"]["python"] in everything
     for name in (*results["environment"], "all of them"):
@@ -456,7 +456,7 @@ def test_the_page_says_the_numbers(output: Path, results: Any) -> None:
 def test_only_a_curve_that_comes_close_is_called_reproduced(
     drift: float, results: Any, tmp_path: Path
 ) -> None:
-    """With the article's number of ratings, and its own curve or one that lies elsewhere."""
+    """With as many ratings as the article, and with its curve or a different one."""
     curve = [
         {
             "iteration": int(at),
@@ -509,6 +509,6 @@ def test_real_ratings(tmp_path: Path) -> None:
     assert main(["--ratings", str(path), "--iterations", "50", "--output", str(tmp_path)]) == 0
     stored = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert stored["data"]["n_ratings"] == len(read_ratings(path, missing_rating=-1).ratings)
-    # These users' ids are all larger than their number: encoded twice, not one is among the rows.
+    # These users' ids all exceed the number of users, so encoding twice leaves none in the rows.
     assert stored["data"]["n_twice"] == 0
     assert stored["ours"]["validation_mse"] < stored["constant"]["validation_mse"]

@@ -196,7 +196,7 @@ def test_a_small_change_is_told_but_counts_only_from_the_threshold_on(said: Any)
 
 
 def test_three_rounds_tell_a_great_slow_down(said: Any) -> None:
-    """As many as there are of slow fits: one of each seed."""
+    """As many as the slow fits have: one of each seed."""
     got = said([record(times(1.0, n=3))], [record(times(10.0, n=3, seed=1))])
     assert got.status == 1
     assert "1 regression:" in got.out

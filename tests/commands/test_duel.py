@@ -90,7 +90,7 @@ def never(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
-    """Have no case built and record how a fight would be fought; run in an empty folder."""
+    """Build no case, and record how a fight would be fought; run in an empty folder."""
     calls: list[Any] = []
 
     def pretended(
@@ -629,7 +629,7 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
 def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
     words = [
         word if word != "2" else "40" for word in TINY
-    ]  # rounds and seeds: enough to be interrupted in
+    ]  # rounds and seeds: enough time to interrupt it
     # A process in the background was told to ignore SIGINT.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "from bench.duel import main; sys.exit(main())"

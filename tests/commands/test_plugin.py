@@ -56,7 +56,7 @@ def collected(*options: str) -> tuple[int, list[str], str]:
 
 
 class Metafunc:
-    """As much of pytest's as the plugin asks for, without loading a backend."""
+    """As much of pytest's session as the plugin needs, without loading a backend."""
 
     def __init__(self, budget: int, sweep: bool, *fixtures: str) -> None:
         self.options = {"seed": 0, "quick": False, "backend": [], "threads": budget, "sweep": sweep}
@@ -134,7 +134,7 @@ def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
 
 # ---- the folder of the run ----------------------------------------------------------------------
 
-# Two runs of one command: what the second finds as the first ends, and after that.
+# Two runs of one command: what the second finds when the first ends, and afterwards.
 SESSION = """
 import json, sys
 from pathlib import Path

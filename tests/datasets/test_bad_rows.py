@@ -1,4 +1,4 @@
-"""What cannot be read, how it is said, and what is left out instead."""
+"""What cannot be read, how the message puts it, and which rows are dropped instead."""
 
 import gzip
 from collections.abc import Callable

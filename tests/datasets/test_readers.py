@@ -64,7 +64,7 @@ def test_packed_text_whatever_its_name(
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is extracted"
     for length in range(
         1, len(packed)
-    ):  # whatever is cut off, it is seen (a zip lacks its table of contents)
+    ):  # wherever it is cut off, that is noticed (a zip loses its table of contents)
         with pytest.raises(DatasetError):
             read_ratings(stored(tmp_path, packed[:length], name))
 

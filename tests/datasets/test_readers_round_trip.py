@@ -17,7 +17,7 @@ from reading import BIG, refusal, rows, saved, stored
 from bench.datasets import from_frame, read_ratings
 from bench.datasets.reading import blocks
 
-# Any text that a line can hold and whose ends are no spaces.
+# Any text that a line can hold and that neither begins nor ends with a space.
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1
 ).filter(lambda text: text.strip(" \t\v\f") == text)
@@ -43,7 +43,7 @@ def triplets(draw: st.DrawFn) -> list[tuple[Any, Any, float, int]]:
 
 
 def as_read(values: tuple[Any, ...]) -> list[Any]:
-    """Ids as a text gives them back: integers where all are written as 64-bit integers are."""
+    """Ids as read back from a text: integers where all of them look like 64-bit integers."""
     written = [str(value) for value in values]
     whole = all(re.fullmatch("0|-?[1-9][0-9]*", text) for text in written)
     numbers = [int(text) for text in written] if whole else []

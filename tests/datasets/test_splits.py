@@ -21,7 +21,7 @@ GOLDEN_SPLITS = {
 
 
 def example(n: int = 1000, seed: int = 0, n_users: int = 37) -> RawRatings:
-    """Ratings by raw draws only: they are the same with every NumPy."""
+    """Ratings from raw draws only, which are the same with every NumPy."""
     draws = np.random.PCG64(seed).random_raw(3 * n).reshape(3, n)
     users, items = (draws[0] % n_users).astype(np.int64), (draws[1] % 10_000).astype(np.int64)
     return RawRatings(users, items, np.ones(n), (draws[2] % 500).astype(np.int64))

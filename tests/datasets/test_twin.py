@@ -139,7 +139,7 @@ def test_biases_beat_the_mean(small: RawRatings) -> None:
 def test_taste_is_what_the_factors_can_find(
     monkeypatch: pytest.MonkeyPatch, small: RawRatings
 ) -> None:
-    """Without planted factors the biases explain more: the taste is signal that they cannot see."""
+    """Without planted factors the biases explain more: they cannot see a user's taste."""
     monkeypatch.setattr(twin, "_TASTE_STD", 0.0)
     assert bias_mse(anime_twin(SMALL))[1] < bias_mse(small)[1] - 0.05
 

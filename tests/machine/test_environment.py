@@ -63,7 +63,7 @@ def read_instead(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]) -> None
 
 
 def fake_smi(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
-    """Put a program called nvidia-smi where it is found, and nothing else beside the shell."""
+    """Put a program called nvidia-smi on the path, and nothing else but the shell."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
@@ -250,7 +250,7 @@ def test_what_names_a_folder_or_is_secret_is_not_recorded(
 def test_what_a_worker_is_given_in_any_case_makes_no_other_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Seen from inside a worker, the machine is the one that it is from outside."""
+    """A worker sees the same machine as the process that started it."""
     without_settings(monkeypatch)
     given: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""What processes and the machine are doing: read off a planted /proc, and off this very process."""
+"""What processes and the machine are doing, by a planted /proc and by this very process."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Which of several calibrations counts, and what is said where none reached the target."""
+"""Which of several calibrations counts, and what is reported if none reached the target."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace

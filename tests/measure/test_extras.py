@@ -27,7 +27,7 @@ def rounds_of(*seconds: float) -> list[Round]:
 
 
 class Told:
-    """A worker whose fits take the seconds that it is told."""
+    """A worker whose fits take the given seconds."""
 
     seed = 3
 

@@ -108,7 +108,7 @@ def calibrated(
 def test_a_calibration_is_limited_in_seconds_of_training(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock is moved on by 1000 s whenever a model is scored, and the limit is 500 s."""
+    """The clock moves on by 1000 s whenever a model is scored; the limit is 500 s."""
     scored, clock, scoring = worker.mse, time.perf_counter, [0.0]
 
     def slowly(*arguments: Any) -> float | None:
@@ -125,7 +125,7 @@ def test_a_calibration_is_limited_in_seconds_of_training(
     assert status == "time"
     assert seconds[-1] >= limit
     assert all(value < limit for value in seconds[:-1])
-    # What has been seen to the end is no attempt that was given up, however long it took.
+    # A calibration that reached its end was not given up, however long it took.
     assert calibrated(case, max_epochs=5, max_seconds=0.0, target=1e9)[0] == "callback"
 
 

@@ -1,4 +1,4 @@
-"""Requests and answers: what goes over the pipe comes out the same, and what is none is refused."""
+"""Requests and answers come out of the pipe as they went in; anything else is refused."""
 
 import math
 from typing import get_args

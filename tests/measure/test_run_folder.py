@@ -25,7 +25,7 @@ KEY = {name: name for name in ("code", "data", "machine", "settings", "versions"
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc")
 def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) -> None:
-    """Killed once while its first backend is measured, and once when that has its record."""
+    """It is killed while its first backend is measured, and again once that has its record."""
 
     def a_worker_has_started(folder: Path, cache: Path) -> None:
         workers = "bench.measure.worker"
@@ -65,7 +65,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
-    """Make a run of some time ago, and its folder free."""
+    """Make a run of some time ago whose folder is free."""
     folder.mkdir(parents=True)
     written = f"{folder.name.removesuffix('Z')}.000000Z"
     (folder / "run.state").write_text(
@@ -87,7 +87,7 @@ def test_newer_is_what_was_written_later_not_what_began_later(tmp_path: Path) ->
     old = cut_off(tmp_path / "2026-01-01T10-00-00Z")
     resumed = open_run("c", tmp_path)
     assert resumed.path == old
-    cut_off(tmp_path / "2026-01-02T10-00-00Z")  # begun beside it, as it was taken, and cut off
+    cut_off(tmp_path / "2026-01-02T10-00-00Z")  # begun while the folder was in use, and cut off
     resumed.mark_done()
     resumed.close()
     write_record(old, fake_record("numpy"))
@@ -118,7 +118,7 @@ def test_a_run_that_another_process_writes_is_passed_over(tmp_path: Path) -> Non
 def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at its state and the lock, the first run ends."""
+    """The first run ends between the check of its state and the lock."""
     first, lock = open_run("c", tmp_path), run_folder._locked
 
     def ends_meanwhile(folder: Path) -> Any:

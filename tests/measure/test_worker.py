@@ -38,7 +38,7 @@ def timed(here: Worker, **changes: Any) -> Round:
 
 
 def fitted(here: Worker, train: Ratings) -> Factorizer:
-    """A solver fitted as `timed` has it fitted."""
+    """A solver fitted in the same way as by `timed`."""
     return get_backend(**here.solver_arguments).fit(train, epochs=3, seed=5, keep="last")
 
 
@@ -67,7 +67,7 @@ def test_a_fit_whose_clock_tells_of_more_than_passed_is_inconsistent(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The worker's clock stands still: whatever the solver tells is too much."""
+    """The worker's clock stands still, so any time that the solver reports is too much."""
     monkeypatch.setattr(worker, "perf_counter", lambda: 0.0)
     monkeypatch.setattr(worker, "_CLOCK_SLACK", -1.0)
     asked = Time(epochs=1, seed=0, round_number=0, factor=1.0, target=None, objective=False)

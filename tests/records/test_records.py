@@ -224,7 +224,7 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
 
 
 def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Path) -> str:
-    """Why a record is refused when one of its fields holds another value."""
+    """Why a record is refused when one of its fields holds a different value."""
     at = record
     for key in path[:-1]:
         at = at[key]

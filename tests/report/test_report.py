@@ -78,7 +78,7 @@ def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def noisy(name: str, seconds: float) -> Record:
-    """Return a record of three seeds; those of another name differ in another order."""
+    """Return a record of three seeds, whose order by speed depends on the name."""
     record = fake_record(name, seconds=seconds, seeds=[0, 1, 2])
     factors = (0.97, 1.0, 1.04) if name == "a" else (1.05, 0.98, 1.0)
     (first,) = record["calibrations"]
@@ -130,7 +130,7 @@ class Links(HTMLParser):
 
 
 def of_another_kind(name: str) -> bool:
-    """Whether a file belongs to a kind of figure that these tests know nothing of."""
+    """Whether a file belongs to a kind of figure that these tests do not know."""
     stems = {stem for kind in all_kinds() for stem in kind.stems} - {
         name.partition(".")[0] for name in FIGURES
     }

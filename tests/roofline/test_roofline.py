@@ -56,11 +56,11 @@ def model_of(name: str) -> WorkModel:
         ("numba-gd", 16, ROOMY, 6 * 16 + 7 * 16 * 1500 / 100_000, 8),
         # Of the larger table (1000 rows of 256 bytes) 3/4 are not in the cache; nor are 5/6 of all
         # rows. Each rating moves the row of that side there and back, 512 bytes; the 500 rows of
-        # the other side move once.
+        # the other side move as far once an epoch.
         ("numba-sgd", 64, 64_000, 8 * 64, 8 + 512 * 3 / 4 + 512 * 500 / 100_000 * 5 / 6),
         # Half of the items' rows and gradients (256,000 bytes) is not in the cache; nor are 11/12
         # of the four tables. Each rating moves the item's row, and its gradient there and back,
-        # 768 bytes; a user moves 512, and a row 1280.
+        # 768 bytes; each user adds 512 an epoch, and each row 1280.
         (
             "numba-gd",
             64,

@@ -66,7 +66,7 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
         def make(self, **params: Any) -> Factorizer:
             return get_backend(variant.backend, **{**variant.params, **params})
 
-    # Who goes from rating to rating does so in some order, and a repeated row is another step.
+    # A solver that steps through the ratings depends on their order and on repeated rows.
     told = {
         "order_invariant": "rounding" if minimises else "no",
         "epochs_to_weigh": 12 if minimises else 120,

@@ -129,7 +129,7 @@ def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look
 
 
 def eventually(page: Page, happened: Callable[[], object]) -> None:
-    """Wait until something is so: a page draws when it comes to it."""
+    """Wait until it happens: a page draws in its own time."""
     deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"

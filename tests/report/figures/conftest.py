@@ -86,7 +86,7 @@ def with_device(record: Record) -> Record:
 
 
 def one_case(names: list[str], **case: Any) -> list[Record]:
-    """Return records of a case: of each name one that matched, and of each way to fail one."""
+    """Return records of a case: one that matched for each name, and one for each way to fail."""
     matched = [
         seeded(fake_record(name, seconds=0.05 * 1.5**at, case=case))
         for at, name in enumerate(names)
@@ -147,7 +147,7 @@ def roofline_figures(roofline: Roofline) -> list[Figure]:
 
 
 def looks_of(figures: list[Figure], texts: dict[str, str] | None = None) -> dict[str, Look]:
-    """Return how each backend looks in all of some figures, of looks that are known by name."""
+    """Return the look of each backend in the figures, where looks are known by name."""
     return styles(
         {name: (texts or {}).get(name, "") for figure in figures for name in figure.backends()}
     )

@@ -1,4 +1,4 @@
-"""Both renderers, and what names would do in them if they could."""
+"""Both renderers, and the harm that names would do in them if they could."""
 
 from __future__ import annotations
 

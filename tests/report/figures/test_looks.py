@@ -184,7 +184,7 @@ def test_an_axis_has_some_ticks_and_not_too_many(
         (0.01, 20, 4, [0.01, 0.1, 1, 10]),
         (0.3, 15, 3, [1, 10]),
         (1e-6, 1e6, 5, [1e-6, 1e-3, 1, 1e3, 1e6]),
-        (1.2, 2.4, 9, []),  # a linear axis's ticks tell more
+        (1.2, 2.4, 9, []),  # the ticks of a linear axis tell more
     ],
 )
 def test_steps_of_a_logarithmic_axis(

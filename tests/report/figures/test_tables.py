@@ -30,7 +30,7 @@ from .conftest import (
 
 
 def known(figures: list[Figure]) -> set[str]:
-    """The stems of figures, but for those of kinds that these tests know nothing of."""
+    """The stems of figures, except kinds that these tests do not know."""
     return {figure.stem for figure in figures} & (FIGURES | {"threads"})
 
 
