@@ -12,9 +12,8 @@ from backends import Ratings
 from bench.cases.case import Case, build_case
 from bench.datasets import Dataset, anime_twin, random_split
 
-EXPECTED = Path(__file__).with_name(
-    "expected_skips.json"
-)  # on a machine without GPU and MPS, as CI's
+# On a machine without GPU and MPS, like that of CI.
+EXPECTED = Path(__file__).with_name("expected_skips.json")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -207,9 +207,8 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and node.attr == "cpu"
     ]
-    assert len(copies) == len(
-        in_parameters
-    )  # the model comes to the host in parameters() and nowhere else
+    # The model comes to the host in parameters() and nowhere else.
+    assert len(copies) == len(in_parameters)
 
 
 @pytest.mark.process
@@ -242,9 +241,8 @@ print([name for name in ("torch", "numba", "matplotlib") if name in sys.modules]
 def test_every_public_name_is_documented(name: str) -> None:
     thing = getattr(backends, name)
     assert thing.__doc__
-    assert not thing.__doc__.startswith(
-        f"{name}("
-    )  # what dataclass and NamedTuple write by themselves
+    # dataclass and NamedTuple write such a docstring by themselves.
+    assert not thing.__doc__.startswith(f"{name}(")
     if inspect.isclass(thing):
         public = [
             (key, value)

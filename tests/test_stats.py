@@ -74,9 +74,8 @@ def test_one_seed_has_no_range_and_no_rounds_have_no_summary() -> None:
 
 def test_values_that_are_none_are_left_out_of_a_summary() -> None:
     made = rounds([1, 1, 1], [1, 1, 1])
-    for row, value in zip(
-        made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True
-    ):  # seeds 0, 1, 0, 1, 0, 1
+    # The rounds are of seeds 0, 1, 0, 1, 0, 1.
+    for row, value in zip(made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True):
         row["test_mse"] = value
     assert by_seed(made, "test_mse") == {0: [0.2, 0.3], 1: [0.5, 0.7]}
     assert summary(made, "test_mse") == pytest.approx((0.25 + 0.6) / 2)
@@ -204,9 +203,8 @@ def test_contenders_with_other_seeds_are_compared_by_welch() -> None:
     found = ratio(slow, fast)
     assert interval(found) == pytest.approx((np.exp(low), np.exp(high)))
     assert (found.seeds, found.rounds) == (3, 4)
-    assert (
-        ratio(slow, rounds([1.0] * 5)).interval is None
-    )  # one seed says nothing of what differs between processes
+    # One seed says nothing of what differs between processes.
+    assert ratio(slow, rounds([1.0] * 5)).interval is None
     level = rounds([1.0], [1.0], [1.0])
     assert interval(ratio(level, [Round({**row, "seed": row["seed"] + 1}) for row in level])) == (
         1,
@@ -335,16 +333,12 @@ def test_what_is_said_of_rounds(
         ([0.95, 0.96, 1.0, 1.04, 1.05], {}),  # spread of 8 %
         ([1.0, 1.49, 1.0, 1.0, 1.0, 1.0], {}),
         ([1.0, 1.01, 1.02, 1.03, 1.04, 1.05], {}),  # slower by 4 %
-        (
-            [1.1, 0.95, 1.0, 1.0, 1.06, 1.05],
-            {},
-        ),  # the last are slower, but not all of them than all of the first
+        # The last are slower, but not every one of them than all of the first.
+        ([1.1, 0.95, 1.0, 1.0, 1.06, 1.05], {}),
         ([1.0, 1.0, 1.0, 1.08, 1.08], {}),  # thirds of one round say nothing
         ([1.0] * 6, {"others_seconds": 0.09}),
-        (
-            [0.05] * 6,
-            {"others_seconds": 0.05, "stolen_seconds": 0.05},
-        ),  # CPU time is counted in steps of 0.01 s
+        # CPU time is counted in steps of 0.01 s.
+        ([0.05] * 6, {"others_seconds": 0.05, "stolen_seconds": 0.05}),
         ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.019}),
         ([1.0] * 6, {"others_seconds": None, "stolen_seconds": None}),
     ],

@@ -77,9 +77,8 @@ def test_ratings_may_all_be_equal() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_summary_is_exact(dtype: str) -> None:
-    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(
-        dtype
-    )  # more than one part
+    # More ratings than one part holds.
+    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(dtype)
     rows = np.arange(len(values))
     low, high, mean, variance, weight = Ratings(rows, rows, values).summary
     exact = values.astype(np.float64)

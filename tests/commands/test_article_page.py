@@ -494,9 +494,8 @@ def test_the_code_on_the_page_runs(
     exec(source, {})
     scores, achieved, recommended = capsys.readouterr().out.splitlines()
     assert float(achieved.split()[0]) < ast.literal_eval(scores)["global mean"]["validation_mse"]
-    assert float(achieved.split()[0]) == pytest.approx(
-        results["ours"]["validation_mse"], rel=0.1
-    )  # of another split
+    # They come from another split.
+    assert float(achieved.split()[0]) == pytest.approx(results["ours"]["validation_mse"], rel=0.1)
     assert recommended.count("Recommendation(") == 5
 
 

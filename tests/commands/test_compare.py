@@ -217,13 +217,8 @@ FEW = "by its rounds: seeds are too few for an interval"
             0,
             "no difference can be told (one seed, and its rounds are not far apart)",
         ),
-        (
-            1,
-            [1.0, 1.0, 1.0, 1.0, 2.2],
-            [2.0] * 5,
-            1,
-            f"slower, {FEW}",
-        ),  # one old round was disturbed
+        # One old round was disturbed.
+        (1, [1.0, 1.0, 1.0, 1.0, 2.2], [2.0] * 5, 1, f"slower, {FEW}"),
         (1, [2.0] * 5, [1.0, 1.0, 1.0, 1.0, 2.2], 0, f"faster, {FEW}"),
         (1, [1.0, 1.02, 1.01], [1.2, 1.21, 1.22], 0, "no difference can be told (one seed"),
         (2, [1.0, 1.0, 1.0, 1.0], [1.8, 2.3, 1.8, 2.3], 1, f"slower, {FEW}"),
@@ -263,9 +258,8 @@ def test_equals_are_rarely_told_apart() -> None:
     pairs = [(record(times(seed=2 * n)), record(times(seed=2 * n + 1))) for n in range(300)]
     found = [compared(old, new, threshold=0.0) for old, new in pairs]
     assert sum(bool(each.regressions) for each in found) <= 0.07 * len(found)
-    assert not any(
-        each.regressions for each in (compared(old, new) for old, new in pairs)
-    )  # at the usual threshold
+    # None at the usual threshold.
+    assert not any(each.regressions for each in (compared(old, new) for old, new in pairs))
 
 
 def test_rounds_that_were_not_stable_are_said_beneath_the_pair(said: Any) -> None:

@@ -178,10 +178,8 @@ def test_a_contender_is_a_name_and_python_literals(
         ),
         ("numpy:reg=much", "reg must be a finite number of at least 0, got 'much'"),
         ("numpy:reg=", "reg must be a finite number of at least 0, got ''"),
-        (
-            "numpy:reg={[]:1}",
-            "reg must be a finite number of at least 0, got '{[]:1}'",
-        ),  # a TypeError to Python
+        # To Python this is a TypeError.
+        ("numpy:reg={[]:1}", "reg must be a finite number of at least 0, got '{[]:1}'"),
         (
             "numpy:reg=__import__('os')",
             "reg must be a finite number of at least 0, got \"__import__('os')\"",
@@ -627,9 +625,8 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind"
 )
 def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
-    words = [
-        word if word != "2" else "40" for word in TINY
-    ]  # rounds and seeds: enough time to interrupt it
+    # Rounds and seeds: enough time to interrupt it.
+    words = [word if word != "2" else "40" for word in TINY]
     # A process in the background was told to ignore SIGINT.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "from bench.duel import main; sys.exit(main())"
@@ -650,9 +647,8 @@ def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
         process.kill()
     assert workers
     assert (process.returncode, output, errors) == (130, "", INTERRUPTED)
-    deadline = (
-        time.monotonic() + 300
-    )  # one that had only begun to start ends by itself as it finds nobody to answer
+    # A worker that had only begun to start ends by itself: it finds nobody to answer.
+    deadline = time.monotonic() + 300
     while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert left == []

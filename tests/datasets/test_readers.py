@@ -62,9 +62,8 @@ def test_packed_text_whatever_its_name(
     packed = pack(PLAIN)
     assert rows(read_ratings(stored(tmp_path, packed, name))) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is extracted"
-    for length in range(
-        1, len(packed)
-    ):  # wherever it is cut off, that is noticed (a zip loses its table of contents)
+    # Wherever it is cut off, that is noticed (a zip loses its table of contents).
+    for length in range(1, len(packed)):
         with pytest.raises(DatasetError):
             read_ratings(stored(tmp_path, packed[:length], name))
 

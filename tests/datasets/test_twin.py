@@ -67,9 +67,8 @@ def test_pairs_are_distinct_and_sorted(scale: float, seed: int) -> None:
 
 
 def test_chunks_do_not_leave_gaps_or_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        twin, "_CHUNK", 500
-    )  # the busiest users have 702 ratings: they need a chunk each
+    # The busiest users have 702 ratings: they need a chunk each.
+    monkeypatch.setattr(twin, "_CHUNK", 500)
     raw = anime_twin(SMALL)
     assert (np.diff(pair_keys(raw)) > 0).all()
     np.testing.assert_array_equal(

@@ -100,9 +100,8 @@ def test_a_key_is_short_and_the_same_in_any_order_and_process() -> None:
 
 def test_the_key_of_this_machine_stays() -> None:
     facts = machine_facts()
-    assert machine_key(facts) == machine_key(
-        json.loads(json.dumps(facts))
-    )  # as it is read from a record
+    # The facts as read from a record give the same key.
+    assert machine_key(facts) == machine_key(json.loads(json.dumps(facts)))
     unread = {"cpu_limit", "caches", "hypervisor", "governor", "gpus", "memory_gb", "no_turbo"}
     assert set(FACTS) - set(facts) <= unread
 

@@ -85,9 +85,8 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
     after, own, wall = cpu_times(), time.process_time() - own, time.monotonic() - wall
     assert after is not None
     cores = os.cpu_count() or 1
-    assert (
-        own / 2 < after.busy - before.busy < cores * (wall + 0.1)
-    )  # ticks are coarse, and others are busy too
+    # Ticks are coarse, and other processes are busy too.
+    assert own / 2 < after.busy - before.busy < cores * (wall + 0.1)
     assert after.stolen >= before.stolen
 
 
@@ -95,9 +94,8 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
 
 
 def test_a_process_is_looked_at(proc: Path) -> None:
-    assert sample(7) == ProcessSample(
-        resident_mb=2.0, threads=3, running=1
-    )  # a name may look like a state
+    # The name of a process may look like a state.
+    assert sample(7) == ProcessSample(resident_mb=2.0, threads=3, running=1)
 
 
 def test_a_thread_that_ends_while_looked_at_does_not_run(proc: Path) -> None:
@@ -174,9 +172,8 @@ def test_the_least_limit_of_control_groups_counts(
     assert limits(monkeypatch, tmp_path / "1", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "both", v2=f"{64 * 2**20}\n", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "max", v2="max\n") == machine
-    assert (
-        limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
-    )  # version 1's "no limit"
+    # This is how version 1 says "no limit".
+    assert limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
 
 
 def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,9 +146,8 @@ def test_a_folder_that_cannot_be_written_stays_free(
         raise OSError("no space left")
 
     monkeypatch.setattr(run_folder.RunFolder, "_write_state", full)
-    with pytest.raises(
-        OSError, match="no space left"
-    ) as held:  # with its frames, and what they hold
+    # The exception is kept, with its frames and what they hold.
+    with pytest.raises(OSError, match="no space left") as held:
         open_run("c", tmp_path)
     monkeypatch.undo()
     run = open_run("c", tmp_path)

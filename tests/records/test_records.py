@@ -352,9 +352,8 @@ def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path) -> None
     resumed = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-05T10-00-00.000001Z")
     folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-05T09-59-59.999999Z")
     folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "2026-01-03T11-00-00.000000Z", done=False)
-    write_record(
-        tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy")
-    )  # whose state was lost
+    # Its state was lost.
+    write_record(tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy"))
     assert newest_run(tmp_path) == resumed
     unstated = write_record(tmp_path / "2026-01-06T10-00-00Z", fake_record(backend="numpy")).parent
     assert newest_run(tmp_path) == unstated

@@ -444,10 +444,8 @@ def test_the_whole_objective_is_told(
             "validation MSE 0.7000, test MSE 0.8000, user damping 5, item damping 0.5 "
             "(item damping is the smallest tried)",
         ),
-        (
-            fake_score(0.7, 0.8, reg=0.0),
-            "validation MSE 0.7000, test MSE 0.8000, reg 0",
-        ),  # of version 4
+        # A score of version 4.
+        (fake_score(0.7, 0.8, reg=0.0), "validation MSE 0.7000, test MSE 0.8000, reg 0"),
     ],
 )
 def test_what_was_tuned_for_a_baseline_is_told(score: Score, text: str) -> None:

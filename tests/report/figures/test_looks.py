@@ -224,9 +224,8 @@ def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(
     faint, full, reached = (pen_of(convergence, layer) for layer in convergence.layers)
     assert faint.opacity < full.opacity == 1 and faint.width < full.width
     assert faint.size == 0 < full.size < reached.size
-    assert (
-        pen_of(threads, threads.layers[0]).opacity > faint.opacity
-    )  # a law, told apart by its dash
+    # The line of a law is not faint; its dash tells it apart.
+    assert pen_of(threads, threads.layers[0]).opacity > faint.opacity
     roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
     limits, measured, _ = (pen_of(roofline, layer) for layer in roofline.layers)
     assert (limits.color, limits.size) == ("ink", 0) and measured.color == ""

@@ -56,10 +56,8 @@ def test_cases_that_differ_in_more_than_size_have_no_figure_of_sizes() -> None:
         ([{"reg": 0.1}, {"reg": 0.2}], True),  # which is chosen for the data
         ([{}, {"damping": 5.0}], False),
         ([{}, {"bias_reg": 0.02}], False),
-        (
-            [{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)],
-            True,
-        ),  # as of version 4
+        # Records of version 4.
+        ([{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)], True),
         ([{}, {"reg_unit": "rating"}], False),
     ],
 )
