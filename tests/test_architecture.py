@@ -100,7 +100,7 @@ def test_a_solver_imports_no_other_and_nothing_shared_imports_one() -> None:
     assert wrong == []
 
 
-def test_every_file_beside_the_solvers_has_its_floor() -> None:
+def test_every_file_beside_the_solvers_is_in_a_contract() -> None:
     """A module of backends/ is a registered solver or in a contract: none is without a rule."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"

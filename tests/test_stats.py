@@ -343,7 +343,7 @@ def test_what_is_said_of_rounds(
         ([1.0] * 6, {"others_seconds": None, "stolen_seconds": None}),
     ],
 )
-def test_what_is_not_worth_a_word(seconds: list[float], columns: dict[str, Any]) -> None:
+def test_calm_rounds_give_no_warning(seconds: list[float], columns: dict[str, Any]) -> None:
     assert instability(rounds(seconds, **columns)) == []
 
 
@@ -441,7 +441,7 @@ def test_the_outlook_says_what_it_would_take(found: Ratio, said: str) -> None:
     assert found.outlook == said
 
 
-def test_rounds_in_which_the_load_was_under_reckoned_count_too() -> None:
+def test_rounds_whose_load_was_underestimated_count_too() -> None:
     """Errors of the coarse count go both ways; adding up the positive ones always finds a load."""
     made = rounds([0.2] * 6)
     for row, value in zip(made, [0.04, -0.05, 0.05, -0.04, 0.03, -0.03], strict=True):

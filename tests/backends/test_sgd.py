@@ -310,7 +310,7 @@ def test_sgd_needs_no_order_of_the_ratings(shape: tuple[int, int]) -> None:
 # ---- what no fit may do ---
 
 
-def test_sgd_bears_any_penalty() -> None:
+def test_sgd_copes_with_any_penalty() -> None:
     """The penalty pulls rows of few ratings hundreds of times as hard as a step allows."""
     rng = np.random.default_rng(0)
     users = np.concatenate([np.repeat(np.arange(50), 2000), np.arange(50, 250)])

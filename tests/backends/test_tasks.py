@@ -40,7 +40,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_whoever_takes_the_tasks_the_result_is_one() -> None:
+def test_the_result_does_not_depend_on_who_takes_the_tasks() -> None:
     """Also for more threads than cores, blocks or tasks; idle threads then sleep briefly."""
     results = []
     for n_threads in [1, *[2, 3, 7] * 15]:
@@ -65,7 +65,7 @@ def large(shape: tuple[int, int], weighted: bool) -> Ratings:
 @pytest.mark.parametrize("shape", [(500, 400), (400, 500)])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_fit_is_one_to_the_bit_for_any_number_of_threads(
+def test_a_fit_is_the_same_to_the_bit_for_any_number_of_threads(
     dtype: str, weighted: bool, shape: tuple[int, int], n_blocks: int
 ) -> None:
     """Also for more threads than blocks: there are at most four blocks."""
@@ -85,7 +85,9 @@ def test_a_fit_is_one_to_the_bit_for_any_number_of_threads(
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_how_often_kernels_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     solver, state = prepared(2, n_blocks=3)
     solver.step(state, 3)
     whole, inner, results = state.done, numba_sgd.do_tasks, []
@@ -112,7 +114,7 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("waiting", "small_blocks")
-def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
+def test_waiting_threads_are_released_when_tasks_are_called_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A thread dies with its task, which nobody ends: the other tasks must be called off."""
@@ -147,7 +149,7 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
 @pytest.mark.usefixtures("waiting", "small_blocks")
-def test_an_interrupt_anywhere_leaves_nobody_behind() -> None:
+def test_an_interrupt_anywhere_leaves_no_thread_behind() -> None:
     """Wherever in an epoch a second Ctrl-C strikes, repeating the epoch gives the same result."""
     solver, state = prepared(2)
     solver.step(state, 1)

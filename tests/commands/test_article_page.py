@@ -129,7 +129,7 @@ def test_the_curve_ends_at_the_last_iteration() -> None:
     ]
 
 
-def test_a_step_that_is_too_long_is_an_error_that_says_so() -> None:
+def test_too_long_a_step_is_an_error_that_says_so() -> None:
     solver = get_backend("numpy", preset="article", learning_rate=100.0, n_jobs=1)
     message = (
         r"NumpyGD diverges on worked example \(13 training ratings\) in epoch \d+: "
@@ -151,7 +151,7 @@ def test_an_interrupt_ends_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
+def test_an_interrupted_fit_is_not_shown_as_a_whole_one() -> None:
     def interrupt(point: Any) -> None:
         if point["iteration"] == 50:
             raise KeyboardInterrupt

@@ -186,7 +186,7 @@ def test_an_improvement_is_listed_and_is_no_regression(said: Any) -> None:
     assert got.flat.endswith(" % faster")
 
 
-def test_a_small_change_is_told_but_counts_only_from_the_threshold_on(said: Any) -> None:
+def test_a_small_change_is_shown_but_counts_only_above_the_threshold(said: Any) -> None:
     old, new = record(times(1.0, 0.002)), record(times(1.03, 0.002, seed=1))
     got = said([old], [new])
     assert got.status == 0
@@ -262,7 +262,7 @@ def test_equals_are_rarely_told_apart() -> None:
     assert not any(each.regressions for each in (compared(old, new) for old, new in pairs))
 
 
-def test_rounds_that_were_not_stable_are_said_beneath_the_pair(said: Any) -> None:
+def test_unstable_rounds_are_reported_below_the_pair(said: Any) -> None:
     unstable = [*times(n=8), 2.0]
     got = said([record()], [record(unstable)])
     after = got.out[got.out.index("numba-sgd") :].splitlines()

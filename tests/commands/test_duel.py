@@ -199,7 +199,7 @@ def test_a_contender_is_a_name_and_python_literals(
     ],
 )
 @pytest.mark.usefixtures("never")
-def test_a_contender_that_is_none_is_refused(
+def test_what_is_not_a_contender_is_refused(
     capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:
     with pytest.raises(UnknownBackend if said.startswith("no backend") else ValueError) as error:
@@ -263,11 +263,11 @@ def test_options_that_make_no_sense_are_refused(
 
 
 @pytest.mark.usefixtures("never")
-def test_someone_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_contenders_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys) == "the following arguments are required: BACKEND"
 
 
-def test_data_that_are_none_are_refused(
+def test_missing_data_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -276,7 +276,7 @@ def test_data_that_are_none_are_refused(
 
 
 @pytest.mark.usefixtures("fought")
-def test_a_folder_that_cannot_be_made_is_said(
+def test_a_folder_that_cannot_be_made_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "reports").write_text("in the way")
@@ -308,7 +308,7 @@ def test_the_command_that_is_kept_is_the_one_that_was_typed(
     assert last == f"Records: {run} (python -m bench.report --input {run})"
 
 
-def test_the_status_is_1_where_one_did_not_match(
+def test_the_status_is_1_if_any_contender_did_not_match(
     fought: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["numpy", "numpy"]) == 0
@@ -318,7 +318,7 @@ def test_the_status_is_1_where_one_did_not_match(
 
 
 @pytest.mark.usefixtures("fought")
-def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
+def test_a_finished_duel_is_not_continued() -> None:
     main(["numpy", "numpy"])
     (first,) = Path("reports/runs").iterdir()
     before = (first / "run.state").stat().st_mtime_ns
@@ -329,7 +329,7 @@ def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
 
 @pytest.mark.usefixtures("fought")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_a_duel_that_is_cut_off_is_not_done_and_leaves_its_folder_free(
+def test_a_duel_that_is_cut_off_is_unfinished_and_frees_its_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[BaseException]
 ) -> None:
     def cut_off(*_: Any) -> Any:
@@ -375,7 +375,7 @@ def test_the_faster_is_named_with_its_factor_and_interval() -> None:
     assert 1 < low < 2 < high < 3  # two seeds are few
 
 
-def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
+def test_no_difference_comes_with_the_seeds_that_would_tell() -> None:
     noisy = [1.0, 1.04, 0.96, 1.03, 0.98, 1.0]
     pair = [record("a", noisy), record("b", [1.001 * value for value in noisy[::-1]])]
     fast, slow = sorted(pair, key=lambda record: summary(record["rounds"]) or 0.0)
@@ -415,7 +415,7 @@ def test_few_rounds_are_a_warning() -> None:
     assert lines[-1] == "b: 3 rounds are too few to estimate the noise"
 
 
-def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> None:
+def test_three_contenders_are_compared_in_pairs_fastest_first() -> None:
     three = [
         record(name, [factor * value for value in STABLE])
         for name, factor in (("c", 4.0), ("a", 1.0), ("b", 2.0))
@@ -427,7 +427,7 @@ def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> Non
     ]
 
 
-def test_who_did_not_match_is_named_with_the_reason_and_not_compared() -> None:
+def test_contenders_that_did_not_match_are_named_but_not_compared() -> None:
     lost = record(
         "lost", STABLE, status="missed", reason="2 of 6 timed rounds missed; MSE up to 0.9000"
     )
@@ -440,7 +440,7 @@ def test_who_did_not_match_is_named_with_the_reason_and_not_compared() -> None:
     assert verdicts([]) == []
 
 
-def test_what_was_unstable_is_said_last_of_each_that_matched() -> None:
+def test_instability_is_reported_last_for_each_that_matched() -> None:
     rough = record("rough", [1.0, 1.0, 1.0, 1.9, 1.0, 1.0], environment={"governor": "powersave"})
     lost = record("lost", [1.0, 9.0], status="missed", reason="it missed")
     assert verdicts([rough, lost]) == [

@@ -179,7 +179,7 @@ print("AFTER", int(status), states, left, third.continued)
         ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
     ],
 )
-def test_a_folder_is_given_free_after_the_run_is_marked_as_done(
+def test_a_folder_is_freed_after_its_run_is_marked_as_done(
     tmp_path: Path, body: str, fixture: str, after: str
 ) -> None:
     (tmp_path / "test_it.py").write_text(

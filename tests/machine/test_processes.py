@@ -128,7 +128,7 @@ def test_a_process_that_has_ended_is_none() -> None:
 
 @pytest.mark.load
 @linux
-def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
+def test_own_threads_are_counted_and_sleeping_ones_do_not_run() -> None:
     before, wake = sample(os.getpid()), threading.Event()
     sleepers = [threading.Thread(target=wake.wait) for _ in range(5)]
     for sleeper in sleepers:

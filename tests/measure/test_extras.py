@@ -76,7 +76,7 @@ def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
     assert raised.value.status == "inconsistent"
 
 
-def test_what_diverges_on_unseen_ratings_says_nothing_and_other_ends_are_ends() -> None:
+def test_only_a_fit_that_diverges_on_unseen_ratings_is_forgiven() -> None:
     def end_by(status: Any) -> Told:
         told = Told([])
 

@@ -43,7 +43,7 @@ def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) 
     assert len(whole) == 2
 
 
-def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_is_continued(tmp_path: Path) -> None:
     first = open_run("c", tmp_path)
     assert not first.continued
     first.close()
@@ -74,7 +74,7 @@ def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
     return folder
 
 
-def test_an_older_run_is_not_gone_on_with_where_a_newer_one_is_done(tmp_path: Path) -> None:
+def test_an_older_run_is_not_continued_after_a_newer_one_is_done(tmp_path: Path) -> None:
     cut_off(tmp_path / "2026-01-01T10-00-00Z")
     cut_off(tmp_path / "2026-01-02T10-00-00Z", done=True)
     cut_off(tmp_path / "2026-01-03T10-00-00Z", command="d")
@@ -83,7 +83,7 @@ def test_an_older_run_is_not_gone_on_with_where_a_newer_one_is_done(tmp_path: Pa
     run.close()
 
 
-def test_newer_is_what_was_written_later_not_what_began_later(tmp_path: Path) -> None:
+def test_a_resumed_run_is_newer_than_one_begun_later(tmp_path: Path) -> None:
     old = cut_off(tmp_path / "2026-01-01T10-00-00Z")
     resumed = open_run("c", tmp_path)
     assert resumed.path == old
@@ -115,7 +115,7 @@ def test_a_run_that_another_process_writes_is_passed_over(tmp_path: Path) -> Non
     third.close()
 
 
-def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
+def test_a_run_that_ends_during_the_search_is_not_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first run ends between the check of its state and the lock."""
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written_stays_free(
 
 
 @pytest.mark.parametrize("state", ["", "{", "[]", '{"done": 0}'])
-def test_a_damaged_state_is_no_run_to_go_on_with(tmp_path: Path, state: str) -> None:
+def test_a_run_with_a_damaged_state_is_not_continued(tmp_path: Path, state: str) -> None:
     run = open_run("c", tmp_path)
     run.close()
     (run.path / "run.state").write_text(state, "utf-8")

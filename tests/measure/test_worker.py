@@ -63,7 +63,7 @@ def test_a_round_matches_at_the_target_and_not_below(here: Worker) -> None:
     assert not timed(here, target=None)["matched"]
 
 
-def test_a_fit_whose_clock_tells_of_more_than_passed_is_inconsistent(
+def test_a_fit_that_reports_more_time_than_passed_is_inconsistent(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -481,7 +481,7 @@ def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
     assert hashed_look("a stranger") == hashed_look("a stranger (2 threads)")
 
 
-def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
+def test_environment_separates_what_differed_from_what_was_equal(tmp_path: Path) -> None:
     pools = {"pools": [{"api": "openmp", "num_threads": 2}], "import_seconds": 0.12345, "cpu": "X"}
     both = [
         fake_record(environment=pools),

@@ -70,7 +70,7 @@ def model_of(name: str) -> WorkModel:
         ),
     ],
 )
-def test_work_is_what_a_hand_counts(
+def test_work_is_as_counted_by_hand(
     name: str, rank: int, cache: float, flops: float, moved: float
 ) -> None:
     assert model_of(name).work(rank, FACTS, cache) == pytest.approx((flops, moved), rel=1e-12)
@@ -155,7 +155,7 @@ def test_the_share_of_planted_numbers() -> None:
 
 
 @pytest.mark.load
-def test_the_limits_hang_together() -> None:
+def test_the_limits_are_consistent() -> None:
     pytest.importorskip("numba")
     (one,) = measure_limits([8, 64], [1])
     assert one["threads"] == 1

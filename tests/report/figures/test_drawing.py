@@ -172,7 +172,7 @@ def test_no_text_lies_on_another(figures: list[Figure]) -> None:
             )
 
 
-def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> None:
+def test_files_have_the_format_of_their_name_and_never_vary(case: Case) -> None:
     figure = named(case_figures(case), "convergence_seconds")
     files = draw_static(figure, ("svg", "png", "pdf"))
     assert files["pdf"].startswith(b"%PDF")

@@ -206,7 +206,7 @@ def test_sizes_are_sorted_and_of_backends_that_have_two(sizes: list[Case]) -> No
     assert table[table["backend"] == "numpy"]["ratings"].tolist() == [80_000, 160_000]
 
 
-def test_a_convergence_holds_every_seed_and_where_the_target_was_reached(case: Case) -> None:
+def test_convergence_has_every_seed_and_where_it_reached_the_target(case: Case) -> None:
     figure = named(case_figures(case), "convergence_epochs")
     rows = figure.table[figure.table["backend"] == "numba-gd"]
     calibration = next(entry for entry in case.ranked if entry.name == "numba-gd").record[
