@@ -347,7 +347,7 @@ def test_calm_rounds_give_no_warning(seconds: list[float], columns: dict[str, An
     assert instability(rounds(seconds, **columns)) == []
 
 
-def test_all_that_is_wrong_is_said_in_one_order() -> None:
+def test_all_that_is_wrong_is_listed_in_a_fixed_order() -> None:
     loud = {"others_seconds": 1.0, "stolen_seconds": 0.5}
     assert instability(rounds([1.0, 1.0, 1.2, 1.9], **loud)) == [
         "4 rounds are too few to estimate the noise",

@@ -553,7 +553,7 @@ def test_one_by_one_where_somebody_looks(train: Ratings, validation: Ratings) ->
         assert set(solver.asked) == {1}, watching
 
 
-def test_a_backend_that_does_not_count_is_told_so(train: Ratings) -> None:
+def test_a_backend_that_does_not_count_epochs_is_refused(train: Ratings) -> None:
     class Forgetful(Counting):
         calls = 0
 

@@ -106,7 +106,7 @@ def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("wrong", [1e6, -1e6, 1e4])
 @pytest.mark.parametrize("title", SOLVERS)
-def test_one_wrong_rating_diverges_no_solver(title: str, wrong: float, bias: bool) -> None:
+def test_one_wrong_rating_makes_no_solver_diverge(title: str, wrong: float, bias: bool) -> None:
     train = films()[0]
     ratings = train.ratings.copy()
     ratings[17] = wrong

@@ -277,7 +277,7 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(
         (80_000, 1, 2, 1),
     ],
 )
-def test_blocks_are_as_many_as_the_ratings_are_worth(
+def test_the_number_of_blocks_follows_from_the_ratings(
     n: int,
     n_blocks: int,
     n_jobs: int,
@@ -350,7 +350,7 @@ def test_no_penalty_is_too_strong_in_float32(
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300)])
 @pytest.mark.parametrize("seed", range(4))
-def test_one_wrong_rating_diverges_no_fit(seed: int, shape: tuple[int, int]) -> None:
+def test_one_wrong_rating_makes_no_fit_diverge(seed: int, shape: tuple[int, int]) -> None:
     """A rating of a million among some from 1 to 5."""
     rng = np.random.default_rng(seed)
     users, items = np.divmod(rng.permutation(shape[0] * shape[1])[:20_000], shape[1])
@@ -363,7 +363,7 @@ def test_one_wrong_rating_diverges_no_fit(seed: int, shape: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-30])
-def test_the_smallest_problems_diverge_on_no_scale(scale: float) -> None:
+def test_the_smallest_problems_never_diverge(scale: float) -> None:
     """A single rating, with no biases or anything else to compare its size with."""
     options = {"rank": 3, "reg": 0.01, "damping": 0, "bias": False, "learning_rate": 0.2}
     solver, explained = get_backend("numba-sgd", n_jobs=1, **options), []

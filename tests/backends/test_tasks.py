@@ -193,7 +193,7 @@ def test_naps_grow_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None
     assert naps == pytest.approx([*short, *short, 16e-5, 32e-5, 64e-5, 1e-3, 1e-3])
 
 
-def test_every_count_counts() -> None:
+def test_no_count_is_lost() -> None:
     counters = new_counters(2)
 
     @numba.njit(nogil=True)

@@ -97,7 +97,7 @@ def test_the_dampings_of_users_and_items_are_tuned_apart(
     assert found["validation_mse"] == found["test_mse"] == np.min(whole)
 
 
-def test_dampings_at_an_edge_of_those_tried_are_said() -> None:
+def test_dampings_at_an_edge_of_those_tried_are_reported() -> None:
     train, validation = halves(noisy_ratings(5.0, 0.0), seed=0)
     found = baselines(train, validation, None)["biases alone"]
     assert (found["user_damping"], found["item_damping"]) == (0.5, 50.0)

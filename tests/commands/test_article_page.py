@@ -303,7 +303,7 @@ def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: A
 
 
 @pytest.mark.draws
-def test_numpy_does_where_nothing_else_is_there(
+def test_numpy_is_enough_where_nothing_else_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any
 ) -> None:
     def only_numpy(name: str, **options: Any) -> Any:

@@ -269,7 +269,7 @@ def test_unstable_rounds_are_reported_below_the_pair(said: Any) -> None:
     assert "    new: 1 of 9 rounds took over 1.5 times the median" in after
 
 
-def test_other_counts_of_epochs_are_said(said: Any) -> None:
+def test_different_counts_of_epochs_are_reported(said: Any) -> None:
     new = record()
     new["calibrations"][0]["epochs"] = 14
     assert "    epochs to the target: 12 before, 14 now" in said([record()], [new]).out.splitlines()
@@ -472,7 +472,7 @@ def test_a_target_that_differs_by_rounding_is_the_same() -> None:
 # ---- what may differ ----------------------------------------------------------------------------
 
 
-def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
+def test_code_and_versions_may_differ_and_are_listed(said: Any) -> None:
     changes = {
         "key": {"machine": "m1", "code": "c2", "versions": "v2"},
         "environment.packages": {"numpy": "2.4.0", "numba": "0.61.0", "torch": "2.9"},
@@ -488,7 +488,7 @@ def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
     ) in got.flat
 
 
-def test_nothing_changed_is_said(said: Any) -> None:
+def test_that_nothing_changed_is_reported(said: Any) -> None:
     assert (
         "Changed: neither code nor versions, as far as recorded" in said([record()], [record()]).out
     )

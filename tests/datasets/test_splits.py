@@ -87,7 +87,7 @@ def test_time_orders_the_parts() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_each_user_gives_as_many_rows(k: int) -> None:
+def test_each_user_gives_k_rows(k: int) -> None:
     raw = example(n_users=20)
     _, validation, test = parts(split_rows(raw, f"temporal-leave-{k}-out"))
     assert set(np.bincount(raw.users[validation])) == set(np.bincount(raw.users[test])) == {k}

@@ -39,13 +39,13 @@ def calibrated(
     return found
 
 
-def test_the_slowest_of_three_counts_rung_by_rung() -> None:
+def test_the_slowest_of_three_counts_for_each_target() -> None:
     found = calibrated([attempt(4, 9), attempt(6, 7), attempt(5, 8)])
     assert (found["epochs"], found["repeats"]) == (6, 3)
     assert [target["epochs"] for target in found["rungs"]] == [6, 9]
 
 
-def test_a_rung_that_one_attempt_missed_is_missed() -> None:
+def test_a_target_that_one_attempt_missed_is_missed() -> None:
     found = calibrated([attempt(4, None), attempt(6, 7), attempt(5, 8)])
     assert [target["epochs"] for target in found["rungs"]] == [6, None]
 

@@ -216,7 +216,7 @@ def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Pat
     assert record["reason"].startswith("1 of 1 timed rounds missed; MSE up to")
 
 
-def test_bench_reports_no_module_twice() -> None:
+def test_the_worker_loads_no_plotting_or_test_library() -> None:
     """The worker imports no plotting or test library, which would cost memory and start-up time."""
     code = """
 import sys

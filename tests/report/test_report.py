@@ -473,7 +473,7 @@ def test_a_different_target_makes_another_case() -> None:
     ]
 
 
-def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
+def test_each_backend_has_one_look_of_its_own() -> None:
     names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
     looks = styles(dict.fromkeys(names, ""))
     assert len(set(looks.values())) == len(names)
@@ -617,7 +617,7 @@ def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> N
     assert "no difference can be told between a and c" in sentence(case)
 
 
-def test_one_seed_is_said_wherever_the_fastest_is_named() -> None:
+def test_one_seed_is_mentioned_wherever_the_fastest_is_named() -> None:
     records = [
         seeded("a", [1.0, 1.01, 0.99]),
         seeded("b", [1.01, 1.0, 1.02]),

@@ -377,7 +377,7 @@ def test_the_newest_record_of_a_backend_is_shown() -> None:
     assert (group.superseded, group.costs[0][1]["ns"]) == (1, 30)
 
 
-def test_nothing_measured_is_said(tmp_path: Path) -> None:
+def test_that_nothing_was_measured_is_reported(tmp_path: Path) -> None:
     lost: dict[str, Any] = {
         "costs": [],
         "limits": [],
