@@ -629,7 +629,8 @@ def test_ratings_whose_squares_overflow_make_a_fit_diverge(
 def test_a_number_too_large_for_the_precision_is_refused(name: str) -> None:
     if not name.startswith("numpy"):
         pytest.importorskip(name.split("-")[0])
-    for parameter in ("reg", "learning_rate")[: 1 if name == "numpy-als" else 2]:
+    parameters = ["reg"] if name == "numpy-als" else ["reg", "learning_rate"]
+    for parameter in parameters:
         with pytest.raises(ValueError) as caught:  # compared below
             get_backend(name, dtype="float32", **{parameter: 1e300})
         assert str(caught.value) == f"{parameter} must be at most 3.4e+38 in float32, got 1e+300"

@@ -60,9 +60,14 @@ def test_a_gpu_is_found_by_its_uuid_and_counts_in_millijoules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
+
+    def handle_of(uuid: Any) -> str:
+        asked.append(uuid)
+        return "handle"
+
     nvml = SimpleNamespace(
         nvmlInit=lambda: None,
-        nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or "handle",
+        nvmlDeviceGetHandleByUUID=handle_of,
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"handle": 2500}[handle],
     )
     cuda = SimpleNamespace(

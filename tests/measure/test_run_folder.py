@@ -325,7 +325,12 @@ def test_a_large_library_stands_for_itself_by_size_and_time(
     install(site, PACKAGE | {name: "x" * 100})
     read = list[Path]()
     read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
     monkeypatch.setattr(fingerprint, "_READ", 99)
     before = versions()
     assert site / name not in read

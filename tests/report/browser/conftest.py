@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from fake_records import fake_record, fake_roofline
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 
 from bench.records import Record
 from bench.report.files import write_report
@@ -85,12 +85,18 @@ class Opened:
         self.page = page
         self.wrong: list[str] = []
         self.requests: list[str] = []
-        page.on(
-            "console",
-            lambda message: self.wrong.append(message.text) if message.type == "error" else None,
-        )
+
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                self.wrong.append(message.text)
+
+        def on_dialog(dialog: Dialog) -> None:
+            self.wrong.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("console", on_console)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", on_dialog)
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=300_000)
