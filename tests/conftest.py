@@ -12,9 +12,8 @@ from backends import Ratings
 from bench.cases.case import Case, build_case
 from bench.datasets import Dataset, anime_twin, random_split
 
-EXPECTED = Path(__file__).with_name(
-    "expected_skips.json"
-)  # on a machine without GPU and MPS, as CI's
+# On a machine without GPU and MPS, like that of CI.
+EXPECTED = Path(__file__).with_name("expected_skips.json")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,7 +33,7 @@ def pytest_configure() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
-    # Of several processes, the one that reports counts: it hears of the skips of all.
+    # With several processes, the one that reports does the counting: it sees the skips of all.
     if not session.config.getoption("--expect-skips") or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.getplugin("terminalreporter")
@@ -60,7 +59,7 @@ def ml100k() -> Ratings:
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """A case that is measured in a moment, in place of the one that the benchmark's plugin builds."""
+    """A case that is measured in a moment, in place of the one that the plugin builds."""
     patch = pytest.MonkeyPatch()
     patch.setenv("FACTORBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     raw = anime_twin(0.01, seed=0).without_duplicates()

@@ -37,9 +37,10 @@ def fake_record(
     seconds: float | list[float] = 1.0,
     **overrides: Any,
 ) -> Record:
-    """Return a full record of a backend that took ``seconds``: those of each round, or their median.
+    """Return a full record of a backend that took ``seconds``: those of each round, or a median.
 
-    ``overrides`` replace fields by name; those of backend, case and reference are merged (``case={"rank": 64}``).
+    ``overrides`` replace fields by name; those of backend, case and reference are merged, as in
+    ``case={"rank": 64}``.
     """
     jitter = zlib.crc32(backend.encode()) % 97 / 97
     spread = [1.0, 0.985, 1.02, 1.004, 0.993 - 0.01 * jitter]
@@ -89,7 +90,10 @@ def fake_record(
             "n_train": 80000,
             "n_validation": 9981,
             "n_test": 9975,
-            "dropped": "19 of 10,000 validation and 25 of 10,000 test ratings: item without training rating",
+            "dropped": (
+                "19 of 10,000 validation and 25 of 10,000 test ratings: "
+                "item without training rating"
+            ),
             "data_hash": "5d2e9c0b",
         },
         "reference": {
@@ -169,7 +173,7 @@ def fake_record(
 
 
 def fake_score(validation_mse: float, test_mse: float | None = None, **tuned: Any) -> Score:
-    """Return the errors of a baseline for which nothing was tuned but what is given."""
+    """Return the errors of a baseline for which only the given settings were tuned."""
     plain: dict[str, Any] = {"reg": None, "user_damping": None, "item_damping": None, "note": ""}
     return cast(Score, {"validation_mse": validation_mse, "test_mse": test_mse, **plain, **tuned})
 
@@ -181,9 +185,10 @@ def fake_roofline(
     threads: tuple[int, ...] = (1, 2),
     **overrides: Any,
 ) -> RooflineRecord:
-    """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread, more where that is more.
+    """Return the roofline of a backend that takes ``ns`` per rating at rank 16 on one thread.
 
-    A backend whose name ends in "sgd" has a chain. ``overrides`` as in `fake_record`.
+    Higher ranks take more, more threads less. A backend whose name ends in "sgd" has a chain.
+    ``overrides`` as in `fake_record`.
     """
     chained = backend.endswith("sgd")
     costs = []
@@ -253,7 +258,9 @@ def fake_roofline(
 
 _REASONS: dict[Status, str] = {
     "missed": "ended at validation MSE 0.8621, over the target 0.8516",
-    "diverged": "gave a validation MSE that is not finite after epoch 7; a smaller learning rate may help",
+    "diverged": (
+        "gave a validation MSE that is not finite after epoch 7; a smaller learning rate may help"
+    ),
     "crashed": "ended with signal 11 in prepare",
     "timed out": "ran for more than 600 s",
     "out of memory": "asked for 31 GB where 8 GB are free",
@@ -284,12 +291,12 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         value = value if status != "diverged" else 1.1 * 3.0**epoch
         trace.append({"epoch": epoch, "seconds": step * epoch, "validation_mse": value})
     first = {
-        rung: next((one["epoch"] for one in trace if one["validation_mse"] <= rung), None)
-        for rung in (0.8854, TARGET)
+        target: next((point["epoch"] for point in trace if point["validation_mse"] <= target), None)
+        for target in (0.8854, TARGET)
     }
-    rungs = [
-        {"factor": factor, "epochs": first[rung]}
-        for factor, rung in ((1.05, 0.8854), (1.01, TARGET))
+    reached = [
+        {"factor": factor, "epochs": first[target]}
+        for factor, target in ((1.05, 0.8854), (1.01, TARGET))
     ]
     return {
         "seed": 0,
@@ -297,5 +304,5 @@ def _calibration(level: float, epochs: int, times: list[float], status: Status) 
         "repeats": 1,
         "evaluation_seconds": 0.01,
         "trace": trace,
-        "rungs": rungs,
+        "rungs": reached,
     }

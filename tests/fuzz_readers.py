@@ -1,10 +1,12 @@
-"""Damaged files of every format against the readers: nothing but DatasetError may escape, nothing invalid be returned.
+"""Damaged files of every format against the readers.
+
+Nothing but DatasetError may escape, and nothing invalid may be returned.
 
     python tests/fuzz_readers.py --cases 100000 --seed 0
 
-Not collected by pytest; tests/datasets/test_readers_round_trip.py runs some hundred cases of it. A
-case is made by its number and the seed alone, so that a failure is repeated by ``--first N --cases
-1``. Real files from RATINGS_DATA are used where it is set.
+Not collected by pytest; tests/datasets/test_readers_round_trip.py runs a few hundred cases of it.
+A case depends on its number and the seed alone, so ``--first N --cases 1`` repeats a failure. If
+RATINGS_DATA is set, its real files are used.
 """
 
 import argparse
@@ -38,7 +40,11 @@ REAL_TEXTS = (
     "ml-100k/u.data",
     "ml-latest-small/ratings.csv",
 )
-QUOTED = 'user,item,title,rating,date\r\n007,"b ""x""","a, b\n c",4.5,2016-01-02\r\nann,\u00e9,,3,2016-01-02 10:00:00\r\n'
+QUOTED = (
+    "user,item,title,rating,date\r\n"
+    '007,"b ""x""","a, b\n c",4.5,2016-01-02\r\n'
+    "ann,\u00e9,,3,2016-01-02 10:00:00\r\n"
+)
 OUR_MISTAKES = (
     AttributeError,
     NameError,
@@ -49,14 +55,15 @@ OUR_MISTAKES = (
     UnboundLocalError,
 )
 NASTY = (
-    *("", "\0", '"', '""', "\n", "\r", "\r\n", "\n\n", ",", "\t", "::", ";", " ", "-1", "0", "007", "nan", "inf"),
-    *("1e999", "9" * 40, "-9223372036854775808", "18446744073709551615", "1_0", "0x1F", "+5", "4,5", ".", "NA"),
+    *("", "\0", '"', '""', "\n", "\r", "\r\n", "\n\n", ",", "\t", "::", ";", " "),
+    *("-1", "0", "007", "nan", "inf", "1e999", "9" * 40),
+    *("-9223372036854775808", "18446744073709551615", "1_0", "0x1F", "+5", "4,5", ".", "NA"),
     *("2016-13-45", "user", "rating", "x" * 300, "\x1f", "\x1a", "\ufeff", "\u00e9", "\U0001f600"),
 )  # fmt: skip
 
 
 def sources() -> list[bytes]:
-    """Small files of every format, by real ratings where there are any."""
+    """Small files of every format, with real ratings where there are any."""
     folder = os.environ.get("RATINGS_DATA")
     texts = [
         QUOTED.encode(),
@@ -162,7 +169,10 @@ def options(rng: random.Random) -> dict[str, Any]:
     choices: dict[str, list[Any]] = {
         "on_bad_rows": ["error", "drop", "drop"],
         "missing_rating": [None, -1, 3.0],
-        "columns": [None] * 16 + [(0, 1, 2), (1, 0, 2), ("userId", "movieId", "rating"), (0, 1, 9), ("x",), (0, 1, 3)],
+        "columns": [
+            *[None] * 16, (0, 1, 2), (1, 0, 2), ("userId", "movieId", "rating"),
+            (0, 1, 9), ("x",), (0, 1, 3),
+        ],
         "header": [None] * 8 + [True, False],
         "separator": [None] * 20 + [",", "\t", "::", "", "\n"],
         "encoding": [None] * 60 + ["latin-1", "utf-16", "utf-8", "cp1252", "no-such"],
@@ -176,7 +186,7 @@ def run_case(number: int, seed: int, files: list[bytes], path: Path) -> str:
     Raises
     ------
     AssertionError
-        For anything but ratings that are valid or a DatasetError that is meant.
+        For anything but valid ratings or a deliberate DatasetError.
     """
     rng = random.Random(f"{seed}/{number}")
     data = rng.choice(files)
@@ -234,7 +244,7 @@ def check(raw: RawRatings, chosen: dict[str, Any], number: int) -> None:
 def check_no_row_vanished(
     raw: RawRatings, data: bytes, chosen: dict[str, Any], number: int
 ) -> None:
-    """Assert that every line of a plain text is returned, counted as dropped, empty, or the header."""
+    """Assert that every line of a plain text is returned, counted as dropped, empty or a header."""
     packed = not data[:1].isalnum() or data.startswith((b"PAR1", b"ARROW1", b"PK", b"BZh"))
     if packed or b'"' in data or b"\0" in data or chosen["encoding"]:
         return
@@ -281,8 +291,9 @@ def main() -> None:
                 failures += 1
                 print(f"case {number}:\n{traceback.format_exc()}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    seconds = time.perf_counter() - start
     print(
-        f"{arguments.cases:,} cases in {time.perf_counter() - start:.0f} s, {failures} findings, peak memory {peak} MiB"
+        f"{arguments.cases:,} cases in {seconds:.0f} s, {failures} findings, peak memory {peak} MiB"
     )
     for outcome, n in outcomes.most_common():
         print(f"{n:9,} {outcome}")

@@ -25,7 +25,7 @@ def random_ratings(n_users: int = 40, n_items: int = 30, n: int = 600, seed: int
 
 
 def penalty_of(tables: Mapping[str, Any], objective: Objective, train: Ratings) -> Any:
-    """N times the penalty of J at tensors by the names of `Parameters`; rows and penalties of the objective."""
+    """N times the penalty of J at ``tables``: tensors by the names of `Parameters`."""
     import torch
 
     total = 0
@@ -51,7 +51,7 @@ class Trajectory(NamedTuple):
 def trajectory(
     solver: Factorizer, train: Ratings, at: Sequence[int], start: Parameters | None = None
 ) -> Trajectory:
-    """Step a gradient-descent backend, from its own start or a given one, and keep the points named by ``at``."""
+    """Step a gradient-descent backend from its own or a given start; keep the points of ``at``."""
     if start is None:
         start = solver.initial_parameters(train, seed=0)
     points, learning_rates = [], []
@@ -66,7 +66,7 @@ def trajectory(
 
 
 def relative_differences(first: Parameters, second: Parameters) -> dict[str, float]:
-    """Per array of non-zero parameters, the Frobenius norm of the difference over that of the second."""
+    """The Frobenius norm of the difference over that of the second, per array of parameters."""
     out = {}
     for name, reference in second.arrays().items():
         difference, norm = (

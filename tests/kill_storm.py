@@ -22,12 +22,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What a clock, a look at the machine or a process that differs from run to run puts into a record.
+# Fields of a record that come from a clock, the machine or the process, and differ between runs.
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
 _COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
 _COMMAND += ["--reg", "0.14", "--seeds", "1", "--rounds", "1", "--threads", "1"]
 _COMMAND += ["--backend", "numpy-als", "--backend", "numpy"]
-_PATIENCE = 300.0  # seconds until what must happen has happened
+_PATIENCE = 300.0  # seconds to wait for something that must happen
 
 # Returns when a run is to be killed, given its folder and its cache.
 Moment = Callable[[Path, Path], None]

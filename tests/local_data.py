@@ -19,7 +19,7 @@ LARGEST = 1_000_000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; of the `truncated` it promises all bytes and sends half; counts what is asked for."""
+    """Serves `files`, but only half the bytes promised of the `truncated`; counts the requests."""
 
     url: str
     files: dict[str, bytes]

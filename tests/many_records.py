@@ -1,6 +1,6 @@
-"""Records of many backends on many cases, as a large run leaves them, for tests of what a report of them takes.
+"""Records of many backends on many cases, as a large run leaves them.
 
-Collects no tests.
+They show what a report of so much takes. Collects no tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIZES = {"ml-100k": 80_000, "ml-1m": 800_000, "ml-10m": 8_000_000, "anime twin 
 def many_records(
     backends: int = 20, ranks: tuple[int, ...] = (16, 64, 128), seeds: int = 5
 ) -> list[Record]:
-    """Return the records of so many backends on four data sets at some ranks, with traces of about 60 epochs."""
+    """Return records of that many backends on four data sets, with traces of about 60 epochs."""
     names = [*_KNOWN, *(f"stranger-{at}" for at in range(1, backends))][:backends]
     return [
         _record(name, dataset, ratings, rank, seeds)
@@ -49,7 +49,11 @@ def _record(name: str, dataset: str, ratings: int, rank: int, seeds: int) -> Rec
         "n_train": ratings,
     }
     seconds = 0.02 * ratings / 80_000 * (rank / 16) ** 0.7 * 10 ** (2.5 * luck)
-    status: Any = "timed out" if luck > 0.97 else "missed" if luck > 0.93 else "matched"
+    status: Any = "matched"
+    if luck > 0.97:
+        status = "timed out"
+    elif luck > 0.93:
+        status = "missed"
     record = fake_record(name, status, seconds, case=case)
     if status == "timed out":
         return record
@@ -60,16 +64,16 @@ def _record(name: str, dataset: str, ratings: int, rank: int, seeds: int) -> Rec
         {
             **calibration,
             "seed": seed,
-            "trace": [{**one, "seconds": one["seconds"] * (1 + seed / 50)} for one in trace],
+            "trace": [{**point, "seconds": point["seconds"] * (1 + seed / 50)} for point in trace],
         }
         for seed in range(seeds)
     ]
-    rounds = [{**one, "seed": seed} for seed in range(seeds) for one in record["rounds"][:3]]
+    rounds = [{**row, "seed": seed} for seed in range(seeds) for row in record["rounds"][:3]]
     record["rounds"] = [
-        {**one, "seconds": one["seconds"] * (1 + _noise(name, one["seed"]))} for one in rounds
+        {**row, "seconds": row["seconds"] * (1 + _noise(name, row["seed"]))} for row in rounds
     ]  # type: ignore[typeddict-item]
     record["rungs"] = [
-        {**one, "factor": 1.05, "seconds": one["seconds"] / 2} for one in record["rounds"]
+        {**row, "factor": 1.05, "seconds": row["seconds"] / 2} for row in record["rounds"]
     ]  # type: ignore[typeddict-item]
     return record
 

@@ -26,7 +26,7 @@ def contender(
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> None:
-    """Let workers take so many seconds for one kind of request, and for others as many as ever."""
+    """Give workers that many seconds for one kind of request, and the usual time for others."""
     ask = WorkerProcess.ask
 
     def hurried(process: Any, asked: Any, timeout: float, *others: Any) -> Any:

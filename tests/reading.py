@@ -1,4 +1,4 @@
-"""What the tests of the readers share: rows, files, what a refusal says."""
+"""What the tests of the readers share: rows, files, the text of a refusal."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rules about the source as a whole, read from the source itself; who may import whom is in pyproject.toml."""
+"""Rules about the source as a whole, read from it; who may import whom is in pyproject.toml."""
 
 import ast
 import importlib
@@ -73,7 +73,7 @@ EARLIER_NAMES = {"backends.torch_embedding"}  # kept for a release; they know wh
 
 
 def imported_by(path: Path) -> set[str]:
-    """Absolute names of the modules that a file imports, at its top or in functions; of names, both readings."""
+    """Absolute names of what a file imports, anywhere: a name may be a module or in one."""
     package = (
         module_name(path).split(".")
         if path.stem == "__init__"
@@ -100,12 +100,14 @@ def test_a_solver_imports_no_other_and_nothing_shared_imports_one() -> None:
     assert wrong == []
 
 
-def test_every_file_beside_the_solvers_has_its_floor() -> None:
-    """A module of backends/ is a solver of the registry, or stands in a contract: nothing is left to no rule."""
+def test_every_file_beside_the_solvers_is_in_a_contract() -> None:
+    """A module of backends/ is a registered solver or in a contract: none is without a rule."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    (layers,) = [one["layers"] for one in contracts if one.get("containers") == ["backends"]]
+    (layers,) = [
+        contract["layers"] for contract in contracts if contract.get("containers") == ["backends"]
+    ]
     floors = {f"backends.{name}" for layer in layers for name in re.split(r"\s*[|:]\s*", layer)}
     modules = {".".join(module_name(path).split(".")[:2]) for path in SOURCES} - {
         "backends",
@@ -121,13 +123,15 @@ def test_kernels_know_arrays_and_their_accelerator() -> None:
         name = module_name(path)
         if name.startswith("backends.kernels"):
             allowed = KERNELS_MAY_IMPORT | ({"triton", "torch"} if ".triton" in name else set())
-            ours = {one for one in imported_by(path) if one.startswith("backends.")}
-            wrong += [(name, one) for one in ours if not one.startswith("backends.kernels")]
-            others = {one.partition(".")[0] for one in imported_by(path) - ours} - {
+            ours = {module for module in imported_by(path) if module.startswith("backends.")}
+            wrong += [
+                (name, module) for module in ours if not module.startswith("backends.kernels")
+            ]
+            others = {module.partition(".")[0] for module in imported_by(path) - ours} - {
                 "__future__",
                 "backends",
             }
-            wrong += [(name, one) for one in others - allowed]
+            wrong += [(name, module) for module in others - allowed]
     assert wrong == []
 
 
@@ -138,7 +142,8 @@ def test_every_folder_is_a_package_that_contracts_see() -> None:
         for folder in folders
         if not (folder / "__init__.py").is_file()
     ] == []
-    assert imported_by(ROOT / "bench" / "__init__.py") == set()  # every import of a room runs it
+    # Every import from the package runs its __init__.
+    assert imported_by(ROOT / "bench" / "__init__.py") == set()
 
 
 def test_nothing_imports_tests() -> None:
@@ -202,14 +207,17 @@ def test_no_device_is_written_into_the_torch_backend(path: Path) -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and node.attr == "cpu"
     ]
-    assert len(copies) == len(
-        in_parameters
-    )  # the model comes to the host in parameters() and nowhere else
+    # The model comes to the host in parameters() and nowhere else.
+    assert len(copies) == len(in_parameters)
 
 
 @pytest.mark.process
 def test_importing_backends_loads_nothing_heavy() -> None:
-    code = f"import sys, json, backends; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    code = f"""
+import json, sys
+import backends
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
     assert json.loads(in_fresh_process(code)) == []
 
 
@@ -218,23 +226,23 @@ def test_numpy_backends_need_neither_torch_nor_numba() -> None:
     code = """
 import sys
 from backends import Ratings, get_backend
+ratings = Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0])
 for name in ("numpy", "numpy-als"):
-    get_backend(name, rank=2, n_jobs=1).fit(Ratings.from_arrays([1, 2], [1, 1], [1.0, 2.0]), epochs=1)
+    get_backend(name, rank=2, n_jobs=1).fit(ratings, epochs=1)
 print([name for name in ("torch", "numba", "matplotlib") if name in sys.modules])
 """
     assert in_fresh_process(code).strip() == "[]"
 
 
-# ---- documentation --------------------------------------------------------------------------------------------------
+# ---- documentation ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", backends.__all__)
 def test_every_public_name_is_documented(name: str) -> None:
     thing = getattr(backends, name)
     assert thing.__doc__
-    assert not thing.__doc__.startswith(
-        f"{name}("
-    )  # what dataclass and NamedTuple write by themselves
+    # dataclass and NamedTuple write such a docstring by themselves.
+    assert not thing.__doc__.startswith(f"{name}(")
     if inspect.isclass(thing):
         public = [
             (key, value)
@@ -273,5 +281,9 @@ def test_every_example_in_a_docstring_works() -> None:
 @pytest.mark.process
 def test_a_worker_imports_nothing_that_would_count_as_its_backends() -> None:
     heavy = "numba", "pandas", "pyarrow", "scipy", "torch", "matplotlib"
-    code = f"import sys, bench.measure.worker; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys
+import bench.measure.worker
+print([name for name in {heavy} if name in sys.modules])
+"""
     assert in_fresh_process(code).strip() == "[]"

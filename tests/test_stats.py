@@ -1,4 +1,4 @@
-"""Summaries over seeds, ratios and their intervals, and what is said of rounds that cannot be trusted."""
+"""Summaries over seeds, ratios and their intervals, and what is said of untrustworthy rounds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tests.fake_records import fake_record
 
 
 def rounds(*by_seed: Sequence[float], **columns: Any) -> list[Round]:
-    """Rounds with the seconds of each seed, whose rounds take turns as in a run; ``columns`` are the same for all."""
+    """Rounds with the seconds of each seed, taking turns as in a run; all share ``columns``."""
     fixed: dict[str, Any] = {
         "factor": 1.01,
         "prepare_seconds": 0.0,
@@ -37,7 +37,7 @@ def rounds(*by_seed: Sequence[float], **columns: Any) -> list[Round]:
         for seed, seconds in enumerate(by_seed)
         for turn, value in enumerate(seconds)
     ]
-    return sorted(made, key=lambda one: one["round"])
+    return sorted(made, key=lambda row: row["round"])
 
 
 def noisy(
@@ -56,7 +56,7 @@ def width(found: Ratio) -> float:
     return high - low
 
 
-# ---- summaries ------------------------------------------------------------------------------------------------------
+# ---- summaries ----------------------------------------------------------------------------------
 
 
 def test_a_summary_is_the_median_over_seeds_of_the_medians_of_their_rounds() -> None:
@@ -74,16 +74,15 @@ def test_one_seed_has_no_range_and_no_rounds_have_no_summary() -> None:
 
 def test_values_that_are_none_are_left_out_of_a_summary() -> None:
     made = rounds([1, 1, 1], [1, 1, 1])
-    for one, value in zip(
-        made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True
-    ):  # seeds 0, 1, 0, 1, 0, 1
-        one["test_mse"] = value
+    # The rounds are of seeds 0, 1, 0, 1, 0, 1.
+    for row, value in zip(made, [0.2, 0.5, None, 0.7, 0.3, None], strict=True):
+        row["test_mse"] = value
     assert by_seed(made, "test_mse") == {0: [0.2, 0.3], 1: [0.5, 0.7]}
     assert summary(made, "test_mse") == pytest.approx((0.25 + 0.6) / 2)
     assert (summary(made, "objective"), seed_range(made, "objective")) == (None, None)
 
 
-# ---- ratios ---------------------------------------------------------------------------------------------------------
+# ---- ratios -------------------------------------------------------------------------------------
 
 
 def test_the_value_of_a_ratio_is_that_of_the_summaries() -> None:
@@ -137,15 +136,16 @@ def test_one_seed_has_no_interval_however_many_its_rounds(paired: bool) -> None:
     found = ratio(slow, fast, paired)
     assert (found.value, found.interval, found.error) == (3, None, None)
     assert (found.seeds, found.rounds, found.seeds_to_tell, found.outlook) == (1, 100, None, "")
-    assert not found.within_noise  # nothing can be told, that there is no difference neither
+    assert not found.within_noise  # nothing can be told, not even that there is no difference
     assert ratio(rounds([2.0], [2.1]), rounds([1.0], [1.1]), paired).interval is not None
 
 
 @pytest.mark.parametrize("which", ["first", "second", "both"])
 def test_a_ratio_needs_rounds(which: str) -> None:
-    some = rounds([1.0] * 5)
+    five = rounds([1.0] * 5)
+    contenders = {"first": ([], five), "second": (five, []), "both": ([], [])}
     with pytest.raises(ValueError, match=r"^a ratio needs at least one round of each contender$"):
-        ratio([] if which != "second" else some, [] if which != "first" else some)
+        ratio(*contenders[which])
 
 
 def test_rounds_may_come_in_any_order() -> None:
@@ -158,12 +158,12 @@ def test_a_pair_leaves_rounds_without_a_partner_out_of_the_interval() -> None:
     rng = np.random.default_rng(2)
     slow, fast = noisy(rng, 1.2, seeds=2, n=5), noisy(rng, seeds=2, n=5)
     lonely = rounds([1.0] * 6, [1.0] * 6)[10:]  # rounds 10 and 11
-    for one in lonely:
-        one["seconds"] = 1000.0
+    for row in lonely:
+        row["seconds"] = 1000.0
     more = ratio([*slow, *lonely], fast, paired=True)
     assert (more.interval, more.rounds) == (ratio(slow, fast, paired=True).interval, 10)
     assert interval(ratio([*slow, *lonely], fast)) != more.interval
-    later = [Round({**one, "round": one["round"] + 100}) for one in fast]
+    later = [Round({**row, "round": row["round"] + 100}) for row in fast]
     apart = ratio(slow, later, paired=True)  # no block in common
     assert (apart.value, apart.interval, apart.seeds, apart.rounds) == (
         ratio(slow, fast).value,
@@ -175,7 +175,7 @@ def test_a_pair_leaves_rounds_without_a_partner_out_of_the_interval() -> None:
 
 def test_a_round_of_another_seed_is_no_partner() -> None:
     slow = rounds([1.0] * 3, [1.1] * 3)
-    fast = [Round({**one, "seed": one["seed"] + 2}) for one in slow]
+    fast = [Round({**row, "seed": row["seed"] + 2}) for row in slow]
     assert ratio(slow, fast, paired=True).interval is None
     assert ratio(slow, fast).interval is not None
 
@@ -197,17 +197,16 @@ def test_what_slows_a_whole_block_cancels_in_a_pair_and_only_there() -> None:
 
 def test_contenders_with_other_seeds_are_compared_by_welch() -> None:
     slow = rounds([2.0] * 3, [2.2] * 3, [2.4] * 3)
-    fast = [Round({**one, "seed": one["seed"] + 7}) for one in rounds([1.0], [1.3], [1.2], [1.15])]
+    fast = [Round({**row, "seed": row["seed"] + 7}) for row in rounds([1.0], [1.3], [1.2], [1.15])]
     welch = stats.ttest_ind(np.log([2.0, 2.2, 2.4]), np.log([1.0, 1.3, 1.2, 1.15]), equal_var=False)
     low, high = welch.confidence_interval(0.95)
     found = ratio(slow, fast)
     assert interval(found) == pytest.approx((np.exp(low), np.exp(high)))
     assert (found.seeds, found.rounds) == (3, 4)
-    assert (
-        ratio(slow, rounds([1.0] * 5)).interval is None
-    )  # one seed says nothing of what differs between processes
+    # One seed says nothing of what differs between processes.
+    assert ratio(slow, rounds([1.0] * 5)).interval is None
     level = rounds([1.0], [1.0], [1.0])
-    assert interval(ratio(level, [Round({**one, "seed": one["seed"] + 1}) for one in level])) == (
+    assert interval(ratio(level, [Round({**row, "seed": row["seed"] + 1}) for row in level])) == (
         1,
         1,
     )
@@ -228,7 +227,7 @@ def test_less_noise_and_more_seeds_narrow_an_interval() -> None:
     def typical(noise: float, seeds: int) -> float:
         rng = np.random.default_rng(5)
         made = (ratio(*(noisy(rng, 1, noise, seeds, n=3) for _ in range(2))) for _ in range(60))
-        return float(np.mean([width(one) for one in made]))
+        return float(np.mean([width(found) for found in made]))
 
     base = typical(0.02, 10)
     assert typical(0.04, 10) == pytest.approx(2 * base, rel=0.15)
@@ -237,18 +236,18 @@ def test_less_noise_and_more_seeds_narrow_an_interval() -> None:
 
 @pytest.mark.parametrize(("process", "noise"), [(0.0, 0.08), (0.05, 0.01)])
 def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> None:
-    """The number that 20 seeds ask for finds 5 % about nine times in ten, and a third of it does not."""
+    """The number of seeds that 20 ask for finds 5 % nine times in ten, and a third does not."""
     rng = np.random.default_rng(11)
 
     def duel(slower: float, seeds: int) -> Ratio:
         logs = (
             rng.normal(0, process, (seeds, 1)) + rng.normal(0, noise, (seeds, 3)) for _ in range(2)
         )
-        slow, fast = (rounds(*np.exp(one)) for one in logs)
-        return ratio([Round({**one, "seconds": slower * one["seconds"]}) for one in slow], fast)
+        slow, fast = (rounds(*np.exp(drawn)) for drawn in logs)
+        return ratio([Round({**row, "seconds": slower * row["seconds"]}) for row in slow], fast)
 
     asked = [duel(1, 20).seeds_to_tell for _ in range(50)]
-    wanted = int(np.median([one for one in asked if one is not None]))
+    wanted = int(np.median([seeds for seeds in asked if seeds is not None]))
     assert 20 < wanted < 60
 
     def found(seeds: int) -> float:
@@ -259,13 +258,16 @@ def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> No
 
 
 def test_the_seeds_that_would_tell_by_hand() -> None:
-    """n = (t(.975) + t(.9))^2 (spread / ln 1.05)^2 by the tables of Student's t: 1.671 + 1.296 ... for n = 61."""
+    """n = (t(.975) + t(.9))^2 (spread / ln 1.05)^2, by the tables of Student's t.
+
+    They say 1.671 + 1.296 for n = 61.
+    """
     wanted = Ratio(1.0, (0.9, 1.1), error=0.1 / 8, seeds=64).seeds_to_tell
     assert wanted == 47  # (2.013 + 1.300)^2 (0.1 / 0.04879)^2 = 46.1
     assert Ratio(1.0, (1.0, 1.0), error=0.0, seeds=3).seeds_to_tell == 2
 
 
-# ---- what is said of rounds -----------------------------------------------------------------------------------------
+# ---- what is said of rounds ---------------------------------------------------------------------
 
 
 def test_nothing_is_said_of_stable_rounds() -> None:
@@ -331,25 +333,21 @@ def test_what_is_said_of_rounds(
         ([0.95, 0.96, 1.0, 1.04, 1.05], {}),  # spread of 8 %
         ([1.0, 1.49, 1.0, 1.0, 1.0, 1.0], {}),
         ([1.0, 1.01, 1.02, 1.03, 1.04, 1.05], {}),  # slower by 4 %
-        (
-            [1.1, 0.95, 1.0, 1.0, 1.06, 1.05],
-            {},
-        ),  # the last are slower, but not all of them than all of the first
+        # The last are slower, but not every one of them than all of the first.
+        ([1.1, 0.95, 1.0, 1.0, 1.06, 1.05], {}),
         ([1.0, 1.0, 1.0, 1.08, 1.08], {}),  # thirds of one round say nothing
         ([1.0] * 6, {"others_seconds": 0.09}),
-        (
-            [0.05] * 6,
-            {"others_seconds": 0.05, "stolen_seconds": 0.05},
-        ),  # CPU time is counted in steps of 0.01 s
+        # CPU time is counted in steps of 0.01 s.
+        ([0.05] * 6, {"others_seconds": 0.05, "stolen_seconds": 0.05}),
         ([1.0] * 6, {"others_seconds": 0.0, "stolen_seconds": 0.019}),
         ([1.0] * 6, {"others_seconds": None, "stolen_seconds": None}),
     ],
 )
-def test_what_is_not_worth_a_word(seconds: list[float], columns: dict[str, Any]) -> None:
+def test_calm_rounds_give_no_warning(seconds: list[float], columns: dict[str, Any]) -> None:
     assert instability(rounds(seconds, **columns)) == []
 
 
-def test_all_that_is_wrong_is_said_in_one_order() -> None:
+def test_all_that_is_wrong_is_listed_in_a_fixed_order() -> None:
     loud = {"others_seconds": 1.0, "stolen_seconds": 0.5}
     assert instability(rounds([1.0, 1.0, 1.2, 1.9], **loud)) == [
         "4 rounds are too few to estimate the noise",
@@ -363,7 +361,7 @@ def test_all_that_is_wrong_is_said_in_one_order() -> None:
 def test_seeds_with_more_work_are_neither_spread_nor_outliers_nor_drift() -> None:
     assert instability(rounds([1.0] * 4, [2.0] * 4, [30.0] * 4)) == []
     one_after_the_other = sorted(
-        rounds([1.0] * 4, [2.0] * 4, [30.0] * 4), key=lambda one: one["seed"]
+        rounds([1.0] * 4, [2.0] * 4, [30.0] * 4), key=lambda row: row["seed"]
     )
     assert instability(one_after_the_other) == []
     assert instability(rounds([1.0] * 4, [2.0, 2.0, 2.0, 3.2])) == [
@@ -375,13 +373,13 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
     made = rounds([1.0] * 6)
     made[0]["others_seconds"] = 0.5
     assert instability(made) == ["other programs kept 0.5 cores busy during the rounds"]
-    for one in made:
-        one["others_seconds"] = 0.0
+    for row in made:
+        row["others_seconds"] = 0.0
     made[0]["others_seconds"] = 0.5
     assert instability(made) == []
 
 
-# ---- what is said of a record ---------------------------------------------------------------------------------------
+# ---- what is said of a record -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -399,16 +397,16 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
         ({"cpu_limit": 1}, ["the control group allows 1 core, the budget is 2 threads"]),
     ],
 )
-def test_doubts_about_the_machine(facts: dict[str, Any], said: list[str]) -> None:
+def test_warnings_about_the_machine(facts: dict[str, Any], said: list[str]) -> None:
     record = fake_record("numba-sgd", environment=facts)
     assert record["backend"]["threads"] == 2
     assert warnings_of(record) == said
 
 
-def test_doubts_are_of_the_rounds_first_and_of_none_without_rounds() -> None:
+def test_warnings_name_the_rounds_first_and_need_rounds() -> None:
     facts = {"governor": "powersave", "throttled": 1}
     noted = warnings_of(fake_record("numba-sgd", seconds=[1.0, 1.0], environment=facts))
-    assert [one.split()[0:3] for one in noted] == [
+    assert [warning.split()[0:3] for warning in noted] == [
         ["2", "rounds", "are"],
         ["the", "frequency", "governor"],
         ["the", "processor", "was"],
@@ -443,9 +441,9 @@ def test_the_outlook_says_what_it_would_take(found: Ratio, said: str) -> None:
     assert found.outlook == said
 
 
-def test_rounds_in_which_the_load_was_under_reckoned_count_too() -> None:
-    """Errors of the coarse count go both ways; a sum of those above nothing would always find a load."""
+def test_rounds_whose_load_was_underestimated_count_too() -> None:
+    """Errors of the coarse count go both ways; adding up the positive ones always finds a load."""
     made = rounds([0.2] * 6)
-    for one, value in zip(made, [0.04, -0.05, 0.05, -0.04, 0.03, -0.03], strict=True):
-        one["others_seconds"] = value
+    for row, value in zip(made, [0.04, -0.05, 0.05, -0.04, 0.03, -0.03], strict=True):
+        row["others_seconds"] = value
     assert instability(made) == []

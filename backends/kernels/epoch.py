@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from backends.kernels.llvm.counters import increment, load_counter, wait_for
 from backends.kernels.llvm.tables import first_of
+from backends.kernels.llvm.vectors import align_stack
 
 from ._jit import inlined, kernel
 from .sgd import Rule, block_pass
@@ -116,6 +117,7 @@ def do_tasks(
         `DONE`: there are no more tasks. `MORE`: ``max_tasks`` are done. `WAITING`: the claimed task
         still depends on another thread's.
     """
+    align_stack()
     n_blocks = len(starts)
     users = (working[0], working[1], shares[0])
     items = (working[2], working[3], shares[1])

@@ -36,7 +36,6 @@ from backends.kernels.llvm.ratings import by_importance, opposites_at, targets_a
 from backends.kernels.llvm.rows import dots, load_rows, store_rows, update_pairs, with_norms
 from backends.kernels.llvm.tables import all_distinct, first_of, prefetch_to_write
 from backends.kernels.llvm.vectors import (
-    align_stack,
     clipped,
     exchanged,
     joined,
@@ -317,7 +316,6 @@ def block_pass(
     float
         Sum of the weighted squared errors, each before its step.
     """
-    align_stack()
     factors, columns, shares = users
     last_user = np.int64(len(ends) - 1)
     squared_error: float = 0.0

@@ -48,9 +48,8 @@ def test_biases_are_those_of_a_direct_solve(
         )
     found = damped_biases(train, user_damping=user_damping, item_damping=item_damping, reg=reg)
     exact = solved(train, user_damping, item_damping, reg)
-    apart = (found[0][:, None] + found[1]) - (
-        exact[0][:, None] + exact[1]
-    )  # of every user with every item
+    # The sums of the biases for every user with every item.
+    apart = (found[0][:, None] + found[1]) - (exact[0][:, None] + exact[1])
     assert np.abs(apart).max() < 0.005 * train.ratings.std()
 
 

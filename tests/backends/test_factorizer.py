@@ -1,4 +1,4 @@
-"""`Factorizer.fit`: its checks, its clock, its stopping and its way with Ctrl-C, on a solver that only counts.
+"""`Factorizer.fit`: its checks, its clock, when it stops, and Ctrl-C, on a solver that only counts.
 
 What every backend owes is in `backends.testing`; this file tests the loop itself.
 """
@@ -43,7 +43,7 @@ class CountingState(State):
 
 @dataclass(kw_only=True, eq=False)
 class Counting(Factorizer):
-    """Each epoch multiplies the item factors by 0.9 and reports ``losses`` in turn; nothing is learned."""
+    """Learns nothing: each epoch takes 0.9 of the item factors and the next of ``losses``."""
 
     losses: tuple[float, ...] = ()
 
@@ -78,7 +78,7 @@ def validation(train: Ratings) -> Ratings:
     )
 
 
-# ---- history and clock ----------------------------------------------------------------------------------------------
+# ---- history and clock --------------------------------------------------------------------------
 
 
 def test_history_makes_a_table(train: Ratings, validation: Ratings) -> None:
@@ -101,7 +101,7 @@ class Clock:
 
 @dataclass(kw_only=True, eq=False)
 class Ticking(Counting):
-    """Preparing takes 4 seconds and an epoch 1, by the clock given; evaluation takes 16 and a wait for the device 2."""
+    """By its clock, preparing takes 4 s, an epoch 1, evaluating 16, waiting for the device 2."""
 
     clock: Clock | None = None
 
@@ -133,7 +133,7 @@ def test_the_clock_counts_prepare_step_and_synchronize_only(
 def test_the_time_limit_is_by_the_clock(
     train: Ratings, validation: Ratings, monkeypatch: pytest.MonkeyPatch, limit: float, epochs: int
 ) -> None:
-    """Prepare 4; each epoch 3, then 16 for its evaluation where there are validation ratings; 1000 in a callback."""
+    """Preparing takes 4 s, an epoch 3, evaluating it by validation ratings 16, a callback 1000."""
     clock = Clock(monkeypatch)
 
     def dawdle(progress: Progress) -> None:
@@ -160,11 +160,11 @@ def test_the_objective_is_computed_only_when_asked_for(train: Ratings, validatio
         assert not math.isnan(record.validation_mse)
 
 
-# ---- the best model -------------------------------------------------------------------------------------------------
+# ---- the best model -----------------------------------------------------------------------------
 
 
 def test_patience_is_on_where_the_best_model_is_kept(train: Ratings, validation: Ratings) -> None:
-    # shrinking factors move every prediction towards the mean, so the validation MSE settles and then ties
+    # Shrinking factors move every prediction towards the mean; the validation MSE settles and ties.
     frozen = Counting(init_scale=1e-300)
     frozen.fit(train, validation, epochs=50)
     assert (frozen.status_, frozen.n_epochs_) == ("patience", 1 + Counting.patience)
@@ -188,7 +188,7 @@ def test_the_biases_alone_start_the_history(train: Ratings, validation: Ratings)
 
 
 def test_what_a_diverged_fit_leaves(train: Ratings, validation: Ratings) -> None:
-    """Not even the best model before it: who lowers the rate and fits again is told so."""
+    """Not even the best earlier model is kept; the message says to lower the rate and fit again."""
     solver = Counting(losses=(1.0, 1.0, math.nan)).fit(train, epochs=2)
     with pytest.warns(DivergenceWarning):
         solver.fit(train, validation, epochs=5)
@@ -241,7 +241,7 @@ def test_a_callback_has_a_model_of_its_own(train: Ratings, validation: Ratings) 
 
 
 def test_a_warm_start_competes(train: Ratings, validation: Ratings) -> None:
-    """What was given is epoch 0 where it validates better than the damped biases, and the model where nothing does."""
+    """A start that validates better than the damped biases is epoch 0, and may be the model."""
     best = initial_model(Counting(rank=2).objective, train, 0)
     rng = np.random.default_rng(0)
     best.user_bias, best.item_bias = rng.normal(size=train.n_users), rng.normal(size=train.n_items)
@@ -318,7 +318,7 @@ def test_a_failed_fit_leaves_the_seed(train: Ratings) -> None:
     assert solver.model_.fit["seed"] == 3
 
 
-# ---- the seed ------------------------------------------------------------------------------------
+# ---- the seed -----------------------------------------------------------------------------------
 
 
 def test_prepare_is_given_the_seed_as_a_plain_integer(train: Ratings) -> None:
@@ -477,11 +477,11 @@ def test_the_fit_is_told_in_the_model(train: Ratings, validation: Ratings) -> No
     assert (model.fit["rank"], model.fit["damping"], model.fit["seed"]) == (2, 7, 5)
 
 
-# ---- stopping -------------------------------------------------------------------------------------------------------
+# ---- stopping -----------------------------------------------------------------------------------
 
 
 def test_patience_counts_epochs_without_a_better_one(train: Ratings, validation: Ratings) -> None:
-    # shrinking factors move every prediction towards the mean, so the validation MSE settles and then ties
+    # Shrinking factors move every prediction towards the mean; the validation MSE settles and ties.
     frozen = Counting(init_scale=1e-300).fit(train, validation, epochs=50, patience=4)
     assert (frozen.status_, frozen.n_epochs_) == ("patience", 5)
 
@@ -520,12 +520,12 @@ def test_a_models_epoch_does_not_pass_on(train: Ratings) -> None:
     )
 
 
-# ---- a solver that restarts -----------------------------------------------------------------------------------------
+# ---- a solver that restarts ---------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False)
 class Restarting(Counting):
-    """Not steppable: `fit` asks for all epochs at once unless something is to be seen on the way."""
+    """Not steppable: `fit` asks for all epochs at once unless something is to be seen between."""
 
     steppable = False
 
@@ -553,7 +553,7 @@ def test_one_by_one_where_somebody_looks(train: Ratings, validation: Ratings) ->
         assert set(solver.asked) == {1}, watching
 
 
-def test_a_backend_that_does_not_count_is_told_so(train: Ratings) -> None:
+def test_a_backend_that_does_not_count_epochs_is_refused(train: Ratings) -> None:
     class Forgetful(Counting):
         calls = 0
 
@@ -566,7 +566,7 @@ def test_a_backend_that_does_not_count_is_told_so(train: Ratings) -> None:
         Forgetful().fit(train, epochs=3)
 
 
-# ---- divergence -----------------------------------------------------------------------------------------------------
+# ---- divergence ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e9])
@@ -575,14 +575,15 @@ def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
     with pytest.warns(DivergenceWarning) as caught:
         solver.fit(train, epochs=3)
     assert str(caught[0].message) == (
-        f"Counting diverged in epoch 2 (training MSE {loss:.3g}); it has no model. Lower the learning rate or raise reg"
+        f"Counting diverged in epoch 2 (training MSE {loss:.3g}); it has no model. "
+        "Lower the learning rate or raise reg"
     )
     assert caught[0].filename == __file__  # the warning points at the caller of fit
     assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("diverged", 2, 1)
 
 
 def test_a_loss_that_is_infinite_throughout_is_divergence(train: Ratings) -> None:
-    # the mean squared rating, which the loss is held against, is infinite too
+    # the mean squared rating, with which the loss is compared, is infinite too
     huge = Ratings(train.users, train.items, train.ratings * 1e300, train.n_users, train.n_items)
     with (
         np.errstate(all="ignore"),
@@ -628,7 +629,8 @@ def test_ratings_whose_squares_overflow_make_a_fit_diverge(
 def test_a_number_too_large_for_the_precision_is_refused(name: str) -> None:
     if not name.startswith("numpy"):
         pytest.importorskip(name.split("-")[0])
-    for parameter in ("reg", "learning_rate")[: 1 if name == "numpy-als" else 2]:
+    parameters = ["reg"] if name == "numpy-als" else ["reg", "learning_rate"]
+    for parameter in parameters:
         with pytest.raises(ValueError) as caught:  # compared below
             get_backend(name, dtype="float32", **{parameter: 1e300})
         assert str(caught.value) == f"{parameter} must be at most 3.4e+38 in float32, got 1e+300"
@@ -654,7 +656,7 @@ def test_a_model_with_a_nan_is_not_handed_out(train: Ratings) -> None:
     assert not hasattr(solver, "model_")
 
 
-# ---- Ctrl-C ---------------------------------------------------------------------------------------------------------
+# ---- Ctrl-C -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(
@@ -710,7 +712,7 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_model(train: Ratings) -> None:
     slow.__dict__.update(solver.__dict__)
     with pytest.raises(KeyboardInterrupt):
         slow.fit(train)
-    assert slow.model_ is solver.model_  # of the fit before
+    assert slow.model_ is solver.model_  # of the earlier fit
     with pytest.raises(KeyboardInterrupt):
         (fresh := Slow()).fit(train)
     assert not hasattr(fresh, "model_")
@@ -733,7 +735,7 @@ def test_fit_works_outside_the_main_thread(train: Ratings, name: str) -> None:
     assert (solver.status_, solver.n_epochs_) == ("epochs", 2)
 
 
-# ---- what fit refuses -----------------------------------------------------------------------------------------------
+# ---- what fit refuses ---------------------------------------------------------------------------
 
 
 def refusal(error: type[Exception], solver: Factorizer, *args: Any, **kwargs: Any) -> str:
@@ -747,7 +749,8 @@ def test_train_must_be_ratings(train: Ratings) -> None:
         "train must be Ratings, got ndarray; make them by Ratings.from_frame or Ratings.from_arrays"
     )
     assert refusal(TypeError, Counting(), train, [(1, 2, 3)]) == (
-        "validation must be Ratings, got list; make them by train.encoder.encode_new, or give the share of the "
+        "validation must be Ratings, got list; make them by train.encoder.encode_new, "
+        "or give the share of the "
         "training ratings to split off"
     )
 
@@ -814,7 +817,7 @@ def test_a_start_must_fit(train: Ratings) -> None:
 
 
 def test_a_start_for_other_rows_is_refused(train: Ratings) -> None:
-    # as many rows, but the ids behind them are others or in another order
+    # as many rows, but with other ids, or with the ids in another order
     reversed_rows = Ratings.from_arrays(
         train.encoder.users[train.users][::-1],
         train.encoder.items[train.items][::-1],
@@ -841,7 +844,7 @@ def test_a_refused_call_keeps_the_model(train: Ratings) -> None:
     assert solver.model_ is model
 
 
-# ---- a solver as an object ------------------------------------------------------------------------------------------
+# ---- a solver as an object ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["model_", "history_", "n_epochs_", "status_"])

@@ -1,4 +1,4 @@
-"""Ctrl-C and threads: only the main thread's fit hears it."""
+"""Ctrl-C and threads: only a fit in the main thread receives it."""
 
 import signal
 import threading
@@ -52,7 +52,7 @@ def test_another_threads_checkpoint_leaves_it_to_the_main_thread() -> None:
 def test_an_interrupted_reference_is_none_and_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fit takes Ctrl-C for the wish to have its model as it is; a reference of such a model would be wrong."""
+    """After Ctrl-C a fit keeps its model as it is; a reference of such a model would be wrong."""
     monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
     rng = np.random.default_rng(0)
     parts = [

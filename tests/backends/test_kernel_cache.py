@@ -1,4 +1,4 @@
-"""The kernels' cache on disk: never stale, one for all sizes, and needless where none can be."""
+"""The kernels' cache on disk: never stale, the same for all sizes, and not required."""
 
 import ast
 import shutil
@@ -16,7 +16,7 @@ from backends.kernels import _jit
 @pytest.mark.process
 @pytest.mark.parametrize("weights", ["None", "np.arange(n) % 3 + 0.5"])
 def test_small_and_large_data_share_their_kernels(weights: str) -> None:
-    """Or else a first fit would compile some that a small fit before it, to warm up, did not."""
+    """Otherwise a fit would compile kernels that the small warm-up fit did not."""
     code = f"""
 import numpy as np
 from backends import Ratings, get_backend
@@ -42,7 +42,7 @@ def test_kernels_from_the_cache_compute_the_same_to_the_last_bit(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    """With rows of many vectors, so that sums in another order would show."""
+    """Rows span many vectors, so that a different order of summation would show."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     code = f"""
 import numpy as np
@@ -86,7 +86,7 @@ def test_kernels_work_where_no_folder_can_be_written_to(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the list of backends says holds there too; only that each process compiles anew."""
+    """The backends listed as available work there too, but every process compiles again."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "backends", tmp_path / "backends", ignore=ignore)
     (tmp_path / "backends" / "kernels" / "__pycache__").touch()  # a file, which stops even root

@@ -56,7 +56,7 @@ def test_two_sweeps_make_the_gradient_of_one(
 
 
 def test_returning_to_python_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels return now and then so that a Ctrl-C is heard; here after every few ratings."""
+    """Kernels return now and then to let Ctrl-C through; here, after every few ratings."""
     train, checks = random_ratings(), []
     solver = get_backend("numba-gd", n_jobs=2)
     whole = solver.fit(train, epochs=3).model_.parameters
@@ -113,7 +113,7 @@ def test_sgd_returns_to_python_often_enough(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_call_of_a_kernel_does_more_than_its_share(
     dtype: str, budget: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A multiply-add, and a byte that is copied, count as much; users may be more than ratings."""
+    """A multiply-add and a copied byte count the same; there may be more users than ratings."""
     monkeypatch.setattr(numba_sgd, "WORK_PER_CALL", budget)
     n = np.arange(600)
     train = Ratings(n % 30, n % 20, n % 5, n_users=4000, n_items=20)
@@ -144,7 +144,7 @@ def test_padded_ranks() -> None:
     ]
     assert padded_rank(9, float64) == 16
     sizes = {padded_rank(rank, float32) for rank in range(1, 513)}
-    assert len(sizes) <= 12  # each is compiled apart
+    assert len(sizes) <= 12  # each is compiled separately
     for rank in range(1, 513):
         assert rank <= padded_rank(rank, float32) <= max(16, 1.5 * rank + 16)
 
@@ -170,7 +170,7 @@ def sparse_file(folder: Path, name: str, dtype: Any, at: int = 0, values: Any = 
 
 
 def records(weighted: bool, *ratings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Ratings that end in a weight, which is left out unless they are ``weighted``."""
+    """Ratings that end in a weight, which only ``weighted`` ones keep."""
     return [rating if weighted else rating[:-1] for rating in ratings]
 
 
@@ -192,14 +192,14 @@ def test_sgd_addresses_ratings_beyond_32_bits(weighted: bool, tmp_path: Path) ->
     ends = np.array([2, 4, 6, 9])
     far = sparse_file(tmp_path, "ratings", ratings.dtype, at, ratings)
     results = []
-    for first, some in ((0, ratings), (at, far)):
+    for first, part in ((0, ratings), (at, far)):
         sides = []
         for _ in range(2):
             factors, columns = padded_table(np.full((4, 3), 0.3)), np.full((4, 4), 1.0)
             columns[:, 3] = np.einsum("nk,nk->n", factors, factors)
             sides.append((factors, columns, np.full((4, 2), 0.1)))
         starts, held = tuple(first + 2 * k for k in range(4)), np.arange(4)
-        where = 0, 2, 1, starts, held, ends + first, some
+        where = 0, 2, 1, starts, held, ends + first, part
         one_pass(*where, *sides, vector_parts(sides[0][0]), (0.1, 0.1, 1 / 16, 10.0, 1.0))
         results.append([table for side in sides for table in side])
     for near, there in zip(*results, strict=True):
@@ -288,7 +288,7 @@ def test_memory_per_rating_is_bounded(
     most: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In bytes: the ratings as they are held, and once more while they are sorted."""
+    """In bytes: the ratings as they are stored, and a second copy while they are sorted."""
     if two_sweeps:
         monkeypatch.setattr(numba_gd, "_PRIVATE_BYTES", 0)
     n, rows = 400_000, 700

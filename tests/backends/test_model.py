@@ -1,4 +1,4 @@
-"""The fitted model: predictions for raw ids, recommendations, and a file format that fails in plain words."""
+"""The fitted model: predictions for raw ids, recommendations, and its files, refused in words."""
 
 import dataclasses
 import io
@@ -47,7 +47,7 @@ def without_encoder() -> FactorModel:
     return FactorModel(known.parameters, None, (2.0, 5.0), 3.5, train)
 
 
-# ---- predict --------------------------------------------------------------------------------------------------------
+# ---- predict ------------------------------------------------------------------------------------
 
 
 def test_predictions_are_mean_biases_and_product() -> None:
@@ -74,7 +74,8 @@ def test_unknown_ids_are_counted_and_named() -> None:
     with pytest.raises(UnknownIdError) as caught:
         model().predict(["dan", "ann", "dan"], [10, 10, 10])
     assert str(caught.value) == (
-        "1 unknown user id ('dan'): not in the training ratings. Drop them, or predict with unknown=\"mean\""
+        "1 unknown user id ('dan'): not in the training ratings. "
+        'Drop them, or predict with unknown="mean"'
     )
     with pytest.raises(UnknownIdError) as caught:
         model().predict("ann", list(range(100, 108)))
@@ -114,7 +115,7 @@ def test_rows_serve_as_ids_where_there_is_no_encoder() -> None:
             plain.predict(users, [0])
 
 
-# ---- recommend ------------------------------------------------------------------------------------------------------
+# ---- recommend ----------------------------------------------------------------------------------
 
 
 def test_the_best_items_come_first_and_seen_ones_not_at_all() -> None:
@@ -161,7 +162,7 @@ def test_the_number_of_items_is_checked(n: object) -> None:
     assert str(caught.value) == f"n must be an integer of at least 1, got {n!r}"
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------
+# ---- files --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """Write the saved arrays again with some of them changed; None drops one, a dict updates the JSON header."""
+    """Save the arrays again with changes: None drops an array, a dict updates the JSON header."""
     with np.load(path) as file:
         stored: dict[str, NDArray[Any]] = dict(file)
     for name, value in changes.items():
@@ -210,11 +211,12 @@ import json, sys
 from backends import FactorModel
 model = FactorModel.load(sys.argv[1])
 users = json.loads(sys.argv[2])
-recommended = [list(one) for one in model.recommend(users[0], 2)]
-print(json.dumps([model.predict(users, [10, 20, 10, 30]).tolist(), recommended, model.rating_mean, model.rating_range]))
+recommended = [list(array) for array in model.recommend(users[0], 2)]
+predicted = model.predict(users, [10, 20, 10, 30]).tolist()
+print(json.dumps([predicted, recommended, model.rating_mean, model.rating_range]))
 """
     found = json.loads(in_fresh_process(code, str(tmp_path / "model.npz"), json.dumps(users)))
-    recommended = [list(one) for one in known.recommend(users[0], 2)]
+    recommended = [list(array) for array in known.recommend(users[0], 2)]
     assert found == [known.predict(users, ITEMS).tolist(), recommended, 3.5, [2.0, 5.0]]
 
 
@@ -298,7 +300,7 @@ def test_truncated_files_are_refused(saved: Path) -> None:
 
 
 def test_a_damaged_byte_is_noticed_or_harmless(saved: Path) -> None:
-    """Every 7th byte in turn: the file is refused as a model file, or the model in it is as it was."""
+    """Every 7th byte in turn: the file is refused as a model file, or its model is as it was."""
     whole = saved.read_bytes()
     expected = model().predict(["ann", "bob", "cid"], [30, 20, 10])
     for position in range(0, len(whole), 7):
@@ -347,7 +349,8 @@ def test_arrays_that_do_not_make_a_model_are_refused(saved: Path, changes: dict[
 def test_a_newer_version_is_refused_with_the_remedy(saved: Path) -> None:
     rewrite(saved, header={"version": 2})
     assert refusal(saved) == (
-        f"{saved} has format version 2, this release reads version 1; upgrade factorbench or save the model again"
+        f"{saved} has format version 2, this release reads version 1; "
+        "upgrade factorbench or save the model again"
     )
 
 
@@ -381,4 +384,4 @@ def test_a_failed_save_leaves_the_earlier_file(
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [
         saved.name
-    ]  # and no half-written one beside it
+    ]  # and there is no half-written file beside it

@@ -1,4 +1,4 @@
-"""Momentum gradient descent: every engine follows the trajectory of NumPy, and NumPy that of ``torch.optim.SGD``."""
+"""Momentum gradient descent: every engine follows NumPy, and NumPy follows ``torch.optim.SGD``."""
 
 import dataclasses
 from typing import Any
@@ -186,7 +186,7 @@ def test_the_first_step_is_a_plain_gradient_step(small: Ratings) -> None:
 
 
 def test_row_scaling_moves_a_row_by_its_mean_residual_gradient() -> None:
-    # biases of a user with 1 and of one with 3 ratings move equally far when their residuals are alike
+    # Users with 1 rating and with 3 have their biases moved equally far if their residuals agree.
     train = Ratings.from_arrays(["a", "b", "b", "b"], [0, 1, 2, 3], [4.0, 4.0, 4.0, 4.0])
     free = {"reg": 0, "bias_reg": 0, "user_bias_damping": 0, "item_bias_damping": 0}
     solver = engine("numpy", rank=1, dtype="float64", learning_rate=0.5, **free)
@@ -201,7 +201,7 @@ def test_row_scaling_moves_a_row_by_its_mean_residual_gradient() -> None:
 
 
 def test_damping_costs_no_epochs() -> None:
-    """Each row's step is over its own curvature, penalty included: the minimum is as near, however strong that is."""
+    """A row's step is divided by its curvature, penalty included: strong damping slows nothing."""
     train, needed = random_ratings(150, 100, 4000), []
     for damping in (0, 3, 10, 30, 100):
         dampings = {
@@ -228,7 +228,7 @@ def test_the_safeguard_brings_a_wild_rate_down(small: Ratings) -> None:
 
 @pytest.mark.parametrize("title", ["numpy", *ENGINES])
 def test_the_last_step_is_guarded_too(small: Ratings, title: str) -> None:
-    # the sweep after the last move never happens, so nothing has yet looked at where it led
+    # no sweep follows the last move, so nothing has yet checked where it led
     solver = engine(title, rank=3, dtype="float64", learning_rate=1e4)
     start = solver.objective.value(initial_model(solver.objective, small, 0), small)
     for epochs in (1, 2, 3):
@@ -351,7 +351,7 @@ def test_the_article_preset_is_the_article() -> None:
 @pytest.mark.parametrize("title", ["numpy", *ENGINES])
 @pytest.mark.parametrize("settings", ["default", "per_entity"])
 def test_the_safeguard_sees_the_objective(title: str, settings: str, small: Ratings) -> None:
-    """The J that decides about a step, and its training MSE, are those of the objective at the point taken."""
+    """The J that decides about a step, and the training MSE, are taken at the point reached."""
     solver = engine(title, dtype="float64", **SETTINGS[settings])
     with solver.threads():
         state = solver.prepare(small, initial_model(solver.objective, small, 0), seed=0)

@@ -1,4 +1,7 @@
-"""The objective: its value by a plain loop, its gradient by automatic differentiation, and the shared start."""
+"""The objective and the shared start.
+
+The objective's value is checked by a plain loop, its gradient by automatic differentiation.
+"""
 
 import dataclasses
 import itertools
@@ -121,7 +124,7 @@ def test_weight_two_is_the_row_twice() -> None:
 
 @pytest.mark.parametrize("scale", [1e-6, 3.0, 4.0**10])
 def test_the_objective_has_no_unit(scale: float) -> None:
-    """With ratings times s, biases times s and factors times the root of s, J is s^2 times what it was."""
+    """With ratings and biases times s, and factors times the root of s, J is s^2 times as big."""
     train = random_ratings(12, 9, 60)
     at, objective = point(train, 2, bias=True), Objective(2, **DAMPED)
     scaled = dataclasses.replace(train, ratings=scale * train.ratings)
@@ -203,7 +206,7 @@ def test_chunks_cover_everything_once(n: int) -> None:
     assert covered == list(range(n))
 
 
-# ---- the start ------------------------------------------------------------------------------------------------------
+# ---- the start ----------------------------------------------------------------------------------
 
 
 def test_initial_model_is_a_function_of_its_arguments() -> None:
@@ -218,7 +221,7 @@ def test_initial_model_is_a_function_of_its_arguments() -> None:
 
 
 def test_normal_draws_are_normal() -> None:
-    """Moments, and how many lie within one, two and three standard deviations; each draw as likely as any other."""
+    """Moments, the shares within 1, 2 and 3 standard deviations, and each draw equally likely."""
     ratings = Ratings([0, 1], [0, 0], [2.0, 4.0], n_users=20_000, n_items=1)  # of unit 1
     draws = initial_model(Objective(50), ratings, 0, init_scale=1.0).user_factors.ravel()
     moments = [float(np.mean(draws**k)) for k in (1, 2, 3, 4)]
@@ -280,8 +283,10 @@ def test_normal_start_has_its_scale_as_deviation() -> None:
         ({"damping": -1}, "damping must be a finite number of at least 0, got -1"),
         (
             {"reg_scaling": "per_entity", "damping": 0, "item_bias_damping": 0},
-            'user_bias_damping must be 0 with reg_scaling="per_entity", where all rows are penalised alike, got '
-            f"{Objective.user_bias_damping!r}; give damping=0, user_bias_damping=0, item_bias_damping=0",
+            'user_bias_damping must be 0 with reg_scaling="per_entity", '
+            "where all rows are penalised alike, got "
+            f"{Objective.user_bias_damping!r}; "
+            "give damping=0, user_bias_damping=0, item_bias_damping=0",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""No unit anywhere: on any scale, shifted by any amount, defaults give the same predictions in the new numbers."""
+"""No unit anywhere: scaled or shifted ratings give the same predictions in the new numbers."""
 
 import dataclasses
 from functools import cache
@@ -49,7 +49,7 @@ def rescaled(ratings: Ratings, scale: float, shift: float) -> Ratings:
 
 @cache
 def predictions(title: str, scale: float, shift: float, dtype: str) -> NDArray[np.float64]:
-    """What a fit by defaults predicts for the validation ratings, in the numbers of scale 1, less their mean."""
+    """What a fit by defaults predicts for the validation ratings, at scale 1, less their mean."""
     train, validation = (rescaled(x, scale, shift) for x in films())
     name, options = title.split()[0], {"n_jobs": 1} | SOLVERS[title]
     if name != "numpy" and not name.startswith("numpy"):
@@ -96,7 +96,7 @@ def test_solvers_that_draw_predict_as_well_on_any_scale(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shift", [1e5, 1e7, 1e9])
 def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
-    """In float64 ratings; float32 ones are rounded themselves from there on."""
+    """In float64 ratings: from there on, float32 ones are rounded themselves."""
     apart = np.abs(
         predictions("numpy-als", 1.0, shift, dtype) - predictions("numpy-als", 1.0, 0.0, dtype)
     )
@@ -106,7 +106,7 @@ def test_a_shift_by_millions_is_no_rounding(shift: float, dtype: str) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("wrong", [1e6, -1e6, 1e4])
 @pytest.mark.parametrize("title", SOLVERS)
-def test_one_wrong_rating_diverges_no_solver(title: str, wrong: float, bias: bool) -> None:
+def test_one_wrong_rating_makes_no_solver_diverge(title: str, wrong: float, bias: bool) -> None:
     train = films()[0]
     ratings = train.ratings.copy()
     ratings[17] = wrong

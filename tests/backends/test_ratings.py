@@ -1,4 +1,4 @@
-"""Ratings and their encoder: what is accepted, what is refused and in which words, and that ids survive."""
+"""Ratings and their encoder: what is accepted, what is refused in which words, and ids survive."""
 
 import copy
 import pickle
@@ -27,7 +27,7 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({"user": ["b", "a", "b"], "item": [7, 7, 9], "rating": [1.0, 2.0, 3.0]})
 
 
-# ---- what is accepted -----------------------------------------------------------------------------------------------
+# ---- what is accepted ---------------------------------------------------------------------------
 
 
 def test_ids_are_encoded_by_first_appearance() -> None:
@@ -77,9 +77,8 @@ def test_ratings_may_all_be_equal() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_summary_is_exact(dtype: str) -> None:
-    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(
-        dtype
-    )  # more than one part
+    # More ratings than one part holds.
+    values = (1e6 + np.random.default_rng(0).normal(size=150_000)).astype(dtype)
     rows = np.arange(len(values))
     low, high, mean, variance, weight = Ratings(rows, rows, values).summary
     exact = values.astype(np.float64)
@@ -101,7 +100,7 @@ def test_counts_include_rows_without_ratings() -> None:
     assert train.item_counts().tolist() == [0, 1, 1, 0]
 
 
-# ---- the caller's data ----------------------------------------------------------------------------------------------
+# ---- the caller's data --------------------------------------------------------------------------
 
 
 def test_the_frame_is_left_alone() -> None:
@@ -160,7 +159,7 @@ def test_a_copy_is_the_same_and_still_read_only(remake: object) -> None:
         again.ratings[0] = 9.0
 
 
-# ---- what is refused: from_arrays and from_frame --------------------------------------------------------------------
+# ---- what is refused: from_arrays and from_frame ------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -186,7 +185,8 @@ def test_float_ids_are_refused(ids: object) -> None:
     dtype = np.asarray(ids).dtype
     first = np.asarray(ids)[0]
     assert message(ids, [1, 2], [1.0, 2.0]) == (
-        f"users must be integer or string ids, got {dtype} (first: {first}); floats make unsafe keys. "
+        f"users must be integer or string ids, got {dtype} (first: {first}); "
+        "floats make unsafe keys. "
         "If they are whole numbers, convert them: .astype('int64')"
     )
 
@@ -284,11 +284,12 @@ def test_missing_columns_are_named(name: str) -> None:
         Ratings.from_frame(left)
     has = ", ".join(repr(column) for column in left.columns)
     assert str(caught.value) == (
-        f"the frame has no column {name!r}; it has {has}. Name the columns by user=, item= and rating="
+        f"the frame has no column {name!r}; it has {has}. "
+        "Name the columns by user=, item= and rating="
     )
 
 
-# ---- duplicates -----------------------------------------------------------------------------------------------------
+# ---- duplicates ---------------------------------------------------------------------------------
 
 REPEATED = (["a", "b", "a", "a"], [1, 1, 1, 2], [1.0, 2.0, 4.0, 5.0])
 
@@ -328,7 +329,7 @@ def test_an_unknown_policy_is_refused() -> None:
     )
 
 
-# ---- what is refused: the constructor -------------------------------------------------------------------------------
+# ---- what is refused: the constructor -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_an_encoder_of_another_size_is_refused() -> None:
     )
 
 
-# ---- the encoder ----------------------------------------------------------------------------------------------------
+# ---- the encoder --------------------------------------------------------------------------------
 
 
 def encoder() -> RatingEncoder:
@@ -438,7 +439,8 @@ def test_ids_of_another_type_are_unseen_rather_than_confused() -> None:
 
 
 def test_large_ids_are_not_confused_by_rounding() -> None:
-    # 2**53 and 2**53 + 1 are one float; signed ids looked up by unsigned ones must not pass through floats
+    # 2**53 and 2**53 + 1 are the same float, so looking up signed ids by unsigned ones must not
+    # pass through floats.
     known = RatingEncoder(np.array([2**53, 7]), np.array([1]))
     assert known.user_rows(np.array([2**53 + 1, 2**53], np.uint64)).tolist() == [-1, 0]
 

@@ -1,4 +1,4 @@
-"""The registry: names, what is missing and what mends it, presets, and backends of other packages."""
+"""The registry: names, what is missing and how to get it, presets, backends of other packages."""
 
 import importlib
 import importlib.util
@@ -44,7 +44,7 @@ def register(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
     )
 
 
-# ---- names ----------------------------------------------------------------------------------------------------------
+# ---- names --------------------------------------------------------------------------------------
 
 
 def test_the_table_is_alphabetical() -> None:
@@ -86,7 +86,7 @@ def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:
     assert str(caught.value).startswith("no backend is named 'zzz'. Known: numba, ")
 
 
-# ---- what is missing ------------------------------------------------------------------------------------------------
+# ---- what is missing ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,10 @@ def test_the_list_names_the_reasons(without: Any) -> None:
 @pytest.mark.parametrize("name", ["numba", "numba-gd", "numba-sgd"])
 def test_numba_told_not_to_compile_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    reason = "NUMBA_DISABLE_JIT is set, and the kernels only run compiled; unset it, and start Python again"
+    reason = (
+        "NUMBA_DISABLE_JIT is set, and the kernels only run compiled; "
+        "unset it, and start Python again"
+    )
     table = list_backends()
     assert table.loc[name, "reason"] == reason
     assert table.loc["numpy", "available"]
@@ -134,7 +137,12 @@ def test_numba_told_not_to_compile_says_so(monkeypatch: pytest.MonkeyPatch, name
 
 @pytest.mark.process
 def test_listing_does_not_import_numba() -> None:
-    code = "import sys; from backends import list_backends; list_backends(); print('numba' in sys.modules)"
+    code = """
+import sys
+from backends import list_backends
+list_backends()
+print("numba" in sys.modules)
+"""
     assert in_fresh_process(code).strip() == "False"
 
 
@@ -143,7 +151,8 @@ def test_a_build_of_torch_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None, raising=False)
     assert unavailable_reason(backend_info("torch-cuda")) == (
-        f"this build of torch ({torch.__version__}) has no CUDA; on a machine with an NVIDIA GPU install a CUDA build, "
+        f"this build of torch ({torch.__version__}) has no CUDA; "
+        "on a machine with an NVIDIA GPU install a CUDA build, "
         "see https://pytorch.org/get-started/locally"
     )
 
@@ -170,7 +179,7 @@ def test_the_name_decides_the_device(monkeypatch: pytest.MonkeyPatch, device: st
 
 
 def test_a_device_that_contradicts_the_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    # a run called torch-cuda must not have been one on the CPU
+    # a run recorded as torch-cuda must not have run on the CPU
     pytest.importorskip("torch")
     monkeypatch.setattr(registry, "unavailable_reason", lambda info: "")
     with pytest.raises(ValueError, match="device"):
@@ -192,7 +201,7 @@ print(list_backends().loc["torch-cuda", "reason"])
     assert "cannot open shared object file" in in_fresh_process(code, str(tmp_path))
 
 
-# ---- parameters and presets -----------------------------------------------------------------------------------------
+# ---- parameters and presets ---------------------------------------------------------------------
 
 
 def test_parameters_override_the_preset() -> None:
@@ -229,7 +238,7 @@ def test_each_call_returns_a_new_solver() -> None:
     assert get_backend("numpy") is not get_backend("numpy")
 
 
-# ---- backends of other packages -------------------------------------------------------------------------------------
+# ---- backends of other packages -----------------------------------------------------------------
 
 
 def test_another_package_registers_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,5 +270,10 @@ def test_a_broken_registration_names_its_owner(
 
 @pytest.mark.process
 def test_asking_for_names_imports_no_accelerator() -> None:
-    code = "import sys; from backends.registry import all_backends; all_backends(); print('torch' in sys.modules)"
+    code = """
+import sys
+from backends.registry import all_backends
+all_backends()
+print("torch" in sys.modules)
+"""
     assert in_fresh_process(code).strip() == "False"

@@ -1,4 +1,4 @@
-"""numba-sgd against `plain_step`, rating by rating; its blocks; what no fit may do."""
+"""numba-sgd against `plain_step`, rating by rating; its blocks; what a fit must never do."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -44,7 +44,7 @@ def rows_of(state: Any) -> np.ndarray:
 
 
 def order_of(state: Any, n_rounds: int) -> list[int]:
-    """The places of the ratings as an epoch comes to them."""
+    """The positions of the ratings in the order in which an epoch visits them."""
     order: list[int] = []
     n_blocks = len(state.blocks.starts)
     for part in range(n_rounds):
@@ -61,7 +61,7 @@ def order_of(state: Any, n_rounds: int) -> list[int]:
 
 
 class Side:
-    """Users or items, in units: a row each, and what a rating bears of its penalties."""
+    """Users or items, in units: their rows, and the share of the penalties for each rating."""
 
     def __init__(self, solver: Any, train: Ratings, name: str, start: Any, unit: float) -> None:
         factors = start.arrays()[f"{name}_factors"] / np.sqrt(unit)
@@ -93,8 +93,8 @@ def sgd_by_hand(
 ) -> tuple[dict[str, Any], float]:
     """What some epochs from seed 0 do, by `plain_step` for one rating after the other.
 
-    From the state comes nothing but the order in which the ratings are visited. Returned are the
-    parameters by name, and the mean squared error of the last epoch.
+    Only the order of the ratings is taken from the state. Returns the parameters by name, and the
+    mean squared error of the last epoch.
     """
     start = initial_model(solver.objective, train, 0)
     places = [rows_of(state), state.blocks.ratings["opposite"]]
@@ -163,7 +163,7 @@ def test_sgd_takes_the_steps_of_its_rule(
     shape: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With more users than items, which the kernels exchange, and with fewer."""
+    """With more users than items, where the kernels swap the two, and with fewer."""
     monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 20)
     monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_TASK", run)
     plain = random_ratings(*shape)
@@ -191,9 +191,9 @@ def test_sgd_takes_the_steps_of_its_rule(
 def test_sgd_takes_the_steps_of_its_rule_for_users_of_any_size(
     users: list[int], n_blocks: int, exchanged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user who fills several runs must not be met at two places at a time.
+    """A user who fills several runs must never be worked on in two places at once.
 
-    Runs may end with tiny users. What is said of users holds for items where these are fewer.
+    Runs may end with tiny users. Where items are fewer than users, the same holds for items.
     """
     monkeypatch.setattr(numba_sgd, "_MIN_RATINGS_PER_CELL", 1)
     rng = np.random.default_rng(0)
@@ -217,7 +217,7 @@ def test_an_error_over_ten_units_counts_as_one_of_ten(
     weighted: bool,
     shape: tuple[int, int],
 ) -> None:
-    """Before it is weighted; and only for the steps, not in the squared error that is reported."""
+    """It is cut before weighting, and only for the steps, not in the reported squared error."""
     plain = random_ratings(*shape)
     ratings = plain.ratings.copy()
     ratings[[77, 310]] = 1e4, -1e4
@@ -277,13 +277,13 @@ def test_blocks_hold_each_rating_once_and_share_no_rows(
         (80_000, 1, 2, 1),
     ],
 )
-def test_blocks_are_as_many_as_the_ratings_are_worth(
+def test_the_number_of_blocks_follows_from_the_ratings(
     n: int,
     n_blocks: int,
     n_jobs: int,
     expected: int,
 ) -> None:
-    """Threads have no say in it, but there are none that no block is for."""
+    """The number of blocks does not depend on threads; no thread is without a block."""
     rng = np.random.default_rng(0)
     train = Ratings(rng.integers(0, 200, n), rng.integers(0, 300, n), rng.normal(size=n), 200, 300)
     solver = get_backend("numba-sgd", rank=2, n_blocks=n_blocks, n_jobs=n_jobs)
@@ -297,7 +297,7 @@ def test_blocks_are_as_many_as_the_ratings_are_worth(
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300)])
 def test_sgd_needs_no_order_of_the_ratings(shape: tuple[int, int]) -> None:
-    """A row's ratings by opposite row are the order that serves it least; it costs little."""
+    """A row's ratings sorted by opposite row are the worst order; even that costs little."""
     plain = random_ratings(*shape, 20_000)
     by_item = plain.take(np.lexsort((plain.items, plain.users)))
     one, other = (
@@ -310,8 +310,8 @@ def test_sgd_needs_no_order_of_the_ratings(shape: tuple[int, int]) -> None:
 # ---- what no fit may do ---
 
 
-def test_sgd_bears_any_penalty() -> None:
-    """Rows of few ratings are pulled hundreds of times as hard as a step of theirs is long."""
+def test_sgd_copes_with_any_penalty() -> None:
+    """The penalty pulls rows of few ratings hundreds of times as hard as a step allows."""
     rng = np.random.default_rng(0)
     users = np.concatenate([np.repeat(np.arange(50), 2000), np.arange(50, 250)])
     items = np.concatenate([np.tile(np.arange(2000), 50), rng.integers(0, 2000, 200)])
@@ -350,7 +350,7 @@ def test_no_penalty_is_too_strong_in_float32(
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300)])
 @pytest.mark.parametrize("seed", range(4))
-def test_one_wrong_rating_diverges_no_fit(seed: int, shape: tuple[int, int]) -> None:
+def test_one_wrong_rating_makes_no_fit_diverge(seed: int, shape: tuple[int, int]) -> None:
     """A rating of a million among some from 1 to 5."""
     rng = np.random.default_rng(seed)
     users, items = np.divmod(rng.permutation(shape[0] * shape[1])[:20_000], shape[1])
@@ -363,8 +363,8 @@ def test_one_wrong_rating_diverges_no_fit(seed: int, shape: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-30])
-def test_the_smallest_problems_diverge_on_no_scale(scale: float) -> None:
-    """One rating, and neither biases nor anything else that its size could be compared with."""
+def test_the_smallest_problems_never_diverge(scale: float) -> None:
+    """A single rating, with no biases or anything else to compare its size with."""
     options = {"rank": 3, "reg": 0.01, "damping": 0, "bias": False, "learning_rate": 0.2}
     solver, explained = get_backend("numba-sgd", n_jobs=1, **options), []
     for seed in range(500):

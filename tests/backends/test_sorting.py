@@ -19,7 +19,7 @@ from backends.kernels.layout import LOOK_AHEAD
 
 
 def with_weights(train: Ratings, weighted: bool) -> Ratings:
-    """The same ratings, each of a weight of its own if ``weighted``."""
+    """The same ratings, each with its own weight if ``weighted``."""
     weights = np.random.default_rng(1).permutation(len(train)) + 0.5
     return replace(train, weights=weights) if weighted else train
 
@@ -92,7 +92,7 @@ def test_sorted_ratings_are_the_same_bits_for_any_number_of_threads(
     weighted: bool,
     ratings: str,
 ) -> None:
-    """Also where units are no powers of 2, and a quotient is not what the reciprocal makes."""
+    """Also for units that are not powers of 2, where dividing is not multiplying by 1 / unit."""
     plain = random_ratings()
     train = with_weights(replace(plain, ratings=plain.ratings.astype(ratings)), weighted)
     results = []
@@ -130,7 +130,7 @@ def test_kernels_may_read_behind_the_last_rating(weighted: bool) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels return to Python now and then while they sort, too; here after every few ratings."""
+    """Kernels return to Python now and then while sorting, too; here, after every few ratings."""
     train = with_weights(random_ratings(), weighted)
     solver = get_backend("numba-sgd", n_jobs=1)
     start = initial_model(solver.objective, train, 0, dtype="float32")
@@ -139,7 +139,9 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
     cut, run = Threads.cut, Threads.run
 
     def counting(self: Threads, function: Any, arguments: Any) -> Any:
-        runs = (one if isinstance(one[0], int) else one[1:] for one in arguments)
+        runs = (
+            argument if isinstance(argument[0], int) else argument[1:] for argument in arguments
+        )
         sizes.extend(last - first for first, last, *_ in runs)
         return run(self, function, arguments)
 
@@ -147,7 +149,7 @@ def test_sorting_in_pieces_changes_nothing(weighted: bool, monkeypatch: pytest.M
     monkeypatch.setattr(Threads, "cut", lambda self, n: cut(self, n, 50))
     monkeypatch.setattr(Threads, "run", counting)
     pieces = solver.prepare(train, start, seed=0).blocks
-    # Counted by user and by item, put into buckets, counted in pairs, placed.
+    # Ratings are counted by user and by item, put into buckets, counted in pairs, then placed.
     assert sum(sizes) == 5 * 600
     assert max(sizes) < 2 * 50
     for name in ("starts", "ends", "ratings"):

@@ -1,4 +1,4 @@
-"""Tasks that threads share: who takes which changes nothing, and nobody is left behind."""
+"""Tasks that threads share: who takes which has no effect, and no thread is left behind."""
 
 import signal
 import threading
@@ -40,8 +40,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_whoever_takes_the_tasks_the_result_is_one() -> None:
-    """Of more threads than there are cores, blocks or tasks, too, which then take naps."""
+def test_the_result_does_not_depend_on_who_takes_the_tasks() -> None:
+    """Also for more threads than cores, blocks or tasks; idle threads then sleep briefly."""
     results = []
     for n_threads in [1, *[2, 3, 7] * 15]:
         solver, state = prepared(5, n_blocks=6)
@@ -54,7 +54,7 @@ def test_whoever_takes_the_tasks_the_result_is_one() -> None:
 
 @cache
 def large(shape: tuple[int, int], weighted: bool) -> Ratings:
-    """Ratings that are worth four blocks."""
+    """Enough ratings for four blocks."""
     rng = np.random.default_rng(0)
     users, items = np.divmod(rng.permutation(shape[0] * shape[1])[:80_000], shape[1])
     weights = rng.lognormal(0, 0.5, len(users)) if weighted else None
@@ -65,10 +65,10 @@ def large(shape: tuple[int, int], weighted: bool) -> Ratings:
 @pytest.mark.parametrize("shape", [(500, 400), (400, 500)])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_fit_is_one_to_the_bit_for_any_number_of_threads(
+def test_a_fit_is_the_same_to_the_bit_for_any_number_of_threads(
     dtype: str, weighted: bool, shape: tuple[int, int], n_blocks: int
 ) -> None:
-    """Of more threads than there are blocks, too: there are four at most."""
+    """Also for more threads than blocks: there are at most four blocks."""
     train, results, losses = large(shape, weighted), [], []
     for n_jobs in (1, 2, 3, 7):
         solver = get_backend("numba-sgd", rank=4, dtype=dtype, n_jobs=n_jobs, n_blocks=n_blocks)
@@ -85,7 +85,9 @@ def test_a_fit_is_one_to_the_bit_for_any_number_of_threads(
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_however_often_kernels_return_the_result_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_how_often_kernels_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     solver, state = prepared(2, n_blocks=3)
     solver.step(state, 3)
     whole, inner, results = state.done, numba_sgd.do_tasks, []
@@ -112,10 +114,10 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("waiting", "small_blocks")
-def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
+def test_waiting_threads_are_released_when_tasks_are_called_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A thread that has taken a task dies: nobody ends that, so somebody must call off the rest."""
+    """A thread dies with its task, which nobody ends: the other tasks must be called off."""
     solver, state = prepared(2)
     inner, taken, waited, shared = numba_sgd.do_tasks, threading.Event(), [], []
     whole = [table.copy() for table in state.done]
@@ -139,7 +141,7 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
     with pytest.raises(ZeroDivisionError):
         solver.step(state, 1)
     assert waited[-1] == DONE
-    assert (shared[0][1:, 0] == CANCELLED).all()  # who was let go has not done its task
+    assert (shared[0][1:, 0] == CANCELLED).all()  # a thread that was let go has not done its task
     assert state.epochs == 0
     for got, expected in zip(state.done, whole, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -147,8 +149,8 @@ def test_who_waits_in_vain_is_let_go_when_tasks_are_called_off(
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
 @pytest.mark.usefixtures("waiting", "small_blocks")
-def test_an_interrupt_anywhere_leaves_nobody_behind() -> None:
-    """A second Ctrl-C strikes anywhere in an epoch, whose next try is the same as without."""
+def test_an_interrupt_anywhere_leaves_no_thread_behind() -> None:
+    """Wherever in an epoch a second Ctrl-C strikes, repeating the epoch gives the same result."""
     solver, state = prepared(2)
     solver.step(state, 1)
     _, calm = prepared(2)
@@ -191,7 +193,7 @@ def test_naps_grow_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None
     assert naps == pytest.approx([*short, *short, 16e-5, 32e-5, 64e-5, 1e-3, 1e-3])
 
 
-def test_every_count_counts() -> None:
+def test_no_count_is_lost() -> None:
     counters = new_counters(2)
 
     @numba.njit(nogil=True)
@@ -201,7 +203,7 @@ def test_every_count_counts() -> None:
 
     seen = np.zeros((2, 1_000_000), np.int8)
     Threads(2).run(count_often, [(counters, mine) for mine in seen])
-    assert (seen.sum(axis=0) == 1).all()  # nobody else is told the same number
+    assert (seen.sum(axis=0) == 1).all()  # no other thread gets the same number
     assert counters[:, 0].tolist() == [0, 1_000_000]
 
 

@@ -1,4 +1,4 @@
-"""A fit's own threads: who calls what, and that nobody is left behind or kept alive."""
+"""A fit's own threads: which calls what, and that none is left behind or kept alive."""
 
 import gc
 import signal
@@ -15,20 +15,26 @@ from backends._engine.threads import Threads
 @pytest.mark.parametrize("n_calls", [0, 1, 2, 3, 12])
 def test_each_call_is_made_once_and_results_keep_their_order(n_calls: int) -> None:
     made: list[int] = []
+
+    def add(a: int, b: int) -> int:
+        made.append(a)
+        return a + b
+
     arguments = [(n, 10 * n) for n in range(n_calls)]
-    assert Threads(3).run(lambda a, b: made.append(a) or a + b, arguments) == [
-        11 * n for n in range(n_calls)
-    ]
+    assert Threads(3).run(add, arguments) == [11 * n for n in range(n_calls)]
     assert sorted(made) == list(range(n_calls))
 
 
 def test_many_calls_are_shared_by_all_threads() -> None:
-    """Each call waits for another beside it: the caller must take as many as its one helper."""
+    """Each call waits for a second one: the caller must take as many as its one helper."""
     both = threading.Barrier(2)
-    helpers = Threads(2).run(
-        lambda n: (both.wait(60), threading.current_thread())[1], [(n,) for n in range(8)]
-    )
-    assert helpers.count(threading.current_thread()) == 4
+
+    def meet(n: int) -> threading.Thread:
+        both.wait(60)
+        return threading.current_thread()
+
+    callers = Threads(2).run(meet, [(n,) for n in range(8)])
+    assert callers.count(threading.current_thread()) == 4
 
 
 @pytest.mark.parametrize("who", ["caller", "helper"])
@@ -80,10 +86,12 @@ def test_threads_that_started_go_home_if_another_cannot(monkeypatch: pytest.Monk
 
 
 def test_threads_go_home_with_their_owner() -> None:
+    def pause(n: int) -> threading.Thread:
+        time.sleep(0.01)
+        return threading.current_thread()
+
     threads = Threads(3)
-    owned = threads.run(
-        lambda n: (time.sleep(0.01), threading.current_thread())[1], [(0,), (1,), (2,)]
-    )[1:]
+    owned = threads.run(pause, [(0,), (1,), (2,)])[1:]
     assert len(set(owned)) == 2
     threads.cycle = threads  # type: ignore[attr-defined]  # so that the garbage collector finds it
     del threads
@@ -121,7 +129,7 @@ def test_a_call_that_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("who", [0, 1])
 def test_when_a_call_raises_the_others_are_told_to_give_up(who: int) -> None:
-    """The caller's error at once, another's when the caller is done."""
+    """The caller's error comes at once, a helper's when the caller is done."""
     told = threading.Event()
 
     def call(place: int) -> None:

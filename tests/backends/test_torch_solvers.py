@@ -92,7 +92,7 @@ def test_the_module_predicts_as_the_parameters_do(small: Ratings) -> None:
 
 
 def batch_gradients(solver: Factorizer, train: Ratings, start: Parameters) -> list[Parameters]:
-    """Return each batch's gradient by the parameters themselves, in the ratings' own numbers."""
+    """Return each batch's gradient by the parameters, in the units of the ratings."""
     state = solver.prepare(train, start, seed=0)
     unit, rank, gradients = state.model.unit, state.model.rank, []
     for batch in state.batches:
@@ -202,7 +202,7 @@ def test_squares_are_added_up_as_exactly_as_in_float64(monkeypatch: pytest.Monke
     assert np.array_equal(weighted.numpy(), errors * weights)
 
 
-# ---- the objective -------------------------------------------------------------------------------
+# ---- the objective ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", ["scaled", "plain"])
@@ -219,8 +219,8 @@ def test_descent_follows_numpy_with_weights_and_dampings(
         trajectory(get_backend(name, **own, **options), weighted, (1, 30))
         for name, own in (("torch-cpu", {"products": products}), ("numpy", {}))
     )
-    for one, other in zip(ours.points, theirs.points, strict=True):
-        assert max(relative_differences(one, other).values()) <= 1e-9
+    for point, other in zip(ours.points, theirs.points, strict=True):
+        assert max(relative_differences(point, other).values()) <= 1e-9
     assert ours.learning_rates == theirs.learning_rates
 
 
@@ -238,7 +238,7 @@ def test_what_a_step_sees_is_the_objective(
     solver = solver_of(optimizer, bias=bias, **whole, **PENALTIES["dampings"])
     start = random_start(solver, train) if bias else initial_model(solver.objective, train, 0)
     state = solver.prepare(train, start, seed=0)
-    seen = solver.step(state, 1)  # by gd at the point it steps to, by Adam where it starts
+    seen = solver.step(state, 1)  # gd measures it at the point it steps to, Adam where it starts
     at = start if optimizer == "adam" else solver.parameters(state)
     value, mse = solver.objective.value_and_mse(at, train)
     assert seen == pytest.approx(mse, rel=1e-9)
@@ -278,7 +278,7 @@ def test_a_fit_knows_the_weights_of_the_rows(weighted: Ratings, optimizer: str) 
     assert not solver.fit(weighted, epochs=1).model_.parameters.user_factors[-1].any()
 
 
-# ---- the seed ------------------------------------------------------------------------------------
+# ---- the seed -----------------------------------------------------------------------------------
 
 
 def test_adam_deals_its_batches_by_the_seed_of_fit(small: Ratings) -> None:
@@ -325,7 +325,7 @@ def test_adam_does_not_depend_on_the_order_of_the_rows(small: Ratings) -> None:
     assert np.array_equal(*(fit.model_.parameters.item_factors for fit in fits))
 
 
-# ---- defaults ------------------------------------------------------------------------------------
+# ---- defaults -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("gd", 0.8), ("adam", 0.06)])
@@ -403,7 +403,7 @@ def test_adam_takes_the_same_course_on_any_scale(small: Ratings, factor: float, 
     assert max(relative_differences(other, expected).values()) <= 1e-5
 
 
-# ---- one name, two solvers -----------------------------------------------------------------------
+# ---- one name, two solvers ----------------------------------------------------------------------
 
 
 def test_the_optimizer_picks_the_solver(small: Ratings) -> None:

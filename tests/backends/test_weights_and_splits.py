@@ -25,7 +25,7 @@ def as_set(ratings: Ratings) -> set[tuple[object, ...]]:
     return set(zip(users.tolist(), items.tolist(), ratings.ratings.tolist(), weights, strict=True))
 
 
-# ---- weights --------------------------------------------------------------------------------------------------------
+# ---- weights ------------------------------------------------------------------------------------
 
 
 def test_weights_count_in_the_summary_and_in_rows() -> None:
@@ -61,7 +61,8 @@ def test_the_weighted_summary_is_exact_over_parts() -> None:
     [
         (
             [1.0, 0.0, 1.0],
-            "1 of 3 are not, the first is 0.0 at position 1; leave out ratings that are to weigh nothing",
+            "1 of 3 are not, the first is 0.0 at position 1; "
+            "leave out ratings that are to weigh nothing",
         ),
         ([1.0, 1.0, -2.0], "1 of 3 are not, the first is -2.0 at position 2"),
         ([np.nan, 1.0, np.inf], "2 of 3 are not, the first is nan at position 0"),
@@ -106,7 +107,7 @@ def test_duplicates_with_weights() -> None:
     assert as_set(mean) == {("a", 1, (1 * 2 + 3 * 5) / 4, 2.0), ("b", 1, 5.0, 7.0)}
 
 
-# ---- splitting ------------------------------------------------------------------------------------------------------
+# ---- splitting ----------------------------------------------------------------------------------
 
 
 def test_a_split_is_a_partition_that_leaves_every_row_a_rating() -> None:
@@ -157,7 +158,7 @@ def test_a_split_that_leaves_nothing_is_refused() -> None:
         lonely.split(0.2)
 
 
-# ---- a canonical order ----------------------------------------------------------------------------------------------
+# ---- a canonical order --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weigh", [False, True])

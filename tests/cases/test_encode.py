@@ -1,4 +1,4 @@
-"""A data set as rows: which rows of the held-out parts are left out, and that it is said."""
+"""A data set as rows: which held-out rows are left out, and that this is reported."""
 
 import numpy as np
 

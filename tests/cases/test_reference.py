@@ -82,13 +82,14 @@ def test_the_best_objective_is_the_same_on_any_rating_scale() -> None:
         reference.best_objective(*parts(scale), 2, lambda text: None)
         for scale in (1.0, 0.01, 100.0)
     }
-    # 25 ratings a user: under the default damping the factors vanish, and the search must not stay there
+    # At 25 ratings a user the factors vanish under the default damping; the search must move on.
     assert best.damping < Objective.damping
     found, grids = score(best.reg, best.damping), (reference.REGS, reference.DAMPINGS)
     assert found < 0.5 * score(Objective.reg, Objective.damping)
     at = [grid.index(value) for grid, value in zip(grids, (best.reg, best.damping), strict=True)]
     for axis, step in ((0, -1), (0, 1), (1, -1), (1, 1)):
-        there = [at[0] + step * (axis == 0), at[1] + step * (axis == 1)]
+        there = list(at)
+        there[axis] += step
         if 0 <= there[axis] < len(grids[axis]):
             assert found < 1.001 * score(grids[0][there[0]], grids[1][there[1]])
 

@@ -54,7 +54,7 @@ def test_baselines_are_fitted(ratings: Ratings) -> None:
     found = baselines(ratings, ratings, None)
     variance = float(np.var(ratings.ratings))
     assert found["global mean"]["validation_mse"] == pytest.approx(variance, rel=1e-9)
-    # Biases leave the noise, of variance 0.09, and here they are scored on the rows that they were fitted to.
+    # Biases leave the noise, of variance 0.09. They are scored on the rows they were fitted to.
     assert 0.07 < found["biases alone"]["validation_mse"] < 0.1
     assert found["global mean"]["test_mse"] is None
     assert found["global mean"] == fake_score(found["global mean"]["validation_mse"])
@@ -97,7 +97,7 @@ def test_the_dampings_of_users_and_items_are_tuned_apart(
     assert found["validation_mse"] == found["test_mse"] == np.min(whole)
 
 
-def test_dampings_at_an_edge_of_those_tried_are_said() -> None:
+def test_dampings_at_an_edge_of_those_tried_are_reported() -> None:
     train, validation = halves(noisy_ratings(5.0, 0.0), seed=0)
     found = baselines(train, validation, None)["biases alone"]
     assert (found["user_damping"], found["item_damping"]) == (0.5, 50.0)

@@ -29,7 +29,7 @@ from bench.article.tables import comparison, summary
 from bench.cases.targets import DAMPINGS
 from bench.datasets import DatasetError, RawRatings, anime_twin, permutation, read_ratings
 
-NASTY = "<script>alert(1)<&{{ 7 * 7 }}$x$.csv"  # a file may be named so
+NASTY = "<script>alert(1)<&{{ 7 * 7 }}$x$.csv"  # a file may have such a name
 RAW = RawRatings(np.array(USERS), np.array(ITEMS), np.array(RATINGS, dtype=np.float64))
 
 
@@ -41,7 +41,7 @@ def worked_example() -> ArticleData:
 
 
 def small_file(folder: Path, name: str = "rating.csv", scale: float = 0.005) -> Path:
-    """Write ratings in the layout of the Kaggle file, with rows that are not rated and a pair that is rated twice."""
+    """Write a file laid out as Kaggle's, with rows without a rating and a pair rated twice."""
     raw = anime_twin(scale, seed=1)
     table = pd.DataFrame(
         {"user_id": raw.users, "anime_id": raw.items, "rating": raw.ratings.astype(int)}
@@ -69,7 +69,7 @@ def results(output: Path) -> Any:
     return json.loads((output / "results.json").read_text("utf-8"))
 
 
-# ---- the descent ----------------------------------------------------------------------------------------------------
+# ---- the descent --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba-gd", "torch-cpu"])
@@ -129,9 +129,12 @@ def test_the_curve_ends_at_the_last_iteration() -> None:
     ]
 
 
-def test_a_step_that_is_too_long_is_an_error_that_says_so() -> None:
+def test_too_long_a_step_is_an_error_that_says_so() -> None:
     solver = get_backend("numpy", preset="article", learning_rate=100.0, n_jobs=1)
-    message = r"NumpyGD diverges on worked example \(13 training ratings\) in epoch \d+: .* give more ratings"
+    message = (
+        r"NumpyGD diverges on worked example \(13 training ratings\) in epoch \d+: "
+        ".* give more ratings"
+    )
     with pytest.raises(DatasetError, match=message):
         follow(solver, worked_example(), 50, start())
 
@@ -148,7 +151,7 @@ def test_an_interrupt_ends_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
+def test_an_interrupted_fit_is_not_shown_as_a_whole_one() -> None:
     def interrupt(point: Any) -> None:
         if point["iteration"] == 50:
             raise KeyboardInterrupt
@@ -158,7 +161,7 @@ def test_a_fit_that_was_interrupted_is_not_shown_as_a_whole_one() -> None:
         follow(solver, worked_example(), 100, start(), on_point=interrupt)
 
 
-# ---- the split and the two encodings --------------------------------------------------------------------------------
+# ---- the split and the two encodings ------------------------------------------------------------
 
 
 def encode_column(column: pd.Series) -> tuple[dict[Any, int], list[int]]:
@@ -212,7 +215,8 @@ def test_training_rows_get_their_numbers_in_random_order() -> None:
     )
     first = np.unique(data.train.users, return_index=True)[1]
     assert (np.diff(first) > 0).all()  # row numbers by first appearance
-    # By order of the file they would rise with the raw id, and the wrong user be a neighbour of the right one.
+    # In the order of the file, counts would rise with the raw id, and a wrong user would neighbour
+    # the right one.
     counts = data.train.user_counts()
     assert counts[: len(counts) // 10].mean() > 2 * counts[-(len(counts) // 10) :].mean()
 
@@ -252,7 +256,7 @@ def test_no_validation_rating_left_is_an_error() -> None:
         prepare("lonely", lonely, 0)
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------
 
 
 @pytest.mark.draws
@@ -288,7 +292,7 @@ def test_the_results_hold_what_the_page_claims(results: Any) -> None:
 
 @pytest.mark.draws
 def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: Any) -> None:
-    """As in every wheel, where there is no git checkout; the run was long, and must not be lost."""
+    """No wheel has a git checkout; a long run must not be lost for that."""
     everything = write_page(results, tmp_path / "all", "command", 1.0).read_text("utf-8")
     assert results["environment"]["python"] in everything
     for name in (*results["environment"], "all of them"):
@@ -299,7 +303,7 @@ def test_what_cannot_be_read_of_a_machine_is_left_out(tmp_path: Path, results: A
 
 
 @pytest.mark.draws
-def test_numpy_does_where_nothing_else_is_there(
+def test_numpy_is_enough_where_nothing_else_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Any
 ) -> None:
     def only_numpy(name: str, **options: Any) -> Any:
@@ -388,7 +392,7 @@ def test_a_wrong_option_is_named(arguments: list[str], message: str, capsys: Any
     assert message in capsys.readouterr().err
 
 
-# ---- the page -------------------------------------------------------------------------------------------------------
+# ---- the page -----------------------------------------------------------------------------------
 
 
 class Tags(HTMLParser):
@@ -420,7 +424,7 @@ def read(page: Path) -> tuple[str, Tags]:
 
 def test_the_page_loads_nothing_and_runs_nothing(output: Path) -> None:
     text, tags = read(output / "index.html")
-    assert [one for one in tags.loads if not one.startswith("#")] == []
+    assert [url for url in tags.loads if not url.startswith("#")] == []
     assert {"script", "link", "iframe", "img"}.isdisjoint(tags.tags)
     assert re.search(r"url\((?!#)|@import", text) is None
 
@@ -452,7 +456,7 @@ def test_the_page_says_the_numbers(output: Path, results: Any) -> None:
 def test_only_a_curve_that_comes_close_is_called_reproduced(
     drift: float, results: Any, tmp_path: Path
 ) -> None:
-    """With the article's number of ratings, and its own curve or one that lies elsewhere."""
+    """With as many ratings as the article, and with its curve or a different one."""
     curve = [
         {
             "iteration": int(at),
@@ -479,9 +483,9 @@ def test_the_code_on_the_page_runs(
 ) -> None:
     text, _ = read(output / "index.html")
     (code,) = [
-        one
-        for one in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL)
-        if "import" in one
+        block
+        for block in re.findall(r"<pre[^>]*><code>(.*?)</code>", text, re.DOTALL)
+        if "import" in block
     ]
     source = html.unescape(code)
     ast.parse(source)
@@ -490,9 +494,8 @@ def test_the_code_on_the_page_runs(
     exec(source, {})
     scores, achieved, recommended = capsys.readouterr().out.splitlines()
     assert float(achieved.split()[0]) < ast.literal_eval(scores)["global mean"]["validation_mse"]
-    assert float(achieved.split()[0]) == pytest.approx(
-        results["ours"]["validation_mse"], rel=0.1
-    )  # of another split
+    # They come from another split.
+    assert float(achieved.split()[0]) == pytest.approx(results["ours"]["validation_mse"], rel=0.1)
     assert recommended.count("Recommendation(") == 5
 
 
@@ -505,6 +508,6 @@ def test_real_ratings(tmp_path: Path) -> None:
     assert main(["--ratings", str(path), "--iterations", "50", "--output", str(tmp_path)]) == 0
     stored = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert stored["data"]["n_ratings"] == len(read_ratings(path, missing_rating=-1).ratings)
-    # These users' ids are all larger than their number: encoded twice, not one is among the rows.
+    # These users' ids all exceed the number of users, so encoding twice leaves none in the rows.
     assert stored["data"]["n_twice"] == 0
     assert stored["ours"]["validation_mse"] < stored["constant"]["validation_mse"]

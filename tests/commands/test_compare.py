@@ -20,7 +20,9 @@ PLACE = "ml-100k, 16 factors, seed 0, numba-sgd on 2 threads"
 
 def times(seconds: float = 1.0, noise: float = 0.02, n: int = 9, seed: int = 0) -> list[float]:
     """Draw the seconds of rounds whose noise is the given share of them."""
-    return [float(one) for one in seconds * np.exp(np.random.default_rng(seed).normal(0, noise, n))]
+    return [
+        float(value) for value in seconds * np.exp(np.random.default_rng(seed).normal(0, noise, n))
+    ]
 
 
 def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int = 3) -> list[Round]:
@@ -29,11 +31,11 @@ def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int 
             round=number,
             seed=number % seeds,
             factor=1.01,
-            seconds=one,
-            prepare_seconds=0.1 * one,
-            first_epoch_seconds=0.05 * one,
-            epoch_seconds=0.04 * one,
-            cpu_seconds=2 * one,
+            seconds=value,
+            prepare_seconds=0.1 * value,
+            first_epoch_seconds=0.05 * value,
+            epoch_seconds=0.04 * value,
+            cpu_seconds=2 * value,
             others_seconds=0.0,
             stolen_seconds=0.0,
             energy_joules=None,
@@ -42,12 +44,12 @@ def rounds(seconds: Sequence[float], validation_mse: float = 0.8475, seeds: int 
             objective=None,
             matched=True,
         )
-        for number, one in enumerate(seconds)
+        for number, value in enumerate(seconds)
     ]
 
 
 def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | None = None) -> Record:
-    """Return a record that took ``seconds``; ``changes`` replace fields by their path: {"case.reg": 0.2}."""
+    """Return a record that took ``seconds``; ``changes`` are fields by path: {"case.reg": 0.2}."""
     made: Any = fake_record(
         "numba-sgd",
         run="2026-01-01T00-00-00Z",
@@ -134,15 +136,15 @@ def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
     def run(old: Sequence[AnyRecord], new: Sequence[AnyRecord], *options: str) -> Said:
         for folder, records in ((tmp_path / "old", old), (tmp_path / "new", new)):
-            for one in records:
-                write_record(folder, one)
+            for record in records:
+                write_record(folder, record)
         status = main([str(tmp_path / "old"), str(tmp_path / "new"), *options])
         return Said(status, *capsys.readouterr())
 
     return run
 
 
-def one(old: Record, new: Record, threshold: float = 0.05) -> Comparison:
+def compared(old: Record, new: Record, threshold: float = 0.05) -> Comparison:
     (found,) = compare([old], [new], threshold)
     return found
 
@@ -154,13 +156,13 @@ def test_the_records_made_here_are_records(tmp_path: Path) -> None:
     assert sorted(read_records([tmp_path]), key=lambda r: r["kind"], reverse=True) == made
 
 
-# ---- times ----------------------------------------------------------------------------------------------------------
+# ---- times --------------------------------------------------------------------------------------
 
 
 def test_a_planted_slow_down_is_a_regression(said: Any) -> None:
     got = said([record(times(1.0))], [record(times(1.1, seed=1))])
     assert got.status == 1
-    change = one(record(times(1.0)), record(times(1.1, seed=1))).change
+    change = compared(record(times(1.0)), record(times(1.1, seed=1))).change
     assert change == pytest.approx(0.1, abs=0.03)
     assert "slower" in got.out
     assert (
@@ -184,7 +186,7 @@ def test_an_improvement_is_listed_and_is_no_regression(said: Any) -> None:
     assert got.flat.endswith(" % faster")
 
 
-def test_a_small_change_is_told_but_counts_only_from_the_threshold_on(said: Any) -> None:
+def test_a_small_change_is_shown_but_counts_only_above_the_threshold(said: Any) -> None:
     old, new = record(times(1.0, 0.002)), record(times(1.03, 0.002, seed=1))
     got = said([old], [new])
     assert got.status == 0
@@ -194,7 +196,7 @@ def test_a_small_change_is_told_but_counts_only_from_the_threshold_on(said: Any)
 
 
 def test_three_rounds_tell_a_great_slow_down(said: Any) -> None:
-    """As many as there are of slow fits: one of each seed."""
+    """As many as the slow fits have: one of each seed."""
     got = said([record(times(1.0, n=3))], [record(times(10.0, n=3, seed=1))])
     assert got.status == 1
     assert "1 regression:" in got.out
@@ -215,13 +217,8 @@ FEW = "by its rounds: seeds are too few for an interval"
             0,
             "no difference can be detected (one seed, and its rounds are not far apart)",
         ),
-        (
-            1,
-            [1.0, 1.0, 1.0, 1.0, 2.2],
-            [2.0] * 5,
-            1,
-            f"slower, {FEW}",
-        ),  # one old round was disturbed
+        # One old round was disturbed.
+        (1, [1.0, 1.0, 1.0, 1.0, 2.2], [2.0] * 5, 1, f"slower, {FEW}"),
         (1, [2.0] * 5, [1.0, 1.0, 1.0, 1.0, 2.2], 0, f"faster, {FEW}"),
         (1, [1.0, 1.02, 1.01], [1.2, 1.21, 1.22], 0, "no difference can be detected (one seed"),
         (2, [1.0, 1.0, 1.0, 1.0], [1.8, 2.3, 1.8, 2.3], 1, f"slower, {FEW}"),
@@ -253,27 +250,26 @@ def test_the_same_code_is_rarely_a_regression(seeds: int, n: int, most: float) -
         )
         return made
 
-    found = [bool(one(run(), run()).regressions) for _ in range(400)]
+    found = [bool(compared(run(), run()).regressions) for _ in range(400)]
     assert np.mean(found) <= most
 
 
 def test_equals_are_rarely_told_apart() -> None:
     pairs = [(record(times(seed=2 * n)), record(times(seed=2 * n + 1))) for n in range(300)]
-    found = [one(old, new, threshold=0.0) for old, new in pairs]
+    found = [compared(old, new, threshold=0.0) for old, new in pairs]
     assert sum(bool(each.regressions) for each in found) <= 0.07 * len(found)
-    assert not any(
-        each.regressions for each in (one(old, new) for old, new in pairs)
-    )  # at the usual threshold
+    # None at the usual threshold.
+    assert not any(each.regressions for each in (compared(old, new) for old, new in pairs))
 
 
-def test_rounds_that_were_not_stable_are_said_beneath_the_pair(said: Any) -> None:
+def test_unstable_rounds_are_reported_below_the_pair(said: Any) -> None:
     unstable = [*times(n=8), 2.0]
     got = said([record()], [record(unstable)])
     after = got.out[got.out.index("numba-sgd") :].splitlines()
     assert "    new: 1 of 9 rounds took over 1.5 times the median" in after
 
 
-def test_other_counts_of_epochs_are_said(said: Any) -> None:
+def test_different_counts_of_epochs_are_reported(said: Any) -> None:
     new = record()
     new["calibrations"][0]["epochs"] = 14
     assert "    epochs to the target: 12 before, 14 now" in said([record()], [new]).out.splitlines()
@@ -291,7 +287,7 @@ def test_of_several_records_the_newest_is_taken() -> None:
     assert found.change == 0
 
 
-# ---- status and accuracy --------------------------------------------------------------------------------------------
+# ---- status and accuracy ------------------------------------------------------------------------
 
 CRASHED = {
     "status": "crashed",
@@ -313,7 +309,10 @@ def test_a_backend_that_no_longer_matches_is_a_regression(said: Any) -> None:
 def test_a_backend_that_matches_again_is_an_improvement(said: Any) -> None:
     got = said([record(changes=CRASHED)], [record()])
     assert got.status == 0
-    wanted = f"1 improvement: {PLACE}: crashed before, matched now (before: ended with signal 11 in prepare)"
+    wanted = (
+        f"1 improvement: {PLACE}: crashed before, matched now "
+        "(before: ended with signal 11 in prepare)"
+    )
     assert wanted in got.flat
 
 
@@ -322,7 +321,7 @@ def test_what_matched_in_neither_is_no_regression(said: Any) -> None:
     assert got.status == 0
     assert "crashed in both" in got.out
     assert "    both: crashed: ended with signal 11 in prepare" in got.out.splitlines()
-    other = one(record(changes=CRASHED), record(changes={**CRASHED, "status": "timed out"}))
+    other = compared(record(changes=CRASHED), record(changes={**CRASHED, "status": "timed out"}))
     assert (other.verdict, other.regressions) == ("crashed before, timed out now", [])
 
 
@@ -331,13 +330,13 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
     assert got.status == 1
     assert "ends at a worse validation MSE (0.8475 before, 0.8526 now)" in got.flat
     slightly = record(changes={"rounds": rounds(times(), 0.8475 * 1.004)})
-    assert one(record(), slightly).regressions == []
+    assert compared(record(), slightly).regressions == []
     missed = {"status": "missed", "reason": "no better"}
     worse = record(changes={"rounds": rounds(times(), 0.9), **missed})
-    assert one(record(changes=missed), worse).regressions == []
+    assert compared(record(changes=missed), worse).regressions == []
 
 
-# ---- what is not comparable -----------------------------------------------------------------------------------------
+# ---- what is not comparable ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -385,7 +384,7 @@ OF_VERSION_4 = {
 @pytest.mark.parametrize("older", ["OLD", "NEW"])
 def test_across_the_change_of_the_objective_one_sentence_says_why(said: Any, older: str) -> None:
     records = [record(changes={**OF_VERSION_4, "target.mse": 0.86}), record()]
-    got = said(*([one] for one in (records if older == "OLD" else records[::-1])))
+    got = said(*([record] for record in (records if older == "OLD" else records[::-1])))
     assert (got.status, got.out) == (2, "")
     before, now = ("0.86", "0.8516") if older == "OLD" else ("0.8516", "0.86")
     assert got.err.splitlines()[1:] == [
@@ -425,18 +424,18 @@ def test_another_machine_is_refused(said: Any) -> None:
 
 
 def test_machines_that_differ_in_nothing_that_is_recorded_are_refused_by_their_hash() -> None:
-    assert one(record(), record(changes={"key": {"machine": "m2"}})).differences == (
+    assert compared(record(), record(changes={"key": {"machine": "m2"}})).differences == (
         "machine: hash m1 before, hash m2 now",
     )
 
 
 def test_a_machine_without_a_hash_is_known_by_a_few_facts() -> None:
     old = record(changes={"key": {}})
-    assert one(old, record(changes={"environment.governor": "powersave"})).differences == ()
-    assert one(old, record(changes={"environment.cores": 4})).differences == (
+    assert compared(old, record(changes={"environment.governor": "powersave"})).differences == ()
+    assert compared(old, record(changes={"environment.cores": 4})).differences == (
         "cores: 2 before, 4 now",
     )
-    different = one(old, record(changes={"environment": {}})).differences
+    different = compared(old, record(changes={"environment": {}})).differences
     assert different == ("machine: not recorded in both runs",)
 
 
@@ -466,13 +465,14 @@ def test_a_refusal_shows_the_first_differences(said: Any) -> None:
 
 
 def test_a_target_that_differs_by_rounding_is_the_same() -> None:
-    assert one(record(), record(changes={"target.mse": 0.8516 * (1 + 1e-12)})).differences == ()
+    rounded = record(changes={"target.mse": 0.8516 * (1 + 1e-12)})
+    assert compared(record(), rounded).differences == ()
 
 
-# ---- what may differ ------------------------------------------------------------------------------------------------
+# ---- what may differ ----------------------------------------------------------------------------
 
 
-def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
+def test_code_and_versions_may_differ_and_are_listed(said: Any) -> None:
     changes = {
         "key": {"machine": "m1", "code": "c2", "versions": "v2"},
         "environment.packages": {"numpy": "2.4.0", "numba": "0.61.0", "torch": "2.9"},
@@ -482,12 +482,13 @@ def test_code_and_versions_may_differ_and_are_said(said: Any) -> None:
     assert got.status == 0
     assert "run 2026-01-01T00-00-00Z, git abcdef123456 NEW " in got.flat
     assert (
-        "Changed: git abcdef123456, now fedcba654321+changes; numpy 2.3.1, now 2.4.0; torch not recorded, now 2.9; "
+        "Changed: git abcdef123456, now fedcba654321+changes; numpy 2.3.1, now 2.4.0; "
+        "torch not recorded, now 2.9; "
         "source of the solvers or of the benchmark"
     ) in got.flat
 
 
-def test_nothing_changed_is_said(said: Any) -> None:
+def test_that_nothing_changed_is_reported(said: Any) -> None:
     assert (
         "Changed: neither code nor versions, as far as recorded" in said([record()], [record()]).out
     )
@@ -520,7 +521,7 @@ def test_rooflines_alone_are_shown_but_are_no_comparison(said: Any) -> None:
     )
 
 
-# ---- the command ----------------------------------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------------
 
 
 def test_nothing_in_common_is_an_error(said: Any) -> None:

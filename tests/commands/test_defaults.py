@@ -37,8 +37,8 @@ def test_draws_lie_in_their_ranges_and_do_not_depend_on_how_many_follow() -> Non
             0.99 * space[name][0] <= value <= 1.01 * space[name][1]
             for name, value in params.items()
         )
-    assert [one.params for one in make_trials("numba-gd", 3)] == [
-        one.params for one in make_trials("numba-gd", 9)[:3]
+    assert [trial.params for trial in make_trials("numba-gd", 3)] == [
+        trial.params for trial in make_trials("numba-gd", 9)[:3]
     ]
 
 

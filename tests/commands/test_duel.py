@@ -1,4 +1,4 @@
-"""The duel: who is meant, what is refused, what is said of records, and one real duel from the command line."""
+"""The duel: who is meant, what is refused, what is said of records, and one real command line."""
 
 import contextlib
 import itertools
@@ -52,8 +52,8 @@ def record(name: str, seconds: list[float], **overrides: Any) -> Record:
         "numpy-als", seconds=seconds, order="interleaved", **{"seeds": [0, 1], **overrides}
     )
     made["backend"]["name"] = name
-    for one in made["rounds"]:
-        one["seed"] = one["round"] % 2
+    for row in made["rounds"]:
+        row["seed"] = row["round"] % 2
     return made
 
 
@@ -61,8 +61,8 @@ def one_seed(name: str, seconds: list[float]) -> Record:
     """The same with one seed."""
     made = record(name, seconds)
     made["seeds"] = [0]
-    for one in made["rounds"]:
-        one["seed"] = 0
+    for row in made["rounds"]:
+        row["seed"] = 0
     return made
 
 
@@ -90,14 +90,14 @@ def never(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
-    """Have no case built and record how a fight would be fought; run in an empty folder."""
+    """Build no case, and record how a fight would be fought; run in an empty folder."""
     calls: list[Any] = []
 
     def pretended(
         case: Case, contenders: Any, selection: Selection, folder: Any, command: str
     ) -> list[Record]:
         calls.append((contenders, selection, command))
-        return [record(one.label, STABLE) for one in contenders]
+        return [record(contender.label, STABLE) for contender in contenders]
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Selection, "build_case", lambda *_: None)
@@ -105,7 +105,7 @@ def fought(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     return calls
 
 
-# ---- contenders -----------------------------------------------------------------------------------------------------
+# ---- contenders ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,8 @@ def test_a_contender_is_a_name_and_python_literals(
         ),
         ("numpy:reg=much", "reg must be a finite number of at least 0, got 'much'"),
         ("numpy:reg=", "reg must be a finite number of at least 0, got ''"),
-        (
-            "numpy:reg={[]:1}",
-            "reg must be a finite number of at least 0, got '{[]:1}'",
-        ),  # a TypeError to Python
+        # To Python this is a TypeError.
+        ("numpy:reg={[]:1}", "reg must be a finite number of at least 0, got '{[]:1}'"),
         (
             "numpy:reg=__import__('os')",
             "reg must be a finite number of at least 0, got \"__import__('os')\"",
@@ -201,7 +199,7 @@ def test_a_contender_is_a_name_and_python_literals(
     ],
 )
 @pytest.mark.usefixtures("never")
-def test_a_contender_that_is_none_is_refused(
+def test_what_is_not_a_contender_is_refused(
     capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:
     with pytest.raises(UnknownBackend if said.startswith("no backend") else ValueError) as error:
@@ -224,7 +222,7 @@ def test_a_contender_that_cannot_run_here_is_refused(
 
 def test_contenders_of_one_text_are_told_apart() -> None:
     texts = ("numpy", "numpy-als", "numpy", "numpy", "numpy:reg=.1", "numpy: reg=0.10")
-    labels = [one.label for one in duel._numbered([contender(text, 1) for text in texts])]
+    labels = [named.label for named in duel._numbered([contender(text, 1) for text in texts])]
     assert labels == [
         "numpy (1)",
         "numpy-als",
@@ -235,7 +233,7 @@ def test_contenders_of_one_text_are_told_apart() -> None:
     ]
 
 
-# ---- options --------------------------------------------------------------------------------------------------------
+# ---- options ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,11 +263,11 @@ def test_options_that_make_no_sense_are_refused(
 
 
 @pytest.mark.usefixtures("never")
-def test_someone_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_contenders_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys) == "the following arguments are required: BACKEND"
 
 
-def test_data_that_are_none_are_refused(
+def test_missing_data_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -278,7 +276,7 @@ def test_data_that_are_none_are_refused(
 
 
 @pytest.mark.usefixtures("fought")
-def test_a_folder_that_cannot_be_made_is_said(
+def test_a_folder_that_cannot_be_made_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "reports").write_text("in the way")
@@ -295,7 +293,7 @@ def test_a_duel_has_five_seeds_unless_asked_for_others(fought: list[Any]) -> Non
         [0],
         [4, 5],
     ]
-    assert [one.label for one in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
+    assert [contender.label for contender in fought[0][0]] == ["numpy", "numpy:reg=0.1"]
 
 
 def test_the_command_that_is_kept_is_the_one_that_was_typed(
@@ -310,7 +308,7 @@ def test_the_command_that_is_kept_is_the_one_that_was_typed(
     assert last == f"Records: {run} (python -m bench.report --input {run})"
 
 
-def test_the_status_is_1_where_one_did_not_match(
+def test_the_status_is_1_if_any_contender_did_not_match(
     fought: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["numpy", "numpy"]) == 0
@@ -320,7 +318,7 @@ def test_the_status_is_1_where_one_did_not_match(
 
 
 @pytest.mark.usefixtures("fought")
-def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
+def test_a_finished_duel_is_not_continued() -> None:
     main(["numpy", "numpy"])
     (first,) = Path("reports/runs").iterdir()
     before = (first / "run.state").stat().st_mtime_ns
@@ -331,7 +329,7 @@ def test_a_duel_that_is_done_is_not_gone_on_with() -> None:
 
 @pytest.mark.usefixtures("fought")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_a_duel_that_is_cut_off_is_not_done_and_leaves_its_folder_free(
+def test_a_duel_that_is_cut_off_is_unfinished_and_frees_its_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[BaseException]
 ) -> None:
     def cut_off(*_: Any) -> Any:
@@ -362,11 +360,11 @@ def test_a_duel_that_is_interrupted_while_its_case_is_built_ends(
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- verdicts -------------------------------------------------------------------------------------------------------
+# ---- verdicts -----------------------------------------------------------------------------------
 
 
 def test_the_faster_is_named_with_its_factor_and_interval() -> None:
-    slow, fast = record("slow", [2 * one for one in STABLE[::-1]]), record("fast", STABLE)
+    slow, fast = record("slow", [2 * value for value in STABLE[::-1]]), record("fast", STABLE)
     low, high = ratio(slow["rounds"], fast["rounds"], paired=True).interval or (0, 0)
     for pair in ([slow, fast], [fast, slow]):
         assert verdicts(pair) == [
@@ -377,14 +375,14 @@ def test_the_faster_is_named_with_its_factor_and_interval() -> None:
     assert 1 < low < 2 < high < 3  # two seeds are few
 
 
-def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
+def test_no_difference_comes_with_the_seeds_that_would_tell() -> None:
     noisy = [1.0, 1.04, 0.96, 1.03, 0.98, 1.0]
-    pair = [record("a", noisy), record("b", [1.001 * one for one in noisy[::-1]])]
-    fast, slow = sorted(pair, key=lambda one: summary(one["rounds"]) or 0.0)
+    pair = [record("a", noisy), record("b", [1.001 * value for value in noisy[::-1]])]
+    fast, slow = sorted(pair, key=lambda record: summary(record["rounds"]) or 0.0)
     found = ratio(slow["rounds"], fast["rounds"], paired=True)
     assert found.interval is not None
     low, high = found.interval
-    names = [one["backend"]["name"] for one in (fast, slow)]
+    names = [record["backend"]["name"] for record in (fast, slow)]
     assert verdicts(pair)[2] == (
         f"{names[0]} against {names[1]}: no difference can be detected at this noise "
         f"(ratio {found.value:.2f}, 95 %: {number(low)} to {number(high)}); "
@@ -395,15 +393,15 @@ def test_no_difference_is_said_with_the_seeds_that_would_tell() -> None:
 
 
 def test_what_slows_a_block_does_not_blur_the_verdict() -> None:
-    """Two contenders of the same blocks, every other of which was slowed to half: only in pairs are they told apart."""
+    """Every other block was slowed to half its speed, for both: only pairs tell them apart."""
     blocks = [1.0, 2.0, 2.0, 1.0, 1.0, 2.0]
-    said = verdicts([record("a", blocks), record("b", [1.05 * one for one in blocks])])
+    said = verdicts([record("a", blocks), record("b", [1.05 * value for value in blocks])])
     assert said[2] == "a is 1.05 times as fast as b (95 %: 1.05 to 1.05)"
 
 
 @pytest.mark.parametrize("seconds", [[1.0], [1.0] * 20])
 def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) -> None:
-    lines = verdicts([one_seed("a", seconds), one_seed("b", [3 * one for one in seconds])])
+    lines = verdicts([one_seed("a", seconds), one_seed("b", [3 * value for value in seconds])])
     count = "1 round" if len(seconds) == 1 else "20 rounds"
     assert lines[0] == f"a: 1.00 s to the matching MSE, median of {count} with 1 seed"
     assert lines[2] == (
@@ -412,14 +410,14 @@ def test_one_seed_tells_nothing_however_many_its_rounds(seconds: list[float]) ->
     )
 
 
-def test_few_rounds_are_a_doubt() -> None:
+def test_few_rounds_are_a_warning() -> None:
     lines = verdicts([record("a", STABLE), record("b", STABLE[:3])])
     assert lines[-1] == "b: 3 rounds are too few to estimate the noise"
 
 
-def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> None:
+def test_three_contenders_are_compared_in_pairs_fastest_first() -> None:
     three = [
-        record(name, [factor * one for one in STABLE])
+        record(name, [factor * value for value in STABLE])
         for name, factor in (("c", 4.0), ("a", 1.0), ("b", 2.0))
     ]
     assert [line.partition(" (")[0] for line in verdicts(three)[3:]] == [
@@ -429,7 +427,7 @@ def test_three_contenders_are_compared_pair_by_pair_from_the_fastest_on() -> Non
     ]
 
 
-def test_who_did_not_match_is_named_with_the_reason_and_not_compared() -> None:
+def test_contenders_that_did_not_match_are_named_but_not_compared() -> None:
     lost = record(
         "lost", STABLE, status="missed", reason="2 of 6 timed rounds missed; MSE up to 0.9000"
     )
@@ -442,7 +440,7 @@ def test_who_did_not_match_is_named_with_the_reason_and_not_compared() -> None:
     assert verdicts([]) == []
 
 
-def test_what_was_unstable_is_said_last_of_each_that_matched() -> None:
+def test_instability_is_reported_last_for_each_that_matched() -> None:
     rough = record("rough", [1.0, 1.0, 1.0, 1.9, 1.0, 1.0], environment={"governor": "powersave"})
     lost = record("lost", [1.0, 9.0], status="missed", reason="it missed")
     assert verdicts([rough, lost]) == [
@@ -470,7 +468,7 @@ def test_control_characters_do_no_harm_in_a_terminal() -> None:
     assert all(line.isprintable() for line in said)
 
 
-# ---- fights ---------------------------------------------------------------------------------------------------------
+# ---- fights -------------------------------------------------------------------------------------
 
 
 class Recorder:
@@ -478,8 +476,8 @@ class Recorder:
 
     asked: ClassVar[list[tuple[str, Any]]] = []
 
-    def __init__(self, case: Case, one: Any, run: Any, **options: Any) -> None:
-        self.label, self.options = one.label, options
+    def __init__(self, case: Case, contender: Any, run: Any, **options: Any) -> None:
+        self.label, self.options = contender.label, options
 
     def __enter__(self) -> Self:
         return self
@@ -518,7 +516,7 @@ def order_of_blocks(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) ->
         records = fight(cast("Case", None), contenders, asked, run, "typed")
     finally:
         run.close()
-    assert {one["order"] for one in records} == {"interleaved"}
+    assert {record["order"] for record in records} == {"interleaved"}
     timed = [label for label, what in Recorder.asked if what == "round"]
     steps = [what for what, _ in itertools.groupby(what for _, what in Recorder.asked)]
     assert (steps, len(timed)) == (["calibrate", "round", "unseen"], 36)
@@ -539,7 +537,7 @@ def test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed(
 
 @pytest.mark.process
 def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None:
-    """Threads and precision that a contender asks for are the record's, and who asks for none has the budget."""
+    """A contender's own threads and precision are recorded; one that names none gets the budget."""
     texts = ["numpy-als:n_jobs=None,dtype=float64", "numpy-als:reg=0.04", "numpy-als"]
     folder = open_run("typed", tmp_path)
     try:
@@ -547,24 +545,24 @@ def test_a_fight_measures_what_was_asked_for(case: Case, tmp_path: Path) -> None
         records = fight(case, [contender(text, 1) for text in texts], selection, folder, "typed")
     finally:
         folder.close()
-    assert [(one["backend"]["name"], one["backend"]["params"]) for one in records] == [
+    assert [(record["backend"]["name"], record["backend"]["params"]) for record in records] == [
         ("numpy-als:n_jobs=None,dtype=float64", {}),
         ("numpy-als:reg=0.04", {"reg": 0.04}),
         ("numpy-als", {}),
     ]
-    assert [one["backend"]["dtype"] for one in records] == ["float64", "float32", "float32"]
-    assert [one["backend"]["threads"] for one in records] == [1, 1, 1]
-    assert [one["status"] for one in records] == ["matched"] * 3
-    assert {(one["order"], one["run"], one["command"]) for one in records} == {
+    assert [record["backend"]["dtype"] for record in records] == ["float64", "float32", "float32"]
+    assert [record["backend"]["threads"] for record in records] == [1, 1, 1]
+    assert [record["status"] for record in records] == ["matched"] * 3
+    assert {(record["order"], record["run"], record["command"]) for record in records} == {
         ("interleaved", folder.path.name, "typed")
     }
-    assert [[(each["round"], each["seed"]) for each in one["rounds"]] for one in records] == [
+    assert [[(each["round"], each["seed"]) for each in record["rounds"]] for record in records] == [
         [(0, 5)]
     ] * 3
-    objectives = [one["rounds"][0]["objective"] for one in records]
+    objectives = [record["rounds"][0]["objective"] for record in records]
     assert len(set(objectives)) == 3  # each fitted with what it asked for
-    stored = {one["backend"]["name"]: one for one in read_records([folder.path])}
-    assert stored == {one["backend"]["name"]: one for one in records}
+    stored = {record["backend"]["name"]: record for record in read_records([folder.path])}
+    assert stored == {record["backend"]["name"]: record for record in records}
 
 
 @pytest.mark.process
@@ -587,25 +585,28 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     (run,) = (tmp_path / "reports" / "runs").iterdir()
     assert len(list(run.glob("*.json"))) == 2
     assert not (run / "work").exists()
-    first, second = sorted(read_records([run]), key=lambda one: one["backend"]["name"])
-    assert [one["backend"]["name"] for one in (first, second)] == ["numpy-als (1)", "numpy-als (2)"]
-    for one in (first, second):
-        assert (one["status"], one["order"], one["kind"]) == (
+    first, second = sorted(read_records([run]), key=lambda record: record["backend"]["name"])
+    assert [record["backend"]["name"] for record in (first, second)] == [
+        "numpy-als (1)",
+        "numpy-als (2)",
+    ]
+    for record in (first, second):
+        assert (record["status"], record["order"], record["kind"]) == (
             "matched",
             "interleaved",
             "time to MSE",
         )
-        assert [(each["round"], each["seed"]) for each in one["rounds"]] == [
+        assert [(each["round"], each["seed"]) for each in record["rounds"]] == [
             (0, 0),
             (1, 1),
             (2, 0),
             (3, 1),
         ]
-        assert (one["seeds"], one["backend"]["threads"], one["rungs"]) == ([0, 1], 1, [])
-        assert one["cold"] == []
-        assert one["command"] == " ".join(["python -m bench.duel", *TINY])
+        assert (record["seeds"], record["backend"]["threads"], record["rungs"]) == ([0, 1], 1, [])
+        assert record["cold"] == []
+        assert record["command"] == " ".join(["python -m bench.duel", *TINY])
     # The same work in both: what differs is time alone.
-    work = [[each["validation_mse"] for each in one["rounds"]] for one in (first, second)]
+    work = [[each["validation_mse"] for each in record["rounds"]] for record in (first, second)]
     assert work[0] == work[1]
     assert sum("to the matching MSE, median of 4 rounds with 2 seeds" in line for line in said) == 2
     assert any(" against " in line or " times as fast as " in line for line in said)
@@ -624,11 +625,11 @@ def test_a_duel_from_the_command_line(tmp_path: Path) -> None:
     not sys.platform.startswith("linux"), reason="looks into /proc for workers that stayed behind"
 )
 def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
-    words = [
-        word if word != "2" else "40" for word in TINY
-    ]  # rounds and seeds: enough to be interrupted in
+    # Rounds and seeds: enough time to interrupt it.
+    words = [word if word != "2" else "40" for word in TINY]
+    # A process in the background was told to ignore SIGINT.
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from bench.duel import main; sys.exit(main())"  # a process in the background was told to ignore it
+    code += "from bench.duel import main; sys.exit(main())"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, **pipes)
@@ -646,9 +647,8 @@ def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
         process.kill()
     assert workers
     assert (process.returncode, output, errors) == (130, "", INTERRUPTED)
-    deadline = (
-        time.monotonic() + 300
-    )  # one that had only begun to start ends by itself as it finds nobody to answer
+    # A worker that had only begun to start ends by itself: it finds nobody to answer.
+    deadline = time.monotonic() + 300
     while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert left == []

@@ -99,7 +99,7 @@ def test_a_result_that_is_off_is_a_failure(
     assert (line in capsys.readouterr().out) == bool(status)
 
 
-def test_a_wrong_gradient_is_seen(
+def test_a_wrong_gradient_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

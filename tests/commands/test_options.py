@@ -1,4 +1,4 @@
-"""Options: what is refused and in which words, and what they stand for when not given."""
+"""Options: what is refused and in which words, and what the defaults are."""
 
 from pathlib import Path
 from typing import Any

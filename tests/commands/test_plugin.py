@@ -1,4 +1,4 @@
-"""The command that a record keeps is the one that was typed; which tests there are, and which options are refused."""
+"""The recorded command is the one typed; which tests there are, and which options are refused."""
 
 import os
 import subprocess
@@ -56,7 +56,7 @@ def collected(*options: str) -> tuple[int, list[str], str]:
 
 
 class Metafunc:
-    """As much of pytest's as the plugin asks for, without loading a backend."""
+    """As much of pytest's session as the plugin needs, without loading a backend."""
 
     def __init__(self, budget: int, sweep: bool, *fixtures: str) -> None:
         self.options = {"seed": 0, "quick": False, "backend": [], "threads": budget, "sweep": sweep}
@@ -132,9 +132,9 @@ def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
     assert str(error.value).startswith(said)
 
 
-# ---- the folder of the run ------------------------------------------------------------------------------------------
+# ---- the folder of the run ----------------------------------------------------------------------
 
-# Two runs of one command: what the second finds as the first ends, and after that.
+# Two runs of one command: what the second finds when the first ends, and afterwards.
 SESSION = """
 import json, sys
 from pathlib import Path
@@ -159,7 +159,8 @@ class Beside:
         second.mark_done()
         second.close()
 
-status = pytest.main(["-q", "-p", "bench.plugin", "-p", "no:cacheprovider", "test_it.py"], [Beside()])
+options = ["-q", "-p", "bench.plugin", "-p", "no:cacheprovider"]
+status = pytest.main([*options, "test_it.py"], [Beside()])
 states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
 left = [path.name for path in Path("reports/runs").glob("*/work")]
 third = open_run(_command_line())
@@ -178,7 +179,7 @@ print("AFTER", int(status), states, left, third.continued)
         ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
     ],
 )
-def test_a_folder_is_given_free_after_the_run_is_marked_as_done(
+def test_a_folder_is_freed_after_its_run_is_marked_as_done(
     tmp_path: Path, body: str, fixture: str, after: str
 ) -> None:
     (tmp_path / "test_it.py").write_text(

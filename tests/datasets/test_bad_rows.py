@@ -1,4 +1,4 @@
-"""What cannot be read, how it is said, and what is left out instead."""
+"""What cannot be read, how the message puts it, and which rows are dropped instead."""
 
 import gzip
 from collections.abc import Callable
@@ -145,9 +145,8 @@ def test_options_that_make_no_sense(tmp_path: Path, option: Any, message: str) -
 def test_bad_rows_are_named_by_line_or_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, block_bytes: int, bad: str, why: str
 ) -> None:
-    monkeypatch.setattr(
-        blocks, "BLOCK_BYTES", block_bytes if end != "\r" else 1 << 24
-    )  # blocks end at \n
+    # Blocks end at \n, so that without any the file must be one block.
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes if end != "\r" else 1 << 24)
     good = [f'{n},"{n + 1}",3,"a title, {n}"' for n in range(30)]
     lines = ["user,item,rating,title", *good[:20], "", bad, *good[20:25], bad, *good[25:]]
     path = stored(tmp_path, end.join(lines))

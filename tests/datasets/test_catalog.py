@@ -149,7 +149,11 @@ def test_amazon_has_its_own_column_names(
 ) -> None:
     name = "amazon-2023-gift-cards"
     monkeypatch.setitem(KNOWN, name, KNOWN[name]._replace(counts=Counts("2", "1", "2")))
-    text = "user_id,parent_asin,rating,timestamp\nAG,B006,3.0,1452647382000\nAG,0000000123,4.0,1454675785000\n"
+    text = (
+        "user_id,parent_asin,rating,timestamp\n"
+        "AG,B006,3.0,1452647382000\n"
+        "AG,0000000123,4.0,1454675785000\n"
+    )
     put(places[0] / name, "Gift_Cards.csv", text)
     raw = load_dataset(name).raw
     assert triplets(raw) == [("AG", "B006", 3.0), ("AG", "0000000123", 4.0)]

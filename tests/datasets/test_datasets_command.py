@@ -78,5 +78,9 @@ def test_ctrl_c_is_no_traceback(
 
 @pytest.mark.process
 def test_no_backend_is_needed() -> None:
-    code = "import bench.datasets.__main__, sys; print({name.partition('.')[0] for name in sys.modules})"
+    code = """
+import sys
+import bench.datasets.__main__
+print({name.partition(".")[0] for name in sys.modules})
+"""
     assert "'backends'" not in in_fresh_process(code)

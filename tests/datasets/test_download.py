@@ -1,4 +1,4 @@
-"""Downloads, from a local server that is well, ill or malicious."""
+"""Downloads from a local server that is healthy, broken or malicious."""
 
 # ruff: noqa: F811  # fixtures are imported, and shadowed by the parameters that ask for them
 
@@ -56,7 +56,7 @@ def test_a_truncated_file_leaves_nothing(
     assert message in str(caught.value)
     assert f"put it into {tmp_path}" in str(caught.value)
     assert not names(tmp_path)
-    server.truncated = set()  # and a second call, when the server is well again, gets it
+    server.truncated = set()  # and a second call succeeds once the server works again
     assert fetch(source, tmp_path, largest=LARGEST)[0].read_bytes() == RATINGS
 
 

@@ -1,4 +1,4 @@
-"""The table of known data sets, and the counts that are published of them."""
+"""The table of known data sets, and their published counts."""
 
 from __future__ import annotations
 

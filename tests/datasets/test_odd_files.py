@@ -49,13 +49,13 @@ def test_jester_numbers_users_through_its_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "a,b,c\n", "1\n2\n"])
-def test_a_matrix_that_is_none(tmp_path: Path, content: str) -> None:
+def test_what_is_not_a_matrix(tmp_path: Path, content: str) -> None:
     path = put(tmp_path, "jester-data-1.csv", content)
     with pytest.raises(DatasetError, match=f"{path} is not a matrix"):
         read_jester_matrices(tmp_path)
 
 
-def test_a_spreadsheet_that_is_none(tmp_path: Path) -> None:
+def test_what_is_not_a_spreadsheet(tmp_path: Path) -> None:
     put(tmp_path, "jester-data-1.xls", b"<html>")
     with pytest.raises(DatasetError, match=r"jester-data-1\.xls is not a matrix of numbers"):
         read_jester_matrices(tmp_path)
@@ -70,7 +70,12 @@ def test_jester_triplets(tmp_path: Path) -> None:
 
 
 def test_book_crossing(tmp_path: Path) -> None:
-    text = '"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n"276726";"0155061224";"5"\n"1";"\xfc NA";"10"\n'
+    text = (
+        '"User-ID";"ISBN";"Book-Rating"\n'
+        '"276725";"034545104X";"0"\n'
+        '"276726";"0155061224";"5"\n'
+        '"1";"\xfc NA";"10"\n'
+    )
     put(tmp_path, "BX-Book-Ratings.csv", text.encode("latin-1"))
     raw = read_book_crossing(tmp_path)
     assert triplets(raw) == [(276726, "0155061224", 5.0), (1, "\xfc NA", 10.0)]

@@ -1,4 +1,4 @@
-"""Reading a user's ratings from every text: its layout, its packing, its ids and times, and the real files."""
+"""Reading a user's own ratings from text files: layout, packing, ids, times, and the real files."""
 
 import bz2
 import gzip
@@ -62,9 +62,8 @@ def test_packed_text_whatever_its_name(
     packed = pack(PLAIN)
     assert rows(read_ratings(stored(tmp_path, packed, name))) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is extracted"
-    for length in range(
-        1, len(packed)
-    ):  # whatever is cut off, it is seen (a zip lacks its table of contents)
+    # Wherever it is cut off, that is noticed (a zip loses its table of contents).
+    for length in range(1, len(packed)):
         with pytest.raises(DatasetError):
             read_ratings(stored(tmp_path, packed[:length], name))
 

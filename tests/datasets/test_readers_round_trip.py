@@ -17,14 +17,14 @@ from reading import BIG, refusal, rows, saved, stored
 from bench.datasets import from_frame, read_ratings
 from bench.datasets.reading import blocks
 
-# Any text that a line can hold and whose ends are no spaces.
+# Any text that a line can hold and that neither begins nor ends with a space.
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1
 ).filter(lambda text: text.strip(" \t\v\f") == text)
 ids = st.one_of(
     *(
-        st.lists(one, min_size=1, max_size=12)
-        for one in (texts, st.integers(-(2**63), 2**63 - 1), st.integers(0, BIG))
+        st.lists(values, min_size=1, max_size=12)
+        for values in (texts, st.integers(-(2**63), 2**63 - 1), st.integers(0, BIG))
     )
 )
 quick = settings(
@@ -43,7 +43,7 @@ def triplets(draw: st.DrawFn) -> list[tuple[Any, Any, float, int]]:
 
 
 def as_read(values: tuple[Any, ...]) -> list[Any]:
-    """Ids as a text gives them back: integers where all are written as 64-bit integers are."""
+    """Ids as read back from a text: integers where all of them look like 64-bit integers."""
     written = [str(value) for value in values]
     whole = all(re.fullmatch("0|-?[1-9][0-9]*", text) for text in written)
     numbers = [int(text) for text in written] if whole else []
@@ -65,13 +65,12 @@ def test_text_round_trip(
 ) -> None:
     if separator == "::":  # never quoted
         rated = [tuple(str(v).replace(":", ".").replace("\x1f", ".") for v in row) for row in rated]
-        lines = ["::".join(row) for row in [("user", "item", "rating", "time")] * header + rated]
-        content = "\n".join(lines) + "\n"
+    table = [("user", "item", "rating", "time"), *rated] if header else rated
+    if separator == "::":
+        content = "\n".join("::".join(row) for row in table) + "\n"
     else:
         buffer = io.StringIO(newline="")
-        csv.writer(buffer, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(
-            [("user", "item", "rating", "time")] * header + rated
-        )
+        csv.writer(buffer, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(table)
         content = buffer.getvalue()
     path = stored(tmp_path, content)
     with pytest.MonkeyPatch.context() as patch:
@@ -88,7 +87,7 @@ def test_text_round_trip(
 
 
 def typed(values: list[Any]) -> np.ndarray[Any, Any]:
-    """As an array; NumPy itself makes floats of integers some of which need 64 bits without sign."""
+    """As an array of integers: NumPy makes floats of some that need 64 bits without sign."""
     return np.array(values, np.uint64 if type(values[0]) is int and max(values) >= 2**63 else None)
 
 
@@ -120,7 +119,9 @@ def test_typed_round_trip(tmp_path: Path, rated: list[tuple[Any, ...]], kind: st
 def test_the_line_named_is_the_line(
     tmp_path: Path, at: int, bad: str, header: bool, crlf: bool
 ) -> None:
-    lines = ["user,item,rating"] * header + ["1,2,3"] * 60
+    lines = ["1,2,3"] * 60
+    if header:
+        lines.insert(0, "user,item,rating")
     at = max(at, 1)  # the first line decides how many fields there are
     lines.insert(at, bad)
     path = stored(tmp_path, ("\r\n" if crlf else "\n").join(lines))

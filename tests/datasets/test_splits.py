@@ -21,7 +21,7 @@ GOLDEN_SPLITS = {
 
 
 def example(n: int = 1000, seed: int = 0, n_users: int = 37) -> RawRatings:
-    """Ratings by raw draws only: they are the same with every NumPy."""
+    """Ratings from raw draws only, which are the same with every NumPy."""
     draws = np.random.PCG64(seed).random_raw(3 * n).reshape(3, n)
     users, items = (draws[0] % n_users).astype(np.int64), (draws[1] % 10_000).astype(np.int64)
     return RawRatings(users, items, np.ones(n), (draws[2] % 500).astype(np.int64))
@@ -87,7 +87,7 @@ def test_time_orders_the_parts() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_each_user_gives_as_many_rows(k: int) -> None:
+def test_each_user_gives_k_rows(k: int) -> None:
     raw = example(n_users=20)
     _, validation, test = parts(split_rows(raw, f"temporal-leave-{k}-out"))
     assert set(np.bincount(raw.users[validation])) == set(np.bincount(raw.users[test])) == {k}

@@ -44,7 +44,7 @@ def shares_of_ratings(raw: RawRatings) -> NDArray[np.float64]:
 def bias_mse(
     raw: RawRatings, seed: int = 0, reg: float = 0.02, n_sweeps: int = 8
 ) -> tuple[float, float]:
-    """Validation MSE of the global mean and of ridge-regularised biases, on a random 80/20 split."""
+    """Validation MSE of the global mean and of regularised biases, on a random 80/20 split."""
     users, items = rows_of(raw.users), rows_of(raw.items)
     is_training = np.random.default_rng(seed).permutation(users.size) < 0.8 * users.size
     mean = raw.ratings[is_training].mean(dtype=np.float64)
@@ -67,9 +67,8 @@ def test_pairs_are_distinct_and_sorted(scale: float, seed: int) -> None:
 
 
 def test_chunks_do_not_leave_gaps_or_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        twin, "_CHUNK", 500
-    )  # the busiest users have 702 ratings: they need a chunk each
+    # The busiest users have 702 ratings: they need a chunk each.
+    monkeypatch.setattr(twin, "_CHUNK", 500)
     raw = anime_twin(SMALL)
     assert (np.diff(pair_keys(raw)) > 0).all()
     np.testing.assert_array_equal(
@@ -139,7 +138,7 @@ def test_biases_beat_the_mean(small: RawRatings) -> None:
 def test_taste_is_what_the_factors_can_find(
     monkeypatch: pytest.MonkeyPatch, small: RawRatings
 ) -> None:
-    """Without planted factors the biases explain more: the taste is signal that they cannot see."""
+    """Without planted factors the biases explain more: they cannot see a user's taste."""
     monkeypatch.setattr(twin, "_TASTE_STD", 0.0)
     assert bias_mse(anime_twin(SMALL))[1] < bias_mse(small)[1] - 0.05
 

@@ -31,7 +31,7 @@ def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_packages_are_read_and_their_parts_are_not_counted_twice(powercap: Path) -> None:
     before = read_energy()
-    assert {name: one.joules for name, one in before.items()} == {
+    assert {name: reading.joules for name, reading in before.items()} == {
         "intel-rapl:0": 5.0,
         "intel-rapl:1": 1.5,
     }
@@ -60,9 +60,14 @@ def test_a_gpu_is_found_by_its_uuid_and_counts_in_millijoules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
+
+    def handle_of(uuid: Any) -> str:
+        asked.append(uuid)
+        return "handle"
+
     nvml = SimpleNamespace(
         nvmlInit=lambda: None,
-        nvmlDeviceGetHandleByUUID=lambda uuid: asked.append(uuid) or "handle",
+        nvmlDeviceGetHandleByUUID=handle_of,
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"handle": 2500}[handle],
     )
     cuda = SimpleNamespace(

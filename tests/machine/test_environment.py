@@ -1,4 +1,4 @@
-"""What a result was measured on: which facts there are, which make another machine, and how they are read."""
+"""What a result was measured on: the facts, how they are read, and which make another machine."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def read_instead(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]) -> None
 
 
 def fake_smi(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
-    """Put a program called nvidia-smi where it is found, and nothing else beside the shell."""
+    """Put a program called nvidia-smi on the path, and nothing else but the shell."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
@@ -75,7 +75,7 @@ def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-# ---- which machine --------------------------------------------------------------------------------------------------
+# ---- which machine ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(FACTS))
@@ -100,9 +100,8 @@ def test_a_key_is_short_and_the_same_in_any_order_and_process() -> None:
 
 def test_the_key_of_this_machine_stays() -> None:
     facts = machine_facts()
-    assert machine_key(facts) == machine_key(
-        json.loads(json.dumps(facts))
-    )  # as it is read from a record
+    # The facts as read from a record give the same key.
+    assert machine_key(facts) == machine_key(json.loads(json.dumps(facts)))
     unread = {"cpu_limit", "caches", "hypervisor", "governor", "gpus", "memory_gb", "no_turbo"}
     assert set(FACTS) - set(facts) <= unread
 
@@ -112,7 +111,7 @@ def test_where_turbo_is_not_told_older_records_are_of_the_same_machine() -> None
     assert machine_key(older) == short_hash(older)
 
 
-# ---- facts ----------------------------------------------------------------------------------------------------------
+# ---- facts --------------------------------------------------------------------------------------
 
 
 def test_facts_that_cannot_be_read_are_none(
@@ -250,7 +249,7 @@ def test_what_names_a_folder_or_is_secret_is_not_recorded(
 def test_what_a_worker_is_given_in_any_case_makes_no_other_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Seen from inside a worker, the machine is the one that it is from outside."""
+    """A worker sees the same machine as the process that started it."""
     without_settings(monkeypatch)
     given: dict[str, str] = {}
 
@@ -286,7 +285,13 @@ def test_packages_that_are_not_installed_are_left_out(monkeypatch: pytest.Monkey
 def test_a_hypervisor_is_seen_by_its_flag(
     monkeypatch: pytest.MonkeyPatch, flags: str, said: str | None
 ) -> None:
-    cpuinfo = f"processor\t: 0\nmodel name\t: Xeon: the fast one\nflags\t\t: {flags}\n\nmodel name\t: second\n"
+    cpuinfo = (
+        "processor\t: 0\n"
+        "model name\t: Xeon: the fast one\n"
+        f"flags\t\t: {flags}\n"
+        "\n"
+        "model name\t: second\n"
+    )
     read_instead(monkeypatch, {"/proc/cpuinfo": cpuinfo})
     facts = machine_facts()
     assert facts["cpu"] == "Xeon: the fast one"
@@ -325,7 +330,7 @@ def test_how_often_the_processor_was_throttled(files: Callable[[dict[str, str]],
     assert throttle_count() is None
 
 
-# ---- GPUs -----------------------------------------------------------------------------------------------------------
+# ---- GPUs ---------------------------------------------------------------------------------------
 
 
 def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -355,7 +360,7 @@ def test_without_nvidia_smi_there_are_no_gpus(
     assert environment._gpus() is None
 
 
-# ---- this process ---------------------------------------------------------------------------------------------------
+# ---- this process -------------------------------------------------------------------------------
 
 
 def test_thread_settings_are_read_back_from_the_libraries() -> None:

@@ -1,4 +1,4 @@
-"""What processes and the machine are doing: read off a planted /proc, and off this very process."""
+"""What processes and the machine are doing, by a planted /proc and by this very process."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, folder: Path, **files: str) -> float
     return memory_limit_mb()
 
 
-# ---- the machine ----------------------------------------------------------------------------------------------------
+# ---- the machine --------------------------------------------------------------------------------
 
 
 def test_busy_time_leaves_out_idling_waiting_and_the_hypervisor(proc: Path) -> None:
@@ -85,19 +85,17 @@ def test_busy_time_grows_with_a_busy_loop() -> None:
     after, own, wall = cpu_times(), time.process_time() - own, time.monotonic() - wall
     assert after is not None
     cores = os.cpu_count() or 1
-    assert (
-        own / 2 < after.busy - before.busy < cores * (wall + 0.1)
-    )  # ticks are coarse, and others are busy too
+    # Ticks are coarse, and other processes are busy too.
+    assert own / 2 < after.busy - before.busy < cores * (wall + 0.1)
     assert after.stolen >= before.stolen
 
 
-# ---- a process ------------------------------------------------------------------------------------------------------
+# ---- a process ----------------------------------------------------------------------------------
 
 
 def test_a_process_is_looked_at(proc: Path) -> None:
-    assert sample(7) == ProcessSample(
-        resident_mb=2.0, threads=3, running=1
-    )  # a name may look like a state
+    # The name of a process may look like a state.
+    assert sample(7) == ProcessSample(resident_mb=2.0, threads=3, running=1)
 
 
 def test_a_thread_that_ends_while_looked_at_does_not_run(proc: Path) -> None:
@@ -130,11 +128,11 @@ def test_a_process_that_has_ended_is_none() -> None:
 
 @pytest.mark.load
 @linux
-def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
+def test_own_threads_are_counted_and_sleeping_ones_do_not_run() -> None:
     before, wake = sample(os.getpid()), threading.Event()
     sleepers = [threading.Thread(target=wake.wait) for _ in range(5)]
-    for one in sleepers:
-        one.start()
+    for sleeper in sleepers:
+        sleeper.start()
     try:
         deadline = time.monotonic() + 300  # until each has gone to sleep
         while (
@@ -145,8 +143,8 @@ def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
             time.sleep(0.01)
     finally:
         wake.set()
-        for one in sleepers:
-            one.join()
+        for sleeper in sleepers:
+            sleeper.join()
     assert before is not None
     assert now is not None
     assert now.threads == before.threads + 5
@@ -154,7 +152,7 @@ def test_own_threads_are_seen_and_those_that_sleep_do_not_run() -> None:
     assert 1 < now.resident_mb < 100_000
 
 
-# ---- memory ---------------------------------------------------------------------------------------------------------
+# ---- memory -------------------------------------------------------------------------------------
 
 
 @linux
@@ -174,9 +172,8 @@ def test_the_least_limit_of_control_groups_counts(
     assert limits(monkeypatch, tmp_path / "1", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "both", v2=f"{64 * 2**20}\n", v1=f"{32 * 2**20}\n") == 32
     assert limits(monkeypatch, tmp_path / "max", v2="max\n") == machine
-    assert (
-        limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
-    )  # version 1's "no limit"
+    # This is how version 1 says "no limit".
+    assert limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
 
 
 def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +181,7 @@ def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
     assert memory_limit_mb() is None
 
 
-# ---- what a process has started -------------------------------------------------------------------------------------
+# ---- what a process has started -----------------------------------------------------------------
 
 
 def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) -> None:
@@ -206,8 +203,13 @@ def test_a_family_is_all_that_descend_whichever_thread_started_them(proc: Path) 
 @pytest.mark.process
 @linux
 def test_cpu_time_of_child_processes_counts_while_they_live_and_after() -> None:
-    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint(flush=True)"
-    busy += "\ninput()"
+    busy = """
+import time
+end = time.process_time() + 0.3
+while time.process_time() < end: pass
+print(flush=True)
+input()
+"""
     before = cpu_seconds()
     with subprocess.Popen(
         [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -10,7 +10,7 @@ from bench.roofline.work import WORK_MODELS
 
 
 def test_a_new_backend_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is listed, measured, held against the roofline, and drawn in its colour, whatever else there is."""
+    """It is listed, measured, compared with the roofline and drawn in its colour."""
     new = BackendInfo(
         "backends.numpy_gd:NumpyGD", "descent", work="gradient descent", look="pink *"
     )

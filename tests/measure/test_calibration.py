@@ -1,4 +1,4 @@
-"""Which of several calibrations counts, and what is said where none reached the target."""
+"""Which of several calibrations counts, and what is reported if none reached the target."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -19,9 +19,9 @@ TRACE: Any = [
 
 
 def attempt(epochs: int | None, tighter: int | None) -> Calibration:
-    rungs: Any = [{"factor": 1.01, "epochs": epochs}, {"factor": 1.001, "epochs": tighter}]
+    targets: Any = [{"factor": 1.01, "epochs": epochs}, {"factor": 1.001, "epochs": tighter}]
     facts: Any = {"seed": 3, "epochs": epochs, "repeats": 1, "evaluation_seconds": None}
-    return Calibration(**facts, trace=TRACE, rungs=rungs)
+    return Calibration(**facts, trace=TRACE, rungs=targets)
 
 
 def calibrated(
@@ -29,7 +29,7 @@ def calibrated(
     deterministic: bool = False,
     status: Any = "callback",
 ) -> Calibration:
-    answers = iter([Calibrated(one, status) for one in attempts])
+    answers = iter([Calibrated(calibration, status) for calibration in attempts])
     row, limits = SimpleNamespace(deterministic=deterministic), Limits(max_seconds=7.0, patience=5)
     contender = SimpleNamespace(row=row)
     setting = SimpleNamespace(contender=contender, limits=limits, target={"mse": 0.5})
@@ -39,15 +39,15 @@ def calibrated(
     return found
 
 
-def test_the_slowest_of_three_counts_rung_by_rung() -> None:
+def test_the_slowest_of_three_counts_for_each_target() -> None:
     found = calibrated([attempt(4, 9), attempt(6, 7), attempt(5, 8)])
     assert (found["epochs"], found["repeats"]) == (6, 3)
-    assert [rung["epochs"] for rung in found["rungs"]] == [6, 9]
+    assert [target["epochs"] for target in found["rungs"]] == [6, 9]
 
 
-def test_a_rung_that_one_attempt_missed_is_missed() -> None:
+def test_a_target_that_one_attempt_missed_is_missed() -> None:
     found = calibrated([attempt(4, None), attempt(6, 7), attempt(5, 8)])
-    assert [rung["epochs"] for rung in found["rungs"]] == [6, None]
+    assert [target["epochs"] for target in found["rungs"]] == [6, None]
 
 
 def test_of_a_deterministic_backend_one_is_enough() -> None:

@@ -23,11 +23,11 @@ EPOCHS = CALIBRATION["epochs"]
 
 def rounds_of(*seconds: float) -> list[Round]:
     (template, *_) = fake_record("numpy")["rounds"]
-    return [Round({**template, "seconds": one}) for one in seconds]
+    return [Round({**template, "seconds": value}) for value in seconds]
 
 
 class Told:
-    """A worker whose fits take the seconds that it is told."""
+    """A worker whose fits take the given seconds."""
 
     seed = 3
 
@@ -66,7 +66,7 @@ def test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns() -> N
     told = Told([2.0] * 8, [2.0] * 5)
     refit(told, 1.0)  # but other load slows both
     unseen = [("unseen", seed) for seed in range(7, 12)]
-    assert told.asked[3:] == [one for pair in unseen for one in (pair, ("known", 3))]
+    assert told.asked[3:] == [fit for pair in unseen for fit in (pair, ("known", 3))]
 
 
 def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
@@ -76,7 +76,7 @@ def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
     assert raised.value.status == "inconsistent"
 
 
-def test_what_diverges_on_unseen_ratings_says_nothing_and_other_ends_are_ends() -> None:
+def test_only_a_fit_that_diverges_on_unseen_ratings_is_forgiven() -> None:
     def end_by(status: Any) -> Told:
         told = Told([])
 
@@ -124,15 +124,15 @@ def test_caches_are_empty_and_then_filled(
     measurement.start_cold()
     starts = measurement.cold
     assert found == [[], ["kernel"]]
-    assert [one["caches"] for one in starts] == ["empty", "filled"]
-    assert [one["total_seconds"] for one in starts] == [6.5, 6.5]
+    assert [start["caches"] for start in starts] == ["empty", "filled"]
+    assert [start["total_seconds"] for start in starts] == [6.5, 6.5]
 
 
-# ---- turns of seeds ------------------------------------------------------------------------------
+# ---- turns of seeds -----------------------------------------------------------------------------
 
 
 def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
-    """With seeds 4 and 9, and other epochs for each; rungs are timed after the target."""
+    """Seeds 4 and 9 need different epochs; other targets are timed after the main one."""
     run, asked = Run("r", "c", tmp_path, LIMITS), list[tuple[int, int, int, float]]()
 
     def worker(seed: int) -> Any:
@@ -147,25 +147,25 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     measurement._sessions = [worker(4), worker(9)]
     reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
-    rungs = [TargetReached(factor=factor, epochs=epochs) for factor, epochs in reached]
+    targets = [TargetReached(factor=factor, epochs=epochs) for factor, epochs in reached]
     measurement.calibrations = [
-        {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": rungs}
+        {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": targets}
         for seed, epochs in ((4, 3), (9, 7))  # in turns
     ]
     assert measurement.wanted_rounds() == 4
     measurement.time_round(rungs=True)
     for _ in range(3):
         measurement.time_round(rungs=False)
-    goals = {rung["factor"]: rung["mse"] for rung in case.ladder}
+    goals = {target["factor"]: target["mse"] for target in case.ladder}
     assert case.target is not None
     assert case.target["factor"] == 1.01
     goal = goals[1.01]
     first = [(4, 3, 0, goal), (4, 2, 0, goals[1.05])]
     assert asked == [*first, (9, 7, 1, goal), (4, 3, 2, goal), (9, 7, 3, goal)]
-    numbered = [(one["round"], one["seed"]) for one in measurement.rounds]
+    numbered = [(row["round"], row["seed"]) for row in measurement.rounds]
     assert numbered == [(0, 4), (1, 9), (2, 4), (3, 9)]
-    assert [one["matched"] for one in measurement.rounds] == [True, True, True, False]
-    assert [(one["factor"], one["round"]) for one in measurement.rungs] == [(1.05, 0)]
+    assert [row["matched"] for row in measurement.rounds] == [True, True, True, False]
+    assert [(row["factor"], row["round"]) for row in measurement.rungs] == [(1.05, 0)]
     record = measurement.record()
     assert record["status"] == "missed"
     assert record["reason"].startswith("1 of 4 timed rounds missed; MSE up to")

@@ -18,7 +18,7 @@ def memory(running: float | None) -> Memory:
 
 
 def said(end: Ended | None) -> str:
-    """The reason of a verdict, which is about the budget; "" where there is none."""
+    """The reason for a verdict about the budget; "" if there is none."""
     if end is None:
         return ""
     assert end.status == "over budget"
@@ -64,8 +64,8 @@ def test_libraries_set_to_more_threads_than_the_budget() -> None:
 
 
 def test_slower_is_by_the_quickest_fit_and_the_usual_round() -> None:
-    usual = [one for seconds in (9.0, 1.0, 1.0) for one in rounds_of(seconds, None, 1)]
+    usual = [row for seconds in (9.0, 1.0, 1.0) for row in rounds_of(seconds, None, 1)]
     for seconds, expected in ((1.4, False), (1.6, True)):
         fits = rounds_of(9.0, None, 2) + rounds_of(seconds, None, 1)
         assert slower(fits, usual) is expected
-    assert not slower(rounds_of(0.0008, None), rounds_of(0.0001, None))  # what a clock may be off
+    assert not slower(rounds_of(0.0008, None), rounds_of(0.0001, None))  # within a clock's error

@@ -1,4 +1,4 @@
-"""What a record depends on: the source of what is measured, and of nothing that only shows it."""
+"""What a record depends on: the source that is measured, not the source that only displays it."""
 
 import shutil
 from pathlib import Path

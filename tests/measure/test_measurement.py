@@ -1,4 +1,7 @@
-"""The runner against backends that misbehave: each becomes a record with the right verdict, and the run goes on."""
+"""The runner against misbehaving backends: each becomes a record with the right verdict.
+
+The run goes on after each.
+"""
 
 import io
 import os
@@ -37,20 +40,20 @@ def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
     assert at[epochs] <= target["mse"]
     assert all(at[epoch] > target["mse"] for epoch in range(1, epochs))
     # A timed fit of as many epochs ends in the same model.
-    assert [one["validation_mse"] for one in record["rounds"]] == pytest.approx(
+    assert [row["validation_mse"] for row in record["rounds"]] == pytest.approx(
         [at[epochs]] * 2, rel=1e-9
     )
-    assert all(0 < one["prepare_seconds"] < one["seconds"] for one in record["rounds"])
-    for one in record["rounds"]:
+    assert all(0 < row["prepare_seconds"] < row["seconds"] for row in record["rounds"])
+    for row in record["rounds"]:
         parts = [
-            one["prepare_seconds"],
-            one["first_epoch_seconds"] or 0,
-            (epochs - 1) * (one["epoch_seconds"] or 0),
+            row["prepare_seconds"],
+            row["first_epoch_seconds"] or 0,
+            (epochs - 1) * (row["epoch_seconds"] or 0),
         ]
         assert min(parts[:2]) > 0
-        assert sum(parts) < 1.5 * one["seconds"]
-        assert one["cpu_seconds"] is not None
-    assert [one["caches"] for one in record["cold"]] == ["empty", "filled"]
+        assert sum(parts) < 1.5 * row["seconds"]
+        assert row["cpu_seconds"] is not None
+    assert [start["caches"] for start in record["cold"]] == ["empty", "filled"]
     for cold in record["cold"]:
         whole = cold["import_seconds"] + cold["compile_seconds"] + cold["fit_seconds"]
         assert cold["total_seconds"] == pytest.approx(whole)
@@ -75,7 +78,7 @@ def test_what_is_fitted_minimises_the_whole_objective_of_the_case(case: Case) ->
         user_bias_damping=1,
         item_bias_damping=4,
     )
-    assert all(getattr(objective, one.name) != one.default for one in fields(Objective)[4:])
+    assert all(getattr(objective, field.name) != field.default for field in fields(Objective)[4:])
     record = measure(replace(case, objective=objective), "numpy-als", rounds=1)
     epochs, (timed,) = record["calibrations"][0]["epochs"], record["rounds"]
     solver = get_backend("numpy-als", **asdict(objective)).fit(case.data.train, epochs=epochs)
@@ -86,7 +89,7 @@ def test_what_is_fitted_minimises_the_whole_objective_of_the_case(case: Case) ->
 
 def test_the_facts_of_a_case_hold_its_objective(case: Case) -> None:
     facts = dict(case.facts)
-    assert {one.name: facts[one.name] for one in fields(Objective)} == asdict(case.objective)
+    assert {field.name: facts[field.name] for field in fields(Objective)} == asdict(case.objective)
     assert case.objective == Objective(rank=4, reg=0.03, damping=100)
 
 
@@ -105,7 +108,7 @@ def calibrated(
 def test_a_calibration_is_limited_in_seconds_of_training(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock is moved on by 1000 s whenever a model is scored, and the limit is 500 s."""
+    """The clock moves on by 1000 s whenever a model is scored; the limit is 500 s."""
     scored, clock, scoring = worker.mse, time.perf_counter, [0.0]
 
     def slowly(*arguments: Any) -> float | None:
@@ -121,8 +124,8 @@ def test_a_calibration_is_limited_in_seconds_of_training(
     status, seconds = calibrated(case, max_epochs=1000, max_seconds=limit)
     assert status == "time"
     assert seconds[-1] >= limit
-    assert all(one < limit for one in seconds[:-1])
-    # What has been seen to the end is no attempt that was given up, however long it took.
+    assert all(value < limit for value in seconds[:-1])
+    # A calibration that reached its end was not given up, however long it took.
     assert calibrated(case, max_epochs=5, max_seconds=0.0, target=1e9)[0] == "callback"
 
 
@@ -213,9 +216,13 @@ def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Pat
     assert record["reason"].startswith("1 of 1 timed rounds missed; MSE up to")
 
 
-def test_bench_reports_no_module_twice() -> None:
-    """The worker imports no plotting or testing library: they would count as memory and start-up time."""
-    code = "import sys, bench.measure.worker; print([m for m in ('matplotlib', 'pytest', 'jinja2') if m in sys.modules])"
+def test_the_worker_loads_no_plotting_or_test_library() -> None:
+    """The worker imports no plotting or test library, which would cost memory and start-up time."""
+    code = """
+import sys
+import bench.measure.worker
+print([name for name in ("matplotlib", "pytest", "jinja2") if name in sys.modules])
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

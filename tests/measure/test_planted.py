@@ -132,7 +132,7 @@ def test_what_compiles_for_a_shape_is_honest(case: Case) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["numpy-als", "numba-gd"])
 def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, name: str) -> None:
-    """Other programs begin when the rounds are over, and slow all that follows, numba-gd in CPU-seconds too."""
+    """Other programs start after the rounds and slow the rest, numba-gd in CPU-seconds too."""
     asked = measured.contender(name, threads=2, dtype="float32")
     busy = [sys.executable, "-c", "while True: pass"]
     with Measurement(
@@ -165,7 +165,7 @@ def test_a_duel_sees_it_too(case: Case, tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["spinsprocesses", "keepsprocesses"])
 def test_processes_count_as_threads_do(loose: Case, name: str) -> None:
-    """On a busy machine three get no more CPU-seconds than one is allowed, but they still want their cores."""
+    """On a busy machine three get no more CPU-seconds than one may, but they want their cores."""
     record = measure(loose, name)
     assert record["status"] == "over budget", record["reason"]
     seen = r"it used \d\.\d cores in its timed rounds|\d of its threads ran at once"
@@ -246,7 +246,7 @@ def command(pid: int) -> str:
 @pytest.mark.load
 @pytest.mark.process
 def test_threads_over_the_budget_are_seen_by_the_clock_or_by_looking(loose: Case) -> None:
-    """On a busy machine three threads get no more CPU-seconds than one is allowed, but they still want their cores."""
+    """On a busy machine three threads get the CPU-seconds of one, but they want their cores."""
     record = measure(loose, "spinsthreads")
     assert record["status"] == "over budget", record["reason"]
     seen = r"it used \d\.\d cores in its timed rounds|\d of its threads ran at once"
@@ -259,7 +259,7 @@ def test_threads_that_no_clock_shows_are_seen_by_looking(
     loose: Case,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On as many cores as the budget, CPU-seconds cannot exceed it: the threads that want a core can."""
+    """With no more cores than the budget, CPU-seconds cannot exceed it; busy threads can."""
     monkeypatch.setattr("bench.measure.fair_play.CPU_SLACK", 1e9)
     record = measure(loose, "spinsthreads")
     assert record["status"] == "over budget"

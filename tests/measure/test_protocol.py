@@ -1,4 +1,4 @@
-"""Requests and answers: what goes over the pipe comes out the same, and what is none is refused."""
+"""Requests and answers come out of the pipe as they went in; anything else is refused."""
 
 import math
 from typing import get_args
@@ -75,7 +75,7 @@ def test_messages_tell_their_kind() -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_a_number_that_is_none_is_no_answer(number: float) -> None:
+def test_a_missing_number_in_an_answer_is_refused(number: float) -> None:
     line = msgspec.json.encode(protocol.EpochSeconds(3, number, 1.0))
     with pytest.raises(
         msgspec.ValidationError, match=r"Expected `float`, got `null` - at `\$.seconds`"

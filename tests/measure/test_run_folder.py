@@ -1,4 +1,4 @@
-"""A run that is killed loses the case in flight, and nothing else; nothing is kept after what it depends on changed."""
+"""A run that is killed loses only the case in flight; nothing outlives a change it depends on."""
 
 import importlib
 import json
@@ -25,11 +25,13 @@ KEY = {name: name for name in ("code", "data", "machine", "settings", "versions"
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc")
 def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) -> None:
-    """Killed once while its first backend is measured, and once when that has its record."""
+    """It is killed while its first backend is measured, and again once that has its record."""
 
     def a_worker_has_started(folder: Path, cache: Path) -> None:
         workers = "bench.measure.worker"
-        kill_storm.until(lambda: any(workers in one for one in kill_storm.workers_of(cache)))
+        kill_storm.until(
+            lambda: any(workers in command for command in kill_storm.workers_of(cache))
+        )
         assert kill_storm.stored(folder) == []
 
     def a_record_is_there(folder: Path, cache: Path) -> None:
@@ -37,11 +39,11 @@ def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) 
 
     assert kill_storm.storm(tmp_path, [a_worker_has_started, a_record_is_there]) == 1
     whole = kill_storm.left_alone(tmp_path)
-    assert {len(one["rounds"]) for one in whole.values()} == {1}
+    assert {len(record["rounds"]) for record in whole.values()} == {1}
     assert len(whole) == 2
 
 
-def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_is_continued(tmp_path: Path) -> None:
     first = open_run("c", tmp_path)
     assert not first.continued
     first.close()
@@ -58,12 +60,12 @@ def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     assert new.path not in (first.path, other.path)
     beside = open_run("c", tmp_path)  # the first still runs
     assert beside.path != new.path
-    for one in (other, new, beside):
-        one.close()
+    for folder in (other, new, beside):
+        folder.close()
 
 
 def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
-    """Make a run of some time ago, and its folder free."""
+    """Make a run of some time ago whose folder is free."""
     folder.mkdir(parents=True)
     written = f"{folder.name.removesuffix('Z')}.000000Z"
     (folder / "run.state").write_text(
@@ -72,7 +74,7 @@ def cut_off(folder: Path, command: str = "c", done: bool = False) -> Path:
     return folder
 
 
-def test_an_older_run_is_not_gone_on_with_where_a_newer_one_is_done(tmp_path: Path) -> None:
+def test_an_older_run_is_not_continued_after_a_newer_one_is_done(tmp_path: Path) -> None:
     cut_off(tmp_path / "2026-01-01T10-00-00Z")
     cut_off(tmp_path / "2026-01-02T10-00-00Z", done=True)
     cut_off(tmp_path / "2026-01-03T10-00-00Z", command="d")
@@ -81,11 +83,11 @@ def test_an_older_run_is_not_gone_on_with_where_a_newer_one_is_done(tmp_path: Pa
     run.close()
 
 
-def test_newer_is_what_was_written_later_not_what_began_later(tmp_path: Path) -> None:
+def test_a_resumed_run_is_newer_than_one_begun_later(tmp_path: Path) -> None:
     old = cut_off(tmp_path / "2026-01-01T10-00-00Z")
     resumed = open_run("c", tmp_path)
     assert resumed.path == old
-    cut_off(tmp_path / "2026-01-02T10-00-00Z")  # begun beside it, as it was taken, and cut off
+    cut_off(tmp_path / "2026-01-02T10-00-00Z")  # begun while the folder was in use, and cut off
     resumed.mark_done()
     resumed.close()
     write_record(old, fake_record("numpy"))
@@ -113,10 +115,10 @@ def test_a_run_that_another_process_writes_is_passed_over(tmp_path: Path) -> Non
     third.close()
 
 
-def test_a_run_that_ends_while_another_looks_for_one_is_not_gone_on_with(
+def test_a_run_that_ends_during_the_search_is_not_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at its state and the lock, the first run ends."""
+    """The first run ends between the check of its state and the lock."""
     first, lock = open_run("c", tmp_path), run_folder._locked
 
     def ends_meanwhile(folder: Path) -> Any:
@@ -144,9 +146,8 @@ def test_a_folder_that_cannot_be_written_stays_free(
         raise OSError("no space left")
 
     monkeypatch.setattr(run_folder.RunFolder, "_write_state", full)
-    with pytest.raises(
-        OSError, match="no space left"
-    ) as held:  # with its frames, and what they hold
+    # The exception is kept, with its frames and what they hold.
+    with pytest.raises(OSError, match="no space left") as held:
         open_run("c", tmp_path)
     monkeypatch.undo()
     run = open_run("c", tmp_path)
@@ -155,7 +156,7 @@ def test_a_folder_that_cannot_be_written_stays_free(
 
 
 @pytest.mark.parametrize("state", ["", "{", "[]", '{"done": 0}'])
-def test_a_damaged_state_is_no_run_to_go_on_with(tmp_path: Path, state: str) -> None:
+def test_a_run_with_a_damaged_state_is_not_continued(tmp_path: Path, state: str) -> None:
     run = open_run("c", tmp_path)
     run.close()
     (run.path / "run.state").write_text(state, "utf-8")
@@ -208,17 +209,18 @@ def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(result_key(case, backend, {"rounds": 5})) == ["versions"]
 
 
-# ---- backends of other packages -------------------------------------------------------------------------------------
+# ---- backends of other packages -----------------------------------------------------------------
 
 
 def install(
     site: Path, files: dict[str, str], target: str = "theirs.solvers.als:ALS", recorded: bool = True
 ) -> None:
-    """Install a package that registers a backend; one that is not recorded is as an editable one."""
+    """Install a package that registers a backend; if RECORD lists no files, it is editable."""
     info = site / "theirs-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\nRequires-Dist: needed>=1\nRequires-Dist: absent\n"
+        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n"
+        "Requires-Dist: needed>=1\nRequires-Dist: absent\n"
     )
     (info / "entry_points.txt").write_text(f"[factorbench.backends]\ntheirs = {target}\n")
     for name, text in files.items():
@@ -323,7 +325,12 @@ def test_a_large_library_stands_for_itself_by_size_and_time(
     install(site, PACKAGE | {name: "x" * 100})
     read = list[Path]()
     read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
     monkeypatch.setattr(fingerprint, "_READ", 99)
     before = versions()
     assert site / name not in read

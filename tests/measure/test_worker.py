@@ -19,15 +19,15 @@ from bench.records import Round
 @pytest.fixture
 def here(case: Case) -> Worker:
     """A worker that has opened the case, with a backend whose fits are the same to the last bit."""
-    one = Worker(io.BytesIO())
+    worker = Worker(io.BytesIO())
     data = case.data
     assert data.test is not None
-    one.ratings = {"train": data.train, "validation": data.validation, "test": data.test}
-    one.solver_arguments = {"name": "numpy-als", **asdict(case.objective), "n_jobs": 1}
-    return one
+    worker.ratings = {"train": data.train, "validation": data.validation, "test": data.test}
+    worker.solver_arguments = {"name": "numpy-als", **asdict(case.objective), "n_jobs": 1}
+    return worker
 
 
-# ---- rounds --------------------------------------------------------------------------------------
+# ---- rounds -------------------------------------------------------------------------------------
 
 
 def timed(here: Worker, **changes: Any) -> Round:
@@ -38,7 +38,7 @@ def timed(here: Worker, **changes: Any) -> Round:
 
 
 def fitted(here: Worker, train: Ratings) -> Factorizer:
-    """A solver fitted as `timed` has it fitted."""
+    """A solver fitted in the same way as by `timed`."""
     return get_backend(**here.solver_arguments).fit(train, epochs=3, seed=5, keep="last")
 
 
@@ -63,11 +63,11 @@ def test_a_round_matches_at_the_target_and_not_below(here: Worker) -> None:
     assert not timed(here, target=None)["matched"]
 
 
-def test_a_fit_whose_clock_tells_of_more_than_passed_is_inconsistent(
+def test_a_fit_that_reports_more_time_than_passed_is_inconsistent(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The worker's clock stands still: whatever the solver tells is too much."""
+    """The worker's clock stands still, so any time that the solver reports is too much."""
     monkeypatch.setattr(worker, "perf_counter", lambda: 0.0)
     monkeypatch.setattr(worker, "_CLOCK_SLACK", -1.0)
     asked = Time(epochs=1, seed=0, round_number=0, factor=1.0, target=None, objective=False)
@@ -77,14 +77,16 @@ def test_a_fit_whose_clock_tells_of_more_than_passed_is_inconsistent(
 def test_unseen_ratings_are_the_same_problem_with_other_contents(here: Worker) -> None:
     train = here.ratings["train"]
     drawn = [here.unseen_train() for _ in range(3)]
-    assert len({float(one.ratings.sum()) for one in (train, *drawn)}) == 4
-    assert len({one.users.tobytes() for one in (train, *drawn)}) == 4
+    assert len({float(part.ratings.sum()) for part in (train, *drawn)}) == 4
+    assert len({part.users.tobytes() for part in (train, *drawn)}) == 4
     pairs = np.sort(train.users.astype(np.int64) * train.n_items + train.items)
-    for one in drawn:
-        assert (one.n_users, one.n_items) == (train.n_users, train.n_items)
-        assert one.ratings.dtype == train.ratings.dtype
-        assert np.array_equal(np.sort(one.users.astype(np.int64) * one.n_items + one.items), pairs)
-        assert one.ratings.std() == pytest.approx(train.ratings.std(), rel=2e-3)
+    for part in drawn:
+        assert (part.n_users, part.n_items) == (train.n_users, train.n_items)
+        assert part.ratings.dtype == train.ratings.dtype
+        assert np.array_equal(
+            np.sort(part.users.astype(np.int64) * part.n_items + part.items), pairs
+        )
+        assert part.ratings.std() == pytest.approx(train.ratings.std(), rel=2e-3)
 
 
 def test_unseen_ratings_are_fitted_only_where_asked_for(
@@ -105,7 +107,7 @@ def test_a_fit_gets_ratings_of_its_own(here: Worker) -> None:
     assert np.array_equal(first.ratings, here.ratings["train"].ratings)
 
 
-# ---- calibrations --------------------------------------------------------------------------------
+# ---- calibrations -------------------------------------------------------------------------------
 
 SCORES = [0.9, 0.7, 0.8, 0.75, 0.6, 0.5, 0.4, 0.3]
 
@@ -129,7 +131,7 @@ def test_the_first_epoch_at_a_target_counts(here: Worker, monkeypatch: pytest.Mo
     answer = calibrated(here, monkeypatch, {"1.05": 0.9, "1.01": 0.75, "1.001": 0.5}, 0.75)
     found = answer.calibration
     assert (found["epochs"], found["seed"], found["repeats"]) == (2, 5, 1)
-    reached = [(rung["factor"], rung["epochs"]) for rung in found["rungs"]]
+    reached = [(target["factor"], target["epochs"]) for target in found["rungs"]]
     assert reached == [(1.05, 1), (1.01, 2), (1.001, 6)]  # 0.9 and 0.5 are met to the last bit
     trace = [(point["epoch"], point["validation_mse"]) for point in found["trace"]]
     assert trace == list(enumerate(SCORES[:6], 1))
@@ -142,7 +144,7 @@ def test_a_tighter_target_is_tried_for_twice_the_epochs(
 ) -> None:
     found = calibrated(here, monkeypatch, {"1.01": 0.75, "1.001": 0.1}, 0.75).calibration
     assert len(found["trace"]) == 2 * 2 + 2
-    assert [rung["epochs"] for rung in found["rungs"]] == [2, None]
+    assert [target["epochs"] for target in found["rungs"]] == [2, None]
 
 
 @pytest.mark.parametrize("patience", [1, 3])

@@ -23,7 +23,7 @@ from backends.numpy_als import NumpyALS
 
 @dataclass(kw_only=True, eq=False)
 class Planted(NumpyALS):
-    """Honest, but for what a subclass does in an epoch on more than the few ratings of the warm-up."""
+    """Honest, but for what a subclass does in an epoch on more ratings than the warm-up has."""
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.is_real = len(train) > 3000
@@ -152,7 +152,7 @@ class Worse(Steady):
 
 
 class Early(Planted):
-    """Counts epochs that it trains only if somebody has looked at the last one, as a calibration does."""
+    """Counts epochs that it trains only if the last one was looked at, as a calibration does."""
 
     looked = True
 
@@ -226,7 +226,7 @@ class GrowsForever(Grows):
 
 
 class Remembers(Steady):
-    """Keeps what it computed, by content: a second fit of the same ratings from the same start is a look-up."""
+    """Keeps what it computed: a second fit of equal ratings from an equal start is a look-up."""
 
     points: ClassVar[dict[tuple[float, float, int], tuple[Parameters, float]]] = {}
 
@@ -268,7 +268,7 @@ class RemembersOnDisk(Steady):
 
 
 class CompilesShapes(Steady):
-    """Honest: takes a second more for a shape that it has not met, as what compiles for shapes does."""
+    """Honest: takes a second more for a shape it has not met, as one that compiles for it would."""
 
     shapes: ClassVar[set[tuple[int, ...]]] = set()
 
@@ -394,7 +394,7 @@ class LosesItsNumbers(Planted):
 
 
 class DiesColdFilled(Planted):
-    """Dies in a cold start whose caches are filled, told by a file that the first one left there."""
+    """Dies in a cold start with filled caches, told by a file that the first one left there."""
 
     def fault(self, state: Any, loss: float) -> float:
         folder = os.environ.get("CUDA_CACHE_PATH")

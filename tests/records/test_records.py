@@ -97,11 +97,13 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(
         "schema": version,
         "backend": {k: v for k, v in record["backend"].items() if k != "params"},
     }
-    rounds: list[dict[str, Any]] = [dict(one) for one in record["rounds"]]
+    rounds: list[dict[str, Any]] = [dict(row) for row in record["rounds"]]
     old["rounds"] = [
-        {k: v for k, v in one.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for one in rounds
+        {k: v for k, v in row.items() if k not in (*CLOCK_NEW_IN_3, *NEW_IN_4)} for row in rounds
     ]
-    calibrations: list[dict[str, Any]] = [dict(one) for one in record["calibrations"]]
+    calibrations: list[dict[str, Any]] = [
+        dict(calibration) for calibration in record["calibrations"]
+    ]
     dropped = ("seed", "evaluation_seconds")
     old["calibration"] = (
         {k: v for k, v in calibrations[0].items() if k not in dropped} if calibrations else None
@@ -119,12 +121,12 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(
         [0],
         "sequential",
     )
-    assert [one["seconds"] for one in read["rounds"]] == [
-        one["seconds"] for one in record["rounds"]
+    assert [row["seconds"] for row in read["rounds"]] == [
+        row["seconds"] for row in record["rounds"]
     ]
-    assert {one["cpu_seconds"] for one in read["rounds"]} <= {None}
-    assert [one["trace"] for one in read["calibrations"]] == [
-        one["trace"] for one in record["calibrations"]
+    assert {row["cpu_seconds"] for row in read["rounds"]} <= {None}
+    assert [calibration["trace"] for calibration in read["calibrations"]] == [
+        calibration["trace"] for calibration in record["calibrations"]
     ]
     updated = brought_up_to_date(record)
     assert (read["case"], read["baselines"]) == (updated["case"], updated["baselines"])
@@ -147,8 +149,8 @@ def test_a_roofline_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
 def test_a_record_of_version_3_knows_no_joules(tmp_path: Path) -> None:
     record = fake_record("numba-sgd")
     old = before_5(record) | {"schema": 3}
-    for one in old["rounds"]:
-        del one["energy_joules"]
+    for row in old["rounds"]:
+        del row["energy_joules"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     assert read_records([tmp_path]) == [brought_up_to_date(record)]
 
@@ -222,7 +224,7 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
 
 
 def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Path) -> str:
-    """Why a record is refused when one of its fields holds another value."""
+    """Why a record is refused when one of its fields holds a different value."""
     at = record
     for key in path[:-1]:
         at = at[key]
@@ -350,9 +352,8 @@ def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path) -> None
     resumed = folder_of_run(tmp_path / "2026-01-01T10-00-00Z", "2026-01-05T10-00-00.000001Z")
     folder_of_run(tmp_path / "2026-01-02T10-00-00Z", "2026-01-05T09-59-59.999999Z")
     folder_of_run(tmp_path / "2026-01-03T10-00-00Z", "2026-01-03T11-00-00.000000Z", done=False)
-    write_record(
-        tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy")
-    )  # whose state was lost
+    # Its state was lost.
+    write_record(tmp_path / "2026-01-04T10-00-00Z", fake_record(backend="numpy"))
     assert newest_run(tmp_path) == resumed
     unstated = write_record(tmp_path / "2026-01-06T10-00-00Z", fake_record(backend="numpy")).parent
     assert newest_run(tmp_path) == unstated

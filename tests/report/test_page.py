@@ -1,4 +1,7 @@
-"""The page as a file: what it may do, what it carries inside itself, and what stays of hostile names; no browser."""
+"""The page as a file, without a browser.
+
+What it may do, what it carries inside itself, and what is left of hostile names.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def page(records: list[Record]) -> str:
     return render_html(gather(records))
 
 
-# ---- what it may do -------------------------------------------------------------------------------------------------
+# ---- what it may do -----------------------------------------------------------------------------
 
 
 def test_the_policy_lets_the_page_s_own_scripts_run_and_nothing_load(page: str) -> None:
@@ -78,7 +81,7 @@ def test_the_policy_lets_the_page_s_own_scripts_run_and_nothing_load(page: str) 
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     rules = dict(rule.strip().split(" ", 1) for rule in html.unescape(policy).split(";"))
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"] == " ".join(f"'sha256-{one}'" for one in hashes)
+    assert rules["script-src"] == " ".join(f"'sha256-{digest}'" for digest in hashes)
     assert rules["img-src"] == "data: blob:"
     assert "unsafe-eval" not in policy and "http" not in policy
     assert len(scripts) == 2 and page.index("Content-Security-Policy") < page.index("<script")
@@ -108,10 +111,10 @@ def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
         fake_record(f"{name}{text}", seconds=at, case=case) for at, name in enumerate("ab", 1)
     ]
     entries.append(fake_record(f"c{text}", "crashed", case=case, reason=text))
-    for one in entries:
-        one["command"] = f"pytest --ratings {text}"
-        one["run"] = f"../{text}"
-        one["environment"] = {text: text}
+    for record in entries:
+        record["command"] = f"pytest --ratings {text}"
+        record["run"] = f"../{text}"
+        record["environment"] = {text: text}
     page = write_report(entries, tmp_path, pictures=0).read_text("utf-8")
     assert page.count("<script>") == 2
     markup = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)  # those two are code of ours
@@ -125,7 +128,7 @@ def test_hostile_names_stay_texts(text: str, tmp_path: Path) -> None:
     )
     assert len(re.findall("<script", markup)) == len(specs(page)) + len(data(page))
     assert all(re.fullmatch(r"[a-z0-9_.-]+", path.name) for path in tmp_path.iterdir())
-    assert any(f"a{text}".replace('"', '""') in one["values"] for one in data(page).values())
+    assert any(f"a{text}".replace('"', '""') in table["values"] for table in data(page).values())
     assert text in specs(page)[0]["spec"]["description"]
 
 
@@ -136,20 +139,20 @@ def test_commands_are_quoted_for_a_shell() -> None:
     )
 
 
-# ---- what it carries ------------------------------------------------------------------------------------------------
+# ---- what it carries ----------------------------------------------------------------------------
 
 
 def test_every_figure_is_there_once_with_its_data(page: str, records: list[Record]) -> None:
     (case,) = group_cases(records)
     figures = [figure for _, figure in make_figures("case", case)]
     shown, tables = specs(page), data(page)
-    assert [one["stem"] for one in shown] == [figure.stem for figure in figures]
-    assert {one["data"] for one in shown} == set(tables)
+    assert [chart["stem"] for chart in shown] == [figure.stem for figure in figures]
+    assert {chart["data"] for chart in shown} == set(tables)
     assert len(tables) < len(shown)  # both convergences show one table
-    for one, figure in zip(shown, figures, strict=True):
-        assert one["spec"]["data"] is None
-        assert [name for name, _ in one["columns"]] == list(figure.values)
-        header = tables[one["data"]]["values"].split("\n", 1)[0].split(",")
+    for chart, figure in zip(shown, figures, strict=True):
+        assert chart["spec"]["data"] is None
+        assert [name for name, _ in chart["columns"]] == list(figure.values)
+        header = tables[chart["data"]]["values"].split("\n", 1)[0].split(",")
         assert set(figure.values) <= set(header)
 
 
@@ -157,20 +160,20 @@ def test_every_figure_says_how_it_was_made_and_what_it_shows(
     page: str, records: list[Record]
 ) -> None:
     (section,) = gather(records).sections
-    for one in section.exhibits:
+    for exhibit in section.exhibits:
         (figure,) = re.findall(
-            rf'<figure class="chart" id="figure-{one.stem}">(.*?)</figure>', page, re.DOTALL
+            rf'<figure class="chart" id="figure-{exhibit.stem}">(.*?)</figure>', page, re.DOTALL
         )
-        assert html.escape(one.figure.alt, quote=False).split("&")[0] in figure
+        assert html.escape(exhibit.figure.alt, quote=False).split("&")[0] in figure
         assert all(
             str(template_environment().from_string("{{ x }}").render(x=text)) in figure
-            for text in one.method
+            for text in exhibit.method
         )
         assert (
             "pytest bench/ --benchmark-only" in figure
             and "python -m bench.report --input" in figure
         )
-        assert f'<a href="{one.table}">' in figure
+        assert f'<a href="{exhibit.table}">' in figure
 
 
 def test_warnings_stand_beside_what_they_concern(page: str) -> None:
@@ -204,10 +207,8 @@ def test_the_answer_and_the_ranking_come_first(page: str) -> None:
 def test_contenders_look_in_the_legend_as_in_the_ranking(page: str, records: list[Record]) -> None:
     report = gather(records)
     for name, look in report.looks.items():
-        assert (
-            f'value="{name}"><span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}'
-            in page
-        )
+        mark = f'<span class="mark" style="color:{look.color}" aria-hidden="true">{look.glyph}'
+        assert f'value="{name}">{mark}' in page
     (section,) = report.sections
     looks = [
         (report.looks[row[1]].color, report.looks[row[1]].glyph) for row in section.ranking.rows
@@ -247,7 +248,7 @@ def test_without_scripts_it_says_where_pictures_and_tables_are(records: list[Rec
     assert "the numbers are in memory.csv beside this file" in page
 
 
-# ---- several cases --------------------------------------------------------------------------------------------------
+# ---- several cases ------------------------------------------------------------------------------
 
 
 def test_an_overview_names_the_fastest_of_each_case() -> None:
@@ -282,10 +283,12 @@ def test_a_large_report_stays_small(tmp_path: Path) -> None:
     assert sum(sizes.values()) < 10_000_000
     assert sum(name.endswith(".png") for name in sizes) == MOST_PICTURES
     assert not [name for name in sizes if name.endswith(".svg")]
-    stems = {one["stem"] for one in specs(page.read_text("utf-8"))}
+    stems = {chart["stem"] for chart in specs(page.read_text("utf-8"))}
     assert (
         len(stems) >= 12 * 8
-        and len({one["spec"]["usermeta"]["factorbench"]["stem"] for one in specs(page.read_text())})
+        and len(
+            {chart["spec"]["usermeta"]["factorbench"]["stem"] for chart in specs(page.read_text())}
+        )
         >= 8
     )
 
@@ -307,7 +310,7 @@ def test_pictures_are_drawn_in_the_formats_that_are_asked_for(
     assert not list(tmp_path.glob("*.png"))
 
 
-# ---- small things ---------------------------------------------------------------------------------------------------
+# ---- small things -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from bench.report.tables.published import Published, protocol, published, publis
 from bench.text.wording import DASH, number
 
 DATASETS = ("ml-100k", "ml-1m", "ml-10m", "anime")
-FIGURES = [one for dataset in DATASETS for one in published(dataset)]
+FIGURES = [figure for dataset in DATASETS for figure in published(dataset)]
 FIGURE = Published(
-    "ml-100k", "SVD", "Other", 16, "rmse", "0.934", "", "random", "random", 0.1, 6.0, "one fit", "a laptop", 2022,
-    "https://example.org", "",
+    "ml-100k", "SVD", "Other", 16, "rmse", "0.934", "", "random", "random", 0.1, 6.0,
+    "one fit", "a laptop", 2022, "https://example.org", "",
 )  # fmt: skip
 
 
@@ -51,49 +51,53 @@ def test_every_row_of_the_file_is_of_a_known_data_set_and_is_read() -> None:
     assert all(text == text.strip() for row in rows for text in row.values())
 
 
-@pytest.mark.parametrize("one", FIGURES, ids=lambda one: f"{one.dataset}-{one.method}-{one.value}")
-def test_a_figure_is_complete_and_sane(one: Published) -> None:
-    assert one.method
-    assert one.implementation
-    assert one.split
-    assert one.source.startswith("https://")
-    assert " " not in one.source
-    assert one.metric in ("rmse", "mse", "rmse by user")
-    variance = (
-        2.48 if one.dataset == "anime" else 1.3
-    )  # a constant scores it: nobody publishes worse
-    assert 0.4 < one.square < variance
-    assert one.rank is None or 0 <= one.rank <= 1024
-    assert one.held_out is None or 0 < one.held_out <= 0.5
-    assert one.year is None or 2005 < one.year < 2027
-    assert (one.seconds is None) == (one.seconds_of == "")
-    assert one.seconds is None or 0 < one.seconds < 1e5
+@pytest.mark.parametrize(
+    "figure", FIGURES, ids=lambda figure: f"{figure.dataset}-{figure.method}-{figure.value}"
+)
+def test_a_figure_is_complete_and_sane(figure: Published) -> None:
+    assert figure.method
+    assert figure.implementation
+    assert figure.split
+    assert figure.source.startswith("https://")
+    assert " " not in figure.source
+    assert figure.metric in ("rmse", "mse", "rmse by user")
+    # A constant scores the variance: nobody publishes worse.
+    variance = 2.48 if figure.dataset == "anime" else 1.3
+    assert 0.4 < figure.square < variance
+    assert figure.rank is None or 0 <= figure.rank <= 1024
+    assert figure.held_out is None or 0 < figure.held_out <= 0.5
+    assert figure.year is None or 2005 < figure.year < 2027
+    assert (figure.seconds is None) == (figure.seconds_of == "")
+    assert figure.seconds is None or 0 < figure.seconds < 1e5
 
 
 @pytest.mark.parametrize(
-    "one", [one for one in FIGURES if one.our_split], ids=lambda one: f"{one.dataset}-{one.value}"
+    "figure",
+    [figure for figure in FIGURES if figure.our_split],
+    ids=lambda figure: f"{figure.dataset}-{figure.value}",
 )
-def test_a_split_that_has_a_name_here_is_one_that_can_be_made_here(one: Published) -> None:
-    assert one.held_out is not None
-    if one.our_split in KNOWN[one.dataset].folds:
+def test_a_split_that_has_a_name_here_is_one_that_can_be_made_here(figure: Published) -> None:
+    assert figure.held_out is not None
+    if figure.our_split in KNOWN[figure.dataset].folds:
         return
     raw = RawRatings(np.arange(50) % 7, np.arange(50) % 11, np.ones(50), None)
-    split = split_rows(raw, one.our_split)
+    split = split_rows(raw, figure.our_split)
     assert split.test is not None
-    if "fold" in one.our_split:
-        assert len(split.test) / 50 == pytest.approx(one.held_out)
+    if "fold" in figure.our_split:
+        assert len(split.test) / 50 == pytest.approx(figure.held_out)
 
 
 def test_no_figure_is_there_twice() -> None:
     counts = Counter(
-        (one.dataset, one.method, one.implementation, one.value, one.source) for one in FIGURES
+        (figure.dataset, figure.method, figure.implementation, figure.value, figure.source)
+        for figure in FIGURES
     )
     assert [key for key, count in counts.items() if count > 1] == []
 
 
 def test_figures_come_by_error_and_a_data_set_without_any_has_none() -> None:
     for dataset in DATASETS:
-        squares = [one.square for one in published(dataset)]
+        squares = [figure.square for figure in published(dataset)]
         assert squares
         assert squares == sorted(squares)
     assert published("netflix") == []
@@ -107,14 +111,14 @@ def test_an_rmse_is_squared_and_an_mse_is_not() -> None:
 
 
 def test_the_table_merges_what_was_published_with_what_was_measured() -> None:
-    one = case()
-    table = published_table(one)
+    made = case()
+    table = published_table(made)
     assert table is not None
     programs = column(table.rows, table.header, "Program")
     assert len(table.rows) == len(published("ml-100k")) + 2
     assert [name for name in programs if name.endswith("measured here")] == [
         f"{entry.name}, measured here"
-        for entry in sorted(one.ranked, key=lambda entry: entry.score("test_mse") or 0.0)
+        for entry in sorted(made.ranked, key=lambda entry: entry.score("test_mse") or 0.0)
     ]
     assert all(len(row) == len(table.header) for row in table.rows)
     roots = [float(text.split()[0]) for text in column(table.rows, table.header, "RMSE")]
@@ -137,14 +141,14 @@ def test_a_published_row_carries_its_figures_time_machine_and_address() -> None:
 
 
 def test_a_measured_row_gives_the_test_part_or_else_the_validation_part() -> None:
-    def rows(one: Case) -> list[list[str]]:
-        table = published_table(one)
+    def rows(made: Case) -> list[list[str]]:
+        table = published_table(made)
         assert table is not None
         return [row for row in table.rows if row[1].endswith("measured here")]
 
-    one = case()
-    entry = one.ranked[0]
-    (fastest,) = [row for row in rows(one) if row[1].startswith("numba-sgd")]
+    made = case()
+    entry = made.ranked[0]
+    (fastest,) = [row for row in rows(made) if row[1].startswith("numba-sgd")]
     assert fastest[2] == f"{entry.score('test_mse'):.4f}"
     assert fastest[5:7] == [number(entry.median), "training to the matching validation MSE"]
     assert fastest[7] == "this machine: Intel Xeon Platinum 8480, 2 cores"

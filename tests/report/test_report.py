@@ -1,4 +1,4 @@
-"""The report: from records to files, the verdict, escaping, determinism, and what it must not import."""
+"""The report: from records to files, the verdict, escaping, determinism, and its imports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ TABLES = [
     f"{stem}.csv" for stem in STEMS if stem != "convergence_epochs"
 ]  # both convergences show one table
 DATA = ["results.csv", "results.parquet", "rounds.csv"]
-NASTY = '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) --> {{ 7 * 7 }} \n# h 漢'
+NASTY = (
+    '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) '
+    "--> {{ 7 * 7 }} \n# h 漢"
+)
 EXPLODED = {
     "seed": 0,
     "epochs": None,
@@ -75,15 +78,15 @@ def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def noisy(name: str, seconds: float) -> Record:
-    """Return a record of three seeds; those of another name differ in another order."""
+    """Return a record of three seeds, whose order by speed depends on the name."""
     record = fake_record(name, seconds=seconds, seeds=[0, 1, 2])
     factors = (0.97, 1.0, 1.04) if name == "a" else (1.05, 0.98, 1.0)
     (first,) = record["calibrations"]
     record["calibrations"] = [{**first, "seed": seed} for seed in range(3)]
     record["rounds"] = [
-        {**one, "seed": seed, "seconds": one["seconds"] * factors[seed]}
+        {**row, "seed": seed, "seconds": row["seconds"] * factors[seed]}
         for seed in range(3)
-        for one in record["rounds"]
+        for row in record["rounds"]
     ]
     return record
 
@@ -97,9 +100,9 @@ def all_words(value: Any) -> Any:
     """Return the value with NASTY in place of each free text."""
     if isinstance(value, dict):
         keep = {"status", "caches", "kind", "order"}  # the schema names their values
-        return {key: one if key in keep else all_words(one) for key, one in value.items()}
+        return {key: item if key in keep else all_words(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [all_words(one) for one in value]
+        return [all_words(item) for item in value]
     return f"{value} {NASTY}" if isinstance(value, str) else value
 
 
@@ -127,7 +130,7 @@ class Links(HTMLParser):
 
 
 def of_another_kind(name: str) -> bool:
-    """Whether a file belongs to a kind of figure that these tests know nothing of."""
+    """Whether a file belongs to a kind of figure that these tests do not know."""
     stems = {stem for kind in all_kinds() for stem in kind.stems} - {
         name.partition(".")[0] for name in FIGURES
     }
@@ -251,18 +254,20 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
 
 def test_verdict_of_one_round_gives_no_interval() -> None:
     text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
-    assert (
-        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this cannot be told from noise."
-        in text
+    said = (
+        "in 1.00 s (one round), 3.00 times as fast as numpy; "
+        "one seed, so that this cannot be told from noise."
     )
+    assert said in text
 
 
 def test_verdict_of_none_and_of_one_matched() -> None:
     none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
-    assert (
-        "no backend reached the matching validation MSE of 0.8516; not matched: torch-cpu (crashed: "
-        in none
+    said = (
+        "no backend reached the matching validation MSE of 0.8516; "
+        "not matched: torch-cpu (crashed: "
     )
+    assert said in none
     assert "only numpy reached the matching validation MSE" in verdict(
         fake_record(), fake_record("b", "timed out")
     )
@@ -290,8 +295,8 @@ def test_verdict_of_none_and_of_one_matched() -> None:
     ],
 )
 def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
-    for one in entries:
-        for score in one["rounds"]:
+    for entry in entries:
+        for score in entry["rounds"]:
             score["test_mse"] = score["objective"] = None
     page = write_report(entries, tmp_path).read_text("utf-8")
     assert all(entry["backend"]["name"] in page for entry in entries)
@@ -335,7 +340,7 @@ def test_planted_markup_is_escaped_and_survives(tmp_path: Path) -> None:
         "<script>",
     )
     assert (
-        sum(scripts.count(one) for one in ours) == parsed.tags.count("script")
+        sum(scripts.count(tag) for tag in ours) == parsed.tags.count("script")
         and scripts.count("<script>") == 2
     )
     assert not parsed.loads and not parsed.handlers
@@ -394,7 +399,8 @@ OF_VERSION_4 |= {"user_bias_damping": 0.0, "item_bias_damping": 0.0}
     [
         (
             {},
-            "16 factors, reg 0.1 (per_rating, in units of the root mean square of r - m), damping 10; "
+            "16 factors, reg 0.1 (per_rating, in units of the root mean square of r - m), "
+            "damping 10; "
             "with biases, bias_reg 0.01, user_bias_damping 5, item_bias_damping 2",
         ),
         (
@@ -438,10 +444,8 @@ def test_the_whole_objective_is_told(
             "validation MSE 0.7000, test MSE 0.8000, user damping 5, item damping 0.5 "
             "(item damping is the smallest tried)",
         ),
-        (
-            fake_score(0.7, 0.8, reg=0.0),
-            "validation MSE 0.7000, test MSE 0.8000, reg 0",
-        ),  # of version 4
+        # A score of version 4.
+        (fake_score(0.7, 0.8, reg=0.0), "validation MSE 0.7000, test MSE 0.8000, reg 0"),
     ],
 )
 def test_what_was_tuned_for_a_baseline_is_told(score: Score, text: str) -> None:
@@ -469,7 +473,7 @@ def test_a_different_target_makes_another_case() -> None:
     ]
 
 
-def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
+def test_each_backend_has_one_look_of_its_own() -> None:
     names = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda", "torch-mps"]
     looks = styles(dict.fromkeys(names, ""))
     assert len(set(looks.values())) == len(names)
@@ -477,7 +481,7 @@ def test_backends_look_alike_nowhere_and_the_same_everywhere() -> None:
     assert hashed_look("a stranger") == hashed_look("a stranger (2 threads)")
 
 
-def test_environment_tells_what_differed_from_what_was_the_same(tmp_path: Path) -> None:
+def test_environment_separates_what_differed_from_what_was_equal(tmp_path: Path) -> None:
     pools = {"pools": [{"api": "openmp", "num_threads": 2}], "import_seconds": 0.12345, "cpu": "X"}
     both = [
         fake_record(environment=pools),
@@ -534,7 +538,8 @@ def test_command_without_records_says_how_to_make_some(
     monkeypatch.chdir(tmp_path)
     assert main([]) == 1
     assert capsys.readouterr().err == (
-        "There are no records in reports/runs; make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
+        "There are no records in reports/runs; "
+        "make some with `pytest bench/ --benchmark-only`, or `make bench`.\n"
     )
     assert main(["--input", str(tmp_path)]) == 1
     assert not (tmp_path / "reports").exists()
@@ -551,7 +556,11 @@ def test_command_refuses_what_is_no_record(
 @pytest.mark.process
 def test_report_imports_no_solver() -> None:
     heavy = "backends", "torch", "numba", "matplotlib.pyplot"
-    code = f"import sys, bench.report.__main__; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys
+import bench.report.__main__
+print([name for name in {heavy} if name in sys.modules])
+"""
     assert in_fresh_process(code).strip() == "[]"
 
 
@@ -591,8 +600,8 @@ def test_cases_are_in_the_order_of_their_numbers() -> None:
 def seeded(name: str, medians: list[float]) -> Record:
     """A record with one round of each seed."""
     made = fake_record(name, seconds=medians, seeds=list(range(len(medians))))
-    for one in made["rounds"]:
-        one["seed"] = one["round"]
+    for row in made["rounds"]:
+        row["seed"] = row["round"]
     return made
 
 
@@ -608,7 +617,7 @@ def test_a_noisy_backend_behind_one_that_is_told_apart_is_not_passed_over() -> N
     assert "no difference can be detected between a and c" in sentence(case)
 
 
-def test_one_seed_is_said_wherever_the_fastest_is_named() -> None:
+def test_one_seed_is_mentioned_wherever_the_fastest_is_named() -> None:
     records = [
         seeded("a", [1.0, 1.01, 0.99]),
         seeded("b", [1.01, 1.0, 1.02]),

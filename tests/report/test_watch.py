@@ -1,4 +1,7 @@
-"""``python -m bench.report --watch``: it renders as records land, survives broken ones, and ends at Ctrl-C."""
+"""``python -m bench.report --watch`` renders records as they land, and survives broken ones.
+
+It ends at Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,7 @@ def test_without_a_record_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not (tmp_path / "out").exists()
 
 
-def test_a_source_that_vanishes_ends_nothing(tmp_path: Path) -> None:
+def test_a_vanished_source_does_not_stop_the_watch(tmp_path: Path) -> None:
     path = write_record(tmp_path / "run", fake_record("a"))
     assert watched([path], tmp_path / "out", path.unlink, lambda: None) == 0
     assert (tmp_path / "out" / "index.html").is_file()
@@ -157,7 +160,7 @@ def test_ctrl_c_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
     assert said.splitlines()[-1] == f"Stopped; the report: {out / 'index.html'}"
 
 
-def test_a_folder_that_cannot_be_written_is_a_line_and_no_end(
+def test_a_folder_that_cannot_be_written_is_one_line_and_no_exit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out"

@@ -95,7 +95,7 @@ def test_the_machines_limits_come_from_a_worker() -> None:
     pytest.importorskip("numba")
     machine = measure_machine([4], [1], LIMITS)
     assert machine.failure is None
-    assert [one["threads"] for one in machine.limits] == [1]
+    assert [limit["threads"] for limit in machine.limits] == [1]
     assert machine.cache > 0
     late = measure_machine([4], [1], Limits(timeout=0.0)).failure
     assert late is not None

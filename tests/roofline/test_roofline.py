@@ -1,4 +1,4 @@
-"""The roofline: work counted by hand, limits that hang together, shares of planted numbers, the report."""
+"""The roofline: work counted by hand, consistent limits, shares of planted numbers, the report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MACHINE: MachineLimits = {
 }
 
 
-# ---- the work model --------------------------------------------------------------------------------------------------
+# ---- the work model -----------------------------------------------------------------------------
 
 
 def model_of(name: str) -> WorkModel:
@@ -54,11 +54,13 @@ def model_of(name: str) -> WorkModel:
         # In the cache: item id and rating, 8 bytes.
         ("numba-sgd", 16, ROOMY, 8 * 16, 8),
         ("numba-gd", 16, ROOMY, 6 * 16 + 7 * 16 * 1500 / 100_000, 8),
-        # Of the larger table (1000 rows of 256 bytes) 3/4 are not in the cache; nor are 5/6 of all rows. Per rating the
-        # row of that side there and back, 512 bytes; the same for the 500 rows of the other once.
+        # Of the larger table (1000 rows of 256 bytes) 3/4 are not in the cache; nor are 5/6 of all
+        # rows. Each rating moves the row of that side there and back, 512 bytes; the 500 rows of
+        # the other side move as far once an epoch.
         ("numba-sgd", 64, 64_000, 8 * 64, 8 + 512 * 3 / 4 + 512 * 500 / 100_000 * 5 / 6),
-        # Half of the items' rows and gradients (256,000 bytes) is not in the cache; nor are 11/12 of the four tables.
-        # Per rating the item's row, and its gradient there and back, 768 bytes; 512 per user and 1280 per row.
+        # Half of the items' rows and gradients (256,000 bytes) is not in the cache; nor are 11/12
+        # of the four tables. Each rating moves the item's row, and its gradient there and back,
+        # 768 bytes; each user adds 512 an epoch, and each row 1280.
         (
             "numba-gd",
             64,
@@ -68,7 +70,7 @@ def model_of(name: str) -> WorkModel:
         ),
     ],
 )
-def test_work_is_what_a_hand_counts(
+def test_work_is_as_counted_by_hand(
     name: str, rank: int, cache: float, flops: float, moved: float
 ) -> None:
     assert model_of(name).work(rank, FACTS, cache) == pytest.approx((flops, moved), rel=1e-12)
@@ -94,7 +96,7 @@ def test_as_many_chains_are_counted_as_the_kernel_takes_users() -> None:
         assert model_of("numba-sgd").chains(rank) == group_size(parts)
 
 
-# ---- the share -------------------------------------------------------------------------------------------------------
+# ---- the share ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,11 +151,11 @@ def test_the_share_of_planted_numbers() -> None:
     assert (gd["bound"], gd["share"]) == ("arithmetic", pytest.approx((384 + 6.72) / 96 / 10))
 
 
-# ---- the machine's limits --------------------------------------------------------------------------------------------
+# ---- the machine's limits -----------------------------------------------------------------------
 
 
 @pytest.mark.load
-def test_the_limits_hang_together() -> None:
+def test_the_limits_are_consistent() -> None:
     pytest.importorskip("numba")
     (one,) = measure_limits([8, 64], [1])
     assert one["threads"] == 1
@@ -162,7 +164,8 @@ def test_the_limits_hang_together() -> None:
         min(one["memory_gb_per_s"], one["gflop_per_s"], *(chain["ns"] for chain in one["chain"]))
         > 0
     )
-    # Adding up from memory does one operation per 4 bytes, and an update 6 per factor: neither beats the arithmetic.
+    # Adding up from memory is one operation per 4 bytes, and an update 6 per factor: neither beats
+    # the arithmetic.
     assert one["memory_gb_per_s"] / 4 < one["gflop_per_s"]
     assert all(6 * chain["rank"] / chain["ns"] < one["gflop_per_s"] for chain in one["chain"])
 
@@ -170,7 +173,7 @@ def test_the_limits_hang_together() -> None:
 def test_threads_that_take_turns_on_a_core_have_its_time_between_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Four parts of a job need the same core for a second each: together they take four, not one."""
+    """Four parts of a job need the same core for a second each: together they take four seconds."""
     now, core = [0.0], threading.Lock()
 
     def part() -> None:
@@ -184,7 +187,7 @@ def test_threads_that_take_turns_on_a_core_have_its_time_between_them(
 
 
 def test_rates_are_those_of_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four threads that take as long as one read as much in all, and do four times the arithmetic."""
+    """Four threads that take as long as one read as much in all, and do four times the sums."""
     pytest.importorskip("numba")
     monkeypatch.setattr(limits, "_best_seconds", lambda jobs, threads: dict.fromkeys(jobs, 2.0))
     one, four = measure_limits([8], [1, 4])
@@ -209,7 +212,8 @@ def test_the_kernels_do_the_work_that_is_counted() -> None:
         np.array([9, 2], number),
     )
     total = limits._compiled(limits._chain)(p, q, ratings, number(0.1), number(0.5), 1)
-    # Error 9 - 5 = 4: p = (1, 2) + 0.1 (4 (3, 1) - 0.5 (1, 2)) = (2.15, 2.3); error 2 - 2.15 = -0.15.
+    # Error 9 - 5 = 4: p = (1, 2) + 0.1 (4 (3, 1) - 0.5 (1, 2)) = (2.15, 2.3).
+    # Error 2 - 2.15 = -0.15.
     assert total == pytest.approx(3.85, rel=1e-5)
     assert p.tolist() == pytest.approx(
         [2.15 + 0.1 * (-0.15 - 0.5 * 2.15), 2.3 - 0.1 * 0.5 * 2.3], rel=1e-5
@@ -249,7 +253,7 @@ def test_the_cache_is_the_systems_or_the_default(
     assert last_level_cache() == limits.DEFAULT_CACHE
 
 
-# ---- which tests there are -------------------------------------------------------------------------------------------
+# ---- which tests there are ----------------------------------------------------------------------
 
 
 @pytest.mark.load
@@ -269,7 +273,7 @@ def test_backends_whose_work_is_counted_are_measured() -> None:
     assert re.findall(r"test_roofline\[([^]]*)\]", done.stdout) == ["numba", "numpy"]
 
 
-# ---- the report ------------------------------------------------------------------------------------------------------
+# ---- the report ---------------------------------------------------------------------------------
 
 
 @pytest.mark.draws
@@ -297,10 +301,8 @@ def test_the_report_draws_rooflines_beside_times(tmp_path: Path) -> None:
     markdown = (tmp_path / "report.md").read_text("utf-8")
     section = markdown.split("## How close to the machine's limit")[1].split("\n## ")[0]
     # 40 ns at rank 16 on one thread; the chain takes 11.
-    assert (
-        "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain | 28 % | 28 % |"
-        in section
-    )
+    row = "| 16 | numba-sgd | 1 | 40.0 | 40.0 | 0.250 | 1.60 | 11.0 | dependency chain "
+    assert row + "| 28 % | 28 % |" in section
     assert "| 2 | 64.0 | 240 | 11.0 | 14.0 | 18.0 |" in section
     assert "](roofline-1.png)" in section
     assert "### How it was measured" in section
@@ -375,7 +377,7 @@ def test_the_newest_record_of_a_backend_is_shown() -> None:
     assert (group.superseded, group.costs[0][1]["ns"]) == (1, 30)
 
 
-def test_nothing_measured_is_said(tmp_path: Path) -> None:
+def test_that_nothing_was_measured_is_reported(tmp_path: Path) -> None:
     lost: dict[str, Any] = {
         "costs": [],
         "limits": [],

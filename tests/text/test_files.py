@@ -10,7 +10,7 @@ import pytest
 from backends import FactorModel, Ratings, get_backend
 from bench.text.files import write_all, write_whole, written_whole
 
-LONG = 200_000  # bytes; more than one write of the system takes
+LONG = 200_000  # bytes; more than a single system call writes
 
 
 def test_what_is_there_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_what_is_there_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
         file.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         file.write(b"half")
         raise LookupError
     assert path.read_text() == "old"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    """Whoever reads meanwhile has what one of them wrote, whole."""
+    """A reader always gets the whole of what one of the writers wrote."""
     path, stop, damaged = tmp_path / "shared", threading.Event(), []
     write_whole(path, b"0" * LONG)
 
@@ -83,4 +83,4 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert damaged == []
-    assert [one.name for one in tmp_path.iterdir()] == ["shared"]
+    assert [path.name for path in tmp_path.iterdir()] == ["shared"]

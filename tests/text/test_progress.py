@@ -23,7 +23,7 @@ def test_a_terminal_sees_one_line_that_fits(monkeypatch: pytest.MonkeyPatch) -> 
     assert terminal.getvalue() == f"\r\033[Knumpy: epoch 1\r\033[K{'x' * 110}\r\033[K"
 
 
-def test_a_log_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_written_to_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     StatusLine()("epoch 1")
     StatusLine().clear()
     assert capsys.readouterr() == ("", "")

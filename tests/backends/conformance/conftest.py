@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def gradients_stay_enabled() -> Iterator[None]:
-    """An interrupted fit must not leave torch's gradients switched off for the rest of the process."""
+    """An interrupted fit must not leave torch's gradients off for the rest of the process."""
     yield
     torch = sys.modules.get("torch")
     if torch is not None and not torch.is_grad_enabled():

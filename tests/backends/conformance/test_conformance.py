@@ -1,8 +1,9 @@
-"""Every backend of the registry passes the same suite, told by the registry's row and by its own parameters.
+"""Every registered backend passes the same suite, set up from its registry row and parameters.
 
-`EXCEPTIONS` holds what neither says, such as ``any_scale``; `CANNOT_DIVERGE` names those that have no learning rate to
-be too long; `VARIANTS` is what is tested of a backend besides its defaults. A name there that the registry lacks fails
-the collection of this file, and so does a backend of which it is not known how it diverges.
+`EXCEPTIONS` holds what neither of them says, such as ``any_scale``. `CANNOT_DIVERGE` names the
+backends without a learning rate that could be too long. `VARIANTS` lists what is tested of a
+backend besides its defaults. This file cannot be collected if a name there is not in the registry,
+or if it is not known how a backend diverges.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.fits
 
 
 class Variant(NamedTuple):
-    """A backend with parameters of its own, and what `FactorizerConformance` is told otherwise because of them."""
+    """A backend with parameters, and what `FactorizerConformance` is told because of them."""
 
     backend: str
     params: Mapping[str, Any]
@@ -50,7 +51,8 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
         or "divergent" in EXCEPTIONS.get(variant.backend, {})
     ):
         raise LookupError(
-            f"{variant.backend} has no learning_rate: name it in CANNOT_DIVERGE, or give what makes it diverge as "
+            f"{variant.backend} has no learning_rate: name it in CANNOT_DIVERGE, "
+            "or give what makes it diverge as "
             '"divergent" in EXCEPTIONS'
         )
     told = {"minimises": info.minimises, **EXCEPTIONS.get(variant.backend, {}), **variant.told}
@@ -64,7 +66,7 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
         def make(self, **params: Any) -> Factorizer:
             return get_backend(variant.backend, **{**variant.params, **params})
 
-    # Who goes from rating to rating does so in some order, and a repeated row is another step.
+    # A solver that steps through the ratings depends on their order and on repeated rows.
     told = {
         "order_invariant": "rounding" if minimises else "no",
         "epochs_to_weigh": 12 if minimises else 120,
@@ -77,7 +79,7 @@ def suite(title: str, variant: Variant) -> type[FactorizerConformance]:
 
 
 def explosive(solver: Factorizer) -> dict[str, Any]:
-    """Parameters under which a solver diverges: a rate that is far too long, and nothing that shortens it."""
+    """Parameters under which a solver diverges: far too long a rate, and nothing to shorten it."""
     params = solver.get_params()
     exploding = {"learning_rate": 1e6, "safeguard": False}
     return (

@@ -1,4 +1,7 @@
-"""The conformance suite as another package would use it: two small backends pass, and broken ones are caught."""
+"""The conformance suite as another package would use it.
+
+Two small backends pass it, and broken ones are caught.
+"""
 
 import signal
 from collections.abc import Callable
@@ -26,7 +29,7 @@ class PlainState(State):
 
 @dataclass(kw_only=True, eq=False)
 class Plain(Factorizer):
-    """Gradient descent by the library's own gradient: the smallest backend there can be."""
+    """Gradient descent with the library's own gradient: the smallest possible backend."""
 
     learning_rate: float = 0.2
 
@@ -53,7 +56,7 @@ class Plain(Factorizer):
 
 @dataclass(kw_only=True, eq=False)
 class Restarting(Plain):
-    """The same, as a library that can only fit from scratch: each step repeats all epochs so far."""
+    """The same, as a library that can only fit from scratch: a step repeats all epochs so far."""
 
     steppable = False
 
@@ -88,7 +91,7 @@ class TestRestarting(FactorizerConformance):
         return Restarting(**params)
 
 
-# ---- broken on purpose ----------------------------------------------------------------------------------------------
+# ---- broken on purpose --------------------------------------------------------------------------
 
 
 class MutatesItsInput(Plain):
@@ -155,7 +158,7 @@ class ReturnsNaN(Plain):
 
 
 class ShowsItsInside(Plain):
-    """Hands out its own arrays instead of a copy, and trains on in them."""
+    """Returns its own arrays instead of a copy, and goes on training in them."""
 
     def parameters(self, state: PlainState) -> Parameters:
         return state.now
@@ -166,7 +169,7 @@ class ShowsItsInside(Plain):
 
 
 class HalfAnEpoch(Plain):
-    """Insists on being interrupted at once, and moves the users first and the items later."""
+    """Reacts to an interrupt at once, when users have moved and items have not."""
 
     def step(self, state: PlainState, n_epochs: int) -> float:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -197,14 +200,14 @@ class SumsRepeatedPairs(Plain):
 
 
 class IgnoresWeights(Plain):
-    """Counts every rating alike."""
+    """Ignores the weights."""
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         return super().prepare(replace(train, weights=None), initial, seed=seed)
 
 
 class RefusesWeights(Plain):
-    """Says that it cannot weigh ratings."""
+    """Declares that it does not support weights."""
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PlainState:
         if train.weights is not None:

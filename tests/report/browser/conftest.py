@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from fake_records import fake_record, fake_roofline
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 
 from bench.records import Record
 from bench.report.files import write_report
@@ -33,9 +33,9 @@ def several_seeds(record: Record) -> Record:
     record["seeds"] = [0, 1, 2]
     record["calibrations"] = [{**calibration, "seed": seed} for seed in range(3)]
     record["rounds"] = [
-        {**one, "seed": seed, "seconds": one["seconds"] * (1 + seed / 200)}
+        {**row, "seed": seed, "seconds": row["seconds"] * (1 + seed / 200)}
         for seed in range(3)
-        for one in record["rounds"]
+        for row in record["rounds"]
     ]
     return record
 
@@ -48,7 +48,7 @@ def records(case: str = "small", rank: int = 16) -> list[Record]:
     ]
     for record in ran:
         record["backend"]["look"] = LOOKS[record["backend"]["name"]]
-    ran[1]["rounds"][0]["seconds"] *= 4  # an outlier, so that there is a doubt
+    ran[1]["rounds"][0]["seconds"] *= 4  # an outlier, so that there is a warning
     return [*ran, fake_record(HOSTILE, "crashed", case=facts, reason=HOSTILE)]
 
 
@@ -74,7 +74,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five cases."""
-    many = [one for rank in (8, 16, 32, 64, 128) for one in records("cases", rank)]
+    many = [record for rank in (8, 16, 32, 64, 128) for record in records("cases", rank)]
     return write_report(many, tmp_path_factory.mktemp("five"), pictures=0)
 
 
@@ -85,10 +85,19 @@ class Opened:
         self.page = page
         self.wrong: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda one: self.wrong.append(one.text) if one.type == "error" else None)
+
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                self.wrong.append(message.text)
+
+        def on_dialog(dialog: Dialog) -> None:
+            self.wrong.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("console", on_console)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("dialog", lambda one: (self.wrong.append(one.message), one.dismiss()))
-        page.on("request", lambda one: self.requests.append(one.url))
+        page.on("dialog", on_dialog)
+        page.on("request", lambda request: self.requests.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=300_000)
 
@@ -120,13 +129,13 @@ def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Look
         return pages[which, scheme].page
 
     yield page
-    for one in pages.values():
-        one.page.context.close()
-        assert one.wrong == []
+    for visited in pages.values():
+        visited.page.context.close()
+        assert visited.wrong == []
 
 
 def eventually(page: Page, happened: Callable[[], object]) -> None:
-    """Wait until something is so: a page draws when it comes to it."""
+    """Wait until it happens: a page draws in its own time."""
     deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"

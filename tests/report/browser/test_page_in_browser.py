@@ -1,4 +1,4 @@
-"""The page in a real browser: used by pointer and by keyboard, in light and dark, small and printed."""
+"""The page in a real browser: by pointer and by keyboard, in light and dark, small and printed."""
 
 from __future__ import annotations
 
@@ -211,7 +211,8 @@ def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
-                "[document.activeElement.tagName, document.activeElement.textContent.trim().slice(0, 20)]"
+                "[document.activeElement.tagName,"
+                " document.activeElement.textContent.trim().slice(0, 20)]"
             )
         )
     said = [text for _, text in reached]
@@ -243,12 +244,17 @@ def test_there_is_no_barrier(looked_at: LookedAt, scheme: Any, which: str) -> No
     page = looked_at(which, scheme)
     numbers = page.locator("summary", has_text="The numbers").first
     numbers.click()
-    # Markers are graphics, for which 3:1 suffices (WCAG 1.4.11); their contrast has a test of its own.
+    # Markers are graphics, for which 3:1 suffices (WCAG 1.4.11); another test checks theirs.
     found = Axe().run(page, context={"exclude": [[".mark"]]}).response["violations"]
     numbers.click()  # as it was
-    grave = [one for one in found if one["impact"] in ("serious", "critical")]
+    grave = [violation for violation in found if violation["impact"] in ("serious", "critical")]
     assert [
-        (one["id"], one["nodes"][0]["html"], one["nodes"][0].get("failureSummary")) for one in grave
+        (
+            violation["id"],
+            violation["nodes"][0]["html"],
+            violation["nodes"][0].get("failureSummary"),
+        )
+        for violation in grave
     ] == []
 
 

@@ -46,28 +46,30 @@ CONTRAST = 3.0
 
 
 def seeded(record: Record, seeds: int = 3) -> Record:
-    """Return the record as of several seeds, each with a pace of its own, and with rounds to a second rung."""
+    """Return the record as of several seeds, each at its own pace, timed to a second target."""
     draw = random.Random(f"{record['backend']['name']} {record['case']['name']}")
     made = copy.deepcopy(record)
     made["seeds"] = list(range(seeds))
     paces = [draw.uniform(0.9, 1.15) for _ in made["seeds"]]
     made["rounds"] = [
-        {**one, "seed": seed, "seconds": one["seconds"] * pace}
+        {**row, "seed": seed, "seconds": row["seconds"] * pace}
         for seed, pace in enumerate(paces)
-        for one in record["rounds"]
+        for row in record["rounds"]
     ]
     made["rungs"] = [
         {
-            **one,
+            **row,
             "factor": 1.05,
-            "seconds": one["seconds"] / 2,
+            "seconds": row["seconds"] / 2,
             "validation_mse": 0.88,
             "matched": True,
         }
-        for one in made["rounds"]
+        for row in made["rounds"]
     ]
     made["calibrations"] = [
-        {**one, "seed": seed} for seed in made["seeds"] for one in record["calibrations"]
+        {**calibration, "seed": seed}
+        for seed in made["seeds"]
+        for calibration in record["calibrations"]
     ]
     return made
 
@@ -84,7 +86,7 @@ def with_device(record: Record) -> Record:
 
 
 def one_case(names: list[str], **case: Any) -> list[Record]:
-    """Return records of a case: of each name one that matched, and of each way to fail one."""
+    """Return records of a case: one that matched for each name, and one for each way to fail."""
     matched = [
         seeded(fake_record(name, seconds=0.05 * 1.5**at, case=case))
         for at, name in enumerate(names)
@@ -145,7 +147,7 @@ def roofline_figures(roofline: Roofline) -> list[Figure]:
 
 
 def looks_of(figures: list[Figure], texts: dict[str, str] | None = None) -> dict[str, Look]:
-    """Return how each backend looks in all of some figures, of looks that are known by name."""
+    """Return the look of each backend in the figures, where looks are known by name."""
     return styles(
         {name: (texts or {}).get(name, "") for figure in figures for name in figure.backends()}
     )

@@ -1,4 +1,4 @@
-"""Both renderers, and what names would do in them if they could."""
+"""Both renderers, and the harm that names would do in them if they could."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .conftest import (
 
 pytestmark = pytest.mark.draws
 
-# ---- drawing ---------------------------------------------------------------------------------------------------------
+# ---- drawing ------------------------------------------------------------------------------------
 
 
 def test_every_figure_compiles_and_renders_on_the_page(figures: list[Figure]) -> None:
@@ -154,25 +154,25 @@ def test_no_text_lies_on_another(figures: list[Figure]) -> None:
         canvas = _draw(figure, looks_for(figure.backends(), looks))
         FigureCanvasAgg(canvas).draw()
         boxes = [
-            (one, one.get_window_extent())
-            for one in canvas.findobj(Text)
-            if one.get_text() and one.get_visible()
+            (text, text.get_window_extent())
+            for text in canvas.findobj(Text)
+            if text.get_text() and text.get_visible()
         ]
         inside = canvas.bbox
-        for one, box in boxes:
+        for text, box in boxes:
             assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0, (
                 figure.stem,
-                one.get_text(),
+                text.get_text(),
             )
-        for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        for (text, first), (other, second) in itertools.combinations(boxes, 2):
             assert not first.shrunk(0.98, 0.8).overlaps(second.shrunk(0.98, 0.8)), (
                 figure.stem,
-                one,
+                text,
                 other,
             )
 
 
-def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> None:
+def test_files_have_the_format_of_their_name_and_never_vary(case: Case) -> None:
     figure = named(case_figures(case), "convergence_seconds")
     files = draw_static(figure, ("svg", "png", "pdf"))
     assert files["pdf"].startswith(b"%PDF")
@@ -180,7 +180,7 @@ def test_files_are_what_they_are_called_and_the_same_every_time(case: Case) -> N
     assert files == draw_static(figure, ("svg", "png", "pdf"))
 
 
-# ---- hostile names ---------------------------------------------------------------------------------------------------
+# ---- hostile names ------------------------------------------------------------------------------
 
 
 def test_names_are_data_and_never_code(figures: list[Figure]) -> None:

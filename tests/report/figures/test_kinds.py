@@ -96,7 +96,7 @@ def test_without_its_file_its_figures_are_somebody_else_s(
 
 
 def test_every_figure_has_a_stem_that_its_kind_names(figures: list[Figure]) -> None:
-    """Stale files are found by them."""
+    """They tell which files are stale."""
     stems = {stem for kind in all_kinds() for stem in kind.stems}
     numbered = {stem for kind in all_kinds() if kind.numbered for stem in kind.stems}
     for figure in figures:

@@ -35,7 +35,7 @@ from .conftest import (
     to_svg,
 )
 
-# ---- looks -----------------------------------------------------------------------------------------------------------
+# ---- looks --------------------------------------------------------------------------------------
 
 
 def luminance(color: str) -> float:
@@ -160,7 +160,7 @@ def test_a_backend_looks_the_same_in_all_figures(figures: list[Figure]) -> None:
                 assert scale["range"] == [looks[name].color for name in scale["domain"]]
 
 
-# ---- ticks -----------------------------------------------------------------------------------------------------------
+# ---- ticks --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_an_axis_has_some_ticks_and_not_too_many(
         (0.01, 20, 4, [0.01, 0.1, 1, 10]),
         (0.3, 15, 3, [1, 10]),
         (1e-6, 1e6, 5, [1e-6, 1e-3, 1, 1e3, 1e6]),
-        (1.2, 2.4, 9, []),  # a linear axis's ticks tell more
+        (1.2, 2.4, 9, []),  # the ticks of a linear axis tell more
     ],
 )
 def test_steps_of_a_logarithmic_axis(
@@ -207,7 +207,7 @@ def test_both_renderers_choose_among_the_same_ticks_of_a_logarithmic_axis(
     assert compared > 20
 
 
-# ---- marks -----------------------------------------------------------------------------------------------------------
+# ---- marks --------------------------------------------------------------------------------------
 
 
 def test_a_title_says_that_an_axis_is_logarithmic_where_no_switch_does() -> None:
@@ -224,9 +224,8 @@ def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(
     faint, full, reached = (pen_of(convergence, layer) for layer in convergence.layers)
     assert faint.opacity < full.opacity == 1 and faint.width < full.width
     assert faint.size == 0 < full.size < reached.size
-    assert (
-        pen_of(threads, threads.layers[0]).opacity > faint.opacity
-    )  # a law, told apart by its dash
+    # The line of a law is not faint; its dash tells it apart.
+    assert pen_of(threads, threads.layers[0]).opacity > faint.opacity
     roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
     limits, measured, _ = (pen_of(roofline, layer) for layer in roofline.layers)
     assert (limits.color, limits.size) == ("ink", 0) and measured.color == ""

@@ -26,11 +26,11 @@ from .conftest import (
     to_svg,
 )
 
-# ---- what there is ---------------------------------------------------------------------------------------------------
+# ---- what there is ------------------------------------------------------------------------------
 
 
 def known(figures: list[Figure]) -> set[str]:
-    """The stems of figures, but for those of kinds that these tests know nothing of."""
+    """The stems of figures, except kinds that these tests do not know."""
     return {figure.stem for figure in figures} & (FIGURES | {"threads"})
 
 
@@ -56,10 +56,8 @@ def test_cases_that_differ_in_more_than_size_have_no_figure_of_sizes() -> None:
         ([{"reg": 0.1}, {"reg": 0.2}], True),  # which is chosen for the data
         ([{}, {"damping": 5.0}], False),
         ([{}, {"bias_reg": 0.02}], False),
-        (
-            [{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)],
-            True,
-        ),  # as of version 4
+        # Records of version 4.
+        ([{"reg": reg, "bias_reg": reg, "reg_unit": "rating"} for reg in (0.1, 0.2)], True),
         ([{}, {"reg_unit": "rating"}], False),
     ],
 )
@@ -67,7 +65,7 @@ def test_sizes_are_joined_where_the_objective_is_the_same_but_for_reg(
     changes: list[dict[str, Any]], joined: bool
 ) -> None:
     cases = group_cases(
-        [fake_record(case={"n_train": 1000 + n, **one}) for n, one in enumerate(changes)]
+        [fake_record(case={"n_train": 1000 + n, **facts}) for n, facts in enumerate(changes)]
     )
     assert len(cases) == 2
     assert ("size" in [figure.stem for figure in overall_figures(cases)]) == joined
@@ -99,7 +97,7 @@ def test_every_figure_says_in_words_what_it_shows(figures: list[Figure]) -> None
         assert set(figure.values) <= set(figure.table.columns)
 
 
-# ---- the numbers -----------------------------------------------------------------------------------------------------
+# ---- the numbers --------------------------------------------------------------------------------
 
 
 def test_seconds_are_those_of_the_records(case: Case) -> None:
@@ -107,7 +105,7 @@ def test_seconds_are_those_of_the_records(case: Case) -> None:
     for entry in case.ranked:
         rows = table[table["backend"] == entry.name]
         rounds = rows[rows["kind"] == "round"]["seconds"].tolist()
-        assert rounds == [one["seconds"] for one in entry.record["rounds"]]
+        assert rounds == [row["seconds"] for row in entry.record["rounds"]]
         assert rows[rows["kind"] == "median"]["seconds"].tolist() == [
             stats.summary(entry.record["rounds"])
         ]
@@ -129,10 +127,10 @@ def test_speed_ups_and_intervals_are_the_ratios(case: Case) -> None:
     table = named(case_figures(case), "speedup").table.set_index("backend")
     assert case.yardstick is not None
     for entry in case.ranked:
-        one = ratio(case.yardstick, entry)
-        low, high = one.interval or (math.nan, math.nan)
+        speedup = ratio(case.yardstick, entry)
+        low, high = speedup.interval or (math.nan, math.nan)
         found = table.loc[entry.name, ["speedup", "low", "high"]].tolist()
-        assert found == pytest.approx([one.value, low, high], nan_ok=True)
+        assert found == pytest.approx([speedup.value, low, high], nan_ok=True)
 
 
 def test_targets_have_medians_and_the_range_over_seeds(case: Case) -> None:
@@ -149,8 +147,8 @@ def test_targets_have_medians_and_the_range_over_seeds(case: Case) -> None:
 
 def test_a_target_that_a_seed_missed_is_left_out() -> None:
     record = seeded(fake_record())
-    for one in record["rungs"]:
-        one["matched"] = one["seed"] != 1
+    for row in record["rungs"]:
+        row["matched"] = row["seed"] != 1
     (case,) = group_cases([record, seeded(fake_record("b"))])
     table = named(case_figures(case), "targets").table
     assert table[table["backend"] == "numpy"]["lane"].tolist() == ["1 %"]
@@ -162,7 +160,7 @@ def test_a_target_that_a_seed_missed_is_left_out() -> None:
 def test_parts_of_a_start_add_up_to_its_total(case: Case) -> None:
     table = named(case_figures(case), "cold").table
     numpy = next(entry for entry in case.ranked if entry.name == "numpy")
-    starts = {one["caches"]: one["total_seconds"] for one in numpy.record["cold"]} | {
+    starts = {start["caches"]: start["total_seconds"] for start in numpy.record["cold"]} | {
         "warm": numpy.median
     }
     for lane, total in starts.items():
@@ -208,7 +206,7 @@ def test_sizes_are_sorted_and_of_backends_that_have_two(sizes: list[Case]) -> No
     assert table[table["backend"] == "numpy"]["ratings"].tolist() == [80_000, 160_000]
 
 
-def test_a_convergence_holds_every_seed_and_where_the_target_was_reached(case: Case) -> None:
+def test_convergence_has_every_seed_and_where_it_reached_the_target(case: Case) -> None:
     figure = named(case_figures(case), "convergence_epochs")
     rows = figure.table[figure.table["backend"] == "numba-gd"]
     calibration = next(entry for entry in case.ranked if entry.name == "numba-gd").record[
@@ -216,7 +214,7 @@ def test_a_convergence_holds_every_seed_and_where_the_target_was_reached(case: C
     ][0]
     first = rows[rows["kind"] == "first seed"]
     assert first["validation_mse"].tolist() == [
-        one["validation_mse"] for one in calibration["trace"]
+        point["validation_mse"] for point in calibration["trace"]
     ]
     assert set(rows[rows["kind"] == "other seed"]["seed"]) == {"1", "2"}
     assert rows[rows["kind"] == "reached"]["epoch"].tolist() == [calibration["epochs"]]
@@ -227,7 +225,7 @@ def test_long_traces_are_thinned_and_keep_first_best_and_last() -> None:
         {"epoch": at + 1, "seconds": 0.1 * (at + 1), "validation_mse": 1 + abs(at - 777) / 1000}
         for at in range(2000)
     ]
-    epochs = [one["epoch"] for one in thinned(trace)]
+    epochs = [point["epoch"] for point in thinned(trace)]
     assert len(epochs) <= 81 and epochs == sorted(set(epochs))
     assert {1, 778, 2000} <= set(epochs)
     assert thinned(trace[:50]) == trace[:50]
