@@ -1,8 +1,8 @@
 """The statistics of timed rounds: summaries, ratios with confidence intervals, and warnings.
 
-The data is always the same: rounds, each with a seed. All rounds of one seed ran in one process,
-those of another seed in another, and processes differ by more than the rounds within one do. So
-everything here goes through the seeds::
+The data are always rounds, each with a seed. All rounds of one seed ran in one process, those of
+another seed in another, and processes differ by more than the rounds within one do. So everything
+here goes through the seeds::
 
     rounds  ->  one median per seed (`by_seed`)  ->  median over seeds        `summary`
                                                  ->  smallest and largest     `seed_range`
@@ -31,11 +31,10 @@ from bench.text.wording import plural
 
 from .records import Record, Round
 
-LEAST_ROUNDS = 5  # fewer show nothing about the noise
+LEAST_ROUNDS = 5  # in all; fewer show nothing about the noise
 
-# The difference that `Ratio.seeds_to_tell` plans for, as a ratio, and the most seeds it considers.
-_DIFFERENCE = 1.05
-_MOST_SEEDS = 1000
+_DIFFERENCE = 1.05  # the ratio that `Ratio.seeds_to_detect` plans for
+_MOST_SEEDS = 1000  # the most seeds that it considers
 
 # `instability` warns where rounds exceed these.
 _SPREAD = 0.1  # interquartile range, relative to the median
@@ -43,7 +42,8 @@ _OUTLIER = 1.5  # a single round, relative to the median
 _DRIFT = 0.05  # change from the first third of the rounds to the last
 _OTHERS = 0.1  # cores busy with other programs
 _STOLEN = 0.02  # share of a core's time that the hypervisor took
-# The system counts CPU time in steps of 0.01 s, so less than this in total means nothing.
+# The system counts CPU time in steps of 0.01 s. If the rounds take fewer seconds than this in all,
+# its counts mean nothing.
 _LEAST_SECONDS = 0.5
 
 
@@ -54,13 +54,13 @@ class Ratio:
     Attributes
     ----------
     value
-        Ratio of the two summaries.
+        Summary of the slower contender divided by that of the faster one, as `ratio` was called.
     interval
-        Lower and upper bound; None with one seed, which shows no differences between processes.
+        Lower and upper bound; None with one seed, which cannot show how much processes differ.
     error
         Standard error of the logarithm of the ratio; None if there is no interval.
     seeds, rounds
-        How many there were, over all seeds, for the contender that has fewer.
+        The number of seeds, and of rounds in all, each for the contender that has fewer of them.
     """
 
     value: float
@@ -75,11 +75,11 @@ class Ratio:
         return self.interval is not None and self.interval[0] <= 1 <= self.interval[1]
 
     @property
-    def seeds_to_tell(self) -> int | None:
+    def seeds_to_detect(self) -> int | None:
         """How many seeds would detect a difference of 5 % with a power of 90 %.
 
         It assumes the noise seen here, and as many rounds per seed. None if the noise is unknown,
-        `_MOST_SEEDS` if even that many would not suffice.
+        `_MOST_SEEDS` if as many or more are needed. For unpaired seeds it is an approximation.
         """
         if self.error is None:
             return None
@@ -98,14 +98,15 @@ class Ratio:
     @property
     def outlook(self) -> str:
         """What it would take to detect a difference of 5 %, in words; "" if that is unknown."""
-        needed = self.seeds_to_tell
+        needed = self.seeds_to_detect
         if needed is None or self.interval is None:
             return ""
         if self.interval[0] > 1 / _DIFFERENCE and self.interval[1] < _DIFFERENCE:
             return "a difference of 5 % is ruled out"
         if needed >= _MOST_SEEDS:
-            return f"not even {_MOST_SEEDS:,} seeds would detect a difference of 5 %"
-        # The estimate can come out at the seeds there were; these, however, did not suffice.
+            return f"{_MOST_SEEDS:,} or more seeds would be needed to detect a difference of 5 %"
+        # The estimate may be the number of seeds that there were, or fewer, but these did not
+        # suffice: the interval does not rule a difference of 5 % out.
         needed = max(needed, self.seeds + 1)
         per_seed = plural(self.rounds // self.seeds, "round")
         return f"about {needed} seeds with {per_seed} each would detect a difference of 5 %"
@@ -137,27 +138,28 @@ def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float,
 
 
 def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) -> Ratio:
-    """Return how many times as fast ``fast`` is, as the ratio of the two summaries.
+    """Return how many times as fast ``fast`` is, as the ratio of the two summaries, slow / fast.
 
     Each seed contributes a single observation, the logarithm of its ratio, however many rounds it
     has. The interval is Student's over these observations. So it covers differences between rounds,
-    between processes and between initial models, in whatever proportion, and more rounds of the
-    same seeds do not make it narrower than the seeds allow. This is the analysis of cluster-level
+    between processes and between initial models, and more rounds of the same seeds cannot make it
+    narrower than the differences between seeds allow. This is the analysis of cluster-level
     summaries (Hayes and Moulton 2017, "Cluster Randomised Trials", chapter 10). A percentile
-    bootstrap over a few seeds is too narrow if processes differ by more than rounds do: it found a
-    difference between equal contenders in one of five simulated duels.
+    bootstrap over a few seeds is too narrow if processes differ by more than rounds do: in
+    simulations it found a difference between equal contenders in 20 % of the duels.
 
-    If the contenders have different seeds, their observations are not paired, and the interval is
-    Welch's.
+    Unless both contenders have exactly the same seeds, their observations cannot be paired by seed,
+    and the interval is Welch's.
 
     Parameters
     ----------
     slow, fast
         Rounds of the two contenders, at least one each.
     paired
-        Whether rounds with the same seed and number ran in one block, one right after the other.
-        The ratio of a seed is then the median over its blocks, so whatever slowed a whole block
-        down cancels. Rounds without a partner do not count towards the interval.
+        Whether rounds with the same seed and number ran in one block, one right after the other, as
+        in a duel. The observation of a seed is then the median over its blocks, so whatever slowed
+        a whole block down cancels. Rounds without a partner count towards the value, not towards
+        the interval.
 
     Raises
     ------
@@ -189,15 +191,21 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
         freedom = float(seeds - 1)
     reach = float(stdtrit(freedom, 0.975)) * error
     low, high = math.exp(middle - reach), math.exp(middle + reach)
-    # The value is a ratio of medians, the middle a mean of logarithms: they can differ, and an
-    # interval that does not contain its value would confuse.
+    # The value is a ratio of medians and the middle of the interval a mean of logarithms, so they
+    # can differ. The interval is widened to contain the value, for readers expect that.
     return Ratio(value, (min(low, value), max(high, value)), error, seeds, n_rounds)
 
 
 def instability(rounds: Sequence[Round]) -> list[str]:
-    """Return warnings about rounds: few, scattered, with outliers, drifting, on a busy machine.
+    """Return warnings about too few rounds, wide scatter, outliers, drift and a busy machine.
 
-    Rounds of different seeds may do different work, so each is compared with its own seed's median.
+    Rounds of different seeds may do different work, so each is divided by its own seed's median.
+
+    Parameters
+    ----------
+    rounds
+        In the order in which they were timed. Drift is found only if seeds take turns, as they do
+        in a run.
 
     Returns
     -------
@@ -238,7 +246,7 @@ def warnings_of(record: Record) -> list[str]:
         warnings.append(f"the processor was throttled {times} during the measurement")
     if cpu_limit is not None and cpu_limit < threads:
         allowed, budget = plural(cpu_limit, "core"), plural(threads, "thread")
-        warnings.append(f"the control group allows {allowed}, the budget is {budget}")
+        warnings.append(f"the cgroup allows {allowed}, the budget is {budget}")
     return warnings
 
 
@@ -260,7 +268,7 @@ def _required_summary(rounds: Sequence[Round]) -> float:
 
 
 def _partners(rounds: Sequence[Round], others: Sequence[Round]) -> list[Round]:
-    """Return the rounds that share a block (seed and number) with another, in order of blocks."""
+    """Return the rounds whose block (seed and number) also has one of ``others``, by block."""
 
     def block(timed: Round) -> tuple[int, int]:
         return timed["seed"], timed["round"]
@@ -279,7 +287,8 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
 
     The variances may differ (Welch 1947).
     """
-    variances = np.array([_standard_error(first), _standard_error(second)]) ** 2  # of the means
+    # Variances of the two means.
+    variances = np.array([_standard_error(first), _standard_error(second)]) ** 2
     counts = np.array([len(first), len(second)])
     total = float(variances.sum())
     if total:
@@ -292,7 +301,7 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
 def _drift(relative: NDArray[np.float64]) -> list[str]:
     """Return a warning if the last third of the rounds is clearly slower or faster than the first.
 
-    Clearly: the medians differ by 5 % or more, and the two thirds do not overlap.
+    That is, their medians differ by 5 % or more, and their ranges of values do not overlap.
     """
     third = len(relative) // 3
     if third < 2:

@@ -135,7 +135,7 @@ def test_one_seed_has_no_interval_however_many_its_rounds(paired: bool) -> None:
     slow, fast = rounds([2.0, 4.0] * 50), rounds([1.0] * 100)
     found = ratio(slow, fast, paired)
     assert (found.value, found.interval, found.error) == (3, None, None)
-    assert (found.seeds, found.rounds, found.seeds_to_tell, found.outlook) == (1, 100, None, "")
+    assert (found.seeds, found.rounds, found.seeds_to_detect, found.outlook) == (1, 100, None, "")
     assert not found.within_noise  # nothing can be told, not even that there is no difference
     assert ratio(rounds([2.0], [2.1]), rounds([1.0], [1.1]), paired).interval is not None
 
@@ -218,9 +218,9 @@ def test_more_rounds_of_seeds_that_differ_make_nothing_surer() -> None:
     few, many = (ratio(rounds(*np.repeat(level, n, axis=1)), rounds(*[[1.0]] * 6)) for n in (1, 50))
     assert width(few) > 0.05
     assert many.interval == pytest.approx(few.interval)
-    assert many.seeds_to_tell == few.seeds_to_tell
-    assert few.seeds_to_tell is not None
-    assert few.seeds_to_tell > 6
+    assert many.seeds_to_detect == few.seeds_to_detect
+    assert few.seeds_to_detect is not None
+    assert few.seeds_to_detect > 6
 
 
 def test_less_noise_and_more_seeds_narrow_an_interval() -> None:
@@ -246,7 +246,7 @@ def test_as_many_seeds_as_would_tell_do_tell(process: float, noise: float) -> No
         slow, fast = (rounds(*np.exp(drawn)) for drawn in logs)
         return ratio([Round({**row, "seconds": slower * row["seconds"]}) for row in slow], fast)
 
-    asked = [duel(1, 20).seeds_to_tell for _ in range(50)]
+    asked = [duel(1, 20).seeds_to_detect for _ in range(50)]
     wanted = int(np.median([seeds for seeds in asked if seeds is not None]))
     assert 20 < wanted < 60
 
@@ -262,9 +262,9 @@ def test_the_seeds_that_would_tell_by_hand() -> None:
 
     They say 1.671 + 1.296 for n = 61.
     """
-    wanted = Ratio(1.0, (0.9, 1.1), error=0.1 / 8, seeds=64).seeds_to_tell
+    wanted = Ratio(1.0, (0.9, 1.1), error=0.1 / 8, seeds=64).seeds_to_detect
     assert wanted == 47  # (2.013 + 1.300)^2 (0.1 / 0.04879)^2 = 46.1
-    assert Ratio(1.0, (1.0, 1.0), error=0.0, seeds=3).seeds_to_tell == 2
+    assert Ratio(1.0, (1.0, 1.0), error=0.0, seeds=3).seeds_to_detect == 2
 
 
 # ---- what is said of rounds ---------------------------------------------------------------------
@@ -392,9 +392,9 @@ def test_only_rounds_that_were_watched_count_for_other_load() -> None:
             ["the frequency governor is powersave, so the clock rate may change"],
         ),
         ({"throttled": 3}, ["the processor was throttled 3 times during the measurement"]),
-        ({"cpu_limit": 1.5}, ["the control group allows 1.5 cores, the budget is 2 threads"]),
+        ({"cpu_limit": 1.5}, ["the cgroup allows 1.5 cores, the budget is 2 threads"]),
         ({"throttled": 1}, ["the processor was throttled 1 time during the measurement"]),
-        ({"cpu_limit": 1}, ["the control group allows 1 core, the budget is 2 threads"]),
+        ({"cpu_limit": 1}, ["the cgroup allows 1 core, the budget is 2 threads"]),
     ],
 )
 def test_warnings_about_the_machine(facts: dict[str, Any], said: list[str]) -> None:
@@ -429,7 +429,7 @@ def test_warnings_name_the_rounds_first_and_need_rounds() -> None:
         ),
         (
             Ratio(1.0, (0.1, 9.0), 0.9, 3, 9),
-            "not even 1,000 seeds would detect a difference of 5 %",
+            "1,000 or more seeds would be needed to detect a difference of 5 %",
         ),
         (
             Ratio(1.02, (0.999, 1.0505), 0.001, 4, 12),

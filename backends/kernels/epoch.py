@@ -3,20 +3,22 @@
 Users are cut into ``n_blocks`` blocks, items into as many, so the ratings form a grid of
 ``n_blocks`` x ``n_blocks`` cells. In step s the users of block b meet the items of block (b + s) %
 n_blocks: a diagonal of the grid, ``n_blocks`` tasks of which no two share a row of a table (Gemulla
-et al. 2011, DSGD). After ``n_blocks`` steps every cell was visited once; an epoch makes
-``n_rounds`` such rounds and takes 1 / n_rounds of a cell's ratings in each.
+et al. 2011, DSGD). After ``n_blocks`` steps every cell was visited once. An epoch makes
+``n_rounds`` such rounds and takes 1 / n_rounds of a cell's ratings in each, since ratings that are
+mixed better converge in fewer epochs.
 
 A barrier after every step would make all threads wait for the slowest. Instead a task waits only
 for the two tasks of the step before that used its block of users or its block of items. With more
-blocks than threads there is usually a task that can start (Zhuang et al. 2013, FPSGD, which picks
-the task at random; here the order of the tasks that touch a row is fixed, so the result is too).
+blocks than threads these have usually ended when its turn comes (Zhuang et al. 2013, FPSGD, where a
+thread picks a free cell at random; here the order of the tasks that touch a row is fixed, so the
+result is too, for a given number of blocks).
 
 Tasks are numbered in the order in which they are claimed::
 
-    0 ... n_copies - 1          copy a share of the tables from ``done`` to ``working``
-    n_copies + s n_blocks + b   step s for the users of block b, 0 <= s < n_rounds n_blocks
+    0 ... n_copies - 1            copy a share of the tables from ``done`` to ``working``
+    n_copies + s * n_blocks + b   step s for the users of block b, 0 <= s < n_rounds * n_blocks
 
-The epoch changes the copies alone. An epoch that is given up half-way leaves ``done`` as it was.
+An epoch changes only the copies. One that is cancelled half-way leaves ``done`` as it was.
 """
 
 from typing import Any
@@ -32,7 +34,9 @@ from ._jit import inlined, kernel
 from .sgd import Rule, block_pass
 
 DONE, MORE, WAITING = range(3)  # what `do_tasks` returns
-CANCELLED = 1 << 62  # a number of claimed tasks that no epoch reaches: no further task starts
+# The value of all counters once Python has cancelled an epoch: more than any epoch has tasks or
+# steps, so that every wait ends and no further step starts.
+CANCELLED = 1 << 62
 NO_TASK = -1
 
 # Counters, in their order: tasks claimed; copies made; then the steps that each block of users has
@@ -67,7 +71,9 @@ def do_tasks(
     row_vectors: tuple[int, ...],
     rule: Rule,
 ) -> int:
-    """Claim and do tasks on the calling thread; every thread of the epoch calls this in a loop.
+    """Claim and do tasks on the calling thread.
+
+    Every thread of the epoch calls this in a loop until it returns `DONE`.
 
     Parameters
     ----------
@@ -75,16 +81,18 @@ def do_tasks(
         How many tasks to do before returning to Python, where a Ctrl-C is noticed.
     claimed_task
         Shape (1,), private to the thread: the task that it has claimed but not finished, or
-        `NO_TASK`. It outlives the call, since a call can return while its task has to wait.
+        `NO_TASK`. The caller keeps it from call to call, since a call can return while its task
+        has to wait, and makes a new one for each epoch.
     counters
-        Shared by all threads, zero at the start of the epoch; shape (`n_counters`, 8), see
+        Shared by all threads, zero at the start of the epoch; shape (n, 8) with the n of
+        `n_counters`: one cache line each, of which the first number counts, see
         `layout.new_counters`. Python cancels the epoch by setting them to `CANCELLED`.
     n_polls
         How many times to read a counter that is too low before returning `WAITING`.
     n_copies
         Number of tasks that share the copying of the tables.
     n_rounds
-        How many times the epoch goes around all blocks.
+        How many times the epoch visits every cell.
     errors
         Output, shape (n_rounds * n_blocks * n_blocks,): each task writes its sum of squared errors
         to its own element, so that their total does not depend on who finishes first.
@@ -95,17 +103,18 @@ def do_tasks(
     shares
         Of users and of items; see `block_pass`.
     starts
-        Where each cell of the grid starts in ``ratings``, and where the last of its row of cells
-        ends; shape (n_blocks, n_blocks + 1).
+        Shape (n_blocks, n_blocks + 1): cell (b, c), of the users of block b and the items of block
+        c, is ``ratings[starts[b, c]:starts[b, c + 1]]``.
     user_bounds
         First user of each block, and one past the last user of all; shape (n_blocks + 1,).
     ends
-        Where the ratings of a user with a block of items end; shape (n_blocks, n_users).
+        Shape (n_blocks, n_users): where in ``ratings`` those of a user with the items of a block
+        end.
     ratings
         Shape (n_ratings,), cell by cell, and user by user within a cell; see `layout`.
     group
-        One entry per rating that is processed at a time. Only its length is used, which is known
-        when the kernel is compiled.
+        One entry per rating that is processed at a time. Only its length is used. It is part of the
+        tuple's type, so that loops over a group are unrolled.
     row_vectors
         See `layout.vector_parts`.
     rule
@@ -114,14 +123,15 @@ def do_tasks(
     Returns
     -------
     int
-        `DONE`: there are no more tasks. `MORE`: ``max_tasks`` are done. `WAITING`: the claimed task
-        still depends on another thread's.
+        `DONE`: no task is left to claim, though other threads may still be at theirs; or the epoch
+        was cancelled. `MORE`: ``max_tasks`` are done. `WAITING`: the claimed task still depends on
+        another thread's.
     """
     align_stack()
     n_blocks = len(starts)
     users = (working[0], working[1], shares[0])
     items = (working[2], working[3], shares[1])
-    # Only the first len(group) entries are used. The arrays are longer, 256 bytes, so that those of
+    # Only the first len(group) entries are used. The arrays have 256 bytes so that those of
     # two threads do not lie in one cache line, for which the threads would then compete.
     current_users, stream_starts = np.empty(32, np.int64), np.empty(32, np.int64)
     for _ in range(max_tasks):
@@ -140,10 +150,10 @@ def do_tasks(
             step, user_block = divmod(task, n_blocks)
             item_block = (user_block + step) % n_blocks
             round_number = step // n_blocks
-            # Each block is used exactly once per step. So a block whose counter is at `step` is
-            # done with all the steps before this one, and nobody else touches its rows now. Waiting
-            # cannot deadlock: tasks are claimed in order, so whatever this one waits for has been
-            # claimed by a thread that will finish it.
+            # Each block is used by exactly one task per step. So a block whose counter is at `step`
+            # is done with all the steps before this one, and only this task touches its rows now.
+            # Waiting cannot deadlock: tasks are claimed in order and wait only for earlier ones, so
+            # the first unfinished task never waits, and its thread calls again until it is done.
             for counter, target in (
                 (_COPIED, n_copies),
                 (_FINISHED + user_block, step),
@@ -168,7 +178,7 @@ def do_tasks(
                     user_bounds[user_block],
                     user_bounds[user_block + 1],
                 )
-            # What the division left over, fewer ratings than a group, is done in the last round.
+            # Fewer ratings than a group are left over by the division. They come in the last round.
             n_leftover = 0
             if round_number == n_rounds - 1:
                 n_leftover = end - start - len(group) * stream_length

@@ -7,23 +7,23 @@ The rule, and where it comes from:
 
 - The learning rates are AdaGrad's with one accumulator per row of factors instead of one per factor
   (Chin et al. 2015, "A learning-rate schedule for stochastic gradient methods to matrix
-  factorization": the rule of LIBMF, which accumulates 1 / rank of a row's squared gradient; with a
-  constant share instead, one learning rate serves all ranks).
-- The step is implicit in the penalty (composite mirror descent, Duchi et al. 2011): the row is
-  divided by 1 + rate * penalty instead of being reduced by rate * penalty times itself. So no
-  penalty is too strong for the learning rate. A row's penalty is spread evenly over the weights of
-  its ratings.
-- A rating of weight w is not a step of w times the length, which would overshoot for a large w, but
-  about as much as w steps in a row (importance-aware updates, Karampatziakis and Langford 2011,
-  here by a quotient). Weights are in units of their mean.
+  factorization": the rule of LIBMF, which accumulates 1 / rank of a row's squared gradient; here
+  the share is the same for all ranks, so that one learning rate serves all).
+- The penalty is applied after the step on the error, by dividing the row by 1 + rate * penalty
+  instead of subtracting rate * penalty times the row (composite mirror descent, Duchi et al. 2011).
+  So no penalty is too strong for the learning rate. Each rating applies the share of its row's
+  penalty that its weight is of the sum of the row's weights.
+- A rating of weight w is not a step of w times the length, which would overshoot for a large w. It
+  changes the row about as much as w steps of weight 1 in a row (importance-aware updates,
+  Karampatziakis and Langford 2011, here approximated by w / (1 + (w - 1) effect)).
 - Errors are clipped, so a rating that is wrong by orders of magnitude cannot make a fit diverge.
 
 A step on a row must wait for the one before it on the same row, and apart from a dot product and an
-update of two rows a step is arithmetic on single numbers. So ratings are processed in groups of 2
-or 4 that share no user and no item, and these numbers become lanes of one vector. The ratings of a
-cell (see `epoch`) are sorted by user and cut into as many streams of equal length; a group takes
-one rating from each stream. While the users of the streams stay the same, their rows stay in
-registers.
+update of two rows a step is a chain of roots and divisions of single numbers, which mostly waits
+for its own results. So ratings are processed in groups of 2 or 4 that share no user and no item,
+and the numbers of a group become the lanes of one vector. The ratings of a cell (see `epoch`) are
+sorted by user and cut into streams of equal length, one per lane; a group takes one rating from
+each stream. While the users of the streams stay the same, their rows stay in registers.
 """
 
 from typing import Any, NamedTuple
@@ -52,7 +52,8 @@ Rule = tuple[float, float, float, float, float]
 # How many ratings of a stream ahead an item's row is requested from memory.
 _PREFETCH_DISTANCE = 4
 
-# Vector registers for users' rows. AVX-512 has 32; the other half is for items' rows and results.
+# How many vector registers users' rows may fill. AVX-512 has 32; the others are for items' rows and
+# results. With fewer registers than that, some rows are kept on the stack.
 _REGISTERS = 16
 
 
@@ -61,12 +62,12 @@ class Row(NamedTuple):
 
     factors: NDArray[np.float64]  # shape (rank,)
     bias: float
-    accumulator: float  # of the squared gradients of the factors
-    bias_accumulator: float  # of the squared gradients of the bias
+    accumulator: float  # sum of shares of the squared gradients of the factors, positive
+    bias_accumulator: float  # sum of the squared gradients of the bias, positive
 
 
 class Shares(NamedTuple):
-    """What a rating of weight 1 bears of its row's penalties."""
+    """The part of its row's penalties that a rating of weight 1 applies."""
 
     factors: float
     bias: float
@@ -81,7 +82,7 @@ def plain_step(
     weight: float,
     rule: Rule,
 ) -> tuple[Row, Row, float]:
-    """Return the user and the item after a step for one rating, and its squared error before it.
+    """Return the user and the item after the step for one rating, and the error before the step.
 
     This is the definition of what the kernel computes. No solver calls it; the tests compare the
     kernel with it, rating by rating.
@@ -89,11 +90,16 @@ def plain_step(
     Parameters
     ----------
     target
-        The rating minus the mean, in units of `rating_unit`.
+        The rating minus the mean, in units of `objective.rating_unit`.
     weight
-        In units of the mean weight.
+        The rating's weight divided by the mean weight.
     rule
         As in `block_pass`.
+
+    Returns
+    -------
+    user, item, squared_error
+        The rows after the step, and the weighted squared error before it, which is not clipped.
     """
     rate, bias_rate, accumulated_share, max_error, _ = rule
     p, q = user.factors, item.factors
@@ -101,8 +107,9 @@ def plain_step(
     squared_error = weight * error**2
     error = max(-max_error, min(error, max_error))
 
-    # A step of weight 1 changes the prediction by `effect` times the error. A step of weight w > 1
-    # is shortened so that its effect stays below 1, as that of w small steps would.
+    # To first order, a step of weight 1 changes the prediction by `effect` times the error. A step
+    # of weight w > 1 is shortened so that, for an effect below 1, it never goes beyond the rating:
+    # w effect / (1 + (w - 1) effect) < 1. So would w small steps, of which each sees the last.
     effect = 0.0
     for row, opposite in ((user, q), (item, p)):
         effect += rate * (opposite @ opposite) / row.accumulator**0.5
@@ -126,7 +133,7 @@ def plain_step(
 
 
 def group_size(row_vectors: tuple[int, ...]) -> int:
-    """Return how many ratings to process at a time, as many users' rows as fit registers."""
+    """Return how many ratings to process together: 4 if their users' rows fit registers, else 2."""
     return 4 if 4 * len(row_vectors) <= _REGISTERS else 2
 
 
@@ -142,7 +149,9 @@ def _step(
     n: Any,
     rule: Rule,
 ) -> Any:
-    """Take the n-th rating of each stream; no two may share a row. The vector form of `plain_step`.
+    """Process the n-th rating of each stream, counted from 0. The vector form of `plain_step`.
+
+    No two of the ratings may have the same user or the same item.
 
     With g ratings in the group, ``p`` is g rows of factors, and ``user_columns`` (bias,
     accumulator, bias accumulator, squared norm) and ``user_shares`` (factors, bias) are tuples of
@@ -154,8 +163,8 @@ def _step(
         The users' rows and columns after the step, which stay in registers, and the weighted
         squared errors before it, one per lane. The items are written to their tables.
     """
-    # All that the numbers of a step depend on are p.q, |p|^2 and |q|^2. The new |p|^2 follows from
-    # these, so the norms are kept as columns, and a step makes one dot product instead of three.
+    # Of the factors, the numbers of a step need only p.q, |p|^2 and |q|^2. The new |p|^2 follows
+    # from these, so the norms are kept as columns, and a step makes one dot product, not three.
     factors, item_columns, item_shares_table = items
     rate, bias_rate, accumulated_share, max_error, unit_value = rule
     dot, columns = dots(p, factors, item_rows), load_columns(item_columns, item_rows)
@@ -176,7 +185,8 @@ def _step(
     root, bias_root = square_root(accumulator), square_root(bias_accumulator)
     opposite_norm = exchanged(norm)
 
-    # The effect of a step is the sum of its user's and its item's, which are half a vector apart.
+    # The effect of a step is the sum of the effects of its user's and its item's update, which are
+    # half a vector apart: `exchanged` swaps the halves.
     # Without weights `by_importance` does not use it, and LLVM removes its computation.
     effect = rate * opposite_norm / root + bias_rate / bias_root
     effect = effect + exchanged(effect)
@@ -184,9 +194,9 @@ def _step(
     share = by_importance(share, effect, ratings, stream_starts, n)
     bias_share = by_importance(bias_share, effect, ratings, stream_starts, n)
 
-    # With rate / root for the row's learning rate, (p + rate / root error q) / (1 + rate / root
-    # share) becomes shrink p + step q: numerator and denominator times root, which leaves one
-    # division.
+    # The row's learning rate is rate / root. Multiplying the numerator and the denominator of
+    # (p + (rate / root) error q) / (1 + (rate / root) share) by root gives shrink p + step q with a
+    # single division. `update_pairs` writes the items' rows, from the same old p, and returns p.
     squared = error * error
     inverse = unit_value / (root + rate * share)
     shrink, step = root * inverse, (rate * inverse) * error
@@ -250,8 +260,7 @@ def _advance(
     Returns
     -------
     int
-        The position in the streams at which the first of them comes to another user, at most
-        ``last``.
+        The smallest position at which any stream comes to another user, at most ``last``.
     """
     until = last
     for k in range(len(stream_starts)):
@@ -292,20 +301,22 @@ def block_pass(
         overwritten. Shape (at least the number of streams,).
     ends
         Where the ratings of each user with this block of items end, shape (n_users,). They start
-        where those of the user before end.
+        where those of the user before end, or where the cell starts.
     ratings
-        Records of an item and a target, shape (n_ratings,); see `layout`.
+        Records of an item, a target and, with weights, a weight, shape (n_ratings,); see `layout`.
+        They go on beyond the last stream for as far as the prefetching reads ahead.
     users, items
-        Three tables of each side, which are trained but for the last:
+        Three tables of each side, of which all but the last are trained:
 
         - factors, shape (n_rows, padded rank);
         - columns, shape (n_rows, 4): bias, accumulator of the factors, accumulator of the bias, and
           squared norm of the factors. A user's norm may be wrong: it is computed when the row is
           loaded;
-        - shares, shape (n_rows, 2): what a rating of weight 1 bears of the penalty of the row's
-          factors and of its bias.
+        - shares, shape (n_rows, 2): the part of the penalties of the row's factors and of its bias
+          that a rating of weight 1 applies.
     row_vectors
-        See `layout.vector_parts`.
+        A tuple with one entry per vector of a row; only its length is used, see
+        `layout.vector_parts`.
     rule
         Five numbers in the precision of the tables: the learning rates of factors and of biases;
         the share of a factor row's squared gradient that its accumulator adds up; the largest error
@@ -356,12 +367,13 @@ def block_pass(
                 )
                 squares = squares + squared
                 n += np.uint64(1)
-            # The users change, or the next ratings are processed alone and read memory.
+            # The users' rows go back to memory, where `_step_alone` or the next run reads them.
             store_rows(factors, user_rows, p)
             store_columns(columns, user_rows, user_columns)
             squared_error += total(squares)
         if not together:
-            # Two of the group share a row: one after the other, each sees the step before it.
+            # Two of the group have the same user or item. So they are processed one after the
+            # other, and each sees the step before it.
             for k in range(len(stream_starts)):
                 squared_error += _step_alone(
                     current_users[k],
@@ -373,7 +385,7 @@ def block_pass(
                     rule,
                 )
             n += np.uint64(1)
-    # What is left over follows the last stream, whose user is known.
+    # The leftovers follow the last stream. Their first user is its last one, or a later one.
     user = current_users[len(stream_starts) - 1]
     for position in range(stream_starts[-1] + last, stream_starts[-1] + last + n_leftover):
         while ends[user] <= position:

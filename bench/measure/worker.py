@@ -1,16 +1,17 @@
-"""The process in which one backend is fitted and timed, and nothing else. It owns the clock.
+"""The process in which one backend runs, and nothing else. It owns the clock of the timed fits.
 
 `main` reads requests from standard input, one line of JSON each, and answers them in order::
 
-    request  ->  Worker.answer  ->  any number of Update lines  ->  one Done or Failed line
+    one request  ->  Worker.answer  ->  Update lines, if it takes long  ->  one Done or Failed line
 
-`Open` comes first and loads the data, then `Warm` compiles; the other requests fit. `protocol`
-describes them all. The answers go to what was standard output when the process started. Standard
-output itself is redirected to standard error, because libraries print to it.
+`Open` comes first and loads the data, then `Warm` compiles the backend; `protocol` describes all
+requests. The answers go to what was standard output when the process started. Standard output
+itself is redirected to standard error, because libraries print to it.
 
-Every fit starts from a new solver and a new copy of the ratings, so that nothing computed in one
-fit is available to the next. `Worker._timed_fit` is the measurement that the whole project is
-about: read it first. The only caller of this process is `worker_process.WorkerProcess`.
+Every fit gets a new solver and a new `Ratings` object, so that nothing that these keep is available
+to the next fit. What a backend keeps elsewhere is found by fits of ratings that it has not seen,
+see `Worker.unseen_train`. `Worker._timed_fit` is the measurement that the whole project is about:
+read it first. The only caller of this process is `worker_process.WorkerProcess`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import time
 import warnings
 from copy import copy
 from pathlib import Path
-from time import perf_counter  # imported by name, so that a backend cannot replace it
+from time import perf_counter  # by name: whatever a backend does to the module `time`, this stays
 from typing import IO, Any, NamedTuple
 
 import msgspec
@@ -76,7 +77,7 @@ from .protocol import (
 _WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeable time
 _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
-# The cost of an epoch is the median over this many epochs.
+# `Worker.epochs` takes the median over at least and at most this many epochs.
 _LEAST_EPOCHS, _MOST_EPOCHS = 4, 40
 
 # Options of Linux's prctl, from <linux/prctl.h>.
@@ -118,14 +119,14 @@ class Worker:
             case MeasureEpochs():
                 return self.epochs(request)
             case MeasureMachine():
-                # Imported only here: whatever a worker imports counts as its backend's memory.
+                # Imported only here: what a worker imports is counted as its backend's memory.
                 from bench.machine.limits import last_level_cache, measure_limits
 
                 limits = measure_limits(request.ranks, request.threads)
                 return MachineFound(limits, last_level_cache())
 
     def open(self, request: Open) -> Opened:
-        """Load the case's ratings, then import the backend and time the import."""
+        """Load the case's ratings, then time importing the backend and creating a first solver."""
         self.ratings = read_case(request.path)
         self.solver_arguments = {"name": request.backend, **request.params}
         start = perf_counter()
@@ -139,7 +140,8 @@ class Worker:
     def warm(self, request: Warm) -> Warmed:
         """Compile the backend by fitting a few ratings twice.
 
-        Only the first fit compiles, so the difference between the two is the time of compilation.
+        Only the first fit compiles, so the difference between the two is the time of compilation
+        (and of whatever else happens only once, such as starting a device).
         """
         train = self.ratings["train"]
         few = slice(0, _WARM_RATINGS)
@@ -154,7 +156,7 @@ class Worker:
         return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
-        """Fit with an evaluation after each epoch, until `_Watch` has seen enough."""
+        """Fit with an evaluation after each epoch, until `_Watch` ends the fit or epochs run out."""
         watch = _Watch(self, request)
         solver = self._fit(
             self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch
@@ -178,20 +180,19 @@ class Worker:
         return Calibrated(calibration, status)
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
-        """Time one fit from unsorted ratings with empty caches, then score its model."""
+        """Time one fit of the training ratings, or of unseen ones, then score its model."""
         train = self.unseen_train() if request.unseen else self.fresh_train()
         solver, cost = self._timed_fit(train, request.epochs, request.seed)
         if solver.status_ == "diverged":
             return Diverged()
-        # A solver that reports more work than time has passed did some of it before the clock
-        # started.
+        # A solver that reports more seconds than have passed began to work before the clock.
         claimed = solver.prepare_seconds_
         if solver.history_:
             claimed = solver.history_[-1].seconds
         if claimed > cost.seconds + _CLOCK_SLACK:
             return Inconsistent(claimed, cost.seconds)
 
-        # The score of a fit of unseen ratings means nothing; the runner ignores it.
+        # The scores of a fit of unseen ratings mean nothing; whoever asks for it ignores them.
         score = mse(solver.model_, self.ratings["validation"])
         test_score = mse(solver.model_, self.ratings.get("test"))
         objective = None
@@ -220,13 +221,14 @@ class Worker:
             objective=objective,
             matched=request.target is not None and meets(score, request.target),
         )
-        # Threads that are still alive once the solver is gone were left behind by its fit.
+        # The solver's threads end with it. Those that are still alive are counted after each fit:
+        # a count that grows from fit to fit shows that fits leave threads behind.
         del solver
         alive = sample(os.getpid())
         return Timed(timed, thread_settings(), alive.threads if alive else None)
 
     def memory(self, request: WatchMemory) -> FitMemory:
-        """Fit, and return the resident memory before it, the peak since, and the device's peak."""
+        """Fit; return the resident memory before the fit, and the peaks of host and device."""
         train, solver = self.fresh_train(), self.solver()
         gc.collect()
         device = _device(solver)
@@ -245,8 +247,9 @@ class Worker:
     def epochs(self, request: MeasureEpochs) -> EpochSeconds | Diverged:
         """Fit without evaluation; return the median wall and CPU seconds per epoch.
 
-        The first epoch is left out. After it there are `_LEAST_EPOCHS` to `_MOST_EPOCHS` epochs,
-        and no further one begins once they have taken ``request.max_seconds``.
+        The first epoch is left out. After it there are at least `_LEAST_EPOCHS` epochs, then more
+        until they have taken ``request.max_seconds``, and at most `_MOST_EPOCHS`. Rank and threads
+        of the request hold for all later requests too.
         """
         self.solver_arguments |= {"rank": request.rank, "n_jobs": request.threads}
         # Wall and CPU seconds at the end of each epoch. Epochs are the differences of neighbours,
@@ -267,17 +270,17 @@ class Worker:
         return EpochSeconds(len(marks) - 1, seconds, cpu_seconds)
 
     def fresh_train(self) -> Ratings:
-        """Return a new object with the training ratings, without what was cached on an old one."""
+        """Return a new object with the same arrays, without what `Ratings` caches on first use."""
         train = self.ratings["train"]
         return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)
 
     def unseen_train(self) -> Ratings:
-        """Return training ratings that no backend can have seen, for a fit of the same work.
+        """Return training ratings that no backend has seen, and that take the same work to fit.
 
-        The rows are shuffled and the scale of the ratings is reversed: low + high - rating. Counts,
-        shapes and the work per epoch stay the same, so compiled code can be reused but results
-        cannot. The scale is also stretched by up to 0.1 %, because a backend might recognise
-        ratings by their sum or mean, which shuffling does not change.
+        The ratings are listed in another order, and their scale is reversed: low + high - rating.
+        Counts, shapes and the work per epoch stay the same, so compiled code can be reused but
+        results cannot. The scale is also stretched by up to 0.1 %, differently each time, because a
+        backend might recognise ratings by their sum or mean.
         """
         train = self.ratings["train"]
         rng = np.random.default_rng()  # without a seed, so that it cannot be predicted
@@ -297,12 +300,12 @@ class Worker:
     def _timed_fit(self, train: Ratings, epochs: int, seed: int) -> tuple[Factorizer, _Cost]:
         """Fit a new solver; return it, and what the fit took.
 
-        Between the two readings of the clock there is the fit and nothing else.
+        Nothing but the fit is between the two readings of the clock.
         """
         solver = self.solver()
         # `fit` would draw these parameters itself. They are drawn outside the clock because the
-        # draw is the same for all backends and no part of any solver. It is made with a copy of
-        # the ratings: what `Ratings` caches on first use must be computed inside the clock.
+        # same function draws them for all backends. It gets a shallow copy of the ratings: what
+        # `Ratings` caches on first use must be computed inside the clock.
         initial = solver.initial_parameters(copy(train), seed)
         gc.collect()  # so that garbage of earlier fits is not collected during this one
         device = _device(solver)
@@ -352,7 +355,7 @@ class _Watch:
     scoring
         Seconds that each evaluation took. They are not part of the trace's seconds.
     reached
-        The first epoch at the target, None before.
+        The first epoch that met the target; None until then.
     timed_out
         Whether training took too long before enough was seen.
     diverged
@@ -402,7 +405,7 @@ class _Watch:
         """Return whether more epochs would add nothing to the calibration."""
         if self.reached is None:
             return epoch - self._best_epoch >= self.patience
-        # Tighter targets get as many epochs again as the target took, and two to spare.
+        # Tighter targets get twice the epochs that the target took, and two more.
         return meets(score, self.tightest) or epoch >= 2 * self.reached + 2
 
     def _send_update(self, epoch: int, seconds: float, score: float) -> None:
@@ -422,7 +425,8 @@ def _device(solver: Factorizer) -> str:
 def _epoch_seconds(solver: Factorizer, epochs: int) -> tuple[float | None, float | None]:
     """Return the seconds of the first epoch and the median seconds of the others.
 
-    Both are None for a solver that does not record every epoch; the second also for one epoch.
+    All are by the solver's own clock. Both are None for a solver that does not record every epoch;
+    the second is None if there was only one epoch.
     """
     if len(solver.history_) != epochs:
         return None, None

@@ -386,10 +386,10 @@ def test_no_difference_comes_with_the_seeds_that_would_tell() -> None:
     assert verdicts(pair)[2] == (
         f"{names[0]} against {names[1]}: no difference can be detected at this noise "
         f"(ratio {found.value:.2f}, 95 %: {number(low)} to {number(high)}); "
-        f"about {found.seeds_to_tell} seeds with 3 rounds each would detect a difference of 5 %"
+        f"about {found.seeds_to_detect} seeds with 3 rounds each would detect a difference of 5 %"
     )
-    assert found.seeds_to_tell is not None
-    assert 2 < found.seeds_to_tell < 100
+    assert found.seeds_to_detect is not None
+    assert 2 < found.seeds_to_detect < 100
 
 
 def test_what_slows_a_block_does_not_blur_the_verdict() -> None:
