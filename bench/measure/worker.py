@@ -156,7 +156,7 @@ class Worker:
         return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
-        """Fit with an evaluation after each epoch, until `_Watch` ends the fit or epochs run out."""
+        """Fit with an evaluation after each epoch, until `_Watch` ends it or epochs run out."""
         watch = _Watch(self, request)
         solver = self._fit(
             self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch
