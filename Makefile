@@ -1,13 +1,14 @@
-# Two commands: `make bench` measures and reports, `make test` runs the tests. Each makes .venv when it is missing.
-# ARGS goes to pytest: make bench ARGS="--dataset ml-100k --rank 64"
+# `make bench` measures and reports, `make test` runs the tests. Each creates .venv if it is missing.
+# ARGS is passed to pytest: make bench ARGS="--dataset ml-100k --rank 64"
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# All tests run in two processes, and the one that is done first helps the other; SHARED= is one.
-SHARED ?= -n 2 --dist worksteal
-# Tests that start no process, draw nothing, fit little, and take seconds at most.
-FAST := $(SHARED) -m "not (browser or draws or fits or load or process or slow)"
+# Tests run in two processes; the one that finishes first takes over tests of the other.
+# `make test XDIST=` runs them in one.
+XDIST ?= -n 2 --dist worksteal
+# Tests that start no process, draw nothing, fit little and take a few seconds at most.
+FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 
 .PHONY: bench quick article test test-fast test-sdist check clean
 
@@ -22,12 +23,12 @@ quick: .venv/installed
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 test: .venv/installed
-	$(BIN)/pytest $(SHARED) $(ARGS)
+	$(BIN)/pytest $(XDIST) $(ARGS)
 
 test-fast: .venv/installed
 	$(BIN)/pytest $(FAST) $(ARGS)
 
-# The fast tests from what a user of the sdist gets: no git checkout, and nothing that is not shipped.
+# The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(BIN)/python -m hatchling build -t sdist -d "$$folder" && tar -xzf "$$folder"/*.tar.gz -C "$$folder" && \
