@@ -7,7 +7,7 @@ ARGS ?=
 # Tests run in two processes; the one that finishes first takes over tests of the other.
 # `make test XDIST=` runs them in one.
 XDIST ?= -n 2 --dist worksteal
-# Tests that start no process, draw nothing, fit little and take a few seconds at most.
+# Tests that start no worker or browser, draw nothing, fit little and take a few seconds at most.
 FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 
 .PHONY: bench quick article test test-fast test-sdist check clean

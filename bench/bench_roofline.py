@@ -78,7 +78,7 @@ def test_roofline(
     at_first_rank = [cost for cost in record["costs"] if cost["rank"] == roofline_options.ranks[0]]
     shown = max(at_first_rank, key=_threads)
     benchmark.group = (
-        f"seconds per epoch (median), rank {shown['rank']}, threads: {shown['threads']}"
+        f"seconds per epoch (median), {shown['rank']} factors, threads: {shown['threads']}"
     )
 
     benchmark.pedantic(_clock.advance, args=(shown["seconds"],), rounds=1, iterations=1)

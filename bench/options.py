@@ -47,14 +47,14 @@ class Selection:
         "an official split of the data set (u1), or: " + METHODS, metavar="NAME"
     )
     ratings: Path | None = _option(  # noqa: RUF009  # a call, but it returns a field
-        "your own ratings: CSV, TSV or Parquet", type=Path, metavar="FILE"
+        "your own ratings: CSV, TSV, ';', '::', Parquet, Feather or npz", type=Path, metavar="FILE"
     )
     rank: int | None = _option(
         "number of factors (default: 16; for the roofline 16, 64 and 128)", type=int
     )
     reg: float | None = _option(
-        "regularisation of the factors: a pure number, in units of the standard deviation of the "
-        "ratings (default: the value that serves ALS best)",
+        "regularisation of the factors: a pure number, in units of the root mean square of the "
+        "ratings minus their mean (default: the value that serves ALS best)",
         type=float,
     )
     damping: float | None = _option(
@@ -78,7 +78,7 @@ class Selection:
     )
     threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
     quick: bool = _option(
-        "finish in under a minute: the twin at scale 0.02", default=False, action="store_true"
+        "finish in about a minute: the twin at scale 0.02", default=False, action="store_true"
     )
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Hide xdist from benchmarks that tests start: under it they would time nothing."""
+    """Prepare the environment of the processes that tests start."""
+    # Tests press Ctrl-C. A shell tells a command in the background to ignore it, and the processes
+    # that the command starts inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Under xdist benchmarks would time nothing.
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
 

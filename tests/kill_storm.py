@@ -1,6 +1,6 @@
-"""``python tests/kill_storm.py``: kill a run at random moments, again and again, and let it end.
+"""``python tests/kill_storm.py``: kill a run at random moments, resume it each time, let it end.
 
-Its records must be those of a run that is left alone, timings apart, and no process may stay
+Except for times, its records must equal those of an undisturbed run, and no process may be left
 behind. Twenty kills take some minutes.
 """
 

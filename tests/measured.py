@@ -1,6 +1,7 @@
 """One measurement, start to record, for tests of the runner. Collects no tests."""
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,14 +26,24 @@ def contender(
     return Contender(replace(backend_rows()[name], **changes), threads, dtype, params, label)
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> None:
-    """Give workers that many seconds for one kind of request, and the usual time for others."""
-    ask = WorkerProcess.ask
+def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> list[float]:
+    """Give workers that many seconds for one kind of request, and the usual time for others.
+
+    Returns a list to which the seconds that each such request took are appended.
+    """
+    ask, took = WorkerProcess.ask, list[float]()
 
     def hurried(process: Any, asked: Any, timeout: float, *others: Any) -> Any:
-        return ask(process, asked, seconds if asked.name == request else timeout, *others)
+        if asked.name != request:
+            return ask(process, asked, timeout, *others)
+        start = time.monotonic()
+        try:
+            return ask(process, asked, seconds, *others)
+        finally:
+            took.append(time.monotonic() - start)
 
     monkeypatch.setattr(WorkerProcess, "ask", hurried)
+    return took
 
 
 def measure(

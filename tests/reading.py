@@ -10,7 +10,7 @@ import pytest
 from bench.datasets import DatasetError, RawRatings, read_ratings
 
 needs_data = pytest.mark.skipif(
-    "RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings"
+    not os.environ.get("RATINGS_DATA"), reason="RATINGS_DATA names no folder of real ratings"
 )
 
 ROWS = [(1, 10, 4.0), (2, 10, 3.5), (1, 20, 5.0)]

@@ -1,4 +1,4 @@
-"""The script of mutants: each still has its place, and one that is killed is told from others."""
+"""`tests.mutants`: every mutant still fits the code, and its verdicts are right."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.mutants import MUTANTS, Mutant, copy_of_the_tree, main
 (ONE,) = [mutant for mutant in MUTANTS if mutant.name == "target is out of reach"]
 
 
-def test_no_two_mutants_have_one_name() -> None:
+def test_names_of_mutants_are_unique() -> None:
     assert [name for name, n in Counter(mutant.name for mutant in MUTANTS).items() if n > 1] == []
     assert len(MUTANTS) > 20
 
@@ -27,7 +27,9 @@ def test_a_mutant_has_its_place_and_its_tests(mutant: Mutant) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_one_is_killed_and_one_that_is_none_survives(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_is_killed_and_an_equivalent_change_survives(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     before = (ROOT / ONE.file).read_bytes()
     same = ONE._replace(name="the same rule", fault="return target >= score")
     gone = ONE._replace(name="of another time", text="return score is target")

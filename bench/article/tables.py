@@ -185,7 +185,7 @@ def seconds_table(results: Results) -> Table:
 
 def _settings(solver: Solver) -> str:
     return (
-        f"{solver['backend']}, rank {solver['rank']}, reg {solver['reg']:g}, "
+        f"{solver['backend']}, {solver['rank']} factors, reg {solver['reg']:g}, "
         f"{solver['epochs']} epochs, {number(solver['seconds'], 2)} s"
     )
 

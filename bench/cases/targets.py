@@ -99,7 +99,7 @@ def walk_downhill(
             for step in (1, -1):
                 while 0 <= point[axis] + step < size:
                     neighbour = (*point[:axis], point[axis] + step, *point[axis + 1 :])
-                    # Written so that a NaN, which is less than nothing, is never walked to.
+                    # Not written as >=, with which a NaN would count as an improvement.
                     if not cached_score(neighbour) < cached_score(point):
                         break
                     point = neighbour

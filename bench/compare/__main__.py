@@ -6,8 +6,8 @@ what is compared. Data, objective, target and machine must be the same.
 
 A difference is a regression or an improvement if both are true:
 
-- It can be told from noise: the interval does not contain 1. With one seed there is no interval,
-  and with two or three it is wide. Then it is enough that the rounds are far apart: that the
+- It is not noise: the interval does not contain 1. With one seed there is no interval, and with
+  two or three it is wide. Then it is enough that the rounds are far apart: that the
   quartiles of old and new rounds differ by more than a quarter or, with fewer than three rounds,
   that all rounds differ by more than a factor of two.
 - It exceeds a threshold, 5 % by default. The interval does not cover changes of the machine's speed
@@ -97,9 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_percentage,
         default=100 * THRESHOLD,
         metavar="PERCENT",
-        help="smallest change of the time that counts as a regression, if it can be told from "
-        "noise (default: %(default)g, as the interval does not cover changes of the machine's "
-        "speed between two runs)",
+        help="smallest change of the time that counts as a regression, unless it may be noise "
+        "(default: %(default)g, as the interval does not cover changes of the machine's speed "
+        "between two runs)",
     )
     return parser
 

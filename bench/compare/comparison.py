@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.records import Record, RooflineRecord
-from bench.report.outcome.cases import case_title
+from bench.report.outcome.cases import case_title, roofline_title
 from bench.stats import Ratio, ratio, summary, warnings_of
 from bench.text.wording import mse, plural
 
@@ -269,7 +269,7 @@ def _costs(
     found = {}
     for record in sorted(records, key=lambda record: record["created"]):
         for cost in record["costs"]:
-            case = case_title(record["case"]["name"])
+            case = roofline_title(record["case"]["name"])
             who = Who(case, record["backend"]["name"], cost["threads"])
             found[who, cost["rank"]] = record, cost["cpu_ns"]
     return found

@@ -145,7 +145,7 @@ def _different_machines(old: AnyRecord, new: AnyRecord) -> list[str]:
             name for name in _MACHINE if before.get(name) is not None and now.get(name) is not None
         ]
         if not known:
-            return ["machine: not recorded in both runs"]
+            return ["machine: not recorded in at least one of the runs"]
         return [_change(name, before, now) for name in known if before[name] != now[name]]
     if old_hash == new_hash:
         return []

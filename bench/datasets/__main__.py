@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: no partial file is left; the same command continues", file=sys.stderr)
+        print("interrupted: no partial file is left; run the command again", file=sys.stderr)
         return 130
     return 0
 

@@ -129,9 +129,9 @@ class Warm(Request[Warmed], tag="warm"):
 class Calibrate(Request[Calibrated], tag="calibrate"):
     """Fit with an evaluation after each epoch, to find how many epochs each target takes.
 
-    The fit ends at the tightest of ``targets`` (MSEs by name), or at twice the epochs that
-    ``target`` took. It is given up after ``max_epochs``, after ``max_seconds`` of training (without
-    evaluation), or after ``patience`` epochs without a new best score.
+    The fit ends at the tightest of ``targets`` (MSEs by name), or after 2 n + 2 epochs if
+    ``target`` took n. It is given up after ``max_epochs``, after ``max_seconds`` of training
+    (without evaluation), or after ``patience`` epochs without a new best score.
     """
 
     answer = Calibrated

@@ -145,7 +145,7 @@ def _measure(
         facts["compile_seconds"] = warmed.compile_seconds
         for rank, limits in product(options.ranks, machine.limits):
             threads = limits["threads"]
-            notify(f"epochs at rank {rank}, threads: {threads}")
+            notify(f"epochs with {rank} factors, threads: {threads}")
             measured = worker.ask(
                 MeasureEpochs(
                     rank=rank, threads=threads, seed=seed, max_seconds=options.max_seconds
@@ -154,7 +154,7 @@ def _measure(
                 notify,
             )
             if isinstance(measured, Diverged):
-                raise Ended("diverged", f"its loss exploded at rank {rank}")
+                raise Ended("diverged", f"its loss exploded with {rank} factors")
             cost = epoch_cost(
                 model, case.facts, machine.cache, limits, rank=rank, measured=measured
             )

@@ -88,8 +88,8 @@ _COMMON = (
     "Each rating is read from memory once per epoch: item id and value, 8 bytes. Rows of factors "
     "count as memory traffic only for the share of their tables that does not fit into the "
     "last-level cache.",
-    "Work that does not grow with the rank (biases, roots, loop overhead) is not counted, so that "
-    "the limit remains a lower bound.",
+    "Work that does not grow with the number of factors (biases, roots, loop overhead) is not "
+    "counted, so that the limit remains a lower bound.",
 )
 
 _SGD = WorkModel(
@@ -100,8 +100,8 @@ _SGD = WorkModel(
         "Per-rating SGD with one AdaGrad accumulator per row: 8 operations per factor and rating "
         "(2 for the dot product, 3 for decay and step of each of the two rows). A row of the side "
         "with fewer rows stays in registers while its ratings are processed. Each thread processes "
-        "four such rows at a time up to rank 64, and two beyond, so that many chains of updates "
-        "overlap.",
+        "four such rows at a time for up to 64 factors, and two for more, so that many chains of "
+        "updates overlap.",
         *_COMMON,
     ),
 )

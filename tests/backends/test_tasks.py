@@ -117,7 +117,7 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_waiting_threads_are_released_when_tasks_are_called_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A thread dies with its task, which nobody ends: the other tasks must be called off."""
+    """A thread dies during its task, which is then never finished: the others must be cancelled."""
     solver, state = prepared(2)
     inner, taken, waited, shared = numba_sgd.do_tasks, threading.Event(), [], []
     whole = [table.copy() for table in state.done]

@@ -1,4 +1,4 @@
-"""The duel: who is meant, what is refused, what is said of records, and one real command line."""
+"""The duel: contenders, refused arguments, verdicts on records, and one real command line."""
 
 import contextlib
 import itertools
@@ -647,7 +647,7 @@ def test_a_duel_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
         process.kill()
     assert workers
     assert (process.returncode, output, errors) == (130, "", INTERRUPTED)
-    # A worker that had only begun to start ends by itself: it finds nobody to answer.
+    # A worker that had only begun to start ends by itself: its requests end.
     deadline = time.monotonic() + 300
     while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)

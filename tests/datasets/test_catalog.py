@@ -20,7 +20,7 @@ from bench.datasets.public.counts import Counts
 from bench.datasets.public.download import Source
 
 needs_data = pytest.mark.skipif(
-    "RATINGS_DATA" not in os.environ, reason="RATINGS_DATA names no folder of real ratings"
+    not os.environ.get("RATINGS_DATA"), reason="RATINGS_DATA names no folder of real ratings"
 )
 
 THREE = [(1, 5, 1.0), (1, 6, 2.0), (2, 5, 3.0)]

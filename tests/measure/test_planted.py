@@ -292,11 +292,11 @@ def test_a_backend_that_eats_memory_is_ended_before_the_machine_suffers(loose: C
 @pytest.mark.load
 @pytest.mark.process
 def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch, "calibrate", 1)
-    began = time.monotonic()
+    took = hurry(monkeypatch, "calibrate", 1)
     record = measure(case, "hangs", Limits(timeout=60))
     assert record["status"] == "timed out"
-    assert 1 <= (record["gave_up_after"] or 0) <= time.monotonic() - began
+    # Starting the worker, importing and compiling do not count.
+    assert 1 <= (record["gave_up_after"] or 0) <= took[0]
 
 
 @pytest.mark.process
@@ -356,7 +356,7 @@ def test_a_calibration_that_takes_too_long_is_censored_by_its_training(case: Cas
 
 @pytest.mark.load
 @pytest.mark.process
-def test_every_rung_is_timed_and_gated(case: Case) -> None:
+def test_every_target_is_timed_and_checked(case: Case) -> None:
     record = measure(case, "numpy", Limits(max_epochs=400), seeds=(0, 5), rounds=1)
     assert record["status"] == "matched"
     assert [one["seed"] for one in record["calibrations"]] == [0, 5]

@@ -96,7 +96,7 @@ class Flatters(Stalls):
 
 
 class Clock:
-    """A worker's clock: it goes on as it is told, and by a microsecond whenever somebody looks."""
+    """A worker's clock. It advances by what is added to it, and by a microsecond per reading."""
 
     def __init__(self) -> None:
         self.now = time.perf_counter()

@@ -119,7 +119,7 @@ def choose_columns(
         _position(column, names if header else (), len(names), has) for column in wanted
     )
     if len(set(positions)) < len(positions):
-        raise DatasetError(f"columns={wanted!r} contains a column twice. {has}")
+        raise DatasetError(f"columns={wanted!r} contains a column twice. {has}. {_HOW_TO_PASS}")
     return positions
 
 

@@ -166,6 +166,11 @@ def case_title(name: str) -> str:
     return _RANK.sub(lambda found: f", {plural(int(found[1]), 'factor')}", name)
 
 
+def roofline_title(name: str) -> str:
+    """Return the name of a case without its rank: a roofline has epochs of several ranks."""
+    return _RANK.sub("", name)
+
+
 def group_cases(records: list[Record]) -> list[Case]:
     """Group records by case and machine. If a backend has several records, the newest is shown."""
     groups: dict[str, list[Record]] = {}

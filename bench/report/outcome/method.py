@@ -27,7 +27,7 @@ TIMING = (
 GATE = (
     "Each round is checked: the benchmark itself computes the validation MSE of the resulting "
     "model. A round above the target removes the backend from the ranking. So do rounds that are "
-    "faster than fits of the same size on ratings that the backend has not seen before."
+    "clearly faster than fits of the same size on ratings that the backend has not seen before."
 )
 SEEDS = (
     "Each backend is fitted with several seeds. Each seed is calibrated and timed in a process of "
@@ -51,10 +51,10 @@ COLD = (
     "with filled ones. The operating system's file cache stays warm. Warm is the median of the "
     "timed rounds."
 )
-MEMORY = "Memory is measured from outside, during a separate fit in a new process."
+MEMORY = "Memory is measured during a separate fit in a new process, child processes included."
 CENSORED = (
-    "If a backend is stopped after a time limit, its time is longer than the limit: it is shown "
-    "as > seconds."
+    "If a backend is stopped after a limit of seconds or epochs, it would have taken longer: its "
+    "time is shown as > seconds."
 )
 CHOICE = (
     "The target and the number of epochs are chosen on the validation set. The test set is only "

@@ -164,4 +164,4 @@ def _noise(first: Entry, *others: Entry) -> str:
     if not few:
         return ""
     whose = "" if len(few) == len(others) else f" of {words(few)}"
-    return f"; one seed{whose}, so that this cannot be told from noise"
+    return f"; one seed{whose}, so that this may be noise"

@@ -32,7 +32,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("Left out", facts["dropped"]),
         ("Objective", _objective(facts)),
         ("Precision", _precision(case)),
-        ("Measured apart", _measured_apart(case)),
+        ("Several runs", _measured_apart(case)),
         ("Reference", _reference(case.facts["reference"])),
         ("Target", _target(case)),
     ]

@@ -151,8 +151,8 @@ def _limits_table(roofline: Roofline) -> Table:
         row.append(number(limit["gflop_per_s"]))
         rows.append([*row, *[number(chain.get(rank)) for rank in ranks]])
     caption = (
-        "The machine's limits, with all threads together; the chain's with each thread alone. "
-        "A multiply-add counts as two operations."
+        "The machine's limits: memory and arithmetic in all threads together, and the time of a "
+        "step of the chain in each of them, while all run. A multiply-add counts as two operations."
     )
     return Table(caption, header, rows, frozenset(range(len(header))))
 

@@ -111,13 +111,13 @@ def test_seconds_are_those_of_the_records(case: Case) -> None:
         ]
 
 
-def test_what_was_given_up_is_a_bound_and_what_else_failed_is_named(case: Case) -> None:
+def test_a_stopped_run_is_a_bound_and_what_else_failed_is_named(case: Case) -> None:
     figure = named(case_figures(case), "seconds")
-    given_up = figure.table[figure.table["kind"] == "given up"]
-    assert given_up[["backend", "seconds", "label"]].to_numpy().tolist() == [
+    stopped = figure.table[figure.table["kind"] == "stopped"]
+    assert stopped[["backend", "seconds", "label"]].to_numpy().tolist() == [
         ["lost-tim", 180.0, "> 180 s"]
     ]
-    assert next(layer for layer in figure.layers if layer.of == "given up").hollow
+    assert next(layer for layer in figure.layers if layer.of == "stopped").hollow
     assert "> 180 s" in texts(to_svg(vega_spec(figure)))
     assert figure.y.categories[-1] == "lost-tim"
     assert "Not matched, without a time: lost-" in figure.caption and "lost-mis" in figure.alt

@@ -21,7 +21,7 @@ def seconds(case: Case) -> list[Figure]:
     layers = (
         Layer("point", "seconds", "backend", of="round", small=True),
         Layer("point", "seconds", "backend", of="median", label="label"),
-        Layer("point", "seconds", "backend", of="given up", hollow=True, label="label"),
+        Layer("point", "seconds", "backend", of="stopped", hollow=True, label="label"),
     )
     left_out = _left_out(case, names)
     caption = (
@@ -61,7 +61,7 @@ def seconds_table(case: Case) -> pd.DataFrame:
     for entry in case.unranked:
         gave_up = entry.record["gave_up_after"]
         if gave_up is not None:
-            rows.append(_labelled(entry.name, "given up", gave_up, f"> {number(gave_up)} s"))
+            rows.append(_labelled(entry.name, "stopped", gave_up, f"> {number(gave_up)} s"))
     return tidy(rows, ("backend", "kind", "seed", "label"), ("seconds",))
 
 

@@ -30,7 +30,7 @@ def targets(case: Case) -> list[Figure]:
     layers = (
         Layer("interval", "low", "backend", x2="high"),
         Layer("point", "seconds", "backend", of="median", label="label"),
-        Layer("point", "seconds", "backend", of="given up", hollow=True, label="label"),
+        Layer("point", "seconds", "backend", of="stopped", hollow=True, label="label"),
     )
     caption = (
         f"Seconds to each target, {', '.join(lanes)} above the reference, from top to bottom for "
@@ -88,7 +88,7 @@ def targets_table(case: Case) -> pd.DataFrame:
             lane = target_name(matching["factor"])
             row = {
                 "backend": entry.name,
-                "kind": "given up",
+                "kind": "stopped",
                 "lane": lane,
                 "label": f"> {number(gave_up)} s to {lane}",
                 "seconds": gave_up,
