@@ -7,6 +7,7 @@ users are fixed and the items are solved for. Each half-epoch minimises J exactl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends._engine.interrupt import checkpoint
+from backends._engine.least_squares import pivot_tolerance, solve_normal_equations
 
 from ._arrays import Float
 from .factorizer import Factorizer, State
-from .objective import Parameters, Penalties
+from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
 # Numbers in a batch of design or Gram matrices. It bounds the memory; larger batches miss the
@@ -42,7 +44,7 @@ class Side:
         Of each rating, shape (n,); None if all weigh 1.
     penalty
         What is added to the diagonal of each row's normal equations, shape (n_rows, rank), or
-        (n_rows, rank + 1) with biases.
+        (n_rows, 1 + rank) with biases.
     batches
         The rows that have ratings, in batches of similar numbers of ratings.
     """
@@ -63,6 +65,7 @@ class AlternatingState(State):
     users: Side
     items: Side
     n: float  # sum of the weights of all ratings
+    unit: float  # see `objective.rating_unit`
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,6 +87,7 @@ class NumpyALS(Factorizer):
             users=_side(train.users, train.items, targets, weights, users),
             items=_side(train.items, train.users, targets, weights, items),
             n=train.summary.weight,
+            unit=rating_unit(train, initial.mean),
         )
 
     def step(self, state: AlternatingState, n_epochs: int) -> float:
@@ -91,8 +95,8 @@ class NumpyALS(Factorizer):
         for _ in range(n_epochs):
             x = state.now
             q, c = x.item_factors, x.item_bias
-            p, b, _ = self._half_epoch(state.users, q, c, x.user_factors, x.user_bias)
-            q, c, squared_error = self._half_epoch(state.items, p, b, q, c)
+            p, b, _ = self._half_epoch(state.users, q, c, x.user_factors, x.user_bias, state.unit)
+            q, c, squared_error = self._half_epoch(state.items, p, b, q, c, state.unit)
             # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
             state.now = Parameters(x.mean, b, c, p, q)
             state.epochs += 1
@@ -103,10 +107,10 @@ class NumpyALS(Factorizer):
         return state.now.astype(self.dtype)
 
     def _diagonals(self, penalties: Penalties) -> Float:
-        """Return `Side.penalty`: one column per factor, and one for the bias if there is one."""
+        """Return `Side.penalty`: a column for the bias if there is one, and one per factor."""
         columns = [penalties.factors] * self.rank
         if self.bias:
-            columns.append(penalties.biases)
+            columns.insert(0, penalties.biases)
         # Limited to what the precision can represent; a row is zero under a weaker penalty already.
         largest = 1e-4 * np.finfo(self.dtype).max
         return np.minimum(np.stack(columns, axis=1), largest).astype(self.dtype)
@@ -118,6 +122,7 @@ class NumpyALS(Factorizer):
         opposite_bias: Float,
         factors: Float,
         bias: Float,
+        unit: float,
     ) -> tuple[Float, Float, float]:
         """Solve for all rows of one side; rows without ratings keep their values.
 
@@ -126,13 +131,18 @@ class NumpyALS(Factorizer):
         factors, bias, squared_error
             Of the side, and the weighted sum of squared errors with them.
         """
-        # With biases, a row's unknowns are (factors, bias), so its regressors end in a 1.
+        # With biases, a row's unknowns are (bias, factors), so its regressors start with a 1.
         design = opposite_factors
         if self.bias:
-            design = np.column_stack([opposite_factors, np.ones_like(opposite_bias)])
+            design = np.column_stack([np.ones_like(opposite_bias), opposite_factors])
         # A last row of zeros, which stands for the ratings that shorter rows of a batch do not
         # have.
         design = np.vstack([design, np.zeros(design.shape[1], design.dtype)])
+        tolerance = pivot_tolerance(self.rank, self.dtype)
+        # The units of a row's unknowns, up to a common factor; see `objective`.
+        scale = np.ones(design.shape[1], self.dtype)
+        if self.bias:
+            scale[0] = math.sqrt(unit)
         factors, bias, squared_error = factors.copy(), bias.copy(), 0.0
         for rows in side.batches:
             checkpoint()
@@ -150,12 +160,13 @@ class NumpyALS(Factorizer):
             gram = weighted.transpose(0, 2, 1) @ a
             diagonal = np.arange(gram.shape[1])
             gram[:, diagonal, diagonal] += side.penalty[rows]
-            solved = _solve(gram, np.einsum("rnk,rn->rk", weighted, y))
+            right = np.einsum("rnk,rn->rk", weighted, y)
+            solved = solve_normal_equations(gram, right, tolerance, scale)
             squares = np.square(y - np.einsum("rnk,rk->rn", a, solved), dtype=np.float64)
             squared_error += float((squares if weights is None else squares * weights).sum())
-            factors[rows] = solved[:, : self.rank]
+            factors[rows] = solved[:, -self.rank :]
             if self.bias:
-                bias[rows] = solved[:, self.rank]
+                bias[rows] = solved[:, 0]
         return factors, bias, squared_error
 
 
@@ -207,20 +218,3 @@ def _padded_positions(
     within = np.arange(counts.max())
     exists = within < counts[:, None]
     return np.where(exists, offsets[rows, None] + within, 0), exists
-
-
-def _solve(gram: Float, right: Float) -> Float:
-    """Solve the batched normal equations ``gram x = right``.
-
-    If reg is 0 and a row has fewer ratings than unknowns, its solution is the one of least norm.
-    """
-    try:
-        solved: Float = np.linalg.solve(gram, right[..., None])[..., 0]
-        if np.isfinite(solved).all():
-            return solved
-    except np.linalg.LinAlgError:
-        pass
-    # Numbers have overflowed: the fit has diverged, which `fit` reports. `pinv` would raise.
-    if not np.isfinite(gram).all():
-        return np.full_like(right, np.nan)
-    return (np.linalg.pinv(gram, hermitian=True) @ right[..., None])[..., 0]

@@ -40,6 +40,7 @@ class BackendInfo(NamedTuple):
     optimizers: tuple[tuple[str, str], ...] = ()
 
 
+_ALS = "alternating least squares"
 _GD = "momentum gradient descent"
 _TORCH_GD = "momentum gradient descent (or Adam)"
 _GD_WORK = "gradient descent"
@@ -58,6 +59,13 @@ _NUMBA_SGD = BackendInfo(
 
 _BACKENDS: dict[str, BackendInfo] = {
     "numba": _NUMBA_SGD._replace(same_as="numba-sgd"),
+    "numba-als": BackendInfo(
+        "backends.numba_als:NumbaALS",
+        _ALS,
+        ("numba",),
+        work=_ALS,
+        look="pink d",
+    ),
     "numba-gd": BackendInfo(
         "backends.numba_gd:NumbaGD",
         _GD,
@@ -69,7 +77,7 @@ _BACKENDS: dict[str, BackendInfo] = {
     "numpy": BackendInfo("backends.numpy_gd:NumpyGD", _GD, work=_GD_WORK, look="grey o"),
     "numpy-als": BackendInfo(
         "backends.numpy_als:NumpyALS",
-        "alternating least squares",
+        _ALS,
         look="pink D",
     ),
     "torch-cpu": _TORCH_ROW._replace(work=_GD_WORK, look="blue v"),

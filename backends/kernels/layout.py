@@ -65,10 +65,14 @@ def aligned_zeros(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> NDArray[
     return buffer[start : start + size].view(dtype).reshape(n_rows, n_columns)
 
 
-def padded_table(factors: NDArray[Any]) -> NDArray[Any]:
-    """Copy factors, shape (n_rows, rank), into a table whose rows are padded with zeros."""
+def padded_table(factors: NDArray[Any], n_columns: int | None = None) -> NDArray[Any]:
+    """Copy factors, shape (n_rows, rank), into a table whose rows are padded with zeros.
+
+    By default to `padded_rank` columns.
+    """
     n_rows, rank = factors.shape
-    table = aligned_zeros(n_rows, padded_rank(rank, factors.dtype), factors.dtype)
+    n_columns = n_columns or padded_rank(rank, factors.dtype)
+    table = aligned_zeros(n_rows, n_columns, factors.dtype)
     table[:, :rank] = factors
     return table
 

@@ -79,15 +79,32 @@ def descent_work(rank: int, facts: CaseFacts, cache: float) -> Work:
     return Work(flops, 2 * _FLOAT + per_rating + per_row / n_ratings)
 
 
+def alternating_work(rank: int, facts: CaseFacts, cache: float) -> Work:
+    """Count one epoch of alternating least squares by Cholesky, both sides, in multiply-adds.
+
+    Per rating and side: the upper triangle of the Gram matrix, and 1 per factor for the right-hand
+    side. Per row: rank^3 / 6 for the factorisation.
+    """
+    n_users, n_items, n_ratings = facts["n_users"], facts["n_items"], facts["n_train"]
+    row = _FLOAT * rank  # bytes of a row
+    per_rating = rank * (rank + 1) / 2 + rank
+    per_row = rank**3 / 6
+    multiply_adds = 2 * per_rating + per_row * (n_users + n_items) / n_ratings
+    # Each rating reads its item's row in one half-epoch, and its user's in the other.
+    traffic = row * (_uncached(row * n_items, cache) + _uncached(row * n_users, cache))
+    return Work(2 * multiply_adds, 2 * 2 * _FLOAT + traffic)
+
+
 def _uncached(size: float, cache: float) -> float:
     """Return the share of a table of ``size`` bytes that does not fit into the cache."""
     return max(0.0, 1 - cache / size)
 
 
+_READ_ONCE = "Each rating is read from memory once per epoch: item id and value, 8 bytes."
+
 _COMMON = (
-    "Each rating is read from memory once per epoch: item id and value, 8 bytes. Rows of factors "
-    "count as memory traffic only for the share of their tables that does not fit into the "
-    "last-level cache.",
+    "Rows of factors count as memory traffic only for the share of their tables that does not fit "
+    "into the last-level cache.",
     "Work that does not grow with the number of factors (biases, roots, loop overhead) is not "
     "counted, so that the limit remains a lower bound.",
 )
@@ -102,6 +119,7 @@ _SGD = WorkModel(
         "with fewer rows stays in registers while its ratings are processed. Each thread processes "
         "four such rows at a time for up to 64 factors, and two for more, so that many chains of "
         "updates overlap.",
+        _READ_ONCE,
         *_COMMON,
     ),
 )
@@ -114,9 +132,24 @@ _DESCENT = WorkModel(
         "Gradient descent: 6 operations per factor and rating (2 for the dot product, 2 for each "
         "of the two gradients), and 7 per factor and row for the update. Tables: point, gradient, "
         "velocity, next point.",
+        _READ_ONCE,
+        *_COMMON,
+    ),
+)
+
+_ALTERNATING = WorkModel(
+    "alternating least squares",
+    alternating_work,
+    chains=lambda rank: 0,
+    assumptions=(
+        "Alternating least squares: for each rating and side, 2 operations per number of the upper "
+        "triangle of the Gram matrix and 2 per factor for the right-hand side; rank^3 / 3 per row "
+        "for the Cholesky factorisation.",
+        "Each rating is read from memory twice per epoch, once by user and once by item: id and "
+        "value, 8 bytes.",
         *_COMMON,
     ),
 )
 
 # By name, which is in the backend's row of the registry.
-WORK_MODELS = {model.name: model for model in (_DESCENT, _SGD)}
+WORK_MODELS = {model.name: model for model in (_ALTERNATING, _DESCENT, _SGD)}

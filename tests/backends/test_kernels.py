@@ -273,9 +273,11 @@ def test_counts_go_beyond_32_bits() -> None:
 @pytest.mark.parametrize(
     ("name", "two_sweeps", "weighted", "most"),
     [
+        ("numba-als", False, False, 24),
         ("numba-gd", False, False, 24),
         ("numba-gd", True, False, 24),
         ("numba-sgd", False, False, 24),
+        ("numba-als", False, True, 32),
         ("numba-gd", False, True, 32),
         ("numba-gd", True, True, 32),
         ("numba-sgd", False, True, 32),

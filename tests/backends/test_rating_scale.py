@@ -14,6 +14,7 @@ from backends.objective import mean_squared_error
 pytestmark = pytest.mark.fits
 
 SOLVERS: dict[str, dict[str, Any]] = {
+    "numba-als": {"epochs": 8},
     "numba-gd": {},
     "numba-sgd": {},
     "numpy": {},
@@ -21,7 +22,13 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "torch-cpu": {},
     "torch-cpu adam": {"optimizer": "adam", "epochs": 8},
 }
-EXACT = ["numba-gd", "numpy", "numpy-als", "torch-cpu"]  # whose course does not depend on rounding
+EXACT = [
+    "numba-als",
+    "numba-gd",
+    "numpy",
+    "numpy-als",
+    "torch-cpu",
+]  # whose course does not depend on rounding
 
 
 @cache
@@ -142,7 +149,9 @@ def test_a_fit_is_about_as_good_as_exact_minimisation(title: str) -> None:
     ],
 )
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
-@pytest.mark.parametrize("title", ["numba-gd", "numba-sgd", "numpy", "numpy-als", "torch-cpu"])
+@pytest.mark.parametrize(
+    "title", ["numba-als", "numba-gd", "numba-sgd", "numpy", "numpy-als", "torch-cpu"]
+)
 def test_what_is_penalised_beyond_all_measure_vanishes(
     title: str, scale: float, penalty: dict[str, float]
 ) -> None:

@@ -113,6 +113,20 @@ def prefetch_to_write(typing: Any, table: Any, rows: Any, row_vectors: Any) -> A
     return _prefetch(table, rows, row_vectors, to_write=True)
 
 
+@operation
+def prefetch_vector(typing: Any, table: Any, row: Any, vector: Any) -> Any:
+    """Prefetch the ``vector``-th vector of a row that will be read."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        matrix, row, vector = arguments
+        n_lanes = lanes_of(table.dtype)
+        address = _address(context, builder, table, matrix, row, vector, n_lanes)
+        request(builder, address, to_write=False)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, types.int64), generate
+
+
 def _prefetch(table: Any, rows: Any, row_vectors: Any, *, to_write: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         n_lanes = lanes_of(table.dtype)

@@ -223,6 +223,37 @@ def total(typing: Any, vector: Any) -> Any:
     return vector.number(vector), generate
 
 
+def _lane_numbers(n_lanes: int) -> Any:
+    """Return the vector (0 1 2 ...)."""
+    return ir.Constant(ir.VectorType(ir.IntType(64), n_lanes), list(range(n_lanes)))
+
+
+@operation
+def after_lane(typing: Any, vector: Any, lane: Any) -> Any:
+    """Return the vector with zeros in all lanes up to a lane, that one included."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, number = arguments
+        numbers = _lane_numbers(vector.lanes)
+        after = builder.icmp_signed(">", numbers, filled(builder, number, vector.lanes))
+        return builder.select(after, value, ir.Constant(value.type, None))
+
+    return vector(vector, types.int64), generate
+
+
+@operation
+def with_lane(typing: Any, vector: Any, lane: Any, number: Any) -> Any:
+    """Return the vector with another number in one lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, lane, number = arguments
+        numbers = _lane_numbers(vector.lanes)
+        at_lane = builder.icmp_signed("==", numbers, filled(builder, lane, vector.lanes))
+        return builder.select(at_lane, filled(builder, number, vector.lanes), value)
+
+    return vector(vector, types.int64, vector.number), generate
+
+
 @operation
 def joined(typing: Any, left: Any, right: Any) -> Any:
     """Concatenate two vectors of one type: (l0 l1), (r0 r1) to (l0 l1 r0 r1)."""

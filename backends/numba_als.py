@@ -1,0 +1,380 @@
+"""Alternating least squares in numba: exact half-epochs, each row's equations in one go.
+
+The rows of a side do not depend on each other, so the threads share them, and the result does not
+depend on the number of threads. See `kernels.als` for what happens in a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends._engine.interrupt import checkpoint
+from backends._engine.least_squares import least_norm, pivot_tolerance
+from backends._engine.sorting import (
+    Blocks,
+    balanced_bounds,
+    blocked,
+    counted,
+    row_weights,
+    transposed,
+)
+from backends._engine.threads import WORK_PER_CALL, Threads, one_blas_thread
+from backends.kernels.als import (
+    CHUNK,
+    TILE_ROWS,
+    Rule,
+    Workspace,
+    add_ratings,
+    solve_row,
+    solve_rows,
+    squared_error,
+)
+from backends.kernels.layout import LINE, aligned_zeros, padded_table
+
+from ._arrays import Float
+from .factorizer import Factorizer, State
+from .objective import Parameters, Penalties, rating_unit
+from .ratings import Ratings
+
+# Pieces of work per thread in a half-epoch, at least: the last to end keeps the others waiting.
+_PIECES_PER_THREAD = 16
+
+# What a row costs beside its multiply-adds, in multiply-adds: mostly divisions, one after another.
+_ROW_COST = 20_000
+
+
+@dataclass
+class Table:
+    """One side of a model, in units: see `AlternatingState`."""
+
+    factors: Float  # shape (n_rows, padded rank)
+    bias: Float  # shape (n_rows,)
+
+
+@dataclass
+class Side:
+    """The ratings by row of one side, and what its rows' equations take.
+
+    Attributes
+    ----------
+    ratings
+        In a single cell.
+    penalty, bias_penalty
+        Of each row, shape (n_rows,), in units.
+    pieces
+        Ranges of rows, each about as much work as any other and at most `WORK_PER_CALL`.
+    long_rows
+        Rows that are more work than that; they are in none of the pieces.
+    """
+
+    ratings: Blocks
+    penalty: Float
+    bias_penalty: Float
+    pieces: list[tuple[int, int]]
+    long_rows: list[int]
+
+
+@dataclass(kw_only=True)
+class AlternatingState(State):
+    """The ratings by user and by item, and two sets of tables, each for (users, items).
+
+    Ratings and biases are in units of ``unit``, and factors in units of its square root, so that
+    nothing overflows whatever the rating scale is. Weights are in units of their mean.
+    """
+
+    threads: Threads
+    workspaces: list[Workspace]  # one per thread
+    rule: Rule
+    mean: float
+    unit: float
+    sides: tuple[Side, Side]
+    done: tuple[Table, Table]  # of the last whole epoch
+    working: tuple[Table, Table]  # in which the next one is computed
+
+
+@dataclass(kw_only=True, eq=False)
+class NumbaALS(Factorizer):
+    """Alternating least squares in numba kernels; an epoch updates both sides.
+
+    An epoch takes rank^2 multiply-adds per rating and rank^3 / 6 per row. Memory, beside the
+    factors, which are held three times: 20 bytes per rating in float32 while ratings are sorted and
+    16 afterwards; weights add 8 bytes while they are sorted and 8 afterwards.
+    """
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> AlternatingState:
+        """Sort the ratings by user and by item."""
+        threads = Threads(self.n_threads)
+        unit = rating_unit(train, initial.mean)
+        weight_unit = train.summary.weight / len(train)
+        users, items = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
+        weights = row_weights(train, users, items)
+        by_user = blocked(
+            threads,
+            users,
+            items,
+            train,
+            self.dtype,
+            initial.mean,
+            unit=unit,
+            weight_unit=weight_unit,
+        )
+        by_item = transposed(threads, by_user, train.n_items)
+        user_penalties, item_penalties = self.objective.penalties_of(train, *weights)
+        tables = (
+            self._table(initial.user_factors, initial.user_bias, unit),
+            self._table(initial.item_factors, initial.item_bias, unit),
+        )
+        size = tables[0].factors.shape[1]
+        return AlternatingState(
+            threads=threads,
+            row_weights=weights,
+            workspaces=[_workspace(size, np.dtype(self.dtype)) for _ in range(threads.n)],
+            rule=self._rule(),
+            mean=initial.mean,
+            unit=unit,
+            sides=(
+                self._side(by_user, user_penalties, unit, weight_unit, size, threads.n),
+                self._side(by_item, item_penalties, unit, weight_unit, size, threads.n),
+            ),
+            done=tables,
+            working=(_copied(tables[0]), _copied(tables[1])),
+        )
+
+    def step(self, state: AlternatingState, n_epochs: int) -> float:
+        """Alternate ``n_epochs`` times; return the training MSE after the last."""
+        for _ in range(n_epochs):
+            users, items = state.working
+            self._half_epoch(state, state.sides[0], state.done[1], users)
+            squared_error = self._half_epoch(state, state.sides[1], users, items)
+            # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
+            state.done, state.working = state.working, state.done
+            state.epochs += 1
+        return squared_error * state.unit * state.unit / len(state.sides[0].ratings.ratings)
+
+    def parameters(self, state: AlternatingState) -> Parameters:
+        """Return a copy of the last whole epoch's parameters, in rating units."""
+        users, items = state.done
+        number = users.factors.dtype.type
+        bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
+        return Parameters(
+            state.mean,
+            users.bias * bias_unit,
+            items.bias * bias_unit,
+            users.factors[:, : self.rank] * factor_unit,
+            items.factors[:, : self.rank] * factor_unit,
+        )
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Limit BLAS to one thread; the kernels run on the threads of the state."""
+        return one_blas_thread()
+
+    def _rule(self) -> Rule:
+        number: Any = np.dtype(self.dtype).type
+        return Rule(
+            rank=self.rank,
+            with_bias=self.bias,
+            pivot_share=number(pivot_tolerance(self.rank, self.dtype)),
+            smallest_pivot=number(np.finfo(number).tiny),
+            one=number(1),
+            tile_rows=(0,) * TILE_ROWS,
+        )
+
+    def _table(self, factors: Float, bias: Float, unit: float) -> Table:
+        number = factors.dtype.type
+        # Rows need no more padding than to whole vectors: no kernel is compiled for their length.
+        lanes = LINE // factors.itemsize
+        n_columns = -(-self.rank // lanes) * lanes
+        return Table(
+            padded_table(factors / number(math.sqrt(unit)), n_columns),
+            bias / number(unit),
+        )
+
+    def _side(
+        self,
+        ratings: Blocks,
+        penalties: Penalties,
+        unit: float,
+        weight_unit: float,
+        size: int,
+        n_threads: int,
+    ) -> Side:
+        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
+        largest = 1e-4 * float(np.finfo(self.dtype).max)
+        penalty = np.minimum(penalties.factors / unit / weight_unit, largest)
+        bias_penalty = np.minimum(penalties.biases / weight_unit, largest)
+        n_ratings = np.diff(ratings.ends[0], prepend=0)
+        long_rows = np.flatnonzero(n_ratings > _ratings_per_part(size))
+        pieces = _pieces(n_ratings, long_rows, size, n_threads)
+        return Side(
+            ratings,
+            penalty.astype(self.dtype),
+            bias_penalty.astype(self.dtype),
+            pieces,
+            long_rows.tolist(),
+        )
+
+    def _half_epoch(
+        self, state: AlternatingState, side: Side, opposites: Table, rows: Table
+    ) -> float:
+        """Solve for all rows of one side; return the sum of squared errors, in units."""
+        singular, squared_errors = np.zeros(len(rows.bias), np.bool_), np.zeros(len(rows.bias))
+        waiting = deque(side.pieces)
+
+        def work(thread: int) -> None:
+            while True:
+                if thread == 0:
+                    checkpoint()
+                try:
+                    first, last = waiting.popleft()
+                except IndexError:
+                    return
+                solve_rows(
+                    first,
+                    last,
+                    side.ratings.ends[0],
+                    side.ratings.ratings,
+                    (opposites.factors, opposites.bias),
+                    side.penalty,
+                    side.bias_penalty,
+                    state.workspaces[thread],
+                    state.rule,
+                    (rows.factors, rows.bias),
+                    singular,
+                    squared_errors,
+                )
+
+        state.threads.run(work, [(thread,) for thread in range(state.threads.n)], waiting.clear)
+        for row in side.long_rows:
+            regular, error = self._solve_long_row(state, side, opposites, rows, row)
+            singular[row], squared_errors[row] = not regular, error
+        for row in np.flatnonzero(singular).tolist():
+            checkpoint()
+            squared_errors[row] = self._solve_singular_row(side, opposites, rows, row)
+        return float(squared_errors.sum())
+
+    def _solve_long_row(
+        self, state: AlternatingState, side: Side, opposites: Table, rows: Table, row: int
+    ) -> tuple[bool, float]:
+        """Solve for a row whose ratings all threads share.
+
+        Returns
+        -------
+        regular, squared_error
+            Whether there is a single solution, and the weighted sum of squared errors with it.
+        """
+        number = rows.factors.dtype.type
+        ratings = side.ratings.ratings, (opposites.factors, opposites.bias)
+        # The parts do not depend on the number of threads, nor does the order of their sums.
+        parts = _parts(side, row, rows.factors.shape[1])
+        workspace = state.workspaces[0]
+        gram, sides = np.zeros_like(workspace.gram), np.zeros_like(workspace.sides)
+        gram[np.arange(self.rank), np.arange(self.rank)] = side.penalty[row]
+        weight, weighted_target = side.bias_penalty[row], number(0)
+        for calls in _rounds(parts, (*ratings, number(0)), state):
+            checkpoint()
+            sums = state.threads.run(add_ratings, calls)
+            for part, (part_weight, part_target) in zip(state.workspaces, sums, strict=False):
+                weight, weighted_target = weight + part_weight, weighted_target + part_target
+                gram += part.gram
+                sides += part.sides
+        workspace.gram[:], workspace.sides[:] = gram, sides
+        regular = solve_row(
+            row,
+            weight,
+            weighted_target,
+            workspace,
+            state.rule,
+            (rows.factors, rows.bias),
+        )
+        for other in state.workspaces[1:]:
+            other.sides[:] = workspace.sides
+        error = 0.0
+        for calls in _rounds(parts, (*ratings, rows.bias[row]), state):
+            checkpoint()
+            error += sum(state.threads.run(squared_error, calls))
+        return regular, error
+
+    def _solve_singular_row(self, side: Side, opposites: Table, rows: Table, row: int) -> float:
+        """Solve for a row that has no single solution, in NumPy; return its squared error."""
+        first, last = _ratings_of(side, row)
+        ratings = side.ratings.ratings[first:last]
+        design = opposites.factors[ratings["opposite"], : self.rank].astype(np.float64)
+        penalty = np.full(self.rank, side.penalty[row], np.float64)
+        if self.bias:
+            design = np.column_stack([np.ones(len(ratings)), design])
+            penalty = np.append(side.bias_penalty[row], penalty)
+        targets = ratings["target"].astype(np.float64) - opposites.bias[ratings["opposite"]]
+        weights = np.ones(len(ratings))
+        if ratings.dtype.names and "weight" in ratings.dtype.names:
+            weights = ratings["weight"].astype(np.float64)
+        weighted = design * weights[:, None]
+        gram, right = weighted.T @ design + np.diag(penalty), weighted.T @ targets
+        (x,) = least_norm(gram[None], right[None], pivot_tolerance(self.rank, self.dtype))
+        if self.bias:
+            rows.bias[row] = x[0]
+        rows.factors[row, : self.rank] = x[-self.rank :]
+        return float(weights @ np.square(targets - design @ x))
+
+
+def _workspace(size: int, dtype: np.dtype[Any]) -> Workspace:
+    return Workspace(
+        gathered=aligned_zeros(CHUNK, size, dtype),
+        numbers=np.zeros((CHUNK, 2), dtype),
+        gram=aligned_zeros(size, size, dtype),
+        sides=aligned_zeros(4, size, dtype),
+    )
+
+
+def _copied(table: Table) -> Table:
+    return Table(padded_table(table.factors, table.factors.shape[1]), table.bias.copy())
+
+
+def _ratings_of(side: Side, row: int) -> tuple[int, int]:
+    """Return where the ratings of a row start, and where they end."""
+    ends = side.ratings.ends[0]
+    return (int(ends[row - 1]) if row else 0), int(ends[row])
+
+
+def _ratings_per_part(size: int) -> int:
+    """Return how many ratings of one row a call takes at most, whole chunks."""
+    return max(1, int(WORK_PER_CALL / (size * size / 2)) // CHUNK) * CHUNK
+
+
+def _parts(side: Side, row: int, size: int) -> list[tuple[int, int]]:
+    """Cut the ratings of a long row."""
+    first, last = _ratings_of(side, row)
+    length = _ratings_per_part(size)
+    return [(start, min(start + length, last)) for start in range(first, last, length)]
+
+
+def _rounds(
+    parts: list[tuple[int, int]], shared: tuple[Any, ...], state: AlternatingState
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the calls for as many parts as there are threads at a time."""
+    for start in range(0, len(parts), state.threads.n):
+        yield [
+            (*part, *shared, workspace, state.rule)
+            for part, workspace in zip(parts[start:], state.workspaces, strict=False)
+        ]
+
+
+def _pieces(
+    n_ratings: NDArray[np.int64], long_rows: NDArray[np.int64], size: int, n_threads: int
+) -> list[tuple[int, int]]:
+    """Cut the rows into ranges of about as much work each, leaving out the long rows."""
+    work = n_ratings * (size * size / 2) + (n_ratings > 0) * (size**3 / 6 + _ROW_COST)
+    work[long_rows] = 0
+    n_pieces = max(_PIECES_PER_THREAD * n_threads, math.ceil(2 * work.sum() / WORK_PER_CALL))
+    cuts = balanced_bounds(np.cumsum(work).astype(np.int64), n_pieces)
+    bounds = np.unique(np.concatenate([cuts, long_rows, long_rows + 1])).tolist()
+    left_out = set(long_rows.tolist())
+    return [(first, last) for first, last in pairwise(bounds) if first not in left_out]

@@ -1,0 +1,343 @@
+"""Alternating least squares: exact half-epochs, the same in NumPy and numba, and singular rows."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from helpers import random_ratings, relative_differences
+
+from backends import Objective, Parameters, Ratings, get_backend
+from backends._engine import least_squares
+from backends._engine.least_squares import (
+    least_norm,
+    pivot_tolerance,
+    solve_normal_equations,
+)
+
+pytestmark = pytest.mark.fits
+
+UNPENALISED = {
+    "reg": 0.0,
+    "damping": 0.0,
+    "bias_reg": 0.0,
+    "user_bias_damping": 0.0,
+    "item_bias_damping": 0.0,
+}
+
+
+def weighted(train: Ratings) -> Ratings:
+    return replace(train, weights=np.random.default_rng(0).lognormal(0, 1, len(train)))
+
+
+# ---- equations without a single solution --------------------------------------------------------
+
+
+def test_the_solution_of_least_norm_is_that_of_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    designs = rng.normal(size=(5, 3, 6))  # six unknowns and three equations
+    targets = rng.normal(size=(5, 3))
+    gram, right = designs.transpose(0, 2, 1) @ designs, np.einsum("rnk,rn->rk", designs, targets)
+    solved = least_norm(gram, right, pivot_tolerance(6, "float64"))
+    expected = [np.linalg.lstsq(a, y)[0] for a, y in zip(designs, targets, strict=True)]
+    np.testing.assert_allclose(solved, expected, rtol=1e-9)
+
+
+def test_equations_that_are_not_finite_have_no_solution() -> None:
+    gram = np.stack([np.eye(2), np.full((2, 2), np.inf), np.full((2, 2), np.nan)])
+    for solve in (least_norm, lambda *args: solve_normal_equations(*args, np.ones(2))):
+        solved = solve(gram, np.ones((3, 2)), 1e-12)
+        assert solved[0].tolist() == [1, 1]
+        assert np.isnan(solved[1:]).all()
+
+
+def test_a_singular_row_leaves_the_others_of_its_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    designs = rng.normal(size=(50, 8, 4))
+    designs[7, :, 2] = designs[7, :, 1]
+    designs[30] = 0
+    gram, right = designs.transpose(0, 2, 1) @ designs, rng.normal(size=(50, 4))
+    right[30] = 0
+    rows = []
+    monkeypatch.setattr(
+        least_squares,
+        "least_norm",
+        lambda gram, right, tolerance: rows.append(len(gram)) or least_norm(gram, right, tolerance),
+    )
+    solved = solve_normal_equations(gram, right, pivot_tolerance(4, "float64"), np.ones(4))
+    assert rows == [2]
+    others = np.delete(np.arange(50), [7, 30])
+    expected = np.linalg.solve(gram[others], right[others, :, None])[..., 0]
+    np.testing.assert_array_equal(solved[others], expected)
+    assert solved[30].tolist() == [0] * 4
+    assert solved[7, 1] == pytest.approx(solved[7, 2])
+
+
+class Problem(NamedTuple):
+    """A tiny problem without penalties, in which rows may have fewer ratings than unknowns."""
+
+    train: Ratings
+    rank: int
+    bias: bool
+
+
+def tiny_problem(seed: int) -> Problem:
+    rng = np.random.default_rng(seed)
+    n_users, n_items = rng.integers(1, 12, 2)
+    cells = rng.permutation(n_users * n_items)[: rng.integers(1, n_users * n_items + 1)]
+    users, items = np.divmod(cells, n_items)
+    weights = rng.uniform(0.2, 3, len(cells)) if rng.integers(2) else None
+    train = Ratings(
+        users, items, rng.normal(size=len(cells)), int(n_users), int(n_items), weights=weights
+    )
+    return Problem(train, int(rng.integers(1, 10)), bool(rng.integers(2)))
+
+
+def squared_errors(x: Parameters, train: Ratings, rows: Any, n_rows: int) -> Any:
+    """The weighted sum of squared errors of each row."""
+    errors = np.square(x.predict(train.users, train.items) - train.ratings)
+    weights = np.ones(len(train)) if train.weights is None else train.weights
+    return np.bincount(rows, weights * errors, n_rows)
+
+
+def least_squared_errors(
+    train: Ratings,
+    rows: Any,
+    opposites: Any,
+    factors: Any,
+    bias: Any,
+    mean: float,
+    problem: Problem,
+) -> Any:
+    """The least that each row can reach with the other side fixed, by a direct solve."""
+    least = np.zeros(rows.max() + 1)
+    for row in np.unique(rows):
+        own = rows == row
+        design = factors[opposites[own]]
+        if problem.bias:
+            design = np.column_stack([np.ones(own.sum()), design])
+        root = np.ones(own.sum()) if train.weights is None else np.sqrt(train.weights[own])
+        targets = root * (train.ratings[own] - mean - bias[opposites[own]])
+        a = root[:, None] * design
+        least[row] = np.square(targets - a @ np.linalg.lstsq(a, targets)[0]).sum()
+    return least
+
+
+@pytest.mark.parametrize("name", ["numpy-als", "numba-als"])
+@pytest.mark.parametrize("part", range(4))
+def test_degenerate_problems_are_solved_as_well_as_by_a_direct_solve(name: str, part: int) -> None:
+    """Half-epoch by half-epoch, each from the same other side, over 100 problems."""
+    if name == "numba-als":
+        pytest.importorskip("numba")
+    for seed in range(25 * part, 25 * (part + 1)):
+        problem = tiny_problem(seed)
+        train = problem.train
+        options = {"rank": problem.rank, "bias": problem.bias, "dtype": "float64", **UNPENALISED}
+        solver = get_backend(name, n_jobs=1, **options)
+        start = solver.initial_parameters(train, seed=seed)
+        with solver.threads():
+            state = solver.prepare(train, start, seed=0)
+            solver.step(state, 1)
+            x = solver.parameters(state)
+        assert x.is_finite()
+        # Users were solved for at the items' start, and items at the users' solution.
+        users = replace(x, item_factors=start.item_factors, item_bias=start.item_bias)
+        sides: list[tuple[Parameters, Any, Any, Any, Any]] = [
+            (users, train.users, train.items, start.item_factors, start.item_bias),
+            (x, train.items, train.users, x.user_factors, x.user_bias),
+        ]
+        scale = np.square(train.ratings).sum() + 1
+        for point, rows, opposites, factors, bias in sides:
+            reached = squared_errors(point, train, rows, rows.max() + 1)
+            least = least_squared_errors(train, rows, opposites, factors, bias, x.mean, problem)
+            assert (reached <= least + 1e-9 * scale).all(), (seed, problem)
+
+
+# ---- numba-als ----------------------------------------------------------------------------------
+
+numba = pytest.importorskip("numba")
+
+from backends import numba_als  # noqa: E402
+from backends.kernels import als  # noqa: E402
+from backends.kernels.layout import (  # noqa: E402
+    LINE,
+    LOOK_AHEAD,
+    aligned_zeros,
+    padded_table,
+    ratings_dtype,
+)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("has_weights", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", [1, 16, 17, 40])
+def test_a_row_is_what_its_definition_says(
+    rank: int, dtype: str, has_weights: bool, with_bias: bool
+) -> None:
+    """Rows of no rating, of one, of several chunks, and with fewer ratings than unknowns."""
+    counts = np.array([0, 1, 5, als.CHUNK, als.CHUNK + 1, 200, 0, 30])
+    rng, n, n_opposite = np.random.default_rng(0), counts.sum(), 50
+    ratings = np.zeros(n + LOOK_AHEAD, ratings_dtype(dtype, weighted=has_weights))
+    ratings["opposite"][:n] = rng.integers(n_opposite, size=n)
+    ratings["target"][:n] = rng.normal(size=n)
+    weights = np.ones(n)
+    if has_weights:
+        weights = ratings["weight"][:n] = rng.uniform(0.5, 2, n)
+    number: Any = np.dtype(dtype).type
+    size = -(-rank // (LINE // number().itemsize)) * (LINE // number().itemsize)
+    opposites = padded_table(rng.normal(size=(n_opposite, rank)).astype(dtype), size)
+    opposite_bias = rng.normal(size=n_opposite).astype(dtype) if with_bias else np.zeros(50, dtype)
+    penalty = (2 + counts / 3).astype(dtype)
+    bias_penalty = (1 + counts / 5).astype(dtype)
+    rows = np.full((8, size), 7, dtype), np.full(8, 7, dtype)
+    singular, errors = np.zeros(8, np.bool_), np.zeros(8)
+    rule = als.Rule(rank, with_bias, number(1e-6), number(1e-30), number(1), (0,) * als.TILE_ROWS)
+    workspace = numba_als._workspace(size, np.dtype(dtype))
+    als.solve_rows(
+        *(0, 8, np.cumsum(counts), ratings[:n], (opposites, opposite_bias), penalty, bias_penalty),
+        *(workspace, rule, rows, singular, errors),
+    )
+    assert not singular.any()
+    for row, count in enumerate(counts):
+        own = slice(counts[:row].sum(), counts[: row + 1].sum())
+        if not count:
+            assert (rows[0][row] == 7).all() and rows[1][row] == 7 and errors[row] == 0
+            continue
+        q = opposites[ratings["opposite"][own], :rank].astype(np.float64)
+        targets = ratings["target"][own] - opposite_bias[ratings["opposite"][own]]
+        # An endless penalty of the bias is a model without.
+        bias_strength = float(bias_penalty[row]) if with_bias else 1e30
+        factors, bias = als.plain_solution(
+            q, targets, weights[own], float(penalty[row]), bias_strength
+        )
+        near = {"rtol": 0, "atol": 1e-12 if dtype == "float64" else 1e-5}
+        np.testing.assert_allclose(rows[0][row, :rank], factors, **near)
+        np.testing.assert_allclose(rows[1][row], bias, **near)
+        assert not rows[0][row, rank:].any()
+        left = weights[own] @ np.square(targets - bias - q @ factors)
+        assert errors[row] == pytest.approx(left, rel=1e-10 if dtype == "float64" else 1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"reg_scaling": "per_entity", "damping": 0.0, "user_bias_damping": 0.0}
+        | {"item_bias_damping": 0.0, "reg": 0.01},
+        {"reg": 0.001, "damping": 0.0},
+        {"rank": 1},
+        {"rank": 70},
+    ],
+)
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_numba_and_numpy_take_the_same_course(has_weights: bool, options: dict[str, Any]) -> None:
+    train = weighted(random_ratings()) if has_weights else random_ratings()
+    fits = [
+        get_backend(name, dtype="float64", n_jobs=n_jobs, **options).fit(
+            train, epochs=8, evaluate=True
+        )
+        for name, n_jobs in (("numba-als", 2), ("numpy-als", 1))
+    ]
+    ours, plain = (fit.model_.parameters for fit in fits)
+    assert max(relative_differences(ours, plain).values()) < 1e-9
+    for a, b in zip(*(fit.history_ for fit in fits), strict=True):
+        assert a.train_mse == pytest.approx(b.train_mse, rel=1e-10)
+
+
+@pytest.mark.parametrize("rank", [1, 16, 33, 512])
+def test_the_number_of_threads_changes_no_bit(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = weighted(random_ratings())
+    fits = {
+        n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
+    }
+    monkeypatch.setattr(numba_als, "_ratings_per_part", lambda size: als.CHUNK // 8)
+    parts = {
+        n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
+    }
+    for runs in (fits, parts):
+        first = runs[1].model_.parameters.arrays()
+        for run in runs.values():
+            for name, array in run.model_.parameters.arrays().items():
+                np.testing.assert_array_equal(array, first[name])
+    whole, cut = (runs[1].model_.parameters for runs in (fits, parts))
+    assert 0 < max(relative_differences(cut, whole).values()) < 1e-4
+
+
+def test_rows_whose_ratings_are_shared_are_solved_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    for train in (random_ratings(), weighted(random_ratings())):
+        for bias in (True, False):
+            solver = get_backend("numba-als", rank=5, dtype="float64", bias=bias, n_jobs=2)
+            whole = solver.fit(train, epochs=3, evaluate=True)
+            expected, mse = whole.model_.parameters, whole.history_[-1].train_mse
+            with monkeypatch.context() as patched:
+                patched.setattr(numba_als, "_ratings_per_part", lambda size: 7)
+                solver.fit(train, epochs=3, evaluate=True)
+            assert max(relative_differences(solver.model_.parameters, expected).values()) < 1e-12
+            assert solver.history_[-1].train_mse == pytest.approx(mse, rel=1e-12)
+
+
+def test_only_singular_rows_are_solved_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without penalties, those with fewer ratings than unknowns."""
+    train, rows = random_ratings(), []
+    solve = numba_als.NumbaALS._solve_singular_row
+    monkeypatch.setattr(
+        numba_als.NumbaALS,
+        "_solve_singular_row",
+        lambda self, side, opposites, table, row: (
+            rows.append(row) or solve(self, side, opposites, table, row)
+        ),
+    )
+    options = {"rank": 13, "dtype": "float64", "bias": False, **UNPENALISED}
+    get_backend("numba-als", **options).fit(train, epochs=1)
+    users = np.flatnonzero(train.user_counts() < 13)
+    assert len(users) > 0
+    assert rows[: len(users)] == users.tolist()
+    assert len(rows) < 2 * len(users)
+    get_backend("numba-als", rank=13, dtype="float64").fit(train, epochs=1)
+    assert len(rows) < 2 * len(users)  # none with penalties
+
+
+def test_work_is_cut_into_calls_that_let_ctrl_c_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, checks = random_ratings(), []
+    solver = get_backend("numba-als", n_jobs=1)
+    whole = solver.fit(train, epochs=1).model_.parameters
+    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 16 * 16 / 2 * als.CHUNK)
+    monkeypatch.setattr(numba_als, "_ROW_COST", 0)
+    monkeypatch.setattr(numba_als, "checkpoint", lambda: checks.append(1))
+    pieces = solver.fit(train, epochs=1).model_.parameters
+    # Each side takes 600 times 16^2 / 2 multiply-adds.
+    assert len(checks) >= 2 * 600 / als.CHUNK
+    assert max(relative_differences(whole, pieces).values()) < 1e-6
+
+
+def test_the_objective_never_rises() -> None:
+    train = weighted(random_ratings())
+    for options in ({}, {"reg": 0.0}, {"bias": False}, UNPENALISED):
+        fit = get_backend("numba-als", rank=6, dtype="float64", **options).fit(
+            train, epochs=15, evaluate=True
+        )
+        values = [record.objective for record in fit.history_]
+        assert all(b <= a * (1 + 1e-9) for a, b in pairwise(values))
+
+
+def test_the_gradient_is_zero_where_it_ends() -> None:
+    train = random_ratings()
+    fit = get_backend("numba-als", rank=3, dtype="float64").fit(train, epochs=400)
+    gradient = Objective(rank=3).gradient(fit.model_.parameters, train)
+    assert max(np.abs(array).max() for array in gradient.arrays().values()) < 1e-8
+
+
+def test_tables_are_aligned() -> None:
+    workspace = numba_als._workspace(16, np.dtype("float32"))
+    for table in (
+        workspace.gathered,
+        workspace.gram,
+        workspace.sides,
+        aligned_zeros(3, 16, np.dtype("f4")),
+    ):
+        assert table.ctypes.data % LINE == 0
