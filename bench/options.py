@@ -13,6 +13,7 @@ from typing import Any
 
 from backends import available_cores
 from bench.cases.case import Case, build_case
+from bench.datasets.sample import sample_users
 from bench.datasets.splits import METHODS
 from bench.datasets.twin import SCALE_RANGE
 from bench.measure.backend_facts import Limits
@@ -23,6 +24,7 @@ from .datasets import load_dataset, load_file
 RANK = 16
 SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
+QUICK_RATINGS = 100_000  # of other data, at most
 
 
 def _option(help: str, default: Any = None, **settings: Any) -> Any:
@@ -78,7 +80,10 @@ class Selection:
     )
     threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
     quick: bool = _option(
-        "finish in about a minute: the twin at scale 0.02", default=False, action="store_true"
+        "finish in about a minute: the twin at scale 0.02, or at most 100,000 ratings of whole "
+        "users; one seed, and a rough search for --reg and --damping",
+        default=False,
+        action="store_true",
     )
 
     def check(self) -> None:
@@ -120,9 +125,16 @@ class Selection:
         else:
             scale = self.scale or (QUICK_SCALE if self.quick else SCALE)
             dataset = load_dataset(name, scale=scale, seed=self.seed, split=self.split)
-        rank, reg, damping = self.rank or RANK, self.reg, self.damping
+        if self.quick and (self.ratings or name != "twin"):
+            dataset = sample_users(dataset, QUICK_RATINGS, self.seed)
         return build_case(
-            dataset, rank=rank, reg=reg, damping=damping, seed=self.seed, notify=notify
+            dataset,
+            rank=self.rank or RANK,
+            reg=self.reg,
+            damping=self.damping,
+            seed=self.seed,
+            quick=self.quick,
+            notify=notify,
         )
 
     @property

@@ -50,11 +50,12 @@ def build_case(
     seed: int,
     reg: float | None = None,
     damping: float | None = None,
+    quick: bool = False,
     notify: Notify = lambda text: None,
 ) -> Case:
     """Encode a data set, and compute its baselines, reference and targets.
 
-    The reference takes minutes to compute the first time; it is stored for the next.
+    The reference can take minutes to compute the first time; it is stored for the next.
 
     Parameters
     ----------
@@ -66,6 +67,8 @@ def build_case(
         Seed of the data and its split, for the record.
     reg, damping
         Regularisation; None for the values that serve ALS best.
+    quick
+        Whether the reference may be a rough one; see `find_reference`.
     notify
         Called with progress messages.
 
@@ -90,6 +93,7 @@ def build_case(
         reg=reg,
         damping=damping,
         key=data.hash,
+        quick=quick,
         notify=notify,
     )
     targets = ladder(reference, scores)

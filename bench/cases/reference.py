@@ -8,18 +8,30 @@ bench.reference`` computes one and prints it.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from backends import Factorizer, FactorModel, Objective, Progress, Ratings, get_backend
+import numpy as np
+
+from backends import (
+    BackendUnavailable,
+    Factorizer,
+    FactorModel,
+    Objective,
+    Progress,
+    Ratings,
+    get_backend,
+)
 from bench.datasets.public.download import cache_folder
 from bench.records import Reference
 from bench.text.files import write_whole
 from bench.text.progress import Notify
+from bench.text.wording import words
 
 from .targets import mse, walk_downhill
 
@@ -33,12 +45,18 @@ REGS = (
 DAMPINGS = (0.0, 10.0, 30.0, 100.0, 280.0, 800.0)
 SEEDS = (0, 1, 2)
 
+# A search takes steps of so many points on both grids, first the longest. A quick one takes only
+# those.
+_STRIDES = (4, 2, 1)
+_QUICK_STRIDES = (4,)
+
 _KEPT = Path(__file__).with_name("references.json")
 # To be raised whenever references are computed in another way, so that stored ones are not used.
-_METHOD = 5
+_METHOD = 6
 _TOLERANCE = 1e-5  # relative decrease of J in an epoch below which ALS has converged
 _COARSE = 2e-4  # the same, less strict: enough to compare values of reg
 _MAX_EPOCHS = 300
+_VANISHED = 1e-4  # size of p . q in units of the ratings, per factor
 
 
 class Converged:
@@ -66,6 +84,7 @@ def find_reference(
     reg: float | None,
     damping: float | None = None,
     key: str,
+    quick: bool = False,
     notify: Notify = lambda text: None,
 ) -> tuple[Objective, Reference]:
     """Return the objective of a case and its reference: stored earlier, or computed now.
@@ -80,18 +99,33 @@ def find_reference(
         None for the value on the grid (`REGS`, `DAMPINGS`) with the lowest validation MSE of ALS.
     key
         Hash of the data and its split.
+    quick
+        Whether to search with longer steps and to use a single seed, unless a better reference is
+        stored.
     notify
         Called with progress messages.
     """
-    entry = _entry(key, rank, reg, damping)
+    entries = [_entry(key, rank, reg, damping, quick=False)]
+    if quick:
+        entries.append(_entry(key, rank, reg, damping, quick=True))
+    entry = entries[-1]
     cached = _cached(entry)
-    for path in (_KEPT, cached):
-        stored = _stored(path, entry)
+    for path, stored_entry in [*((_KEPT, e) for e in entries), *((_cached(e), e) for e in entries)]:
+        stored = _stored(path, stored_entry)
         if stored is not None:
             objective = Objective(rank, stored["reg"], damping=stored["damping"])
             return objective, cast("Reference", stored["reference"])
-    objective = best_objective(train, validation, rank, notify, reg=reg, damping=damping)
-    reference = compute_reference(train, validation, test, objective, notify)
+    objective = best_objective(
+        train, validation, rank, notify, reg=reg, damping=damping, quick=quick
+    )
+    reference = compute_reference(
+        train, validation, test, objective, notify, seeds=SEEDS[:1] if quick else SEEDS
+    )
+    searched = [name for name, given in (("reg", reg), ("damping", damping)) if given is None]
+    notes = _edges(objective, searched)
+    if quick and searched:
+        notes.append(f"{words(searched)} chosen by a quick search, with long steps")
+    reference["note"] = "; ".join(notes)
     try:
         _write(cached, _content(entry, objective, reference))
     except OSError as error:
@@ -111,12 +145,14 @@ def best_objective(
     *,
     reg: float | None = None,
     damping: float | None = None,
+    quick: bool = False,
 ) -> Objective:
     """Return the objective with the lowest validation MSE of ALS, over the parameters not given.
 
     First all of `DAMPINGS` are tried with one reg. A local search alone could not escape from a
     damping that is too strong: the factors vanish there, and for its neighbours as well. From the
-    best damping a local search on both grids follows.
+    best damping a local search on both grids follows, with long steps first. Each fit starts from
+    the best one so far, unless its factors have vanished.
 
     Raises
     ------
@@ -128,28 +164,59 @@ def best_objective(
     regs = REGS if reg is None else (reg,)
     dampings = DAMPINGS if damping is None else (damping,)
 
-    @cache
+    scores: dict[tuple[int, ...], float] = {}
+    best_model: FactorModel | None = None
+
     def score(point: tuple[int, ...]) -> float:
         """Return the validation MSE for the indices of a reg and a damping."""
-        tried = Objective(rank, regs[point[0]], damping=dampings[point[1]])
-        label = f"choosing reg {tried.reg:g}, damping {tried.damping:g}"
-        fit = _fitted(tried, train, Converged(_COARSE, notify, label))
-        return _score(fit.model_, validation)
+        nonlocal best_model
+        if point not in scores:
+            tried = Objective(rank, regs[point[0]], damping=dampings[point[1]])
+            label = f"choosing reg {tried.reg:g}, damping {tried.damping:g}"
+            fit = _fitted(tried, train, Converged(_COARSE, notify, label), initial=best_model)
+            found = _score(fit.model_, validation)
+            if found < min(scores.values(), default=math.inf):
+                best_model = None if _has_vanished(fit.model_, train) else fit.model_
+            scores[point] = found
+        return scores[point]
 
     usual_reg = min(range(len(regs)), key=lambda i: abs(regs[i] - Objective.reg))
     first_damping = min(range(len(dampings)), key=lambda i: score((usual_reg, i)))
-    best_reg, best_damping = walk_downhill(
-        score, (usual_reg, first_damping), [len(regs), len(dampings)]
-    )
-    return Objective(rank, regs[best_reg], damping=dampings[best_damping])
+    point: tuple[int, ...] = (usual_reg, first_damping)
+    for stride in _QUICK_STRIDES if quick else _STRIDES:
+        point = walk_downhill(score, point, [len(regs), len(dampings)], stride)
+    return Objective(rank, regs[point[0]], damping=dampings[point[1]])
+
+
+def _has_vanished(model: FactorModel, train: Ratings) -> bool:
+    """Return whether factors are so small that ALS would stay there under a weaker penalty too."""
+    x, unit = model.parameters, Objective().unit(train)
+    size = math.sqrt(np.square(x.user_factors).mean() * np.square(x.item_factors).mean())
+    return bool(size < _VANISHED * unit)
+
+
+def _edges(objective: Objective, searched: Sequence[str]) -> list[str]:
+    """Return notes on parameters that are the first or last of their grid."""
+    notes = []
+    for name, grid in (("reg", REGS), ("damping", DAMPINGS)):
+        for value, which in ((grid[0], "smallest"), (grid[-1], "largest")):
+            if name in searched and getattr(objective, name) == value:
+                notes.append(f"{name} is the {which} tried")
+    return notes
 
 
 def compute_reference(
-    train: Ratings, validation: Ratings, test: Ratings | None, objective: Objective, notify: Notify
+    train: Ratings,
+    validation: Ratings,
+    test: Ratings | None,
+    objective: Objective,
+    notify: Notify,
+    *,
+    seeds: Sequence[int] = SEEDS,
 ) -> Reference:
-    """Run ALS to convergence from each of `SEEDS`; return medians, and the spread of the seeds."""
+    """Run ALS to convergence from each seed; return medians, and the spread of the seeds."""
     validation_scores, test_scores, objectives = [], [], []
-    for seed in SEEDS:
+    for seed in seeds:
         als = _fitted(
             objective, train, Converged(_TOLERANCE, notify, f"reference, seed {seed}"), seed
         )
@@ -163,13 +230,13 @@ def compute_reference(
         test_mse=statistics.median(test_scores) if test_scores else None,
         objective=statistics.median(objectives),
         spread=max(validation_scores) - min(validation_scores),
-        seeds=len(SEEDS),
+        seeds=len(seeds),
     )
 
 
 def as_stored(key: str, rank: int, objective: Objective, reference: Reference) -> dict[str, Any]:
     """Return the entry of ``references.json`` for a reference whose reg and damping were chosen."""
-    return _content(_entry(key, rank, None, None), objective, reference)
+    return _content(_entry(key, rank, None, None, quick=False), objective, reference)
 
 
 def keep(stored: dict[str, Any]) -> None:
@@ -178,12 +245,24 @@ def keep(stored: dict[str, Any]) -> None:
     _write(_KEPT, kept | stored)
 
 
-def _fitted(objective: Objective, train: Ratings, callback: Converged, seed: int = 0) -> Factorizer:
-    als = get_backend("numpy-als", **asdict(objective))
+def _fitted(
+    objective: Objective,
+    train: Ratings,
+    callback: Converged,
+    seed: int = 0,
+    initial: FactorModel | None = None,
+) -> Factorizer:
+    """Fit ALS in float64 until it has converged: in numba, or else in NumPy, to the same model."""
+    options = asdict(objective) | {"dtype": "float64"}
+    try:
+        als = get_backend("numba-als", **options)
+    except BackendUnavailable:
+        als = get_backend("numpy-als", **options)
     als.fit(
         train,
         epochs=_MAX_EPOCHS,
         seed=seed,
+        initial=initial,
         callback=callback,
         keep="last",
         patience=None,
@@ -194,11 +273,13 @@ def _fitted(objective: Objective, train: Ratings, callback: Converged, seed: int
     return als
 
 
-def _entry(key: str, rank: int, reg: float | None, damping: float | None) -> str:
+def _entry(key: str, rank: int, reg: float | None, damping: float | None, *, quick: bool) -> str:
     """Return the name under which a reference is stored, made of everything that it depends on."""
     facts = asdict(Objective(rank)) | {"method": _METHOD}
     facts["reg"] = "best" if reg is None else reg
     facts["damping"] = "best" if damping is None else damping
+    if quick:
+        facts["search"] = "quick"
     return " ".join([key, *(f"{name}={value}" for name, value in facts.items())])
 
 

@@ -74,7 +74,10 @@ def baselines(train: Ratings, validation: Ratings, test: Ratings | None) -> dict
 
 
 def walk_downhill(
-    score: Callable[[tuple[int, ...]], float], start: Sequence[int], sizes: Sequence[int]
+    score: Callable[[tuple[int, ...]], float],
+    start: Sequence[int],
+    sizes: Sequence[int],
+    stride: int = 1,
 ) -> tuple[int, ...]:
     """Return a local minimum on a grid, found by walking along one axis after the other.
 
@@ -86,17 +89,19 @@ def walk_downhill(
         Indices of the first point, one per axis.
     sizes
         Number of points on each axis.
+    stride
+        How many points a step goes.
 
     Returns
     -------
     tuple of int
-        Indices of a point with no better neighbour along any axis.
+        Indices of a point from which no step along any axis leads to a better one.
     """
     cached_score, point = cache(score), tuple(start)
     while True:
         before = point
         for axis, size in enumerate(sizes):
-            for step in (1, -1):
+            for step in (stride, -stride):
                 while 0 <= point[axis] + step < size:
                     neighbour = (*point[:axis], point[axis] + step, *point[axis + 1 :])
                     # Not written as >=, with which a NaN would count as an improvement.

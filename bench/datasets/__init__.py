@@ -8,6 +8,7 @@ from bench.datasets.reading.readers import DatasetError, from_frame, read_rating
 
 from .catalog import Dataset, fetch_dataset, load_dataset, load_file
 from .raw import RawRatings
+from .sample import sample_users
 from .splits import content_hash, permutation, random_split, split_rows
 from .twin import anime_twin
 
@@ -25,5 +26,6 @@ __all__ = [
     "permutation",
     "random_split",
     "read_ratings",
+    "sample_users",
     "split_rows",
 ]

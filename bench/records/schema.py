@@ -93,6 +93,7 @@ class Reference(TypedDict):
     objective: float
     spread: float  # largest minus smallest validation MSE of the seeds
     seeds: Count
+    note: NotRequired[str]  # a remark on how it was found; "" for none
 
 
 class Target(TypedDict):

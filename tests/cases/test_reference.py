@@ -3,14 +3,16 @@
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import random_ratings
 
-from backends import Objective, Ratings, get_backend
+from backends import BackendUnavailable, Factorizer, Objective, Ratings, get_backend
 from bench.cases import reference
 from bench.cases.case import Case
+from bench.cases.targets import walk_downhill
 
 pytestmark = pytest.mark.fits
 
@@ -35,18 +37,18 @@ def test_references_are_remembered_by_content(
 
 
 def test_a_reference_depends_on_the_whole_objective(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = reference._entry("abc", 2, None, None)
+    entry = reference._entry("abc", 2, None, None, quick=False)
     assert entry.split()[0] == "abc"
     named = dict(part.split("=") for part in entry.split()[1:])
     facts = {name: str(value) for name, value in asdict(Objective(rank=2)).items()}
     assert named == facts | {"reg": "best", "damping": "best", "method": str(reference._METHOD)}
-    assert "reg=0.2 " in reference._entry("abc", 2, 0.2, None)
-    assert " damping=5.0 " in reference._entry("abc", 2, None, 5.0)
+    assert "reg=0.2 " in reference._entry("abc", 2, 0.2, None, quick=False)
+    assert " damping=5.0 " in reference._entry("abc", 2, None, 5.0, quick=False)
     for name, value in (("reg_unit", "rating"), ("user_bias_damping", 1.0), ("bias_reg", 0.5)):
         with monkeypatch.context() as patch:  # another default
             patch.setattr(reference, "Objective", partial(Objective, **{name: value}))
-            assert reference._entry("abc", 2, None, None) != entry
-            assert reference._entry("abc", 2, 0.2, None) != entry
+            assert reference._entry("abc", 2, None, None, quick=False) != entry
+            assert reference._entry("abc", 2, 0.2, None, quick=False) != entry
 
 
 def test_a_reference_is_where_als_converges(case: Case) -> None:
@@ -94,6 +96,88 @@ def test_the_best_objective_is_the_same_on_any_rating_scale() -> None:
             assert found < 1.001 * score(grids[0][there[0]], grids[1][there[1]])
 
 
+def test_no_step_of_the_last_stride_leads_to_a_better_point() -> None:
+    """The first strides are longer, so that fewer points are tried than one step at a time."""
+    surface = np.add.outer(np.square(np.arange(22) - 17.2), np.square(np.arange(6) - 1.1))
+    tried: dict[tuple[int, ...], float] = {}
+
+    def score(point: tuple[int, ...]) -> float:
+        tried[point] = float(surface[point])
+        return tried[point]
+
+    point: tuple[int, ...] = (5, 4)
+    for stride in reference._STRIDES:
+        point = walk_downhill(score, point, surface.shape, stride)
+    assert point == (17, 1)
+    in_strides = len(tried)
+    tried.clear()
+    assert walk_downhill(score, (5, 4), surface.shape) == point
+    assert in_strides < len(tried)
+
+
+def test_a_search_recovers_from_vanished_factors() -> None:
+    """Under a penalty that leaves no factors ALS ends at zero, and a fit started there stays."""
+    train = random_ratings(n_users=90, n=2000)
+    strong = Objective(2, 50.0)
+    vanished = get_backend("numpy-als", **asdict(strong)).fit(train, epochs=40)
+    assert reference._has_vanished(vanished.model_, train)
+    fitted = get_backend("numpy-als", rank=2, reg=0.01, damping=0.0).fit(train, epochs=40)
+    assert not reference._has_vanished(fitted.model_, train)
+
+
+def test_numpy_finds_the_reference_that_numba_finds(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    data, used = case.data, []
+
+    def without_numba(name: str, **params: Any) -> Factorizer:
+        used.append(name)
+        if name == "numba-als":
+            raise BackendUnavailable(name)
+        return get_backend(name, **params)
+
+    arguments = data.train, data.validation, data.test, case.objective, lambda text: None
+    found = reference.compute_reference(*arguments)
+    monkeypatch.setattr(reference, "get_backend", without_numba)
+    again = reference.compute_reference(*arguments)
+    assert "numpy-als" in used
+    for name in ("validation_mse", "test_mse", "objective", "spread"):
+        assert again[name] == pytest.approx(found[name], rel=1e-8, abs=1e-11), name  # type: ignore[literal-required]
+
+
+def test_the_edge_of_a_grid_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(objective: Objective, **options: Any) -> str:
+        monkeypatch.setattr(reference, "best_objective", lambda *_, **__: objective)
+        keys = [f"{objective.reg:g}", *map(str, options), *map(str, options.values())]
+        given = {"rank": 2, "reg": None, "key": " ".join(keys)} | options
+        parts = case.data.train, case.data.validation, case.data.test
+        return reference.find_reference(*parts, **given)[1]["note"]
+
+    inside = Objective(2, reference.REGS[3], damping=reference.DAMPINGS[2])
+    assert note(inside) == ""
+    edge = Objective(2, reference.REGS[-1], damping=reference.DAMPINGS[0])
+    assert note(edge) == "reg is the largest tried; damping is the smallest tried"
+    assert note(edge, reg=edge.reg) == "damping is the smallest tried"
+    assert note(edge, reg=edge.reg, damping=edge.damping) == ""
+    quick = "reg and damping chosen by a quick search, with long steps"
+    assert note(inside, quick=True) == quick
+    assert note(inside, reg=0.1, damping=1.0, quick=True) == ""
+
+
+def test_a_quick_reference_is_kept_apart_and_gives_way_to_a_full_one(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path))
+    parts = case.data.train, case.data.validation, case.data.test
+    options = {"rank": 2, "reg": 0.2, "damping": 5.0, "key": "some hash"}
+    quick = reference.find_reference(*parts, quick=True, **options)[1]
+    assert quick["seeds"] == 1
+    full = reference.find_reference(*parts, **options)[1]
+    assert full["seeds"] == len(reference.SEEDS)
+    assert reference.find_reference(*parts, quick=True, **options)[1] == full
+
+
 def test_what_is_given_is_not_searched_for() -> None:
     train, validation = replace(random_ratings(), encoder=None).split(0.2)
     tried: list[str] = []
@@ -121,7 +205,7 @@ def test_the_kept_reference_of_the_quick_data_can_be_computed_again() -> None:
     from bench.datasets import load_dataset
 
     data = encode(load_dataset("twin", scale=0.02))
-    kept = json.loads(_KEPT.read_text("utf-8")).get(_entry(data.hash, 16, None, None))
+    kept = json.loads(_KEPT.read_text("utf-8")).get(_entry(data.hash, 16, None, None, quick=False))
     if kept is None:
         pytest.skip(f"numpy {np.__version__} draws another twin than the kept references belong to")
     objective = Objective(16, kept["reg"], damping=kept["damping"])

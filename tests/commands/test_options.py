@@ -7,7 +7,7 @@ import pytest
 
 from bench import options
 from bench.measure.backend_facts import Limits
-from bench.options import QUICK_SCALE, SCALE, Selection
+from bench.options import QUICK_RATINGS, QUICK_SCALE, SCALE, Selection
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,30 @@ def test_which_data_is_loaded(
     assert Selection(**given, rank=5, reg=0.0, damping=7.0).build_case(told.append) is case
     assert Selection(**given).build_case(told.append) is case
     seed = given.get("seed", 0)
-    first = {"rank": 5, "reg": 0.0, "damping": 7.0, "seed": seed}
-    second = {"rank": 16, "reg": None, "damping": None, "seed": seed}
+    always = {"seed": seed, "quick": given.get("quick", False)}
+    first = {"rank": 5, "reg": 0.0, "damping": 7.0, **always}
+    second = {"rank": 16, "reg": None, "damping": None, **always}
     assert calls == [(name, how), first, (name, how), second]
     assert told == [f"loading {name}"] * 2
+
+
+@pytest.mark.parametrize("given", [{"dataset": "ml-100k"}, {"ratings": Path("mine.csv")}])
+def test_a_quick_run_takes_some_users_of_large_data(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    loaded: Any = object()
+    sampled: Any = object()
+    measured: list[Any] = []
+
+    def sample(dataset: Any, most: int, seed: int) -> Any:
+        assert dataset is loaded
+        assert (most, seed) == (QUICK_RATINGS, 3)
+        return sampled
+
+    for name in ("load_dataset", "load_file"):
+        monkeypatch.setattr(options, name, lambda *_, **__: loaded)
+    monkeypatch.setattr(options, "sample_users", sample)
+    monkeypatch.setattr(options, "build_case", lambda data, **_: measured.append(data))
+    for quick in (True, False):
+        Selection(**given, quick=quick, seed=3).build_case(lambda text: None)
+    assert measured == [sampled, loaded]

@@ -94,7 +94,8 @@ def _reference(reference: Reference) -> str:
     if reference["seeds"] > 1:
         spread = number(reference["spread"], 2)
         seeds = f"median of {reference['seeds']} seeds that differ by {spread}"
-    return f"{scores}: float64 ALS at convergence, {seeds}"
+    note = f"; {reference['note']}" if reference.get("note") else ""
+    return f"{scores}: float64 ALS at convergence, {seeds}{note}"
 
 
 def _target(case: Case) -> str:
