@@ -41,7 +41,8 @@ from backends.kernels.als import (
 from backends.kernels.layout import LINE, aligned_zeros, padded_table
 
 from ._arrays import Float
-from .factorizer import Factorizer, State
+from .alternating import AlternatingLeastSquares
+from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
@@ -102,7 +103,7 @@ class AlternatingState(State):
 
 
 @dataclass(kw_only=True, eq=False)
-class NumbaALS(Factorizer):
+class NumbaALS(AlternatingLeastSquares):
     """Alternating least squares in numba kernels; an epoch updates both sides.
 
     An epoch takes rank^2 multiply-adds per rating and rank^3 / 6 per row. Memory, beside the
@@ -181,7 +182,8 @@ class NumbaALS(Factorizer):
         number: Any = np.dtype(self.dtype).type
         return Rule(
             rank=self.rank,
-            with_bias=self.bias,
+            with_bias=self.solves_for_biases,
+            fixed_bias=self.bias == "fixed",
             pivot_share=number(pivot_tolerance(self.rank, self.dtype)),
             smallest_pivot=number(np.finfo(number).tiny),
             one=number(1),
@@ -279,7 +281,8 @@ class NumbaALS(Factorizer):
         gram, sides = np.zeros_like(workspace.gram), np.zeros_like(workspace.sides)
         gram[np.arange(self.rank), np.arange(self.rank)] = side.penalty[row]
         weight, weighted_target = side.bias_penalty[row], number(0)
-        for calls in _rounds(parts, (*ratings, number(0)), state):
+        own_bias = rows.bias[row] if self.bias == "fixed" else number(0)
+        for calls in _rounds(parts, (*ratings, own_bias, number(0)), state):
             checkpoint()
             sums = state.threads.run(add_ratings, calls)
             for part, (part_weight, part_target) in zip(state.workspaces, sums, strict=False):
@@ -291,6 +294,7 @@ class NumbaALS(Factorizer):
             row,
             weight,
             weighted_target,
+            own_bias,
             workspace,
             state.rule,
             (rows.factors, rows.bias),
@@ -298,7 +302,8 @@ class NumbaALS(Factorizer):
         for other in state.workspaces[1:]:
             other.sides[:] = workspace.sides
         error = 0.0
-        for calls in _rounds(parts, (*ratings, rows.bias[row]), state):
+        row_bias = rows.bias[row] - own_bias
+        for calls in _rounds(parts, (*ratings, own_bias, row_bias), state):
             checkpoint()
             error += sum(state.threads.run(squared_error, calls))
         return regular, error
@@ -309,17 +314,19 @@ class NumbaALS(Factorizer):
         ratings = side.ratings.ratings[first:last]
         design = opposites.factors[ratings["opposite"], : self.rank].astype(np.float64)
         penalty = np.full(self.rank, side.penalty[row], np.float64)
-        if self.bias:
+        if self.solves_for_biases:
             design = np.column_stack([np.ones(len(ratings)), design])
             penalty = np.append(side.bias_penalty[row], penalty)
         targets = ratings["target"].astype(np.float64) - opposites.bias[ratings["opposite"]]
+        if self.bias == "fixed":
+            targets = targets - rows.bias[row]
         weights = np.ones(len(ratings))
         if ratings.dtype.names and "weight" in ratings.dtype.names:
             weights = ratings["weight"].astype(np.float64)
         weighted = design * weights[:, None]
         gram, right = weighted.T @ design + np.diag(penalty), weighted.T @ targets
         (x,) = least_norm(gram[None], right[None], pivot_tolerance(self.rank, self.dtype))
-        if self.bias:
+        if self.solves_for_biases:
             rows.bias[row] = x[0]
         rows.factors[row, : self.rank] = x[-self.rank :]
         return float(weights @ np.square(targets - design @ x))

@@ -1,14 +1,8 @@
-"""Alternating least squares: exact minimisation of J in one side at a time; the reference.
-
-With the items fixed, J is a sum over the users, and each user's (p_u, b_u) solves a weighted ridge
-regression on the rows (q_i, 1) of the items it rated (Zhou et al. 2008, with biases). Then the
-users are fixed and the items are solved for. Each half-epoch minimises J exactly, so J never rises.
-"""
+"""Alternating least squares in NumPy, in batches of rows of similar numbers of ratings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +11,11 @@ from numpy.typing import NDArray
 
 from backends._engine.interrupt import checkpoint
 from backends._engine.least_squares import pivot_tolerance, solve_normal_equations
+from backends._engine.row_batches import padded_positions, row_batches
 
 from ._arrays import Float
-from .factorizer import Factorizer, State
+from .alternating import AlternatingLeastSquares
+from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
 
@@ -69,7 +65,7 @@ class AlternatingState(State):
 
 
 @dataclass(kw_only=True, eq=False)
-class NumpyALS(Factorizer):
+class NumpyALS(AlternatingLeastSquares):
     """Alternating least squares in NumPy, batched over rows, by default in float64.
 
     An epoch updates both sides.
@@ -109,7 +105,7 @@ class NumpyALS(Factorizer):
     def _diagonals(self, penalties: Penalties) -> Float:
         """Return `Side.penalty`: a column for the bias if there is one, and one per factor."""
         columns = [penalties.factors] * self.rank
-        if self.bias:
+        if self.solves_for_biases:
             columns.insert(0, penalties.biases)
         # Limited to what the precision can represent; a row is zero under a weaker penalty already.
         largest = 1e-4 * np.finfo(self.dtype).max
@@ -133,7 +129,7 @@ class NumpyALS(Factorizer):
         """
         # With biases, a row's unknowns are (bias, factors), so its regressors start with a 1.
         design = opposite_factors
-        if self.bias:
+        if self.solves_for_biases:
             design = np.column_stack([np.ones_like(opposite_bias), opposite_factors])
         # A last row of zeros, which stands for the ratings that shorter rows of a batch do not
         # have.
@@ -141,17 +137,19 @@ class NumpyALS(Factorizer):
         tolerance = pivot_tolerance(self.rank, self.dtype)
         # The units of a row's unknowns, up to a common factor; see `objective`.
         scale = np.ones(design.shape[1], self.dtype)
-        if self.bias:
+        if self.solves_for_biases:
             scale[0] = math.sqrt(unit)
         factors, bias, squared_error = factors.copy(), bias.copy(), 0.0
         for rows in side.batches:
             checkpoint()
-            positions, exists = _padded_positions(side.offsets, rows)
+            positions, exists = padded_positions(side.offsets, rows)
             opposites = np.where(exists, side.opposites[positions], len(design) - 1)
             # The normal equations (a^T W a + penalty) x = a^T W y of each row. Shapes: `a` (rows,
             # longest, width), `y` (rows, longest), `gram` (rows, width, width).
             a = design[opposites]
             y = side.targets[positions] - np.append(opposite_bias, 0)[opposites]
+            if self.bias == "fixed":
+                y -= bias[rows, None]
             y = np.where(exists, y, 0)
             weighted, weights = a, None
             if side.weights is not None:
@@ -165,7 +163,7 @@ class NumpyALS(Factorizer):
             squares = np.square(y - np.einsum("rnk,rk->rn", a, solved), dtype=np.float64)
             squared_error += float((squares if weights is None else squares * weights).sum())
             factors[rows] = solved[:, -self.rank :]
-            if self.bias:
+            if self.solves_for_biases:
                 bias[rows] = solved[:, 0]
         return factors, bias, squared_error
 
@@ -183,38 +181,5 @@ def _side(
     counts = np.bincount(rows, minlength=n_rows)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     ordered = None if weights is None else weights[order]
-    batches = list(_batches(counts, width))
+    batches = list(row_batches(counts, width, _BATCH_ELEMENTS))
     return Side(offsets, opposites[order], targets[order], ordered, penalty, batches)
-
-
-def _batches(counts: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    """Yield batches of rows that have ratings, by ascending number of ratings.
-
-    The rows of a batch are padded to the longest of them. None is longer than 9/8 of the shortest,
-    so at most 1/8 of the work is wasted.
-    """
-    order = np.argsort(counts, kind="stable")
-    order = order[counts[order] > 0]
-    start = 0
-    while start < len(order):
-        shortest = counts[order[start]]
-        limit = shortest + shortest // 8
-        stop = start + int(np.searchsorted(counts[order[start:]], limit, side="right"))
-        longest = int(counts[order[stop - 1]])
-        # A row's design matrix has longest * width numbers, and its Gram matrix width * width.
-        stop = min(stop, start + max(1, _BATCH_ELEMENTS // (max(longest, width) * width)))
-        yield order[start:stop]
-        start = stop
-
-
-def _padded_positions(
-    offsets: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the positions of the ratings of ``rows``, and which of them exist.
-
-    Both have shape (len(rows), most ratings of a row). Positions that do not exist are 0.
-    """
-    counts = offsets[rows + 1] - offsets[rows]
-    within = np.arange(counts.max())
-    exists = within < counts[:, None]
-    return np.where(exists, offsets[rows, None] + within, 0), exists

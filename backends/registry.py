@@ -48,6 +48,8 @@ _TORCH = "backends.torch_gd:TorchGD"
 _OPTIMIZERS = (("gd", _TORCH), ("adam", "backends.torch_adam:TorchAdam"))
 _TORCH_ROW = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
 
+_TORCH_ALS = BackendInfo("backends.torch_als:TorchALS", _ALS, ("torch",), work=_ALS)
+
 _NUMBA_SGD = BackendInfo(
     "backends.numba_sgd:NumbaSGD",
     "per-rating SGD, row-wise AdaGrad",
@@ -80,6 +82,8 @@ _BACKENDS: dict[str, BackendInfo] = {
         _ALS,
         look="pink D",
     ),
+    "torch-als": _TORCH_ALS._replace(look="blue d"),
+    "torch-als-cuda": _TORCH_ALS._replace(device="cuda", deterministic=False, look="green d"),
     "torch-cpu": _TORCH_ROW._replace(work=_GD_WORK, look="blue v"),
     "torch-cuda": _TORCH_ROW._replace(device="cuda", deterministic=False, look="green P"),
     "torch-mps": _TORCH_ROW._replace(device="mps", deterministic=False, look="sky X"),

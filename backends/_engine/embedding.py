@@ -160,13 +160,14 @@ def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
 
 
 @contextmanager
-def fit_threads() -> Iterator[None]:
-    """Limit torch to one thread, since the fit has threads of its own; see `torch_products.Matrix`.
+def fit_threads(n_threads: int = 1) -> Iterator[None]:
+    """Limit torch to so many threads, by default to one.
 
-    At the end torch's settings are restored, even if a Ctrl-C ends the fit.
+    One is for fits that have threads of their own; see `torch_products.Matrix`. At the end torch's
+    settings are restored, even if a Ctrl-C ends the fit.
     """
     threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-    torch.set_num_threads(1)
+    torch.set_num_threads(n_threads)
     try:
         yield
     finally:

@@ -46,7 +46,8 @@ class Rule(NamedTuple):
     """What is the same for all rows; numbers are in the precision of the tables."""
 
     rank: int  # number of factors; those beyond it are padding
-    with_bias: bool  # whether the model has biases
+    with_bias: bool  # whether biases are solved for
+    fixed_bias: bool  # whether they stay what they are
     # A pivot is rounding error if it is not above this share of its diagonal and the smallest one.
     pivot_share: float
     smallest_pivot: float
@@ -106,13 +107,19 @@ def _gather(
     last: int,
     ratings: NDArray[Any],
     opposites: Table,
+    own_bias: float,
     workspace: Workspace,
     rule: Rule,
 ) -> tuple[float, float]:
     """Copy the opposite rows of the ratings ``first:last`` into the workspace.
 
     Each is multiplied by the root of its rating's weight, and so are 1 and the target minus the
-    opposite row's bias, which go beside it: a product of any two of these has the weight.
+    biases that stay fixed, which go beside it: a product of any two of these has the weight.
+
+    Parameters
+    ----------
+    own_bias
+        The row's bias if it stays fixed, or 0.
 
     Returns
     -------
@@ -128,7 +135,7 @@ def _gather(
         soon = opposites_at(ratings, _ONE_STREAM, position + np.uint64(_PREFETCH_DISTANCE))[0]
         opposite = opposites_at(ratings, _ONE_STREAM, position)[0]
         root = math.sqrt(times_weights(rule.one, ratings, _ONE_STREAM, position))
-        target = root * (ratings[position].target - bias[np.uint64(opposite)])
+        target = root * (ratings[position].target - bias[np.uint64(opposite)] - own_bias)
         row = n - first
         numbers[row, 0], numbers[row, 1] = root, target
         weight += root * root
@@ -168,6 +175,7 @@ def _accumulate(
     last: int,
     ratings: NDArray[Any],
     opposites: Table,
+    own_bias: float,
     workspace: Workspace,
     rule: Rule,
 ) -> tuple[float, float]:
@@ -183,7 +191,7 @@ def _accumulate(
     lanes, n_vectors = _vectors(gathered)
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
-        sums = _gather(start, start + n, ratings, opposites, workspace, rule)
+        sums = _gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         weight += sums[0]
         weighted_target += sums[1]
         for vector in range(n_vectors):
@@ -270,6 +278,7 @@ def _squared_error(
     last: int,
     ratings: NDArray[Any],
     opposites: Table,
+    own_bias: float,
     bias: float,
     workspace: Workspace,
     rule: Rule,
@@ -285,7 +294,7 @@ def _squared_error(
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
         if last - first > CHUNK:
-            _gather(start, start + n, ratings, opposites, workspace, rule)
+            _gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         for row in range(n):
             products = load(gathered, row, 0) * load(sides, 1, 0)
             for vector in range(1, n_vectors):
@@ -410,15 +419,18 @@ def solve_rows(
         start, end = ends[row - 1] if row > 0 else 0, ends[row]
         if start == end:
             continue
+        own_bias = rows[1][row] if rule.fixed_bias else rule.one - rule.one
         _clear(workspace, penalty[row], rule)
-        weight, weighted_target = _accumulate(start, end, ratings, opposites, workspace, rule)
+        weight, weighted_target = _accumulate(
+            start, end, ratings, opposites, own_bias, workspace, rule
+        )
         weight += bias_penalty[row]
         regular, row_bias = _solve(workspace, weight, weighted_target, rule)
         singular[row] = not regular
         if regular:
-            _store_solution(workspace, row, row_bias, rows)
+            _store_solution(workspace, row, own_bias + row_bias, rows)
             squared_errors[row] = _squared_error(
-                start, end, ratings, opposites, row_bias, workspace, rule
+                start, end, ratings, opposites, own_bias, row_bias, workspace, rule
             )
 
 
@@ -428,6 +440,7 @@ def add_ratings(
     last: int,
     ratings: NDArray[Any],
     opposites: Table,
+    own_bias: float,
     penalty: float,
     workspace: Workspace,
     rule: Rule,
@@ -439,7 +452,9 @@ def add_ratings(
     """
     align_stack()
     _clear(workspace, penalty, rule)
-    sums: tuple[float, float] = _accumulate(first, last, ratings, opposites, workspace, rule)
+    sums: tuple[float, float] = _accumulate(
+        first, last, ratings, opposites, own_bias, workspace, rule
+    )
     return sums
 
 
@@ -448,6 +463,7 @@ def solve_row(
     row: int,
     weight: float,
     weighted_target: float,
+    own_bias: float,
     workspace: Workspace,
     rule: Rule,
     rows: Table,
@@ -459,7 +475,7 @@ def solve_row(
     align_stack()
     regular, row_bias = _solve(workspace, weight, weighted_target, rule)
     if regular:
-        _store_solution(workspace, row, row_bias, rows)
+        _store_solution(workspace, row, own_bias + row_bias, rows)
     solved: bool = regular
     return solved
 
@@ -470,6 +486,7 @@ def squared_error(
     last: int,
     ratings: NDArray[Any],
     opposites: Table,
+    own_bias: float,
     row_bias: float,
     workspace: Workspace,
     rule: Rule,
@@ -479,5 +496,7 @@ def squared_error(
     The row's factors are side 1 of the workspace.
     """
     align_stack()
-    error: float = _squared_error(first, last, ratings, opposites, row_bias, workspace, rule)
+    error: float = _squared_error(
+        first, last, ratings, opposites, own_bias, row_bias, workspace, rule
+    )
     return error

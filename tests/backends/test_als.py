@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import random_ratings, relative_differences
 
-from backends import Objective, Parameters, Ratings, get_backend
+from backends import Objective, Parameters, Ratings, get_backend, mean_squared_error
 from backends._engine import least_squares
 from backends._engine.least_squares import (
     least_norm,
@@ -126,12 +126,11 @@ def least_squared_errors(
     return least
 
 
-@pytest.mark.parametrize("name", ["numpy-als", "numba-als"])
+@pytest.mark.parametrize("name", ["numpy-als", "numba-als", "torch-als"])
 @pytest.mark.parametrize("part", range(4))
 def test_degenerate_problems_are_solved_as_well_as_by_a_direct_solve(name: str, part: int) -> None:
     """Half-epoch by half-epoch, each from the same other side, over 100 problems."""
-    if name == "numba-als":
-        pytest.importorskip("numba")
+    pytest.importorskip(name.split("-")[0])
     for seed in range(25 * part, 25 * (part + 1)):
         problem = tiny_problem(seed)
         train = problem.train
@@ -154,6 +153,60 @@ def test_degenerate_problems_are_solved_as_well_as_by_a_direct_solve(name: str, 
             reached = squared_errors(point, train, rows, rows.max() + 1)
             least = least_squared_errors(train, rows, opposites, factors, bias, x.mean, problem)
             assert (reached <= least + 1e-9 * scale).all(), (seed, problem)
+
+
+# ---- fixed biases -------------------------------------------------------------------------------
+
+SOLVERS = ["numpy-als", "numba-als", "torch-als"]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_fixed_biases_are_the_damped_ones(name: str) -> None:
+    pytest.importorskip(name.split("-")[0])
+    train = weighted(random_ratings())
+    solver = get_backend(name, rank=3, dtype="float64", bias="fixed")
+    solver.fit(train, epochs=30, evaluate=True)
+    x = solver.model_.parameters
+    b, c = Objective(3).biases_alone(train)
+    np.testing.assert_allclose(x.user_bias, b, rtol=1e-12)
+    np.testing.assert_allclose(x.item_bias, c, rtol=1e-12)
+    gradient = solver.objective.gradient(x, train)
+    assert np.abs(gradient.user_factors).max() < 1e-4 < np.abs(gradient.user_bias).max()
+    values = [record.objective for record in solver.history_]
+    assert all(after <= before for before, after in pairwise(values))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_biases_of_a_given_start_are_fixed(name: str) -> None:
+    pytest.importorskip(name.split("-")[0])
+    train = random_ratings()
+    solver = get_backend(name, rank=2, dtype="float64", bias="fixed")
+    start = get_backend(name, rank=2, dtype="float64").initial_parameters(train, seed=1)
+    start.user_bias[:], start.item_bias[:] = 0.5, -0.25
+    fitted = solver.fit(train, epochs=2, initial=start).model_.parameters
+    assert (fitted.user_bias == 0.5).all() and (fitted.item_bias == -0.25).all()
+    # The same as factors alone of what is left of the ratings.
+    left = replace(train, ratings=train.ratings - start.mean - 0.25)
+    start.user_bias[:], start.item_bias[:], start.mean = 0, 0, 0
+    options = {
+        "bias": False,
+        "reg": solver.reg * solver.objective.unit(train),
+        "reg_unit": "rating",
+    }
+    alone = get_backend(name, rank=2, dtype="float64", **options).fit(left, epochs=2, initial=start)
+    for side in ("user_factors", "item_factors"):
+        np.testing.assert_allclose(
+            getattr(fitted, side), getattr(alone.model_.parameters, side), rtol=1e-9
+        )
+
+
+def test_another_word_for_the_biases_is_refused() -> None:
+    with pytest.raises(ValueError) as caught:  # compared below
+        get_backend("numpy-als", bias="joint")
+    assert str(caught.value) == "bias must be True, False or \"fixed\", got 'joint'"
+    with pytest.raises(ValueError) as caught:  # compared below
+        get_backend("numpy", bias="fixed")
+    assert str(caught.value) == "bias must be True or False, got 'fixed'"
 
 
 # ---- numba-als ----------------------------------------------------------------------------------
@@ -232,21 +285,39 @@ def test_a_row_is_what_its_definition_says(
         {"reg": 0.001, "damping": 0.0},
         {"rank": 1},
         {"rank": 70},
+        {"bias": "fixed"},
     ],
 )
 @pytest.mark.parametrize("has_weights", [False, True])
-def test_numba_and_numpy_take_the_same_course(has_weights: bool, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["numba-als", "torch-als"])
+def test_all_take_the_same_course_as_numpy(
+    name: str, has_weights: bool, options: dict[str, Any]
+) -> None:
+    pytest.importorskip(name.split("-")[0])
     train = weighted(random_ratings()) if has_weights else random_ratings()
     fits = [
-        get_backend(name, dtype="float64", n_jobs=n_jobs, **options).fit(
+        get_backend(which, dtype="float64", n_jobs=n_jobs, **options).fit(
             train, epochs=8, evaluate=True
         )
-        for name, n_jobs in (("numba-als", 2), ("numpy-als", 1))
+        for which, n_jobs in ((name, 2), ("numpy-als", 1))
     ]
     ours, plain = (fit.model_.parameters for fit in fits)
     assert max(relative_differences(ours, plain).values()) < 1e-9
     for a, b in zip(*(fit.history_ for fit in fits), strict=True):
         assert a.train_mse == pytest.approx(b.train_mse, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_loss_of_a_step_is_the_mean_squared_error(name: str) -> None:
+    pytest.importorskip(name.split("-")[0])
+    for train in (random_ratings(), weighted(random_ratings())):
+        for bias in (True, False, "fixed"):
+            solver = get_backend(name, rank=3, dtype="float64", bias=bias)
+            with solver.threads():
+                state = solver.prepare(train, solver.initial_parameters(train), seed=0)
+                loss = solver.step(state, 2)
+                expected = mean_squared_error(solver.parameters(state), train)
+            assert loss == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("rank", [1, 16, 33, 512])
@@ -270,7 +341,7 @@ def test_the_number_of_threads_changes_no_bit(rank: int, monkeypatch: pytest.Mon
 
 def test_rows_whose_ratings_are_shared_are_solved_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     for train in (random_ratings(), weighted(random_ratings())):
-        for bias in (True, False):
+        for bias in (True, False, "fixed"):
             solver = get_backend("numba-als", rank=5, dtype="float64", bias=bias, n_jobs=2)
             whole = solver.fit(train, epochs=3, evaluate=True)
             expected, mse = whole.model_.parameters, whole.history_[-1].train_mse

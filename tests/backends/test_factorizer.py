@@ -607,7 +607,16 @@ def test_a_model_of_infinite_loss_is_not_handed_out(train: Ratings) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "name",
-    ["numpy", "numpy-als", "numba-als", "numba-gd", "numba-sgd", "torch-cpu", "torch-cpu adam"],
+    [
+        "numpy",
+        "numpy-als",
+        "numba-als",
+        "numba-gd",
+        "numba-sgd",
+        "torch-als",
+        "torch-cpu",
+        "torch-cpu adam",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
@@ -627,7 +636,7 @@ def test_ratings_whose_squares_overflow_make_a_fit_diverge(
 
 
 @pytest.mark.parametrize(
-    "name", ["numpy", "numpy-als", "numba-als", "numba-gd", "numba-sgd", "torch-cpu"]
+    "name", ["numpy", "numpy-als", "numba-als", "numba-gd", "numba-sgd", "torch-als", "torch-cpu"]
 )
 def test_a_number_too_large_for_the_precision_is_refused(name: str) -> None:
     if not name.startswith("numpy"):
@@ -727,7 +736,7 @@ def test_the_handler_of_the_caller_is_back_after_a_fit(train: Ratings) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba-gd", "numba-sgd", "torch-cpu"])
+@pytest.mark.parametrize("name", ["numpy", "numba-gd", "numba-sgd", "torch-als", "torch-cpu"])
 def test_fit_works_outside_the_main_thread(train: Ratings, name: str) -> None:
     if name != "numpy":
         pytest.importorskip(name.split("-")[0])

@@ -19,6 +19,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "numba-sgd": {},
     "numpy": {},
     "numpy-als": {"epochs": 8},
+    "torch-als": {"epochs": 8},
     "torch-cpu": {},
     "torch-cpu adam": {"optimizer": "adam", "epochs": 8},
 }

@@ -28,7 +28,7 @@ class Variant(NamedTuple):
 
 
 EXCEPTIONS: dict[str, dict[str, Any]] = {"torch-mps": {"dtypes": ("float32",)}}
-CANNOT_DIVERGE = {"numba-als", "numpy-als"}
+CANNOT_DIVERGE = {"numba-als", "numpy-als", "torch-als", "torch-als-cuda"}
 ADAM = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 64}
 VARIANTS = {
     "torch-cpu adam": Variant("torch-cpu", ADAM, {"minimises": False, "epochs_to_weigh": 240}),

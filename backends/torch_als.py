@@ -1,0 +1,284 @@
+"""Alternating least squares in PyTorch on any device: batched Cholesky.
+
+The rows of a side are solved for in batches of rows with similar numbers of ratings. A batch is
+padded to the longest of its rows, and limited in size, so that memory is bounded whatever the
+number of ratings is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backends._engine.embedding import fit_threads, synchronize
+from backends._engine.interrupt import checkpoint
+from backends._engine.least_squares import pivot_tolerance
+from backends._engine.row_batches import padded_positions, row_batches
+from backends._engine.torch_products import widest
+
+from ._arrays import Float
+from ._validation import check_count
+from .alternating import AlternatingLeastSquares
+from .factorizer import State
+from .objective import Parameters, Penalties, rating_unit
+from .ratings import Ratings
+
+
+@dataclass
+class Table:
+    """One side of a model on the device, in units: see `AlternatingState`."""
+
+    factors: Tensor  # shape (n_rows, rank)
+    bias: Tensor  # shape (n_rows,)
+
+
+@dataclass
+class Batch:
+    """Rows of similar length, and where their ratings are.
+
+    Attributes
+    ----------
+    rows
+        Shape (n,).
+    opposites
+        Opposite row of each rating, shape (n, longest); 0 where a row has fewer ratings.
+    targets
+        In units, shape (n, longest).
+    roots
+        Root of each rating's weight, shape (n, longest); 0 where a row has fewer ratings.
+    penalty
+        What is added to the diagonal of each row's normal equations, shape (n, rank), or (n, 1 +
+        rank) with biases.
+    """
+
+    rows: Tensor
+    opposites: Tensor
+    targets: Tensor
+    roots: Tensor
+    penalty: Tensor
+
+
+@dataclass(kw_only=True)
+class AlternatingState(State):
+    """The batches by user and by item, and the tables after the last whole epoch.
+
+    Ratings and biases are in units of ``unit``, and factors in units of its square root. Weights
+    are in units of their mean.
+    """
+
+    mean: float
+    unit: float
+    n_ratings: int
+    batches: tuple[list[Batch], list[Batch]]
+    done: tuple[Table, Table]
+
+
+@dataclass(kw_only=True, eq=False)
+class TorchALS(AlternatingLeastSquares):
+    """Alternating least squares on torch tensors; an epoch updates both sides.
+
+    Memory on the device, beside the factors, which are held twice: for each rating and side 8 bytes
+    for its opposite row, and its target and weight in the precision of the tables; and a few times
+    ``batch_elements`` numbers.
+
+    Parameters
+    ----------
+    device
+        The torch device to compute on, such as "cpu".
+    batch_elements
+        Numbers in a batch of gathered opposite rows, or of Gram matrices. On a GPU a small batch
+        leaves most of it idle; on a CPU a large one misses the cache.
+    """
+
+    device: str = "cpu"
+    batch_elements: int = 1 << 22
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class."""
+        super().check_params()
+        check_count("batch_elements", self.batch_elements)
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> AlternatingState:
+        """Copy the ratings to the device, in batches by user and by item, and the model."""
+        device = torch.device(self.device)
+        unit = rating_unit(train, initial.mean)
+        weight_unit = train.summary.weight / len(train)
+        targets = (self.targets(train, initial) / unit).astype(self.dtype)
+        roots = np.ones(len(train), self.dtype)
+        if train.weights is not None:
+            roots = np.sqrt(train.weights / weight_unit).astype(self.dtype)
+        weights = train.user_weights(), train.item_weights()
+        sides = [
+            list(self._batches(rows, opposites, targets, roots, penalties, unit, weight_unit))
+            for rows, opposites, penalties in zip(
+                (train.users, train.items),
+                (train.items, train.users),
+                self.objective.penalties_of(train, *weights),
+                strict=True,
+            )
+        ]
+        number = np.dtype(self.dtype).type
+        root = number(math.sqrt(unit))
+        return AlternatingState(
+            row_weights=weights,
+            mean=initial.mean,
+            unit=unit,
+            n_ratings=len(train),
+            batches=(sides[0], sides[1]),
+            done=(
+                Table(
+                    torch.tensor(initial.user_factors / root, device=device),
+                    torch.tensor(initial.user_bias / number(unit), device=device),
+                ),
+                Table(
+                    torch.tensor(initial.item_factors / root, device=device),
+                    torch.tensor(initial.item_bias / number(unit), device=device),
+                ),
+            ),
+        )
+
+    def step(self, state: AlternatingState, n_epochs: int) -> float:
+        """Alternate ``n_epochs`` times; return the training MSE after the last."""
+        with torch.no_grad():
+            for _ in range(n_epochs):
+                users, items = state.done
+                users, _ = self._half_epoch(state.batches[0], items, users)
+                items, squared_error = self._half_epoch(state.batches[1], users, items)
+                # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
+                state.done = users, items
+                state.epochs += 1
+        return float(squared_error) * state.unit * state.unit / state.n_ratings
+
+    def parameters(self, state: AlternatingState) -> Parameters:
+        """Return a copy of the last whole epoch's parameters on the host, in rating units."""
+        users, items = state.done
+        number = np.dtype(self.dtype).type
+        root, unit = number(math.sqrt(state.unit)), number(state.unit)
+        return Parameters(
+            state.mean,
+            users.bias.cpu().numpy() * unit,
+            items.bias.cpu().numpy() * unit,
+            users.factors.cpu().numpy() * root,
+            items.factors.cpu().numpy() * root,
+        )
+
+    def synchronize(self, state: AlternatingState) -> None:
+        """Wait until the device has finished all work it was given."""
+        synchronize(self.device)
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Limit torch's own threads to ``n_jobs``."""
+        return fit_threads(self.n_threads)
+
+    def _batches(
+        self,
+        rows: NDArray[np.int32],
+        opposites: NDArray[np.int32],
+        targets: Float,
+        roots: Float,
+        penalties: Penalties,
+        unit: float,
+        weight_unit: float,
+    ) -> Iterator[Batch]:
+        """Yield the ratings of one side in batches, on the device."""
+        device = torch.device(self.device)
+        order = np.argsort(rows, kind="stable")
+        counts = np.bincount(rows, minlength=len(penalties.factors))
+        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        columns = [penalties.factors / unit / weight_unit] * self.rank
+        if self.solves_for_biases:
+            columns.insert(0, penalties.biases / weight_unit)
+        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
+        largest = 1e-4 * float(np.finfo(self.dtype).max)
+        penalty = np.minimum(np.stack(columns, axis=1), largest).astype(self.dtype)
+        for batch in row_batches(counts, penalty.shape[1], self.batch_elements):
+            positions, exists = padded_positions(offsets, batch)
+            places = order[positions]
+            yield Batch(
+                torch.tensor(batch, device=device),
+                torch.tensor(np.where(exists, opposites[places], 0), device=device),
+                torch.tensor(targets[places], device=device),
+                torch.tensor(np.where(exists, roots[places], roots.dtype.type(0)), device=device),
+                torch.tensor(penalty[batch], device=device),
+            )
+
+    def _half_epoch(
+        self, batches: list[Batch], opposites: Table, rows: Table
+    ) -> tuple[Table, Tensor]:
+        """Solve for all rows of one side; rows without ratings keep their values.
+
+        Returns
+        -------
+        table, squared_error
+            The side, and the weighted sum of squared errors with it, in units.
+        """
+        factors, bias = rows.factors.clone(), rows.bias.clone()
+        squared_error = torch.zeros((), dtype=widest(factors.device), device=factors.device)
+        for batch in batches:
+            checkpoint()
+            width = batch.penalty.shape[1]
+            gram = torch.diag_embed(batch.penalty)
+            right = torch.zeros_like(batch.penalty)
+            for design, targets in self._designs(batch, opposites, bias):
+                gram.baddbmm_(design.transpose(1, 2), design)
+                right += torch.einsum("rnk,rn->rk", design, targets)
+            solved = _solve(gram, right, pivot_tolerance(self.rank, self.dtype))
+            for design, targets in self._designs(batch, opposites, bias):
+                errors = targets - torch.einsum("rnk,rk->rn", design, solved)
+                squared_error += errors.to(squared_error.dtype).square().sum()
+            factors[batch.rows] = solved[:, width - self.rank :]
+            if self.solves_for_biases:
+                bias[batch.rows] = solved[:, 0]
+        return Table(factors, bias), squared_error
+
+    def _designs(
+        self, batch: Batch, opposites: Table, bias: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the regressors of a batch, shape (n, length, width), and its targets, (n, length).
+
+        Both are multiplied by the roots of the weights. A batch that is a single row with many
+        ratings is cut up. ``bias`` is that of the rows before the half-epoch.
+        """
+        width = batch.penalty.shape[1]
+        length = max(1, self.batch_elements // (len(batch.rows) * width))
+        parts = (
+            part.split(length, dim=1) for part in (batch.opposites, batch.targets, batch.roots)
+        )
+        for rows, targets, roots in zip(*parts, strict=True):
+            design = opposites.factors[rows] * roots[..., None]
+            if self.solves_for_biases:
+                design = torch.cat([roots[..., None], design], dim=2)
+            left = targets - opposites.bias[rows]
+            if self.bias == "fixed":
+                left = left - bias[batch.rows, None]
+            yield design, roots * left
+
+
+def _solve(gram: Tensor, right: Tensor, tolerance: float) -> Tensor:
+    """Solve the normal equations of a batch; see `least_squares` for those of singular rows."""
+    smallest = (tolerance * gram.diagonal(dim1=1, dim2=2)).clamp(min=torch.finfo(gram.dtype).tiny)
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    regular = (factor.diagonal(dim1=1, dim2=2).square() > smallest).all(dim=1) & (failed == 0)
+    solved = torch.cholesky_solve(right[..., None], factor)[..., 0]
+    singular = torch.nonzero(~regular)[:, 0]
+    if len(singular):
+        solved[singular] = _least_norm(gram[singular], right[singular], tolerance)
+    return solved
+
+
+def _least_norm(gram: Tensor, right: Tensor, tolerance: float) -> Tensor:
+    """Return the solutions of least norm, as `least_squares.least_norm` does on the host."""
+    finite = gram.isfinite().all(dim=2).all(dim=1) & right.isfinite().all(dim=1)
+    kept = torch.where(finite[:, None, None], gram, 0).to(widest(gram.device))
+    values, vectors = torch.linalg.eigh(kept)
+    inverse = torch.where(values > tolerance * values[:, -1:], 1 / values, 0)
+    along = torch.einsum("nij,ni->nj", vectors, right.to(values.dtype))
+    solved = torch.einsum("nij,nj->ni", vectors, inverse * along).to(gram.dtype)
+    return torch.where(finite[:, None], solved, torch.nan)
