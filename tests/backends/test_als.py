@@ -248,7 +248,8 @@ def test_a_row_is_what_its_definition_says(
     bias_penalty = (1 + counts / 5).astype(dtype)
     rows = np.full((8, size), 7, dtype), np.full(8, 7, dtype)
     singular, errors = np.zeros(8, np.bool_), np.zeros(8)
-    rule = als.Rule(rank, with_bias, number(1e-6), number(1e-30), number(1), (0,) * als.TILE_ROWS)
+    limits = number(1e-6), number(1e-30)
+    rule = als.Rule(rank, with_bias, False, *limits, number(1), (0,) * als.TILE_ROWS)
     workspace = numba_als._workspace(size, np.dtype(dtype))
     als.solve_rows(
         *(0, 8, np.cumsum(counts), ratings[:n], (opposites, opposite_bias), penalty, bias_penalty),
