@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,11 @@ from backends.kernels.als import (
     solve_rows,
     squared_error,
 )
+from backends.kernels.als_cg import improve_rows
 from backends.kernels.layout import LINE, aligned_zeros, padded_table
 
 from ._arrays import Float
+from ._validation import check_choice, check_count
 from .alternating import AlternatingLeastSquares
 from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
@@ -51,6 +53,7 @@ _PIECES_PER_THREAD = 16
 
 # What a row costs beside its multiply-adds, in multiply-adds: mostly divisions, one after another.
 _ROW_COST = 20_000
+_CG_ROW_COST = 2_000
 
 
 @dataclass
@@ -106,10 +109,28 @@ class AlternatingState(State):
 class NumbaALS(AlternatingLeastSquares):
     """Alternating least squares in numba kernels; an epoch updates both sides.
 
-    An epoch takes rank^2 multiply-adds per rating and rank^3 / 6 per row. Memory, beside the
-    factors, which are held three times: 20 bytes per rating in float32 while ratings are sorted and
-    16 afterwards; weights add 8 bytes while they are sorted and 8 afterwards.
+    An epoch takes rank^2 multiply-adds per rating and rank^3 / 6 per row, or with conjugate
+    gradients about 4 rank (cg_steps + 2) per rating. Memory, beside the factors, which are held
+    three times: 20 bytes per rating in float32 while ratings are sorted and 16 afterwards; weights
+    add 8 bytes while they are sorted and 8 afterwards.
+
+    Parameters
+    ----------
+    method
+        "cholesky": each row is solved for exactly. "cg": a few steps of conjugate gradients from
+        the row's last solution, which with many factors is faster.
+    cg_steps
+        Steps of conjugate gradients per row and half-epoch.
     """
+
+    method: Literal["cholesky", "cg"] = "cholesky"
+    cg_steps: int = 3
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class."""
+        super().check_params()
+        check_choice("method", self.method, ("cholesky", "cg"))
+        check_count("cg_steps", self.cg_steps)
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> AlternatingState:
         """Sort the ratings by user and by item."""
@@ -154,8 +175,8 @@ class NumbaALS(AlternatingLeastSquares):
         """Alternate ``n_epochs`` times; return the training MSE after the last."""
         for _ in range(n_epochs):
             users, items = state.working
-            self._half_epoch(state, state.sides[0], state.done[1], users)
-            squared_error = self._half_epoch(state, state.sides[1], users, items)
+            self._half_epoch(state, state.sides[0], state.done[1], state.done[0], users)
+            squared_error = self._half_epoch(state, state.sides[1], users, state.done[1], items)
             # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
             state.done, state.working = state.working, state.done
             state.epochs += 1
@@ -214,8 +235,13 @@ class NumbaALS(AlternatingLeastSquares):
         penalty = np.minimum(penalties.factors / unit / weight_unit, largest)
         bias_penalty = np.minimum(penalties.biases / weight_unit, largest)
         n_ratings = np.diff(ratings.ends[0], prepend=0)
-        long_rows = np.flatnonzero(n_ratings > _ratings_per_part(size))
-        pieces = _pieces(n_ratings, long_rows, size, n_threads)
+        if self.method == "cg":
+            work = n_ratings * (2 * size * (self.cg_steps + 2.0)) + (n_ratings > 0) * _CG_ROW_COST
+            long_rows = np.empty(0, np.int64)
+        else:
+            work = n_ratings * (size * size / 2) + (n_ratings > 0) * (size**3 / 6 + _ROW_COST)
+            long_rows = np.flatnonzero(n_ratings > _ratings_per_part(size))
+        pieces = _pieces(work, long_rows, n_threads)
         return Side(
             ratings,
             penalty.astype(self.dtype),
@@ -225,34 +251,43 @@ class NumbaALS(AlternatingLeastSquares):
         )
 
     def _half_epoch(
-        self, state: AlternatingState, side: Side, opposites: Table, rows: Table
+        self,
+        state: AlternatingState,
+        side: Side,
+        opposites: Table,
+        before: Table,
+        rows: Table,
     ) -> float:
         """Solve for all rows of one side; return the sum of squared errors, in units."""
         singular, squared_errors = np.zeros(len(rows.bias), np.bool_), np.zeros(len(rows.bias))
         waiting = deque(side.pieces)
+        shared = (
+            side.ratings.ends[0],
+            side.ratings.ratings,
+            (opposites.factors, opposites.bias),
+            side.penalty,
+            side.bias_penalty,
+        )
+
+        def solve(piece: tuple[int, int], workspace: Workspace) -> None:
+            table = rows.factors, rows.bias
+            if self.method == "cg":
+                start, n_steps = (before.factors, before.bias), self.cg_steps
+                improve_rows(
+                    *piece, *shared, n_steps, workspace, state.rule, start, table, squared_errors
+                )
+            else:
+                solve_rows(*piece, *shared, workspace, state.rule, table, singular, squared_errors)
 
         def work(thread: int) -> None:
             while True:
                 if thread == 0:
                     checkpoint()
                 try:
-                    first, last = waiting.popleft()
+                    piece = waiting.popleft()
                 except IndexError:
                     return
-                solve_rows(
-                    first,
-                    last,
-                    side.ratings.ends[0],
-                    side.ratings.ratings,
-                    (opposites.factors, opposites.bias),
-                    side.penalty,
-                    side.bias_penalty,
-                    state.workspaces[thread],
-                    state.rule,
-                    (rows.factors, rows.bias),
-                    singular,
-                    squared_errors,
-                )
+                solve(piece, state.workspaces[thread])
 
         state.threads.run(work, [(thread,) for thread in range(state.threads.n)], waiting.clear)
         for row in side.long_rows:
@@ -337,7 +372,7 @@ def _workspace(size: int, dtype: np.dtype[Any]) -> Workspace:
         gathered=aligned_zeros(CHUNK, size, dtype),
         numbers=np.zeros((CHUNK, 2), dtype),
         gram=aligned_zeros(size, size, dtype),
-        sides=aligned_zeros(4, size, dtype),
+        sides=aligned_zeros(5, size, dtype),
     )
 
 
@@ -375,10 +410,9 @@ def _rounds(
 
 
 def _pieces(
-    n_ratings: NDArray[np.int64], long_rows: NDArray[np.int64], size: int, n_threads: int
+    work: NDArray[np.float64], long_rows: NDArray[np.int64], n_threads: int
 ) -> list[tuple[int, int]]:
     """Cut the rows into ranges of about as much work each, leaving out the long rows."""
-    work = n_ratings * (size * size / 2) + (n_ratings > 0) * (size**3 / 6 + _ROW_COST)
     work[long_rows] = 0
     n_pieces = max(_PIECES_PER_THREAD * n_threads, math.ceil(2 * work.sum() / WORK_PER_CALL))
     cuts = balanced_bounds(np.cumsum(work).astype(np.int64), n_pieces)

@@ -222,7 +222,6 @@ class TorchALS(AlternatingLeastSquares):
         factors, bias = rows.factors.clone(), rows.bias.clone()
         squared_error = torch.zeros((), dtype=widest(factors.device), device=factors.device)
         for batch in batches:
-            checkpoint()
             width = batch.penalty.shape[1]
             gram = torch.diag_embed(batch.penalty)
             right = torch.zeros_like(batch.penalty)
@@ -252,6 +251,7 @@ class TorchALS(AlternatingLeastSquares):
             part.split(length, dim=1) for part in (batch.opposites, batch.targets, batch.roots)
         )
         for rows, targets, roots in zip(*parts, strict=True):
+            checkpoint()
             design = opposites.factors[rows] * roots[..., None]
             if self.solves_for_biases:
                 design = torch.cat([roots[..., None], design], dim=2)

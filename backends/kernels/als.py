@@ -59,11 +59,11 @@ class Workspace(NamedTuple):
     """What one thread works on, in the precision of the tables; aligned to cache lines."""
 
     gathered: NDArray[Any]  # opposite rows, shape (CHUNK, padded rank)
-    numbers: NDArray[Any]  # what goes with each of them, see `_gather`; shape (CHUNK, 2)
+    numbers: NDArray[Any]  # what goes with each of them, see `gather`; shape (CHUNK, 2)
     gram: NDArray[Any]  # shape (padded rank, padded rank)
-    # Shape (4, padded rank): the sum of weight times opposite row; the sum of these times the
+    # Shape (5, padded rank): the sum of weight times opposite row; the sum of these times the
     # target, which becomes the solution; the diagonal, which becomes the reciprocals of that of U;
-    # and a place for z.
+    # and a place for z. The fifth is used by `als_cg`, which divides them up in its own way.
     sides: NDArray[Any]
 
 
@@ -95,14 +95,14 @@ def plain_solution(
 
 
 @inlined
-def _vectors(table: NDArray[Any]) -> tuple[int, int]:
+def vectors_of(table: NDArray[Any]) -> tuple[int, int]:
     """Return how many numbers a vector has, and how many vectors a row of the table has."""
     lanes = LINE // table.itemsize
     return lanes, table.shape[1] // lanes
 
 
 @inlined
-def _gather(
+def gather(
     first: int,
     last: int,
     ratings: NDArray[Any],
@@ -128,7 +128,7 @@ def _gather(
     """
     factors, bias = opposites
     gathered, numbers = workspace.gathered, workspace.numbers
-    _, n_vectors = _vectors(gathered)
+    _, n_vectors = vectors_of(gathered)
     weight, weighted_target = rule.one - rule.one, rule.one - rule.one
     for n in range(first, last):
         position = np.uint64(n)
@@ -184,14 +184,14 @@ def _accumulate(
     Returns
     -------
     weight, weighted_target
-        As in `_gather`.
+        As in `gather`.
     """
     gathered, numbers, gram, sides = workspace
     weight, weighted_target = rule.one - rule.one, rule.one - rule.one
-    lanes, n_vectors = _vectors(gathered)
+    lanes, n_vectors = vectors_of(gathered)
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
-        sums = _gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
+        sums = gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         weight += sums[0]
         weighted_target += sums[1]
         for vector in range(n_vectors):
@@ -218,7 +218,7 @@ def _factorise(workspace: Workspace, rule: Rule) -> bool:
         contents of the workspace are undefined.
     """
     gram, sides = workspace.gram, workspace.sides
-    lanes, n_vectors = _vectors(gram)
+    lanes, n_vectors = vectors_of(gram)
     for block in range(n_vectors):
         # From the rows of this block, subtract what the rows above contribute.
         first = block * lanes
@@ -249,7 +249,7 @@ def _factorise(workspace: Workspace, rule: Rule) -> bool:
 def _substitute(workspace: Workspace, side: int) -> None:
     """Solve U^T U x = b with the result of `_factorise`; b and then x are a row of the sides."""
     gram, sides = workspace.gram, workspace.sides
-    lanes, n_vectors = _vectors(gram)
+    lanes, n_vectors = vectors_of(gram)
     # U^T z = b, from the first unknown to the last: each is subtracted from the others' equations.
     # The unknowns go to a place of their own, since reading a vector waits for numbers in it that
     # have just been written.
@@ -273,7 +273,7 @@ def _substitute(workspace: Workspace, side: int) -> None:
 
 
 @inlined
-def _squared_error(
+def squared_error_of(
     first: int,
     last: int,
     ratings: NDArray[Any],
@@ -289,12 +289,12 @@ def _squared_error(
     the workspace.
     """
     gathered, numbers, sides = workspace.gathered, workspace.numbers, workspace.sides
-    _, n_vectors = _vectors(gathered)
+    _, n_vectors = vectors_of(gathered)
     squared_error = 0.0
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
         if last - first > CHUNK:
-            _gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
+            gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         for row in range(n):
             products = load(gathered, row, 0) * load(sides, 1, 0)
             for vector in range(1, n_vectors):
@@ -312,7 +312,7 @@ def _clear(workspace: Workspace, penalty: float, rule: Rule) -> None:
     """
     gram, sides = workspace.gram, workspace.sides
     zeros = zeros_like(load(gram, 0, 0))
-    lanes, n_vectors = _vectors(gram)
+    lanes, n_vectors = vectors_of(gram)
     for row in range(gram.shape[1]):
         for vector in range(row // lanes, n_vectors):
             store(gram, row, vector, zeros)
@@ -341,7 +341,7 @@ def _solve(
         not, the factors are undefined.
     """
     gram, sides = workspace.gram, workspace.sides
-    lanes, n_vectors = _vectors(gram)
+    lanes, n_vectors = vectors_of(gram)
     for row in range(gram.shape[1]):
         sides[2, row] = gram[row, row]
     if not rule.with_bias:
@@ -370,7 +370,7 @@ def _solve(
 @inlined
 def _store_solution(workspace: Workspace, row: int, row_bias: float, rows: Table) -> None:
     factors, bias = rows
-    _, n_vectors = _vectors(factors)
+    _, n_vectors = vectors_of(factors)
     for vector in range(n_vectors):
         store(factors, row, vector, load(workspace.sides, 1, vector))
     bias[row] = row_bias
@@ -429,7 +429,7 @@ def solve_rows(
         singular[row] = not regular
         if regular:
             _store_solution(workspace, row, own_bias + row_bias, rows)
-            squared_errors[row] = _squared_error(
+            squared_errors[row] = squared_error_of(
                 start, end, ratings, opposites, own_bias, row_bias, workspace, rule
             )
 
@@ -448,7 +448,7 @@ def add_ratings(
     """Set up the normal equations of a part of a row's ratings, which are ``first:last``.
 
     For rows with so many ratings that several threads share them. See `solve_rows` for the
-    parameters, and `_gather` for what is returned.
+    parameters, and `gather` for what is returned.
     """
     align_stack()
     _clear(workspace, penalty, rule)
@@ -496,7 +496,7 @@ def squared_error(
     The row's factors are side 1 of the workspace.
     """
     align_stack()
-    error: float = _squared_error(
+    error: float = squared_error_of(
         first, last, ratings, opposites, own_bias, row_bias, workspace, rule
     )
     return error

@@ -1,6 +1,6 @@
 """``python -m bench.gpu_check [--smoke]``: verifies and times the torch backend on a GPU.
 
-It compares both solvers with the CPU, counts how often an epoch makes the host wait, and times
+It compares the solvers with the CPU, counts how often an epoch makes the host wait, and times
 preparation, epochs and the products in them, on up to 99 million synthetic ratings (the size of the
 Netflix Prize). Then it verifies and times prototypes of kernels in Triton. Figures are printed as
 soon as they are measured, and as a table at the end.
@@ -32,9 +32,17 @@ Step = Callable[[Check], None]
 def steps() -> list[Step]:
     """Return the steps of the check, in their order."""
     # Imported late: it imports torch, which takes seconds and may be missing.
-    from . import solvers
+    from . import alternating, solvers
 
-    return [solvers.correctness, solvers.waits, solvers.graph, solvers.epochs, kernels]
+    return [
+        solvers.correctness,
+        solvers.waits,
+        solvers.graph,
+        solvers.epochs,
+        alternating.alternating_correctness,
+        alternating.alternating_epochs,
+        kernels,
+    ]
 
 
 def kernels(check: Check) -> None:

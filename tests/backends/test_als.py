@@ -1,7 +1,9 @@
 """Alternating least squares: exact half-epochs, the same in NumPy and numba, and singular rows."""
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,6 +217,7 @@ numba = pytest.importorskip("numba")
 
 from backends import numba_als  # noqa: E402
 from backends.kernels import als  # noqa: E402
+from backends.kernels.als_cg import improve_rows  # noqa: E402
 from backends.kernels.layout import (  # noqa: E402
     LINE,
     LOOK_AHEAD,
@@ -413,3 +416,101 @@ def test_tables_are_aligned() -> None:
         aligned_zeros(3, 16, np.dtype("f4")),
     ):
         assert table.ctypes.data % LINE == 0
+
+
+# ---- conjugate gradients ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False, "fixed"])
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_as_many_steps_as_unknowns_are_exact(has_weights: bool, bias: Any) -> None:
+    train = weighted(random_ratings()) if has_weights else random_ratings()
+    options = {"rank": 7, "dtype": "float64", "bias": bias}
+    exact = get_backend("numba-als", **options).fit(train, epochs=3, evaluate=True)
+    steps = get_backend("numba-als", method="cg", cg_steps=20, **options)
+    steps.fit(train, epochs=3, evaluate=True)
+    differences = relative_differences(steps.model_.parameters, exact.model_.parameters)
+    assert max(differences.values()) < 1e-10
+    assert steps.history_[-1].train_mse == pytest.approx(exact.history_[-1].train_mse, rel=1e-10)
+
+
+def test_a_few_steps_from_the_last_solution_end_at_the_minimum() -> None:
+    train = weighted(random_ratings())
+    for dtype in ("float32", "float64"):
+        solver = get_backend("numba-als", rank=5, dtype=dtype, method="cg", cg_steps=2)
+        values = [
+            record.objective for record in solver.fit(train, epochs=150, evaluate=True).history_
+        ]
+        gradient = solver.objective.gradient(solver.model_.parameters, train)
+        small = 1e-7 if dtype == "float64" else 1e-3
+        assert max(np.abs(array).max() for array in gradient.arrays().values()) < small
+        assert all(after <= before * (1 + 1e-6) for before, after in pairwise(values))
+
+
+def test_steps_do_not_depend_on_the_number_of_threads() -> None:
+    train = random_ratings()
+    one, three = (
+        get_backend("numba-als", rank=40, method="cg", n_jobs=n).fit(train, epochs=2).model_
+        for n in (1, 3)
+    )
+    for name, array in one.parameters.arrays().items():
+        np.testing.assert_array_equal(three.parameters.arrays()[name], array)
+
+
+def test_steps_without_penalties_stay_finite() -> None:
+    for seed in range(60):
+        problem = tiny_problem(seed)
+        options = {"rank": problem.rank, "bias": problem.bias, "dtype": "float64", **UNPENALISED}
+        solver = get_backend("numba-als", method="cg", **options).fit(problem.train, epochs=5)
+        assert solver.status_ == "epochs"
+        assert solver.model_.parameters.is_finite()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("method", "lu", 'method must be "cholesky" or "cg", got \'lu\''),
+        ("cg_steps", 0, "cg_steps must be an integer of at least 1, got 0"),
+    ],
+)
+def test_wrong_parameters_are_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # compared below
+        get_backend("numba-als", **{name: value})
+    assert str(caught.value) == message
+
+
+# ---- addresses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_weights", [False, True])
+@pytest.mark.skipif(sys.platform == "win32", reason="sparse files differ there")
+def test_ratings_are_addressed_beyond_32_bits(has_weights: bool, tmp_path: Path) -> None:
+    """The same three ratings at the start of an array, and behind 2^31 others of no row."""
+    at, dtype = 2**31 + 10, ratings_dtype("float64", weighted=has_weights)
+    values = [(1, 1.0, 2.0), (0, -2.0, 0.5), (1, 0.5, 3.0)]
+    near = np.zeros(3 + LOOK_AHEAD, dtype)
+    near[:3] = [value if has_weights else value[:2] for value in values]
+    far = np.memmap(tmp_path / "ratings", dtype=dtype, mode="w+", shape=(at + 64,))
+    far[at : at + 3] = near[:3]
+    q, one, penalty = padded_table(np.full((3, 3), 0.3)), np.float64(1), np.full(3, 0.5)
+    rule = als.Rule(
+        3, True, False, np.float64(1e-12), np.float64(1e-300), one, (0,) * als.TILE_ROWS
+    )
+    results = []
+    for first, ratings in ((0, near), (at, far)):
+        ends = np.array([first, first + 2, first + 3])
+        for method in ("solve", "improve"):
+            rows = np.zeros_like(q), np.zeros(3)
+            workspace = numba_als._workspace(q.shape[1], np.dtype("float64"))
+            shared = (1, 3, ends, ratings, (q, np.zeros(3)), penalty, penalty)
+            if method == "solve":
+                flags = np.zeros(3, np.bool_), np.zeros(3)
+                als.solve_rows(*shared, workspace, rule, rows, *flags)
+            else:
+                before = np.zeros_like(q), np.zeros(3)
+                improve_rows(*shared, 9, workspace, rule, before, rows, np.zeros(3))
+            results.append(rows)
+    for factors, bias in results:
+        np.testing.assert_allclose(factors, results[0][0], rtol=1e-12)
+        np.testing.assert_allclose(bias, results[0][1], rtol=1e-12)
+    assert (np.abs(results[0][0][1:, :3]) > 1e-3).all()

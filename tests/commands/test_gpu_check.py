@@ -33,8 +33,9 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     said, _, end = done.stdout.partition("\nwhat ")
-    # two solvers, two kinds of products, two precisions
-    assert said.count("difference from the CPU: ") == 8
+    # Two solvers, two kinds of products, two precisions; and ALS in two precisions.
+    assert said.count("difference from the CPU: ") == 8 + 2
+    assert said.count("singular rows: difference of the MSE: ") == 1
     table, _, notes = end.partition("\n\n")
     head, *rows = table.splitlines()
     assert head.split() == ["ms", "ns/rating", "TB/s"]
@@ -42,6 +43,7 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
         "gd, rank 16, n=1,757: prepare",
         "gd, rank 16, n=1,757: epoch",
         "adam, rank 16, n=1,757: epoch",
+        "als, rank 16, n=1,757: epoch",
     ):
         (row,) = [row for row in rows if row.startswith(what)]
         assert all(float(cell.replace(",", "")) > 0 for cell in row.removeprefix(what).split())

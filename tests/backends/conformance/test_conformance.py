@@ -31,6 +31,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {"torch-mps": {"dtypes": ("float32",)}}
 CANNOT_DIVERGE = {"numba-als", "numpy-als", "torch-als", "torch-als-cuda"}
 ADAM = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 64}
 VARIANTS = {
+    "numba-als cg": Variant("numba-als", {"method": "cg"}),
     "torch-cpu adam": Variant("torch-cpu", ADAM, {"minimises": False, "epochs_to_weigh": 240}),
     "torch-cpu gather": Variant("torch-cpu", {"products": "gather"}),
 }
