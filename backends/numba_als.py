@@ -268,26 +268,28 @@ class NumbaALS(AlternatingLeastSquares):
             side.penalty,
             side.bias_penalty,
         )
+        table = rows.factors, rows.bias
 
-        def solve(piece: tuple[int, int], workspace: Workspace) -> None:
-            table = rows.factors, rows.bias
-            if self.method == "cg":
-                start, n_steps = (before.factors, before.bias), self.cg_steps
-                improve_rows(
-                    *piece, *shared, n_steps, workspace, state.rule, start, table, squared_errors
-                )
-            else:
-                solve_rows(*piece, *shared, workspace, state.rule, table, singular, squared_errors)
+        def solve(first: int, last: int, workspace: Workspace) -> None:
+            solve_rows(first, last, *shared, workspace, state.rule, table, singular, squared_errors)
+
+        def improve(first: int, last: int, workspace: Workspace) -> None:
+            start, n_steps = (before.factors, before.bias), self.cg_steps
+            improve_rows(
+                first, last, *shared, n_steps, workspace, state.rule, start, table, squared_errors
+            )
+
+        do = improve if self.method == "cg" else solve
 
         def work(thread: int) -> None:
             while True:
                 if thread == 0:
                     checkpoint()
                 try:
-                    piece = waiting.popleft()
+                    first, last = waiting.popleft()
                 except IndexError:
                     return
-                solve(piece, state.workspaces[thread])
+                do(first, last, state.workspaces[thread])
 
         state.threads.run(work, [(thread,) for thread in range(state.threads.n)], waiting.clear)
         for row in side.long_rows:

@@ -101,6 +101,8 @@ def _start(
 ) -> tuple[float, float, float]:
     """Compute the residual at x, and the reciprocal of the diagonal, by which steps are scaled.
 
+    The direction becomes zero.
+
     Returns
     -------
     residual_bias, bias_scale
@@ -114,6 +116,7 @@ def _start(
     for vector in range(n_vectors):
         store(sides, _RESIDUAL, vector, zeros - penalty * load(sides, _X, vector))
         store(sides, _SCALE, vector, zeros)
+        store(sides, _DIRECTION, vector, zeros)
     residual_bias, weight = -bias_penalty * bias, bias_penalty
     sum_of_squares = rule.one - rule.one
     for start in range(first, last, CHUNK):
@@ -140,6 +143,89 @@ def _start(
     if rule.with_bias and weight > rule.smallest_pivot:
         bias_scale = rule.one / weight
     return residual_bias, bias_scale, sum_of_squares
+
+
+@inlined
+def _descend(sides: NDArray[Any], length: float) -> None:
+    """Go so many times the direction, to the minimum along it."""
+    _, n_vectors = vectors_of(sides)
+    for vector in range(n_vectors):
+        step = length * load(sides, _DIRECTION, vector)
+        store(sides, _X, vector, load(sides, _X, vector) + step)
+        step = length * load(sides, _PRODUCT, vector)
+        store(sides, _RESIDUAL, vector, load(sides, _RESIDUAL, vector) - step)
+
+
+@inlined
+def _turn(sides: NDArray[Any], share: float) -> None:
+    """Make the scaled residual plus a share of the last direction the next direction."""
+    _, n_vectors = vectors_of(sides)
+    for vector in range(n_vectors):
+        scaled = load(sides, _SCALE, vector) * load(sides, _RESIDUAL, vector)
+        store(sides, _DIRECTION, vector, scaled + share * load(sides, _DIRECTION, vector))
+
+
+@inlined
+def _improve(
+    first: int,
+    last: int,
+    ratings: NDArray[Any],
+    opposites: Table,
+    own_bias: float,
+    penalty: float,
+    bias_penalty: float,
+    n_steps: int,
+    bias: float,
+    workspace: Workspace,
+    rule: Rule,
+) -> float:
+    """Make steps of conjugate gradients from x and the bias; return the bias reached."""
+    sides = workspace.sides
+    residual_bias, bias_scale, sum_of_squares = _start(
+        first,
+        last,
+        ratings,
+        opposites,
+        own_bias,
+        penalty,
+        bias_penalty,
+        bias,
+        workspace,
+        rule,
+    )
+    # r . (r / diagonal) is at most the squared error times the number of unknowns. If it is
+    # rounding error in comparison, r points into directions in which the ratings say nothing.
+    square = _scaled_square(sides, residual_bias, bias_scale)
+    smallest = max(rule.pivot_share * rule.pivot_share * sum_of_squares, rule.smallest_pivot)
+    share, direction_bias = rule.one - rule.one, rule.one - rule.one
+    for _ in range(n_steps):
+        if not square > smallest:  # so that it ends at NaN
+            break
+        _turn(sides, share)
+        direction_bias = bias_scale * residual_bias + share * direction_bias
+        product_bias = _multiply(
+            first,
+            last,
+            ratings,
+            opposites,
+            own_bias,
+            penalty,
+            bias_penalty,
+            direction_bias,
+            workspace,
+            rule,
+        )
+        curvature = _dot(sides, _DIRECTION, _PRODUCT) + direction_bias * product_bias
+        if not curvature > 0:
+            break
+        length = square / curvature
+        _descend(sides, length)
+        bias += length * direction_bias
+        residual_bias -= length * product_bias
+        last_square = square
+        square = _scaled_square(sides, residual_bias, bias_scale)
+        share = square / last_square
+    return bias
 
 
 @kernel
@@ -173,7 +259,7 @@ def improve_rows(
         bias = before[1][row] if rule.with_bias else rule.one - rule.one
         for vector in range(n_vectors):
             store(sides, _X, vector, load(before[0], row, vector))
-        residual_bias, bias_scale, sum_of_squares = _start(
+        bias = _improve(
             start,
             end,
             ratings,
@@ -181,51 +267,11 @@ def improve_rows(
             own_bias,
             penalty[row],
             bias_penalty[row],
+            n_steps,
             bias,
             workspace,
             rule,
         )
-        for vector in range(n_vectors):
-            scaled = load(sides, _SCALE, vector) * load(sides, _RESIDUAL, vector)
-            store(sides, _DIRECTION, vector, scaled)
-        direction_bias = bias_scale * residual_bias
-        # The square is at most the squared error times the number of unknowns. One that is rounding
-        # error in comparison points into directions in which the ratings say nothing.
-        square = _scaled_square(sides, residual_bias, bias_scale)
-        smallest = max(rule.pivot_share * rule.pivot_share * sum_of_squares, rule.smallest_pivot)
-        for _ in range(n_steps):
-            if not square > smallest:  # so that it ends at NaN
-                break
-            product_bias = _multiply(
-                start,
-                end,
-                ratings,
-                opposites,
-                own_bias,
-                penalty[row],
-                bias_penalty[row],
-                direction_bias,
-                workspace,
-                rule,
-            )
-            curvature = _dot(sides, _DIRECTION, _PRODUCT) + direction_bias * product_bias
-            if not curvature > 0:
-                break
-            length = square / curvature
-            for vector in range(n_vectors):
-                step = length * load(sides, _DIRECTION, vector)
-                store(sides, _X, vector, load(sides, _X, vector) + step)
-                step = length * load(sides, _PRODUCT, vector)
-                store(sides, _RESIDUAL, vector, load(sides, _RESIDUAL, vector) - step)
-            bias += length * direction_bias
-            residual_bias -= length * product_bias
-            last_square = square
-            square = _scaled_square(sides, residual_bias, bias_scale)
-            share = square / last_square
-            for vector in range(n_vectors):
-                scaled = load(sides, _SCALE, vector) * load(sides, _RESIDUAL, vector)
-                store(sides, _DIRECTION, vector, scaled + share * load(sides, _DIRECTION, vector))
-            direction_bias = bias_scale * residual_bias + share * direction_bias
         for vector in range(n_vectors):
             store(rows[0], row, vector, load(sides, _X, vector))
         rows[1][row] = own_bias + bias

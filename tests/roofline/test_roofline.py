@@ -54,6 +54,11 @@ def model_of(name: str) -> WorkModel:
         # In the cache: item id and rating, 8 bytes.
         ("numba-sgd", 16, ROOMY, 8 * 16, 8),
         ("numba-gd", 16, ROOMY, 6 * 16 + 7 * 16 * 1500 / 100_000, 8),
+        # For each side the upper triangle with its diagonal, 136, and the right-hand side, 16; and
+        # 16^3 / 6 per row. Two operations each. Id and rating are read for both sides.
+        ("numba-als", 16, ROOMY, 4 * (136 + 16) + 2 * 16**3 / 6 * 1500 / 100_000, 16),
+        # Half of the 1000 rows of 256 bytes is not in the cache, and none of the 500 rows is out.
+        ("numba-als", 64, 128_000, 4 * (2080 + 64) + 2 * 64**3 / 6 * 0.015, 16 + 256 / 2),
         # Of the larger table (1000 rows of 256 bytes) 3/4 are not in the cache; nor are 5/6 of all
         # rows. Each rating moves the row of that side there and back, 512 bytes; the 500 rows of
         # the other side move as far once an epoch.
@@ -78,7 +83,8 @@ def test_work_is_as_counted_by_hand(
 
 def test_one_algorithm_has_one_work_model() -> None:
     assert model_of("numpy") is model_of("torch-cpu") is model_of("numba-gd")
-    assert model_of("numba-gd").chains(16) == 0
+    assert model_of("torch-als") is model_of("numba-als")
+    assert model_of("numba-gd").chains(16) == model_of("numba-als").chains(16) == 0
 
 
 def test_the_registry_names_work_models_that_there_are() -> None:
