@@ -2,7 +2,8 @@
 
 With the items fixed, J is a sum over the users, and each user's (b_u, p_u) solves a weighted ridge
 regression on the rows (1, q_i) of the items it rated (Zhou et al. 2008, with biases). Then the
-users are fixed and the items are solved for. Each half-epoch minimises J exactly, so J never rises.
+users are fixed and the items are solved for. Each half-epoch is an exact minimum of J in one side,
+up to rounding, so J never rises.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ._arrays import Float
 from .factorizer import Factorizer
-from .objective import Objective, Parameters
+from .objective import Objective, Parameters, Penalties
 from .ratings import Ratings
 
 
@@ -46,7 +51,7 @@ class AlternatingLeastSquares(Factorizer):
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
-        if isinstance(self.bias, str) and self.bias != "fixed":
+        if not isinstance(self.bias, bool) and self.bias != "fixed":
             raise ValueError(f'bias must be True, False or "fixed", got {self.bias!r}')
         super().check_params()
 
@@ -60,3 +65,18 @@ class AlternatingLeastSquares(Factorizer):
             b, c = self.objective.biases_alone(train)
             start.user_bias, start.item_bias = b.astype(self.dtype), c.astype(self.dtype)
         return start
+
+
+def penalties_in_units(
+    penalties: Penalties, unit: float, weight_unit: float, dtype: DTypeLike
+) -> tuple[Float, Float]:
+    """Return the penalties of factors and biases, each of shape (n_rows,), in units.
+
+    Ratings and biases are in units of ``unit``, factors in units of its square root, and weights in
+    units of ``weight_unit``.
+    """
+    # Limited to what the precision can represent; a row is zero under a weaker penalty already.
+    largest = 1e-4 * float(np.finfo(dtype).max)
+    factors = np.minimum(penalties.factors / unit / weight_unit, largest).astype(dtype)
+    biases = np.minimum(penalties.biases / weight_unit, largest).astype(dtype)
+    return factors, biases

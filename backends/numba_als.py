@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends._engine.interrupt import checkpoint
-from backends._engine.least_squares import least_norm, pivot_tolerance
+from backends._engine.least_squares import Equations, pivot_tolerance, rounding_error
 from backends._engine.sorting import (
     Blocks,
     balanced_bounds,
@@ -39,11 +39,17 @@ from backends.kernels.als import (
     squared_error,
 )
 from backends.kernels.als_cg import improve_rows
-from backends.kernels.layout import LINE, aligned_zeros, padded_table
+from backends.kernels.layout import (
+    LINE,
+    LOOK_AHEAD,
+    aligned_zeros,
+    padded_table,
+    ratings_dtype,
+)
 
 from ._arrays import Float
 from ._validation import check_choice, check_count
-from .alternating import AlternatingLeastSquares
+from .alternating import AlternatingLeastSquares, penalties_in_units
 from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
@@ -85,6 +91,16 @@ class Side:
     bias_penalty: Float
     pieces: list[tuple[int, int]]
     long_rows: list[int]
+
+    def arguments(self, opposites: Table) -> tuple[Any, ...]:
+        """Return what kernels take of this side and of the other one."""
+        return (
+            self.ratings.ends[0],
+            self.ratings.ratings,
+            (opposites.factors, opposites.bias),
+            self.penalty,
+            self.bias_penalty,
+        )
 
 
 @dataclass(kw_only=True)
@@ -160,7 +176,7 @@ class NumbaALS(AlternatingLeastSquares):
             threads=threads,
             row_weights=weights,
             workspaces=[_workspace(size, np.dtype(self.dtype)) for _ in range(threads.n)],
-            rule=self._rule(),
+            rule=self._rule(np.dtype(self.dtype)),
             mean=initial.mean,
             unit=unit,
             sides=(
@@ -199,14 +215,15 @@ class NumbaALS(AlternatingLeastSquares):
         """Limit BLAS to one thread; the kernels run on the threads of the state."""
         return one_blas_thread()
 
-    def _rule(self) -> Rule:
-        number: Any = np.dtype(self.dtype).type
+    def _rule(self, dtype: np.dtype[Any]) -> Rule:
+        number: Any = dtype.type
         return Rule(
             rank=self.rank,
             with_bias=self.solves_for_biases,
             fixed_bias=self.bias == "fixed",
-            pivot_share=number(pivot_tolerance(self.rank, self.dtype)),
+            pivot_share=number(pivot_tolerance(dtype)),
             smallest_pivot=number(np.finfo(number).tiny),
+            rounding=number(rounding_error(self.rank + 1, dtype)),
             one=number(1),
             tile_rows=(0,) * TILE_ROWS,
         )
@@ -230,25 +247,17 @@ class NumbaALS(AlternatingLeastSquares):
         size: int,
         n_threads: int,
     ) -> Side:
-        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
-        largest = 1e-4 * float(np.finfo(self.dtype).max)
-        penalty = np.minimum(penalties.factors / unit / weight_unit, largest)
-        bias_penalty = np.minimum(penalties.biases / weight_unit, largest)
+        penalty, bias_penalty = penalties_in_units(penalties, unit, weight_unit, self.dtype)
         n_ratings = np.diff(ratings.ends[0], prepend=0)
+        work = n_ratings * (size * size / 2) + (n_ratings > 0) * (size**3 / 6 + _ROW_COST)
         if self.method == "cg":
             work = n_ratings * (2 * size * (self.cg_steps + 2.0)) + (n_ratings > 0) * _CG_ROW_COST
-            long_rows = np.empty(0, np.int64)
-        else:
-            work = n_ratings * (size * size / 2) + (n_ratings > 0) * (size**3 / 6 + _ROW_COST)
-            long_rows = np.flatnonzero(n_ratings > _ratings_per_part(size))
+            # Squares of penalised factors must not overflow.
+            largest = float(np.finfo(self.dtype).max) ** 0.4
+            penalty, bias_penalty = np.minimum(penalty, largest), np.minimum(bias_penalty, largest)
+        long_rows = np.flatnonzero((work > WORK_PER_CALL) & (n_ratings > _ratings_per_part(size)))
         pieces = _pieces(work, long_rows, n_threads)
-        return Side(
-            ratings,
-            penalty.astype(self.dtype),
-            bias_penalty.astype(self.dtype),
-            pieces,
-            long_rows.tolist(),
-        )
+        return Side(ratings, penalty, bias_penalty, pieces, long_rows.tolist())
 
     def _half_epoch(
         self,
@@ -259,46 +268,109 @@ class NumbaALS(AlternatingLeastSquares):
         rows: Table,
     ) -> float:
         """Solve for all rows of one side; return the sum of squared errors, in units."""
-        singular, squared_errors = np.zeros(len(rows.bias), np.bool_), np.zeros(len(rows.bias))
-        waiting = deque(side.pieces)
-        shared = (
-            side.ratings.ends[0],
-            side.ratings.ratings,
-            (opposites.factors, opposites.bias),
-            side.penalty,
-            side.bias_penalty,
-        )
-        table = rows.factors, rows.bias
-
-        def solve(first: int, last: int, workspace: Workspace) -> None:
-            solve_rows(first, last, *shared, workspace, state.rule, table, singular, squared_errors)
-
-        def improve(first: int, last: int, workspace: Workspace) -> None:
+        squared_errors = np.zeros(len(rows.bias))
+        if self.method == "cg":
             start, n_steps = (before.factors, before.bias), self.cg_steps
-            improve_rows(
-                first, last, *shared, n_steps, workspace, state.rule, start, table, squared_errors
+
+            def improve(piece: tuple[int, int], workspace: Workspace) -> None:
+                shared = side.arguments(opposites)
+                table = rows.factors, rows.bias
+                improve_rows(
+                    *piece, *shared, n_steps, workspace, state.rule, start, table, squared_errors
+                )
+
+            _in_pieces(state, side.pieces, improve, state.workspaces)
+            singular = np.zeros(len(rows.bias), np.bool_)
+        else:
+            singular = _solve_pieces(
+                state, side, opposites, rows, state.workspaces, state.rule, squared_errors
             )
-
-        do = improve if self.method == "cg" else solve
-
-        def work(thread: int) -> None:
-            while True:
-                if thread == 0:
-                    checkpoint()
-                try:
-                    first, last = waiting.popleft()
-                except IndexError:
-                    return
-                do(first, last, state.workspaces[thread])
-
-        state.threads.run(work, [(thread,) for thread in range(state.threads.n)], waiting.clear)
         for row in side.long_rows:
             regular, error = self._solve_long_row(state, side, opposites, rows, row)
             singular[row], squared_errors[row] = not regular, error
-        for row in np.flatnonzero(singular).tolist():
-            checkpoint()
-            squared_errors[row] = self._solve_singular_row(side, opposites, rows, row)
+        found = np.flatnonzero(singular)
+        if len(found) and np.dtype(self.dtype) != np.float64:
+            found = self._solve_in_float64(state, side, opposites, rows, found, squared_errors)
+        if len(found):
+            self._solve_singular(side, opposites, rows, found, squared_errors)
         return float(squared_errors.sum())
+
+    def _solve_in_float64(
+        self,
+        state: AlternatingState,
+        side: Side,
+        opposites: Table,
+        rows: Table,
+        wanted: NDArray[np.int64],
+        squared_errors: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Solve for some rows by copies in float64; return those that are singular there too."""
+        double = np.dtype(np.float64)
+        ratings = side.ratings.ratings
+        start = np.append(0, side.ratings.ends[0])[wanted]
+        counts = side.ratings.ends[0][wanted] - start
+        ends = np.cumsum(counts)
+        positions = np.repeat(start - (ends - counts), counts) + np.arange(ends[-1])
+        fields = ratings.dtype.names or ()
+        copies = np.zeros(
+            len(positions) + LOOK_AHEAD, ratings_dtype(double, weighted=len(fields) > 2)
+        )
+        for field in fields:
+            copies[field][: len(positions)] = ratings[field][positions]
+        size = rows.factors.shape[1]
+        cells = Blocks(np.array([[0, len(positions)]]), ends[None], copies[: len(positions)])
+        work = counts * (size * size / 2) + size**3 / 6 + _ROW_COST
+        part = Side(
+            cells,
+            side.penalty[wanted].astype(double),
+            side.bias_penalty[wanted].astype(double),
+            _pieces(work, np.empty(0, np.int64), state.threads.n),
+            [],
+        )
+        table = Table(np.zeros((len(wanted), size)), rows.bias[wanted].astype(double))
+        errors = np.zeros(len(wanted))
+        workspaces = [_workspace(size, double) for _ in state.workspaces]
+        singular = _solve_pieces(
+            state,
+            part,
+            Table(opposites.factors.astype(double), opposites.bias.astype(double)),
+            table,
+            workspaces,
+            self._rule(double),
+            errors,
+        )
+        regular = wanted[~singular]
+        rows.factors[regular] = table.factors[~singular]
+        rows.bias[regular] = table.bias[~singular]
+        squared_errors[regular] = errors[~singular]
+        return wanted[singular]
+
+    def _solve_singular(
+        self,
+        side: Side,
+        opposites: Table,
+        rows: Table,
+        wanted: NDArray[np.int64],
+        squared_errors: NDArray[np.float64],
+    ) -> None:
+        """Solve for rows that have no single solution; see `least_squares`."""
+        ratings = side.ratings.ratings
+        equations = Equations(
+            offsets=np.append(0, side.ratings.ends[0]),
+            opposites=ratings["opposite"],
+            targets=ratings["target"],
+            weights=ratings["weight"] if "weight" in (ratings.dtype.names or ()) else None,
+            penalty=side.penalty,
+            bias_penalty=side.bias_penalty if self.solves_for_biases else None,
+            factors=opposites.factors[:, : self.rank],
+            bias=opposites.bias,
+            own_bias=rows.bias if self.bias == "fixed" else None,
+        )
+        for batch in equations.batches(wanted):
+            solved, squared_errors[batch] = equations.solve(batch, np.float64)
+            rows.factors[batch, : self.rank] = solved[:, -self.rank :]
+            if self.solves_for_biases:
+                rows.bias[batch] = solved[:, 0]
 
     def _solve_long_row(
         self, state: AlternatingState, side: Side, opposites: Table, rows: Table, row: int
@@ -345,28 +417,47 @@ class NumbaALS(AlternatingLeastSquares):
             error += sum(state.threads.run(squared_error, calls))
         return regular, error
 
-    def _solve_singular_row(self, side: Side, opposites: Table, rows: Table, row: int) -> float:
-        """Solve for a row that has no single solution, in NumPy; return its squared error."""
-        first, last = _ratings_of(side, row)
-        ratings = side.ratings.ratings[first:last]
-        design = opposites.factors[ratings["opposite"], : self.rank].astype(np.float64)
-        penalty = np.full(self.rank, side.penalty[row], np.float64)
-        if self.solves_for_biases:
-            design = np.column_stack([np.ones(len(ratings)), design])
-            penalty = np.append(side.bias_penalty[row], penalty)
-        targets = ratings["target"].astype(np.float64) - opposites.bias[ratings["opposite"]]
-        if self.bias == "fixed":
-            targets = targets - rows.bias[row]
-        weights = np.ones(len(ratings))
-        if ratings.dtype.names and "weight" in ratings.dtype.names:
-            weights = ratings["weight"].astype(np.float64)
-        weighted = design * weights[:, None]
-        gram, right = weighted.T @ design + np.diag(penalty), weighted.T @ targets
-        (x,) = least_norm(gram[None], right[None], pivot_tolerance(self.rank, self.dtype))
-        if self.solves_for_biases:
-            rows.bias[row] = x[0]
-        rows.factors[row, : self.rank] = x[-self.rank :]
-        return float(weights @ np.square(targets - design @ x))
+
+def _solve_pieces(
+    state: AlternatingState,
+    side: Side,
+    opposites: Table,
+    rows: Table,
+    workspaces: list[Workspace],
+    rule: Rule,
+    squared_errors: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Solve for the rows of all pieces; return which of them are singular."""
+    singular = np.zeros(len(rows.bias), np.bool_)
+    shared, table = side.arguments(opposites), (rows.factors, rows.bias)
+
+    def solve(piece: tuple[int, int], workspace: Workspace) -> None:
+        solve_rows(*piece, *shared, workspace, rule, table, singular, squared_errors)
+
+    _in_pieces(state, side.pieces, solve, workspaces)
+    return singular
+
+
+def _in_pieces(
+    state: AlternatingState,
+    pieces: list[tuple[int, int]],
+    do: Callable[[tuple[int, int], Workspace], None],
+    workspaces: list[Workspace],
+) -> None:
+    """Have the threads work off pieces, each with a workspace of its own."""
+    waiting = deque(pieces)
+
+    def work(thread: int) -> None:
+        while True:
+            if thread == 0:
+                checkpoint()
+            try:
+                piece = waiting.popleft()
+            except IndexError:
+                return
+            do(piece, workspaces[thread])
+
+    state.threads.run(work, [(thread,) for thread in range(state.threads.n)], waiting.clear)
 
 
 def _workspace(size: int, dtype: np.dtype[Any]) -> Workspace:

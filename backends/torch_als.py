@@ -19,16 +19,21 @@ from torch import Tensor
 
 from backends._engine.embedding import fit_threads, synchronize
 from backends._engine.interrupt import checkpoint
-from backends._engine.least_squares import pivot_tolerance
+from backends._engine.least_squares import pivot_tolerance, rounding_error
 from backends._engine.row_batches import padded_positions, row_batches
 from backends._engine.torch_products import widest
 
 from ._arrays import Float
 from ._validation import check_count
-from .alternating import AlternatingLeastSquares
+from .alternating import AlternatingLeastSquares, penalties_in_units
 from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
+
+# Unknowns cubed of the rows whose eigenvalues are computed in one call: a small part of a second.
+_EIGENVALUE_WORK = 20_000_000
+
+NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @dataclass
@@ -64,6 +69,11 @@ class Batch:
     roots: Tensor
     penalty: Tensor
 
+    def take(self, places: Tensor) -> Batch:
+        """Return some of its rows."""
+        parts = self.rows, self.opposites, self.targets, self.roots, self.penalty
+        return Batch(*(part[places] for part in parts))
+
 
 @dataclass(kw_only=True)
 class AlternatingState(State):
@@ -84,7 +94,7 @@ class AlternatingState(State):
 class TorchALS(AlternatingLeastSquares):
     """Alternating least squares on torch tensors; an epoch updates both sides.
 
-    Memory on the device, beside the factors, which are held twice: for each rating and side 8 bytes
+    Memory on the device, beside the factors, which are held twice: for each rating and side 4 bytes
     for its opposite row, and its target and weight in the precision of the tables; and a few times
     ``batch_elements`` numbers.
 
@@ -192,12 +202,11 @@ class TorchALS(AlternatingLeastSquares):
         order = np.argsort(rows, kind="stable")
         counts = np.bincount(rows, minlength=len(penalties.factors))
         offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        columns = [penalties.factors / unit / weight_unit] * self.rank
+        factor_penalty, bias_penalty = penalties_in_units(penalties, unit, weight_unit, self.dtype)
+        columns = [factor_penalty] * self.rank
         if self.solves_for_biases:
-            columns.insert(0, penalties.biases / weight_unit)
-        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
-        largest = 1e-4 * float(np.finfo(self.dtype).max)
-        penalty = np.minimum(np.stack(columns, axis=1), largest).astype(self.dtype)
+            columns.insert(0, bias_penalty)
+        penalty = np.stack(columns, axis=1)
         for batch in row_batches(counts, penalty.shape[1], self.batch_elements):
             positions, exists = padded_positions(offsets, batch)
             places = order[positions]
@@ -222,23 +231,42 @@ class TorchALS(AlternatingLeastSquares):
         factors, bias = rows.factors.clone(), rows.bias.clone()
         squared_error = torch.zeros((), dtype=widest(factors.device), device=factors.device)
         for batch in batches:
-            width = batch.penalty.shape[1]
-            gram = torch.diag_embed(batch.penalty)
-            right = torch.zeros_like(batch.penalty)
-            for design, targets in self._designs(batch, opposites, bias):
-                gram.baddbmm_(design.transpose(1, 2), design)
-                right += torch.einsum("rnk,rn->rk", design, targets)
-            solved = _solve(gram, right, pivot_tolerance(self.rank, self.dtype))
-            for design, targets in self._designs(batch, opposites, bias):
+            solved = self._solve(batch, opposites, bias, factors.dtype)
+            for design, targets in self._designs(batch, opposites, bias, factors.dtype):
                 errors = targets - torch.einsum("rnk,rk->rn", design, solved)
                 squared_error += errors.to(squared_error.dtype).square().sum()
-            factors[batch.rows] = solved[:, width - self.rank :]
+            factors[batch.rows] = solved[:, -self.rank :]
             if self.solves_for_biases:
                 bias[batch.rows] = solved[:, 0]
         return Table(factors, bias), squared_error
 
+    def _solve(self, batch: Batch, opposites: Table, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        """Solve the normal equations of a batch; see `least_squares` for those of singular rows."""
+        gram = torch.diag_embed(batch.penalty.to(dtype))
+        right = torch.zeros_like(batch.penalty, dtype=dtype)
+        for design, targets in self._designs(batch, opposites, bias, dtype):
+            gram.baddbmm_(design.transpose(1, 2), design)
+            right += torch.einsum("rnk,rn->rk", design, targets)
+        number = torch.finfo(dtype)
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        smallest = (pivot_tolerance(NUMBERS[dtype]) * diagonal).clamp(min=number.tiny)
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        regular = (factor.diagonal(dim1=1, dim2=2).square() > smallest).all(dim=1) & (failed == 0)
+        solved = torch.cholesky_solve(right[..., None], factor)[..., 0]
+        singular = torch.nonzero(~regular)[:, 0]
+        if len(singular) and dtype != widest(gram.device):
+            part = batch.take(singular)
+            again = self._solve(part, opposites, bias, widest(gram.device))
+            solved[singular] = again.to(dtype)
+        else:
+            # Few at a time: eigenvalues take long, and a Ctrl-C has to wait for them.
+            for rows in singular.split(max(1, _EIGENVALUE_WORK // gram.shape[1] ** 3)):
+                checkpoint()
+                solved[rows] = _least_norm(gram[rows], right[rows])
+        return solved
+
     def _designs(
-        self, batch: Batch, opposites: Table, bias: Tensor
+        self, batch: Batch, opposites: Table, bias: Tensor, dtype: torch.dtype
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the regressors of a batch, shape (n, length, width), and its targets, (n, length).
 
@@ -250,35 +278,25 @@ class TorchALS(AlternatingLeastSquares):
         parts = (
             part.split(length, dim=1) for part in (batch.opposites, batch.targets, batch.roots)
         )
-        for rows, targets, roots in zip(*parts, strict=True):
+        for rows, batch_targets, batch_roots in zip(*parts, strict=True):
             checkpoint()
-            design = opposites.factors[rows] * roots[..., None]
+            roots = batch_roots.to(dtype)
+            design = opposites.factors[rows].to(dtype) * roots[..., None]
             if self.solves_for_biases:
                 design = torch.cat([roots[..., None], design], dim=2)
-            left = targets - opposites.bias[rows]
+            targets = batch_targets.to(dtype) - opposites.bias[rows]
             if self.bias == "fixed":
-                left = left - bias[batch.rows, None]
-            yield design, roots * left
+                targets = targets - bias[batch.rows, None]
+            yield design, roots * targets
 
 
-def _solve(gram: Tensor, right: Tensor, tolerance: float) -> Tensor:
-    """Solve the normal equations of a batch; see `least_squares` for those of singular rows."""
-    smallest = (tolerance * gram.diagonal(dim1=1, dim2=2)).clamp(min=torch.finfo(gram.dtype).tiny)
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    regular = (factor.diagonal(dim1=1, dim2=2).square() > smallest).all(dim=1) & (failed == 0)
-    solved = torch.cholesky_solve(right[..., None], factor)[..., 0]
-    singular = torch.nonzero(~regular)[:, 0]
-    if len(singular):
-        solved[singular] = _least_norm(gram[singular], right[singular], tolerance)
-    return solved
-
-
-def _least_norm(gram: Tensor, right: Tensor, tolerance: float) -> Tensor:
+def _least_norm(gram: Tensor, right: Tensor) -> Tensor:
     """Return the solutions of least norm, as `least_squares.least_norm` does on the host."""
     finite = gram.isfinite().all(dim=2).all(dim=1) & right.isfinite().all(dim=1)
-    kept = torch.where(finite[:, None, None], gram, 0).to(widest(gram.device))
-    values, vectors = torch.linalg.eigh(kept)
-    inverse = torch.where(values > tolerance * values[:, -1:], 1 / values, 0)
-    along = torch.einsum("nij,ni->nj", vectors, right.to(values.dtype))
-    solved = torch.einsum("nij,nj->ni", vectors, inverse * along).to(gram.dtype)
+    values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], gram, 0))
+    rounding = rounding_error(gram.shape[1], NUMBERS[gram.dtype]) * values[:, -1:]
+    kept = values > rounding.clamp(min=torch.finfo(gram.dtype).tiny)
+    inverse = torch.where(kept, 1 / values, 0)
+    along = torch.einsum("nij,ni->nj", vectors, right)
+    solved = torch.einsum("nij,nj->ni", vectors, inverse * along)
     return torch.where(finite[:, None], solved, torch.nan)

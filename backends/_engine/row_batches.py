@@ -37,13 +37,14 @@ def row_batches(
 
 
 def padded_positions(
-    offsets: NDArray[np.int64], rows: NDArray[np.int64]
+    offsets: NDArray[np.int64], rows: NDArray[np.int64], first: int = 0, last: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the positions of the ratings of ``rows``, and which of them exist.
 
-    Both have shape (len(rows), most ratings of a row). Positions that do not exist are 0.
+    Both have shape (len(rows), most ratings of a row), of which the columns ``first:last`` are
+    returned. Positions that do not exist are 0.
     """
     counts = offsets[rows + 1] - offsets[rows]
-    within = np.arange(counts.max())
+    within = np.arange(counts.max())[first:last]
     exists = within < counts[:, None]
     return np.where(exists, offsets[rows, None] + within, 0), exists

@@ -48,9 +48,10 @@ class Rule(NamedTuple):
     rank: int  # number of factors; those beyond it are padding
     with_bias: bool  # whether biases are solved for
     fixed_bias: bool  # whether they stay what they are
-    # A pivot is rounding error if it is not above this share of its diagonal and the smallest one.
+    # A pivot may be rounding error if it is not above this share of its diagonal and the smallest.
     pivot_share: float
     smallest_pivot: float
+    rounding: float  # relative size of rounding errors
     one: float  # 1, so that no constant of another precision widens the arithmetic
     tile_rows: tuple[int, ...]  # with `TILE_ROWS` entries, of which only the number is used
 
@@ -61,9 +62,11 @@ class Workspace(NamedTuple):
     gathered: NDArray[Any]  # opposite rows, shape (CHUNK, padded rank)
     numbers: NDArray[Any]  # what goes with each of them, see `gather`; shape (CHUNK, 2)
     gram: NDArray[Any]  # shape (padded rank, padded rank)
-    # Shape (5, padded rank): the sum of weight times opposite row; the sum of these times the
-    # target, which becomes the solution; the diagonal, which becomes the reciprocals of that of U;
-    # and a place for z. The fifth is used by `als_cg`, which divides them up in its own way.
+    # Shape (5, padded rank). `als_cg` names its rows; here they are
+    # 0: the sum of weight times opposite row;
+    # 1: the sum of these times the target, and then the solution;
+    # 2: the diagonal of the Gram matrix, and then the reciprocals of that of U;
+    # 3: z of `_substitute`.
     sides: NDArray[Any]
 
 
@@ -214,7 +217,7 @@ def _factorise(workspace: Workspace, rule: Rule) -> bool:
     Returns
     -------
     bool
-        Whether G is positive definite: no pivot is rounding error, see `Rule`. If not, the
+        Whether G is positive definite: no pivot may be rounding error, see `Rule`. If not, the
         contents of the workspace are undefined.
     """
     gram, sides = workspace.gram, workspace.sides
@@ -280,20 +283,25 @@ def squared_error_of(
     opposites: Table,
     own_bias: float,
     bias: float,
+    are_gathered: bool,
     workspace: Workspace,
     rule: Rule,
 ) -> float:
     """Return the weighted sum of squared errors of a row's ratings, which are ``first:last``.
 
-    The row's factors are side 1. If the ratings are a single chunk, `_accumulate` has left them in
-    the workspace.
+    The row's factors are side 1.
+
+    Parameters
+    ----------
+    are_gathered
+        Whether just these ratings, a single chunk, are in the workspace already.
     """
     gathered, numbers, sides = workspace.gathered, workspace.numbers, workspace.sides
     _, n_vectors = vectors_of(gathered)
     squared_error = 0.0
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
-        if last - first > CHUNK:
+        if not are_gathered:
             gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         for row in range(n):
             products = load(gathered, row, 0) * load(sides, 1, 0)
@@ -430,7 +438,15 @@ def solve_rows(
         if regular:
             _store_solution(workspace, row, own_bias + row_bias, rows)
             squared_errors[row] = squared_error_of(
-                start, end, ratings, opposites, own_bias, row_bias, workspace, rule
+                start,
+                end,
+                ratings,
+                opposites,
+                own_bias,
+                row_bias,
+                end - start <= CHUNK,
+                workspace,
+                rule,
             )
 
 
@@ -468,7 +484,7 @@ def solve_row(
     rule: Rule,
     rows: Table,
 ) -> bool:
-    """Solve the normal equations of a row that are in the workspace; return whether it has one.
+    """Solve the equations in the workspace; return whether they have a single solution.
 
     See `_solve` and `solve_rows` for the parameters.
     """
@@ -497,6 +513,6 @@ def squared_error(
     """
     align_stack()
     error: float = squared_error_of(
-        first, last, ratings, opposites, own_bias, row_bias, workspace, rule
+        first, last, ratings, opposites, own_bias, row_bias, False, workspace, rule
     )
     return error

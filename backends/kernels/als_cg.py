@@ -196,7 +196,7 @@ def _improve(
     # r . (r / diagonal) is at most the squared error times the number of unknowns. If it is
     # rounding error in comparison, r points into directions in which the ratings say nothing.
     square = _scaled_square(sides, residual_bias, bias_scale)
-    smallest = max(rule.pivot_share * rule.pivot_share * sum_of_squares, rule.smallest_pivot)
+    smallest = max(rule.rounding * rule.rounding * sum_of_squares, rule.smallest_pivot)
     share, direction_bias = rule.one - rule.one, rule.one - rule.one
     for _ in range(n_steps):
         if not square > smallest:  # so that it ends at NaN
@@ -276,5 +276,13 @@ def improve_rows(
             store(rows[0], row, vector, load(sides, _X, vector))
         rows[1][row] = own_bias + bias
         squared_errors[row] = squared_error_of(
-            start, end, ratings, opposites, own_bias, bias, workspace, rule
+            start,
+            end,
+            ratings,
+            opposites,
+            own_bias,
+            bias,
+            end - start <= CHUNK,
+            workspace,
+            rule,
         )
