@@ -1,7 +1,9 @@
-"""Alternating least squares in numba: exact half-epochs, each row's equations in one go.
+"""Alternating least squares in numba, row by row.
 
 The rows of a side do not depend on each other, so the threads share them, and the result does not
-depend on the number of threads. See `kernels.als` for what happens in a row.
+depend on the number of threads. See `kernels.als` for what happens in a row, and `kernels.als_cg`
+for conjugate gradients. Rows that look singular are solved for in float64, and by
+`_engine.least_squares` if they are.
 """
 
 from __future__ import annotations
@@ -127,8 +129,9 @@ class NumbaALS(AlternatingLeastSquares):
 
     An epoch takes rank^2 multiply-adds per rating and rank^3 / 6 per row, or with conjugate
     gradients about 4 rank (cg_steps + 2) per rating. Memory, beside the factors, which are held
-    three times: 20 bytes per rating in float32 while ratings are sorted and 16 afterwards; weights
-    add 8 bytes while they are sorted and 8 afterwards.
+    three times and by ``fit`` itself: 20 bytes per rating in float32 while ratings are sorted and
+    16 afterwards; weights add 8 bytes while they are sorted and 8 afterwards. Where rows look
+    singular in float32, float64 copies of theirs and of the other side's factors.
 
     Parameters
     ----------

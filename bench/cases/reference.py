@@ -196,11 +196,12 @@ def _has_vanished(model: FactorModel, train: Ratings) -> bool:
 
 
 def _edges(objective: Objective, searched: Sequence[str]) -> list[str]:
-    """Return notes on parameters that are the first or last of their grid."""
+    """Return notes on parameters at the edge of their grid, beyond which better ones may lie."""
     notes = []
     for name, grid in (("reg", REGS), ("damping", DAMPINGS)):
         for value, which in ((grid[0], "smallest"), (grid[-1], "largest")):
-            if name in searched and getattr(objective, name) == value:
+            # There is no damping below 0.
+            if name in searched and getattr(objective, name) == value > 0:
                 notes.append(f"{name} is the {which} tried")
     return notes
 

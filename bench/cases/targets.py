@@ -102,8 +102,10 @@ def walk_downhill(
         before = point
         for axis, size in enumerate(sizes):
             for step in (stride, -stride):
-                while 0 <= point[axis] + step < size:
-                    neighbour = (*point[:axis], point[axis] + step, *point[axis + 1 :])
+                while True:
+                    # A step that would go beyond the grid goes to its edge.
+                    there = min(max(point[axis] + step, 0), size - 1)
+                    neighbour = (*point[:axis], there, *point[axis + 1 :])
                     # Not written as >=, with which a NaN would count as an improvement.
                     if not cached_score(neighbour) < cached_score(point):
                         break

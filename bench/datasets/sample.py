@@ -40,6 +40,7 @@ def sample_users(dataset: Dataset, most: int, seed: int = 0) -> Dataset:
             train=taken_rows(split.train),
             validation=taken_rows(split.validation),
             test=None if split.test is None else taken_rows(split.test),
+            note=f"of the whole data: {split.note}" if split.note else "",
         ),
         test,
     )

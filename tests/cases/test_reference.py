@@ -111,6 +111,10 @@ def test_no_step_of_the_last_stride_leads_to_a_better_point() -> None:
     assert point == (17, 1)
     in_strides = len(tried)
     tried.clear()
+    # The last points of a grid are tried too, though no whole step leads there.
+    assert walk_downhill(score, (5, 4), surface.shape, 50)[0] in (0, 5, 21)
+    assert {0, 21} <= {reg for reg, _ in tried}
+    tried.clear()
     assert walk_downhill(score, (5, 4), surface.shape) == point
     assert in_strides < len(tried)
 
@@ -157,8 +161,10 @@ def test_the_edge_of_a_grid_is_reported(case: Case, monkeypatch: pytest.MonkeyPa
     inside = Objective(2, reference.REGS[3], damping=reference.DAMPINGS[2])
     assert note(inside) == ""
     edge = Objective(2, reference.REGS[-1], damping=reference.DAMPINGS[0])
-    assert note(edge) == "reg is the largest tried; damping is the smallest tried"
-    assert note(edge, reg=edge.reg) == "damping is the smallest tried"
+    assert note(edge) == "reg is the largest tried"  # there is no damping below 0
+    edge = Objective(2, reference.REGS[0], damping=reference.DAMPINGS[-1])
+    assert note(edge) == "reg is the smallest tried; damping is the largest tried"
+    assert note(edge, reg=edge.reg) == "damping is the largest tried"
     assert note(edge, reg=edge.reg, damping=edge.damping) == ""
     quick = "reg and damping chosen by a quick search, with long steps"
     assert note(inside, quick=True) == quick

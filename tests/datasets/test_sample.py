@@ -51,6 +51,13 @@ def test_whole_users_in_their_parts_of_the_split(with_official_test: bool) -> No
         np.testing.assert_array_equal(raw.items[part], items[of_users[whole]])
 
 
+def test_what_is_said_of_the_whole_split_is_not_said_of_the_sample() -> None:
+    dataset = a_dataset()
+    assert sample_users(dataset, 300).split.note == ""
+    noted = dataset._replace(split=dataset.split._replace(note="3 users stay in training"))
+    assert sample_users(noted, 300).split.note == "of the whole data: 3 users stay in training"
+
+
 def test_the_seed_chooses_the_users() -> None:
     dataset = a_dataset()
     samples = [set(sample_users(dataset, 300, seed=seed).raw.users) for seed in (1, 1, 2)]
