@@ -79,11 +79,17 @@ class Explodes(Planted):
         return float("inf")
 
 
+def shrink(state: Any, factor: float) -> None:
+    """Multiply all factors and biases by a number."""
+    users, items = (type(table)(*(factor * array for array in table)) for table in state.done)
+    state.done = users, items
+
+
 class Stalls(Planted):
     """Never gets below the mean."""
 
     def fault(self, state: Any, loss: float) -> float:
-        state.now = Parameters(state.now.mean, *(0 * a for a in state.now.arrays().values()))
+        shrink(state, 0.0)
         return loss
 
 
@@ -146,8 +152,7 @@ class Worse(Steady):
     seconds = 0.5 * Steady.seconds
 
     def fault(self, state: Any, loss: float) -> float:
-        halves = {name: 0.5 * array for name, array in state.now.arrays().items()}
-        state.now = Parameters(state.now.mean, **halves)
+        shrink(state, 0.5)
         return loss
 
 
@@ -228,7 +233,7 @@ class GrowsForever(Grows):
 class Remembers(Steady):
     """Keeps what it computed: a second fit of equal ratings from an equal start is a look-up."""
 
-    points: ClassVar[dict[tuple[float, float, int], tuple[Parameters, float]]] = {}
+    points: ClassVar[dict[tuple[float, float, int], tuple[Any, float]]] = {}
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         self.start = float(train.ratings.sum()), float(initial.user_factors[0, 0])
@@ -238,8 +243,8 @@ class Remembers(Steady):
         where = *self.start, state.epochs + n_epochs
         if where not in self.points:
             loss = super().step(state, n_epochs)
-            self.points[where] = state.now, loss
-        state.now, loss = self.points[where]
+            self.points[where] = state.done, loss
+        state.done, loss = self.points[where]
         state.epochs = where[-1]
         return loss
 
@@ -260,7 +265,7 @@ class RemembersOnDisk(Steady):
         before = time.perf_counter()
         parameters, epochs = pickle.loads(path.read_bytes())
         state = super().prepare(train, parameters, seed=0)
-        state.now, state.epochs = parameters, epochs
+        state.epochs = epochs
         self.prepare_seconds_, self.history_ = time.perf_counter() - before, []
         model = self._model(self._parameters(state, train), train, train, {})
         self.status_, self.n_epochs_, self.model_ = "epochs", epochs, model
