@@ -159,11 +159,12 @@ class TorchALS(AlternatingLeastSquares):
         with torch.no_grad():
             for _ in range(n_epochs):
                 users, items = state.done
-                users, _ = self._half_epoch(state.batches[0], items, users)
-                items, squared_error = self._half_epoch(state.batches[1], users, items)
+                users = self._half_epoch(state.batches[0], items, users)
+                items = self._half_epoch(state.batches[1], users, items)
                 # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
                 state.done = users, items
                 state.epochs += 1
+            squared_error = self._squared_error(state.batches[1], users, items)
         return float(squared_error) * state.unit * state.unit / state.n_ratings
 
     def parameters(self, state: AlternatingState) -> Parameters:
@@ -218,27 +219,28 @@ class TorchALS(AlternatingLeastSquares):
                 torch.tensor(penalty[batch], device=device),
             )
 
-    def _half_epoch(
-        self, batches: list[Batch], opposites: Table, rows: Table
-    ) -> tuple[Table, Tensor]:
-        """Solve for all rows of one side; rows without ratings keep their values.
-
-        Returns
-        -------
-        table, squared_error
-            The side, and the weighted sum of squared errors with it, in units.
-        """
+    def _half_epoch(self, batches: list[Batch], opposites: Table, rows: Table) -> Table:
+        """Solve for all rows of one side; rows without ratings keep their values."""
         factors, bias = rows.factors.clone(), rows.bias.clone()
-        squared_error = torch.zeros((), dtype=widest(factors.device), device=factors.device)
         for batch in batches:
             solved = self._solve(batch, opposites, bias, factors.dtype)
-            for design, targets in self._designs(batch, opposites, bias, factors.dtype):
-                errors = targets - torch.einsum("rnk,rk->rn", design, solved)
-                squared_error += errors.to(squared_error.dtype).square().sum()
             factors[batch.rows] = solved[:, -self.rank :]
             if self.solves_for_biases:
                 bias[batch.rows] = solved[:, 0]
-        return Table(factors, bias), squared_error
+        return Table(factors, bias)
+
+    def _squared_error(self, batches: list[Batch], opposites: Table, rows: Table) -> Tensor:
+        """Return the weighted sum of squared errors of all ratings, in units."""
+        factors, bias = rows.factors, rows.bias
+        squared_error = torch.zeros((), dtype=widest(factors.device), device=factors.device)
+        for batch in batches:
+            x = factors[batch.rows]
+            if self.solves_for_biases:
+                x = torch.cat([bias[batch.rows, None], x], dim=1)
+            for design, targets in self._designs(batch, opposites, bias, factors.dtype):
+                errors = targets - torch.einsum("rnk,rk->rn", design, x)
+                squared_error += errors.to(squared_error.dtype).square().sum()
+        return squared_error
 
     def _solve(self, batch: Batch, opposites: Table, bias: Tensor, dtype: torch.dtype) -> Tensor:
         """Solve the normal equations of a batch; see `least_squares` for those of singular rows."""

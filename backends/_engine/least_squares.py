@@ -118,7 +118,9 @@ class Equations:
         if self.bias_penalty is not None:
             gram[:, 0, 0] = self.bias_penalty[rows]
         right = np.zeros(gram.shape[:2], dtype)
+        parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
         for design, targets in self.designs(rows, dtype):
+            parts = [*parts[:1], (design, targets)]  # the second is only there to be counted
             gram += design.transpose(0, 2, 1) @ design
             right += np.einsum("rnk,rn->rk", design, targets)
         regular = _are_regular(gram)
@@ -133,7 +135,8 @@ class Equations:
         elif len(singular):
             solved[singular] = self._least_norm(rows[singular], gram[singular], right[singular])
         squared_errors = np.zeros(len(rows))
-        for design, targets in self.designs(rows, dtype):
+        # What is gathered is used again, unless there was too much to keep.
+        for design, targets in parts if len(parts) == 1 else self.designs(rows, dtype):
             errors = targets - np.einsum("rnk,rk->rn", design, solved)
             squared_errors += np.square(errors, dtype=np.float64).sum(axis=1)
         return solved, squared_errors
