@@ -80,7 +80,7 @@ class Selection:
     )
     threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
     quick: bool = _option(
-        "finish in about a minute: the twin at scale 0.02, or at most 100,000 ratings of whole "
+        "finish in one to two minutes: the twin at scale 0.02, or at most 100,000 ratings of whole "
         "users; one seed, and a rough search for --reg and --damping",
         default=False,
         action="store_true",
