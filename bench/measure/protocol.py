@@ -242,6 +242,7 @@ def _plain(value: Any) -> Any:
             return kind(value)
     if hasattr(value, "item"):
         return value.item()
+    # The error that msgspec asks for where a type cannot be written.
     raise NotImplementedError(f"{type(value).__name__} cannot be written as JSON")
 
 

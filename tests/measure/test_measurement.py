@@ -4,6 +4,7 @@ The run goes on after each.
 """
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -45,13 +46,11 @@ def test_an_honest_backend_matches_and_its_numbers_agree(case: Case) -> None:
     )
     assert all(0 < row["prepare_seconds"] < row["seconds"] for row in record["rounds"])
     for row in record["rounds"]:
-        parts = [
-            row["prepare_seconds"],
-            row["first_epoch_seconds"] or 0,
-            (epochs - 1) * (row["epoch_seconds"] or 0),
-        ]
-        assert min(parts[:2]) > 0
-        assert sum(parts) < 1.5 * row["seconds"]
+        first, median = row["first_epoch_seconds"], row["epoch_seconds"] or 0
+        assert first is not None and first > 0
+        # At least half of the other epochs took as long as their median, whatever the load was.
+        least = row["prepare_seconds"] + first + epochs // 2 * median
+        assert least <= row["seconds"]
         assert row["cpu_seconds"] is not None
     assert [start["caches"] for start in record["cold"]] == ["empty", "filled"]
     for cold in record["cold"]:
@@ -108,15 +107,18 @@ def calibrated(
 def test_a_calibration_is_limited_in_seconds_of_training(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock moves on by 1000 s whenever a model is scored; the limit is 500 s."""
-    scored, clock, scoring = worker.mse, time.perf_counter, [0.0]
+    """The clock moves on by 1000 s whenever a model is scored; the limit is 500 s.
+
+    Otherwise it moves by 1 ms whenever it is read, so that no load of the machine shows in it.
+    """
+    scored, ticks, scoring = worker.mse, itertools.count(), [0.0]
 
     def slowly(*arguments: Any) -> float | None:
         scoring[0] += 1000
         return scored(*arguments)
 
     monkeypatch.setattr(worker, "mse", slowly)
-    monkeypatch.setattr(time, "perf_counter", lambda: clock() + scoring[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: 1e-3 * next(ticks) + scoring[0])
     status, seconds = calibrated(case, max_epochs=5, max_seconds=500.0)
     assert (status, len(seconds)) == ("epochs", 5)
     assert scoring == [5000.0]

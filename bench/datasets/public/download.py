@@ -123,7 +123,7 @@ def _download(url: str, file: Path, checksum: str | None, progress: bool) -> Non
         If no URL could: a package is missing, or the folder cannot be written to.
     """
     try:
-        import pooch  # type: ignore[import-untyped]
+        import pooch  # type: ignore[import-untyped]  # it has no types
         import requests
     except ImportError as error:
         raise DatasetError(
