@@ -37,7 +37,7 @@ def machine(run: Run, roofline_options: RooflineOptions, notify: Notify) -> Mach
             "run: pip install 'factorbench[numba]'"
         )
     notify("roofline: measuring the machine's limits")
-    return measure_machine(roofline_options.ranks, roofline_options.threads, run.limits)
+    return measure_machine(roofline_options, run.limits)
 
 
 # A test that fails before anything is timed does not use the fixture.

@@ -25,6 +25,7 @@ RANK = 16
 SCALE = 0.2  # of the twin: 1.27 million ratings
 QUICK_SCALE = 0.02  # of the twin: about 127,000 ratings
 QUICK_RATINGS = 100_000  # of other data, at most
+QUICK_ROUNDS = 3
 
 
 def _option(help: str, default: Any = None, **settings: Any) -> Any:
@@ -76,12 +77,13 @@ class Selection:
         "size of the twin; 1 is 6.3 million ratings (default: 0.2)", type=float
     )
     rounds: int | None = _option(
-        "timed rounds per seed (default: 3, or 5 with one seed; fewer for slow fits)", type=int
+        "timed rounds per seed (default: 3, or 5 with one seed; fewer for slow fits; quick: 3)",
+        type=int,
     )
     threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
     quick: bool = _option(
-        "finish in one to two minutes: the twin at scale 0.02, or at most 100,000 ratings of whole "
-        "users; one seed, and a rough search for --reg and --damping",
+        "finish in about a minute: the twin at scale 0.02, or at most 100,000 ratings of whole "
+        "users; one seed, a rough search for --reg and --damping, and no roofline",
         default=False,
         action="store_true",
     )
@@ -144,6 +146,11 @@ class Selection:
         if n_seeds is None:
             n_seeds = 1 if self.quick else 3
         return list(range(self.seed, self.seed + n_seeds))
+
+    @property
+    def timed_rounds(self) -> int | None:
+        """Timed rounds per seed: as many as were asked for, 3 with --quick, else None."""
+        return self.rounds or (QUICK_ROUNDS if self.quick else None)
 
     @property
     def budget(self) -> int:

@@ -87,6 +87,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("roofline_backend", counted)
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the roofline out of a quick run, unless nothing else was asked for."""
+    if not selection(config).quick:
+        return
+    others = [item for item in items if "roofline_backend" not in getattr(item, "fixturenames", ())]
+    if others:
+        left_out = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = others
+
+
 @pytest.fixture(scope="session")
 def notify(pytestconfig: pytest.Config) -> Iterator[Notify]:
     """Return a function that shows progress messages despite pytest's capturing.
@@ -181,12 +193,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 @pytest.fixture(scope="session")
 def roofline_options(selected: Selection) -> RooflineOptions:
     """Return at which ranks and numbers of threads an epoch is measured, and for how long."""
-    ranks, max_seconds = ROOFLINE_RANKS, 2.0
+    options = RooflineOptions(ROOFLINE_RANKS, sorted({1, selected.budget}), max_seconds=2.0)
     if selected.quick:
-        ranks, max_seconds = [RANK], 0.3
+        options = dataclasses.replace(options, ranks=[RANK], max_seconds=0.3, turns=8)
     if selected.rank:
-        ranks = [selected.rank]
-    return RooflineOptions(ranks, sorted({1, selected.budget}), max_seconds)
+        options = dataclasses.replace(options, ranks=[selected.rank])
+    return options
 
 
 def selection(config: pytest.Config) -> Selection:

@@ -188,6 +188,7 @@ class MeasureMachine(Request[MachineFound], tag="limits"):
     answer = MachineFound
     ranks: list[int]
     threads: list[int]
+    turns: int  # how often each kernel is run
 
 
 AnyRequest = Open | Warm | Calibrate | Time | WatchMemory | MeasureEpochs | MeasureMachine

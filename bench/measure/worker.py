@@ -122,7 +122,7 @@ class Worker:
                 # Imported only here: what a worker imports is counted as its backend's memory.
                 from bench.machine.limits import last_level_cache, measure_limits
 
-                limits = measure_limits(request.ranks, request.threads)
+                limits = measure_limits(request.ranks, request.threads, request.turns)
                 return MachineFound(limits, last_level_cache())
 
     def open(self, request: Open) -> Opened:

@@ -12,6 +12,7 @@ from typing import cast
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
 from bench.machine.environment import environment_of, machine_facts
+from bench.machine.limits import TURNS
 from bench.measure.backend_facts import Contender, Limits
 from bench.measure.measurement import Run
 from bench.measure.protocol import Diverged, MeasureEpochs, MeasureMachine, Open, Warm
@@ -30,6 +31,7 @@ class RooflineOptions:
     ranks: list[int]
     threads: list[int]
     max_seconds: float  # no further epoch begins after this
+    turns: int = TURNS  # how often the kernels that measure the machine's limits are run
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Machine:
     failure: Ended | None = None  # why there are no limits
 
 
-def measure_machine(ranks: list[int], threads: list[int], limits: Limits) -> Machine:
+def measure_machine(options: RooflineOptions, limits: Limits) -> Machine:
     """Measure the machine's limits in a worker; if that fails, ``failure`` is set."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="factorbench-") as folder,
-            WorkerProcess(max(threads), Path(folder) / "stderr.txt") as worker,
+            WorkerProcess(max(options.threads), Path(folder) / "stderr.txt") as worker,
         ):
-            request = MeasureMachine(ranks=ranks, threads=threads)
+            request = MeasureMachine(
+                ranks=options.ranks, threads=options.threads, turns=options.turns
+            )
             found = worker.ask(request, limits.timeout, lambda text: None)
             return Machine(found.limits, found.cache)
     except Ended as end:

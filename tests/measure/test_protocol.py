@@ -31,7 +31,7 @@ REQUESTS = [
     Time(epochs=3, seed=0, round_number=2, factor=1.01, target=None, objective=True, unseen=True),
     WatchMemory(epochs=3, seed=0),
     MeasureEpochs(rank=16, threads=2, seed=0, max_seconds=0.5),
-    MeasureMachine(ranks=[16], threads=[1, 2]),
+    MeasureMachine(ranks=[16], threads=[1, 2], turns=25),
 ]
 
 

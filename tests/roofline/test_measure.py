@@ -93,11 +93,12 @@ def test_a_roofline_that_cannot_be_measured_is_a_record(case: Case) -> None:
 
 def test_the_machines_limits_come_from_a_worker() -> None:
     pytest.importorskip("numba")
-    machine = measure_machine([4], [1], LIMITS)
+    options = RooflineOptions(ranks=[4], threads=[1], max_seconds=0.05, turns=3)
+    machine = measure_machine(options, LIMITS)
     assert machine.failure is None
     assert [limit["threads"] for limit in machine.limits] == [1]
     assert machine.cache > 0
-    late = measure_machine([4], [1], Limits(timeout=0.0)).failure
+    late = measure_machine(options, Limits(timeout=0.0)).failure
     assert late is not None
     assert (late.status, late.reason) == (
         "timed out",
