@@ -170,9 +170,10 @@ class NumbaALS(AlternatingLeastSquares):
         )
         by_item = transposed(threads, by_user, train.n_items)
         user_penalties, item_penalties = self.objective.penalties_of(train, *weights)
+        start = initial.in_units(unit)
         tables = (
-            self._table(initial.user_factors, initial.user_bias, unit),
-            self._table(initial.item_factors, initial.item_bias, unit),
+            self._table(start.user_factors, start.user_bias),
+            self._table(start.item_factors, start.item_bias),
         )
         size = tables[0].factors.shape[1]
         return AlternatingState(
@@ -192,10 +193,15 @@ class NumbaALS(AlternatingLeastSquares):
 
     def step(self, state: AlternatingState, n_epochs: int) -> float:
         """Alternate ``n_epochs`` times; return the training MSE after the last."""
+        without_errors = state.rule._replace(with_errors=False)
         for _ in range(n_epochs):
             users, items = state.working
-            self._half_epoch(state, state.sides[0], state.done[1], state.done[0], users)
-            squared_error = self._half_epoch(state, state.sides[1], users, state.done[1], items)
+            self._half_epoch(
+                state, without_errors, state.sides[0], state.done[1], state.done[0], users
+            )
+            squared_error = self._half_epoch(
+                state, state.rule, state.sides[1], users, state.done[1], items
+            )
             # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
             state.done, state.working = state.working, state.done
             state.epochs += 1
@@ -204,15 +210,14 @@ class NumbaALS(AlternatingLeastSquares):
     def parameters(self, state: AlternatingState) -> Parameters:
         """Return a copy of the last whole epoch's parameters, in rating units."""
         users, items = state.done
-        number = users.factors.dtype.type
-        bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
-        return Parameters(
+        in_units = Parameters(
             state.mean,
-            users.bias * bias_unit,
-            items.bias * bias_unit,
-            users.factors[:, : self.rank] * factor_unit,
-            items.factors[:, : self.rank] * factor_unit,
+            users.bias,
+            items.bias,
+            users.factors[:, : self.rank],
+            items.factors[:, : self.rank],
         )
+        return in_units.from_units(state.unit)
 
     def threads(self) -> AbstractContextManager[None]:
         """Limit BLAS to one thread; the kernels run on the threads of the state."""
@@ -224,6 +229,7 @@ class NumbaALS(AlternatingLeastSquares):
             rank=self.rank,
             with_bias=self.solves_for_biases,
             fixed_bias=self.bias == "fixed",
+            with_errors=True,
             pivot_share=number(pivot_tolerance(dtype)),
             smallest_pivot=number(np.finfo(number).tiny),
             rounding=number(rounding_error(self.rank + 1, dtype)),
@@ -231,15 +237,11 @@ class NumbaALS(AlternatingLeastSquares):
             tile_rows=(0,) * TILE_ROWS,
         )
 
-    def _table(self, factors: Float, bias: Float, unit: float) -> Table:
-        number = factors.dtype.type
+    def _table(self, factors: Float, bias: Float) -> Table:
         # Rows need no more padding than to whole vectors: no kernel is compiled for their length.
         lanes = LINE // factors.itemsize
         n_columns = -(-self.rank // lanes) * lanes
-        return Table(
-            padded_table(factors / number(math.sqrt(unit)), n_columns),
-            bias / number(unit),
-        )
+        return Table(padded_table(factors, n_columns), bias)
 
     def _side(
         self,
@@ -265,12 +267,16 @@ class NumbaALS(AlternatingLeastSquares):
     def _half_epoch(
         self,
         state: AlternatingState,
+        rule: Rule,
         side: Side,
         opposites: Table,
         before: Table,
         rows: Table,
     ) -> float:
-        """Solve for all rows of one side; return the sum of squared errors, in units."""
+        """Solve for all rows of one side; return the sum of squared errors, in units.
+
+        The sum is 0 if the rule wants no errors.
+        """
         squared_errors = np.zeros(len(rows.bias))
         if self.method == "cg":
             start, n_steps = (before.factors, before.bias), self.cg_steps
@@ -279,17 +285,17 @@ class NumbaALS(AlternatingLeastSquares):
                 shared = side.arguments(opposites)
                 table = rows.factors, rows.bias
                 improve_rows(
-                    *piece, *shared, n_steps, workspace, state.rule, start, table, squared_errors
+                    *piece, *shared, n_steps, workspace, rule, start, table, squared_errors
                 )
 
             _in_pieces(state, side.pieces, improve, state.workspaces)
             singular = np.zeros(len(rows.bias), np.bool_)
         else:
             singular = _solve_pieces(
-                state, side, opposites, rows, state.workspaces, state.rule, squared_errors
+                state, side, opposites, rows, state.workspaces, rule, squared_errors
             )
         for row in side.long_rows:
-            regular, error = self._solve_long_row(state, side, opposites, rows, row)
+            regular, error = self._solve_long_row(state, rule, side, opposites, rows, row)
             singular[row], squared_errors[row] = not regular, error
         found = np.flatnonzero(singular)
         if len(found) and np.dtype(self.dtype) != np.float64:
@@ -376,14 +382,21 @@ class NumbaALS(AlternatingLeastSquares):
                 rows.bias[batch] = solved[:, 0]
 
     def _solve_long_row(
-        self, state: AlternatingState, side: Side, opposites: Table, rows: Table, row: int
+        self,
+        state: AlternatingState,
+        rule: Rule,
+        side: Side,
+        opposites: Table,
+        rows: Table,
+        row: int,
     ) -> tuple[bool, float]:
         """Solve for a row whose ratings all threads share.
 
         Returns
         -------
         regular, squared_error
-            Whether there is a single solution, and the weighted sum of squared errors with it.
+            Whether there is a single solution, and the weighted sum of squared errors with it; or
+            0.
         """
         number = rows.factors.dtype.type
         ratings = side.ratings.ratings, (opposites.factors, opposites.bias)
@@ -408,9 +421,11 @@ class NumbaALS(AlternatingLeastSquares):
             weighted_target,
             own_bias,
             workspace,
-            state.rule,
+            rule,
             (rows.factors, rows.bias),
         )
+        if not rule.with_errors:
+            return regular, 0.0
         for other in state.workspaces[1:]:
             other.sides[:] = workspace.sides
         error = 0.0

@@ -153,9 +153,10 @@ class NumbaSGD(Factorizer):
         counts = counted(threads, (train.users, train.n_users), (train.items, train.n_items))
         weights = row_weights(train, *counts)
         penalties = self.objective.penalties_of(train, *weights)
-        start = (
-            (initial.user_factors, initial.user_bias),
-            (initial.item_factors, initial.item_bias),
+        start = initial.in_units(unit)
+        start_of = (
+            (start.user_factors, start.user_bias),
+            (start.item_factors, start.item_bias),
         )
 
         # From here on "users" are the kernels' users: the side that has fewer rows.
@@ -169,10 +170,7 @@ class NumbaSGD(Factorizer):
         tables: list[Float] = []
         shares: list[Float] = []
         for side in side_order:
-            factors, bias = start[side]
-            number = factors.dtype.type
-            if unit != 1:
-                factors, bias = factors / number(math.sqrt(unit)), bias / number(unit)
+            factors, bias = start_of[side]
             tables += [padded_table(factors), _columns(bias)]
             shares.append(_shares(penalties[side], weights[side], unit, factors.dtype))
         blocks = blocked(
@@ -220,15 +218,14 @@ class NumbaSGD(Factorizer):
         """Return a copy of the last whole epoch's parameters, in rating units."""
         tables = state.done[2:] + state.done[:2] if state.exchanged else state.done
         users, user_columns, items, item_columns = tables
-        number = users.dtype.type
-        bias_unit, factor_unit = number(state.unit), number(math.sqrt(state.unit))
-        return Parameters(
+        in_units = Parameters(
             state.mean,
-            user_columns[:, 0] * bias_unit,
-            item_columns[:, 0] * bias_unit,
-            users[:, : self.rank] * factor_unit,
-            items[:, : self.rank] * factor_unit,
+            user_columns[:, 0],
+            item_columns[:, 0],
+            users[:, : self.rank],
+            items[:, : self.rank],
         )
+        return in_units.from_units(state.unit)
 
     def threads(self) -> AbstractContextManager[None]:
         """Limit BLAS to one thread; the kernels run on the threads of the state."""

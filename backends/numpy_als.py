@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -70,7 +69,7 @@ class NumpyALS(AlternatingLeastSquares):
         if train.weights is not None:
             weights = (train.weights / weight_unit).astype(self.dtype)
         of_users, of_items = self.objective.penalties(train)
-        root = number(math.sqrt(unit))
+        start = initial.in_units(unit)
         return AlternatingState(
             mean=initial.mean,
             unit=unit,
@@ -81,8 +80,8 @@ class NumpyALS(AlternatingLeastSquares):
                 train.items, train.users, targets, weights, of_items, unit, weight_unit
             ),
             done=(
-                Table(initial.user_factors / root, initial.user_bias / number(unit)),
-                Table(initial.item_factors / root, initial.item_bias / number(unit)),
+                Table(start.user_factors, start.user_bias),
+                Table(start.item_factors, start.item_bias),
             ),
         )
 
@@ -90,8 +89,8 @@ class NumpyALS(AlternatingLeastSquares):
         """Alternate ``n_epochs`` times; return the training MSE after the last."""
         for _ in range(n_epochs):
             users, items = state.done
-            users, _ = self._half_epoch(state.users, items, users)
-            items, squared_error = self._half_epoch(state.items, users, items)
+            users, _ = self._half_epoch(state.users, items, users, with_errors=False)
+            items, squared_error = self._half_epoch(state.items, users, items, with_errors=True)
             # Only now does the epoch take effect: a Ctrl-C before leaves the last whole one.
             state.done = users, items
             state.epochs += 1
@@ -100,15 +99,8 @@ class NumpyALS(AlternatingLeastSquares):
     def parameters(self, state: AlternatingState) -> Parameters:
         """Return a copy of the last whole epoch's parameters, in rating units."""
         users, items = state.done
-        number = np.dtype(self.dtype).type
-        root, unit = number(math.sqrt(state.unit)), number(state.unit)
-        return Parameters(
-            state.mean,
-            users.bias * unit,
-            items.bias * unit,
-            users.factors * root,
-            items.factors * root,
-        )
+        in_units = Parameters(state.mean, users.bias, items.bias, users.factors, items.factors)
+        return in_units.from_units(state.unit)
 
     def _side(
         self,
@@ -133,19 +125,21 @@ class NumpyALS(AlternatingLeastSquares):
             bias_penalty=bias_penalty if self.solves_for_biases else None,
         )
 
-    def _half_epoch(self, side: Side, opposites: Table, rows: Table) -> tuple[Table, float]:
+    def _half_epoch(
+        self, side: Side, opposites: Table, rows: Table, *, with_errors: bool
+    ) -> tuple[Table, float]:
         """Solve for all rows of one side; rows without ratings keep their values.
 
         Returns
         -------
         table, squared_error
-            The side, and the weighted sum of squared errors with it, in units.
+            The side, and the weighted sum of squared errors with it, in units; or 0.
         """
         fixed = rows.bias if self.bias == "fixed" else None
         equations = Equations(*side, *opposites, fixed)
         factors, bias, squared_error = rows.factors.copy(), rows.bias.copy(), 0.0
         for batch in equations.batches(np.arange(len(bias))):
-            solved, squared_errors = equations.solve(batch, self.dtype)
+            solved, squared_errors = equations.solve(batch, self.dtype, with_errors)
             factors[batch] = solved[:, -self.rank :]
             if self.solves_for_biases:
                 bias[batch] = solved[:, 0]

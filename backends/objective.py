@@ -77,6 +77,34 @@ class Parameters:
         copies = {name: np.array(a, dtype=dtype, order="C") for name, a in self.arrays().items()}
         return Parameters(self.mean, **copies)
 
+    def in_units(self, unit: float) -> Parameters:
+        """Return biases in units of ``unit`` and factors in units of its root.
+
+        The mean stays as it is. Solvers compute in units so that nothing overflows, whatever the
+        rating scale is; `from_units` is the inverse.
+        """
+        number = self.user_factors.dtype.type
+        bias_unit, factor_unit = number(unit), number(math.sqrt(unit))
+        return Parameters(
+            self.mean,
+            self.user_bias / bias_unit,
+            self.item_bias / bias_unit,
+            self.user_factors / factor_unit,
+            self.item_factors / factor_unit,
+        )
+
+    def from_units(self, unit: float) -> Parameters:
+        """Return in rating units what is in units: the inverse of `in_units`."""
+        number = self.user_factors.dtype.type
+        bias_unit, factor_unit = number(unit), number(math.sqrt(unit))
+        return Parameters(
+            self.mean,
+            self.user_bias * bias_unit,
+            self.item_bias * bias_unit,
+            self.user_factors * factor_unit,
+            self.item_factors * factor_unit,
+        )
+
     def is_finite(self) -> bool:
         """Whether every number is finite."""
         if not np.isfinite(self.mean):

@@ -80,7 +80,7 @@ _BACKENDS: dict[str, BackendInfo] = {
     "numpy-als": BackendInfo(
         "backends.numpy_als:NumpyALS",
         _ALS,
-        look="pink D",
+        look="grey D",
     ),
     "torch-als": _TORCH_ALS._replace(look="blue d"),
     "torch-als-cuda": _TORCH_ALS._replace(device="cuda", deterministic=False, look="green d"),

@@ -7,7 +7,6 @@ number of ratings is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -134,8 +133,7 @@ class TorchALS(AlternatingLeastSquares):
                 strict=True,
             )
         ]
-        number = np.dtype(self.dtype).type
-        root = number(math.sqrt(unit))
+        start = initial.in_units(unit)
         return AlternatingState(
             row_weights=weights,
             mean=initial.mean,
@@ -144,12 +142,12 @@ class TorchALS(AlternatingLeastSquares):
             batches=(sides[0], sides[1]),
             done=(
                 Table(
-                    torch.tensor(initial.user_factors / root, device=device),
-                    torch.tensor(initial.user_bias / number(unit), device=device),
+                    torch.tensor(start.user_factors, device=device),
+                    torch.tensor(start.user_bias, device=device),
                 ),
                 Table(
-                    torch.tensor(initial.item_factors / root, device=device),
-                    torch.tensor(initial.item_bias / number(unit), device=device),
+                    torch.tensor(start.item_factors, device=device),
+                    torch.tensor(start.item_bias, device=device),
                 ),
             ),
         )
@@ -170,15 +168,9 @@ class TorchALS(AlternatingLeastSquares):
     def parameters(self, state: AlternatingState) -> Parameters:
         """Return a copy of the last whole epoch's parameters on the host, in rating units."""
         users, items = state.done
-        number = np.dtype(self.dtype).type
-        root, unit = number(math.sqrt(state.unit)), number(state.unit)
-        return Parameters(
-            state.mean,
-            users.bias.cpu().numpy() * unit,
-            items.bias.cpu().numpy() * unit,
-            users.factors.cpu().numpy() * root,
-            items.factors.cpu().numpy() * root,
-        )
+        tensors = users.bias, items.bias, users.factors, items.factors
+        in_units = Parameters(state.mean, *(tensor.cpu().numpy() for tensor in tensors))
+        return in_units.from_units(state.unit)
 
     def synchronize(self, state: AlternatingState) -> None:
         """Wait until the device has finished all work it was given."""

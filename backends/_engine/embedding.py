@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -50,8 +49,8 @@ class EmbeddingModel(nn.Module):
         def embedding(factors: Float, bias: Float, bias_column: int) -> nn.Embedding:
             # All ones at first; what is not overwritten multiplies the other side's bias.
             rows = np.ones((len(factors), self.rank + 2), factors.dtype)
-            rows[:, : self.rank] = factors / factors.dtype.type(math.sqrt(unit))
-            rows[:, bias_column] = bias / factors.dtype.type(unit)
+            rows[:, : self.rank] = factors
+            rows[:, bias_column] = bias
             # nn.Embedding(...) would first draw weights, which changes torch's global generator.
             weight = torch.tensor(rows, device=device)
             table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
@@ -59,8 +58,9 @@ class EmbeddingModel(nn.Module):
 
         # Behind the factors: users (b, 1), items (1, c).
         self.bias_column = {"user": self.rank, "item": self.rank + 1}
-        self.user = embedding(initial.user_factors, initial.user_bias, self.bias_column["user"])
-        self.item = embedding(initial.item_factors, initial.item_bias, self.bias_column["item"])
+        start = initial.in_units(unit)
+        self.user = embedding(start.user_factors, start.user_bias, self.bias_column["user"])
+        self.item = embedding(start.item_factors, start.item_bias, self.bias_column["item"])
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs of rows, shape (n,)."""
@@ -153,10 +153,9 @@ def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
     host = {}
     for side, table in tables.items():
         rows: Float = table.cpu().numpy()
-        number = rows.dtype.type
-        host[f"{side}_factors"] = rows[:, : model.rank] * number(math.sqrt(model.unit))
-        host[f"{side}_bias"] = rows[:, model.bias_column[side]] * number(model.unit)
-    return Parameters(model.mean, **host)
+        host[f"{side}_factors"] = rows[:, : model.rank]
+        host[f"{side}_bias"] = rows[:, model.bias_column[side]]
+    return Parameters(model.mean, **host).from_units(model.unit)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class Equations:
             yield design, roots * targets
 
     def solve(
-        self, rows: NDArray[np.int64], dtype: DTypeLike
+        self, rows: NDArray[np.int64], dtype: DTypeLike, with_errors: bool = True
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Solve for a batch of rows in the given precision.
 
@@ -110,7 +110,8 @@ class Equations:
         -------
         solved, squared_errors
             Shapes (n, width) and (n,): the rows' unknowns, and the weighted sums of the squared
-            errors with them. NaN where the equations are not finite: the fit has diverged.
+            errors with them, or zeros unless ``with_errors``. NaN where the equations are not
+            finite: the fit has diverged.
         """
         gram = np.zeros((len(rows), self.width, self.width), dtype)
         diagonal = np.arange(self.width)
@@ -131,10 +132,12 @@ class Equations:
             regular[:] = False
         singular = np.flatnonzero(~regular)
         if len(singular) and np.dtype(dtype) != np.float64:
-            solved[singular], _ = self.solve(rows[singular], np.float64)
+            solved[singular], _ = self.solve(rows[singular], np.float64, with_errors=False)
         elif len(singular):
             solved[singular] = self._least_norm(rows[singular], gram[singular], right[singular])
         squared_errors = np.zeros(len(rows))
+        if not with_errors:
+            return solved, squared_errors
         # What is gathered is used again, unless there was too much to keep.
         for design, targets in parts if len(parts) == 1 else self.designs(rows, dtype):
             errors = targets - np.einsum("rnk,rk->rn", design, solved)

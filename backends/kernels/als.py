@@ -48,6 +48,7 @@ class Rule(NamedTuple):
     rank: int  # number of factors; those beyond it are padding
     with_bias: bool  # whether biases are solved for
     fixed_bias: bool  # whether they stay what they are
+    with_errors: bool  # whether squared errors are wanted
     # A pivot may be rounding error if it is not above this share of its diagonal and the smallest.
     pivot_share: float
     smallest_pivot: float
@@ -249,18 +250,18 @@ def _factorise(workspace: Workspace, rule: Rule) -> bool:
 
 
 @inlined
-def _substitute(workspace: Workspace, side: int) -> None:
-    """Solve U^T U x = b with the result of `_factorise`; b and then x are a row of the sides."""
+def _substitute(workspace: Workspace) -> None:
+    """Solve U^T U x = b with the result of `_factorise`; b and then x are side 1."""
     gram, sides = workspace.gram, workspace.sides
     lanes, n_vectors = vectors_of(gram)
     # U^T z = b, from the first unknown to the last: each is subtracted from the others' equations.
     # The unknowns go to a place of their own, since reading a vector waits for numbers in it that
     # have just been written.
     for row in range(gram.shape[1]):
-        z = sides[side, row] * sides[2, row]
+        z = sides[1, row] * sides[2, row]
         sides[3, row] = z
         for vector in range(row // lanes, n_vectors):
-            store(sides, side, vector, load(sides, side, vector) - z * load(gram, row, vector))
+            store(sides, 1, vector, load(sides, 1, vector) - z * load(gram, row, vector))
     # U x = z, from the last unknown to the first. Those of a block are collected in a register.
     for k in range(n_vectors):
         block = n_vectors - 1 - k
@@ -270,9 +271,9 @@ def _substitute(workspace: Workspace, side: int) -> None:
             row = block * lanes + lane
             sums = load(gram, row, block) * x
             for vector in range(block + 1, n_vectors):
-                sums = sums + load(gram, row, vector) * load(sides, side, vector)
+                sums = sums + load(gram, row, vector) * load(sides, 1, vector)
             x = with_lane(x, lane, (sides[3, row] - total(sums)) * sides[2, row])
-        store(sides, side, block, x)
+        store(sides, 1, block, x)
 
 
 @inlined
@@ -355,7 +356,7 @@ def _solve(
     if not rule.with_bias:
         regular = _factorise(workspace, rule)
         if regular:
-            _substitute(workspace, 1)
+            _substitute(workspace)
         return regular, rule.one - rule.one
     if not weight > rule.smallest_pivot:
         return False, rule.one - rule.one
@@ -368,7 +369,7 @@ def _solve(
             _add_product(sides, row, sides, vector, 1, gram, row, -share, rule.tile_rows)
     if not _factorise(workspace, rule):
         return False, rule.one - rule.one
-    _substitute(workspace, 1)
+    _substitute(workspace)
     products = load(sides, 0, 0) * load(sides, 1, 0)
     for vector in range(1, n_vectors):
         products = products + load(sides, 0, vector) * load(sides, 1, vector)
@@ -420,7 +421,8 @@ def solve_rows(
     singular
         Output: which rows have no single solution, shape (n_rows,). These are left as they are.
     squared_errors
-        Output: the weighted sum of the squared errors of each row's ratings, shape (n_rows,).
+        Output, if the rule wants errors: the weighted sum of the squared errors of each row's
+        ratings, shape (n_rows,).
     """
     align_stack()
     for row in range(first, last):
@@ -437,6 +439,7 @@ def solve_rows(
         singular[row] = not regular
         if regular:
             _store_solution(workspace, row, own_bias + row_bias, rows)
+        if regular and rule.with_errors:
             squared_errors[row] = squared_error_of(
                 start,
                 end,

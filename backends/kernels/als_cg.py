@@ -275,14 +275,15 @@ def improve_rows(
         for vector in range(n_vectors):
             store(rows[0], row, vector, load(sides, _X, vector))
         rows[1][row] = own_bias + bias
-        squared_errors[row] = squared_error_of(
-            start,
-            end,
-            ratings,
-            opposites,
-            own_bias,
-            bias,
-            end - start <= CHUNK,
-            workspace,
-            rule,
-        )
+        if rule.with_errors:
+            squared_errors[row] = squared_error_of(
+                start,
+                end,
+                ratings,
+                opposites,
+                own_bias,
+                bias,
+                end - start <= CHUNK,
+                workspace,
+                rule,
+            )

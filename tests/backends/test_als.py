@@ -287,7 +287,7 @@ def test_a_row_is_what_its_definition_says(
     rows = np.full((8, size), 7, dtype), np.full(8, 7, dtype)
     singular, errors = np.zeros(8, np.bool_), np.zeros(8)
     limits = number(1e-6), number(1e-30), number(1e-6)
-    rule = als.Rule(rank, with_bias, False, *limits, number(1), (0,) * als.TILE_ROWS)
+    rule = als.Rule(rank, with_bias, False, True, *limits, number(1), (0,) * als.TILE_ROWS)
     workspace = numba_als._workspace(size, np.dtype(dtype))
     als.solve_rows(
         *(0, 8, np.cumsum(counts), ratings[:n], (opposites, opposite_bias), penalty, bias_penalty),
@@ -574,7 +574,7 @@ def test_ratings_are_addressed_beyond_32_bits(has_weights: bool, tmp_path: Path)
     far[at : at + 3] = near[:3]
     q, one, penalty = padded_table(np.full((3, 3), 0.3)), np.float64(1), np.full(3, 0.5)
     limits = np.float64(1e-12), np.float64(1e-300), np.float64(1e-12)
-    rule = als.Rule(3, True, False, *limits, one, (0,) * als.TILE_ROWS)
+    rule = als.Rule(3, True, False, True, *limits, one, (0,) * als.TILE_ROWS)
     results = []
     for first, ratings in ((0, near), (at, far)):
         ends = np.array([first, first + 2, first + 3])

@@ -187,6 +187,19 @@ def test_penalties_grow_with_the_rows_ratings_or_are_alike() -> None:
     assert items.biases == pytest.approx([0.6, 0.6])
 
 
+@pytest.mark.parametrize("unit", [1.0, 0.25, 3.7, 100.0])
+def test_the_model_in_units_predicts_so_many_units(unit: float) -> None:
+    rng = np.random.default_rng(0)
+    shapes = (3,), (4,), (3, 2), (4, 2)
+    x = Parameters(7.0, *(rng.normal(size=shape) for shape in shapes))
+    inside = x.in_units(unit)
+    pairs = np.arange(3), np.arange(3)
+    expected = 7.0 + unit * (inside.predict(*pairs) - 7.0)
+    np.testing.assert_allclose(x.predict(*pairs), expected, rtol=1e-12)
+    for name, array in inside.from_units(unit).arrays().items():
+        np.testing.assert_allclose(array, x.arrays()[name], rtol=1e-15)
+
+
 def test_mean_is_that_of_the_ratings_or_zero() -> None:
     train = Ratings.from_arrays([1, 2], [1, 1], np.array([1.0, 4.0], np.float32))
     assert Objective().mean(train) == 2.5

@@ -87,6 +87,14 @@ def test_seeds_of_the_fits(given: dict[str, Any], seeds: list[int]) -> None:
     assert Selection(**given).fit_seeds == seeds
 
 
+@pytest.mark.parametrize(
+    ("given", "rounds"),
+    [({}, None), ({"quick": True}, 3), ({"quick": True, "rounds": 7}, 7), ({"rounds": 2}, 2)],
+)
+def test_rounds_of_the_fits(given: dict[str, Any], rounds: int | None) -> None:
+    assert Selection(**given).timed_rounds == rounds
+
+
 def test_the_budget_is_all_cores_unless_given() -> None:
     assert (Selection().budget, Selection(threads=2).budget) == (6, 2)
 

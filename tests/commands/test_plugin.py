@@ -1,5 +1,6 @@
 """The recorded command is the one typed; which tests there are, and which options are refused."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import pytest
 from helpers import ROOT
 
 from backends import available_cores
+from bench.options import Selection
 from bench.plugin import (
     _command_line,
     _thread_counts,
     _threads_id,
+    pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
 )
@@ -205,3 +208,40 @@ def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:
         [],
         "ERROR: --seeds must be at least 1, got 0\n\n",
     )
+
+
+class Item:
+    """As much of a test as the plugin's choice of tests needs."""
+
+    def __init__(self, *fixtures: str) -> None:
+        self.fixturenames = fixtures
+
+
+class Config:
+    """As much of pytest's configuration as that needs; remembers what was left out."""
+
+    def __init__(self, **options: Any) -> None:
+        defaults = {field.name: field.default for field in dataclasses.fields(Selection)}
+        self.options = defaults | options
+        self.hook: Any = self
+        self.left_out: list[Any] = []
+
+    def getoption(self, name: str) -> Any:
+        return self.options[name.removeprefix("--")]
+
+    def pytest_deselected(self, items: list[Any]) -> None:
+        self.left_out = items
+
+
+def test_a_quick_run_leaves_the_roofline_out_unless_it_is_all_that_was_asked_for() -> None:
+    timed, roofline = Item("measured_backend"), Item("roofline_backend")
+    for quick, given, kept in [
+        (True, [roofline, timed], [timed]),
+        (True, [roofline], [roofline]),
+        (True, [timed], [timed]),
+        (False, [roofline, timed], [roofline, timed]),
+    ]:
+        config, items = Config(quick=quick), list(given)
+        pytest_collection_modifyitems(config, items)  # type: ignore[arg-type]
+        assert items == kept
+        assert config.left_out == [item for item in given if item not in kept]

@@ -189,13 +189,13 @@ def test_threads_that_take_turns_on_a_core_have_its_time_between_them(
     clock = SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda _: None)
     monkeypatch.setattr(limits, "time", clock)
     jobs = {name: [part for _ in range(4)] for name in ("read", "multiply")}
-    assert limits._best_seconds(jobs, 4) == {"read": 4.0, "multiply": 4.0}
+    assert limits._best_seconds(jobs, 4, 25) == {"read": 4.0, "multiply": 4.0}
 
 
 def test_rates_are_those_of_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four threads that take as long as one read as much in all, and do four times the sums."""
     pytest.importorskip("numba")
-    monkeypatch.setattr(limits, "_best_seconds", lambda jobs, threads: dict.fromkeys(jobs, 2.0))
+    monkeypatch.setattr(limits, "_best_seconds", lambda jobs, *_: dict.fromkeys(jobs, 2.0))
     one, four = measure_limits([8], [1, 4])
     assert (one["threads"], four["threads"]) == (1, 4)
     assert four["gflop_per_s"] == 4 * one["gflop_per_s"]
