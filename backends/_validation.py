@@ -34,16 +34,21 @@ def check_fits(name: str, value: float, dtype: str) -> None:
         raise ValueError(f"{name} must be at most {largest:.2g} in {dtype}, got {value!r}")
 
 
-def check_count(name: str, value: Any, *, optional: bool = False, or_else: str = "") -> None:
-    """Raise ValueError unless ``value`` is an integer of at least 1, or None if ``optional``.
+def check_count(
+    name: str, value: Any, *, optional: bool = False, or_else: str = "", least: int = 1
+) -> None:
+    """Raise ValueError unless ``value`` is an integer of at least ``least``.
 
-    ``or_else`` says in the message what else the argument can be.
+    If ``optional``, None is valid too. ``or_else`` says in the message what else the argument can
+    be.
     """
     if optional and value is None:
         return
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         others = "None" if optional else or_else
-        wanted = f"{others} or an integer of at least 1" if others else "an integer of at least 1"
+        wanted = f"an integer of at least {least}"
+        if others:
+            wanted = f"{others} or {wanted}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 

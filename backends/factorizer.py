@@ -421,12 +421,11 @@ class Factorizer(ABC):
         self,
         user: Any,
         n: int = 10,
-        *,
-        exclude_seen: bool = True,
+        **options: Any,
     ) -> list[Recommendation]:
         """Return the ``n`` best items for one user; see `FactorModel.recommend`."""
         model: FactorModel = self.model_
-        return model.recommend(user, n, exclude_seen=exclude_seen)
+        return model.recommend(user, n, **options)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the hyper-parameters by name. ``deep`` is ignored; scikit-learn passes it."""
@@ -613,7 +612,15 @@ class Factorizer(ABC):
     ) -> FactorModel:
         summary = train.summary
         fit = {"solver": type(self).__name__, **self.get_params(), **facts}
-        return FactorModel(x, train.encoder, (summary.low, summary.high), summary.mean, rated, fit)
+        return FactorModel(
+            x,
+            train.encoder,
+            (summary.low, summary.high),
+            summary.mean,
+            rated,
+            fit,
+            math.sqrt(summary.variance),
+        )
 
     def _diverged(self, outcome: Outcome, loss: float) -> Self:
         """End a fit that diverged: no model, and a warning."""

@@ -6,6 +6,7 @@ It does not depend on any solver.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -14,16 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._files import written_whole
-from ._validation import check_count
+from ._validation import check_count, check_number
 from .errors import ModelFileError
 from .objective import Parameters
 from .ratings import RatingEncoder, Ratings, known_rows
 
 _FORMAT, _VERSION = "factorbench model", 1
 
+# The weight of popularity in lists. Of 0.05, 0.1, 0.15, ... it is the smallest for which under 2 %
+# of the recommended items have three ratings or fewer, with three solvers on six data sets;
+# `docs/lists.md` has the figures, and those of data sets that it was not chosen on.
+POPULARITY = 0.25
+
 
 class Recommendation(NamedTuple):
-    """An item, by raw id, and the rating predicted for it."""
+    """An item by raw id, and its predicted rating, clipped to the range of the training ratings."""
 
     item: Any
     rating: float
@@ -76,6 +82,9 @@ class FactorModel:
         ``validation``, the share that was split off, or whether there were validation ratings;
         ``warm_start``, whether an initial model was given; and ``epoch``, the number of epochs
         after which these were the parameters.
+    rating_std
+        Standard deviation of the training ratings, the unit of popularity in lists. None in models
+        of earlier releases: then a quarter of the rating range.
     """
 
     parameters: Parameters
@@ -84,6 +93,7 @@ class FactorModel:
     rating_mean: float
     training: Ratings | SeenItems = field(repr=False)
     fit: dict[str, Any] = field(default_factory=dict, repr=False)
+    rating_std: float | None = None
 
     @property
     def n_users(self) -> int:
@@ -153,33 +163,104 @@ class FactorModel:
         n: int = 10,
         *,
         exclude_seen: bool = True,
+        min_ratings: int = 0,
+        popularity: float = POPULARITY,
     ) -> list[Recommendation]:
-        """Return the ``n`` items with the highest predicted rating for one user, best first.
+        """Return the ``n`` best items for one user, best first.
 
-        Fewer come back where fewer are left. Ties go to the item that appeared first in training.
+        Items are ordered by `list_scores`, so not by the predicted rating alone. Fewer come back
+        where fewer are left. Ties go to the item that appeared first in training.
+
+        Parameters
+        ----------
+        user
+            Raw id.
+        n
+            Number of items.
+        exclude_seen
+            Whether to leave out items that the user rated in training.
+        min_ratings
+            Items with fewer training ratings are left out.
+        popularity
+            See `list_scores`; 0 orders by the predicted rating.
 
         Raises
         ------
         UnknownIdError
             For a user who was not in training.
+        ValueError
+            If ``n``, ``min_ratings`` or ``popularity`` is not a number that makes sense.
         """
         check_count("n", n)
-        row = int(known_rows(self._user_rows(np.asarray([user])), [user], "user")[0])
-        scores = self.parameters.predict(np.full(self.n_items, row), np.arange(self.n_items))
+        check_count("min_ratings", min_ratings, least=0)
+        row = known_rows(self._user_rows(np.asarray([user])), [user], "user")
+        scores = self.list_scores([user], popularity=popularity)[0]
+        scores[self.item_counts() < min_ratings] = -np.inf
         if exclude_seen:
-            if isinstance(self.training, Ratings):
-                self.training = SeenItems.of(self.training)  # grouped once, at the first call
-            first, last = self.training.offsets[row : row + 2]
-            scores[self.training.items[first:last]] = -np.inf
+            seen = self._seen()
+            first, last = seen.offsets[row[0] : row[0] + 2]
+            scores[seen.items[first:last]] = -np.inf
         n = min(n, int(np.isfinite(scores).sum()))
         best = np.argsort(-scores, kind="stable")[:n]
         ids = best if self.encoder is None else self.encoder.items[best]
-        items_and_scores = zip(ids.tolist(), scores[best].tolist(), strict=True)
-        return [Recommendation(item, score) for item, score in items_and_scores]
+        ratings = self.parameters.predict(np.full(n, row[0]), best)
+        shown = zip(ids.tolist(), np.clip(ratings, *self.rating_range).tolist(), strict=True)
+        return [Recommendation(item, rating) for item, rating in shown]
+
+    def list_scores(
+        self, users: ArrayLike, *, popularity: float = POPULARITY
+    ) -> NDArray[np.float64]:
+        """Return the scores of all items by which each user's list is ordered.
+
+        The score is the predicted rating, unclipped, plus ``popularity`` standard deviations of the
+        training ratings per e-fold of the item's number of ratings n: popularity * std *
+        log(1 + n). A model of ratings answers how a user would rate an item *if* she rated it. But
+        people rate what they chose, and they choose what is known, so a list by the predicted
+        rating alone shows items that hardly anybody would choose (Steck 2011, "Item popularity and
+        recommendation accuracy").
+
+        Parameters
+        ----------
+        users
+            Raw ids, shape (n,).
+        popularity
+            Weight of the popularity; 0 for predicted ratings.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, n_items)
+            Columns are in the order of the encoder's ``items``.
+
+        Raises
+        ------
+        UnknownIdError
+            For users who were not in training.
+        """
+        check_number("popularity", popularity)
+        users = np.atleast_1d(np.asarray(users))
+        rows = known_rows(self._user_rows(users), users, "user")
+        x = self.parameters
+        scores = x.user_factors[rows].astype(np.float64) @ x.item_factors.T.astype(np.float64)
+        scores += x.mean + x.user_bias[rows, None].astype(np.float64) + x.item_bias
+        if popularity:
+            low, high = self.rating_range
+            std = (high - low) / 4 if self.rating_std is None else self.rating_std
+            scores += popularity * std * np.log1p(self.item_counts())
+        return scores
+
+    def item_counts(self) -> NDArray[np.int64]:
+        """Return the number of training ratings of each item, shape (n_items,)."""
+        return np.bincount(self.training.items, minlength=self.n_items)
+
+    def _seen(self) -> SeenItems:
+        """Return the items that each user rated, grouped once, at the first call."""
+        if isinstance(self.training, Ratings):
+            self.training = SeenItems.of(self.training)
+        return self.training
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
-        seen = SeenItems.of(self.training) if isinstance(self.training, Ratings) else self.training
+        seen = self._seen()
         header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
         header |= {
             "ids": self.encoder is not None,
@@ -187,6 +268,7 @@ class FactorModel:
             "rating_mean": self.rating_mean,
         }
         header["fit"] = self.fit
+        header["rating_std"] = self.rating_std
         arrays: dict[str, Any] = {
             **self.parameters.arrays(),
             "seen_offsets": seen.offsets,
@@ -247,7 +329,18 @@ class FactorModel:
             raise ValueError("its ids do not fit its factors")
         low, high = (float(bound) for bound in header["rating_range"])
         fit = dict(header.get("fit", {}))  # releases before 0.2 wrote none
-        return cls(parameters, encoder, (low, high), float(header["rating_mean"]), seen, fit)
+        std = header.get("rating_std")
+        if std is not None and not 0 <= float(std) < math.inf:
+            raise ValueError("its standard deviation of the ratings is not a finite number")
+        return cls(
+            parameters,
+            encoder,
+            (low, high),
+            float(header["rating_mean"]),
+            seen,
+            fit,
+            None if std is None else float(std),
+        )
 
     def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
         if self.encoder:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from backends import Objective
 from bench.datasets import Dataset
-from bench.records import CaseFacts, Reference, Score, Target
+from bench.records import CaseFacts, ListScores, Reference, Score, Target
 from bench.text.progress import Notify
 
 from .encode import EncodedData, encode
+from .lists import baseline_lists
 from .reference import find_reference
 from .targets import baselines, ladder, matching_target
 
@@ -26,6 +27,8 @@ class Case:
         The case's entry in records.
     baselines
         Scores by name of models without factors.
+    list_baselines
+        Metrics by name of lists without a model.
     reference
         Scores of ALS at convergence.
     ladder
@@ -38,6 +41,7 @@ class Case:
     objective: Objective
     facts: CaseFacts
     baselines: dict[str, Score]
+    list_baselines: dict[str, ListScores]
     reference: Reference
     ladder: list[Target]
     target: Target | None
@@ -102,6 +106,7 @@ def build_case(
         objective=objective,
         facts=_facts(dataset, data, objective, seed),
         baselines=scores,
+        list_baselines=baseline_lists(data.train, data.test or data.validation),
         reference=reference,
         ladder=targets,
         target=matching_target(targets),

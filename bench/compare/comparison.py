@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -151,6 +152,9 @@ class Comparison:
         before, now = _epochs(self.old), _epochs(self.new)
         if self._both_matched and before != now:
             found.append(f"epochs to the target: {before} before, {now} now")
+        ndcg_before, ndcg_now = _ndcg(self.old), _ndcg(self.new)
+        if None not in (ndcg_before, ndcg_now) and ndcg_before != ndcg_now:
+            found.append(f"NDCG@10 of lists: {ndcg_before} before, {ndcg_now} now")
         return found
 
     @property
@@ -218,6 +222,12 @@ def _ratio(old: Record, new: Record) -> Ratio | None:
 
 def _score(record: Record) -> float | None:
     return summary(record["rounds"], "validation_mse")
+
+
+def _ndcg(record: Record) -> str | None:
+    """Return the NDCG of the lists as text, the median over seeds; None if it was not measured."""
+    lists = record.get("lists", [])
+    return f"{median(scores['ndcg'] for scores in lists):.4f}" if lists else None
 
 
 def _epochs(record: Record) -> str:

@@ -206,7 +206,9 @@ class Measurement:
                 if epochs is None:  # the calibration did not reach this target
                     continue
                 if epochs not in timed:
-                    timed[epochs] = session.time(epochs, number, mse_of[factor])
+                    # The first fit of a seed is to the matching target: its model is gated.
+                    is_first = not timed and number < len(self.seeds)
+                    timed[epochs] = session.time(epochs, number, mse_of[factor], lists=is_first)
                 matched = meets(timed[epochs]["validation_mse"], mse_of[factor])
                 result = Round({**timed[epochs], "factor": factor, "matched": matched})
                 if factor == target["factor"]:
@@ -264,12 +266,14 @@ class Measurement:
             case=case.facts,
             reference=case.reference,
             baselines=case.baselines,
+            list_baselines=case.list_baselines,
             ladder=case.ladder,
             target=case.target,
             seeds=self.seeds,
             calibrations=self.calibrations,
             rounds=self.rounds,
             rungs=self.rungs,
+            lists=[session.lists for session in self._sessions if session.lists],
             cold=self.cold,
             memory=self.memory,
             environment=environment,

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from bench.records import Calibration, Failure, MachineLimits, ProcessFacts, Round
+from bench.records import Calibration, Failure, ListScores, MachineLimits, ProcessFacts, Round
 
 Answer = TypeVar("Answer")
 
@@ -51,9 +51,10 @@ class Calibrated(Struct):
 
 
 class Timed(Struct, tag="timed"):
-    """A timed fit, and the threads that were seen after it."""
+    """A timed fit, the lists of its model, and the threads that were seen after it."""
 
     round: Round
+    lists: ListScores | None  # None unless they were requested, or if nothing is relevant
     thread_settings: dict[str, int]  # for each library, the number of threads it is set to use
     alive: int | None  # threads of the process; None where they cannot be counted
 
@@ -148,7 +149,9 @@ class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
 
     ``factor`` and ``target`` are those of the target that the fit should meet; without ``target``
     the score is not judged. With ``unseen`` the fit is of ratings that no backend can have seen.
-    ``objective`` requests the value of the objective as well.
+    ``objective`` requests the value of the objective as well, ``lists`` the metrics of the model's
+    lists, for which the test ratings decide what is relevant, or without them the validation
+    ratings.
     """
 
     answer = Timed | Diverged | Inconsistent
@@ -159,6 +162,7 @@ class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
     target: float | None
     objective: bool
     unseen: bool = False
+    lists: bool = False
 
 
 class WatchMemory(Request[FitMemory], tag="memory"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.cases.case import Case
 from bench.machine.processes import ProcessSample
-from bench.records import Calibration, Round, Target
+from bench.records import Calibration, ListScores, Round, Target
 from bench.text.progress import Notify
 
 from .backend_facts import Contender, Limits
@@ -79,6 +79,9 @@ class Session:
         The worker's answers about the import and the compilation.
     seed
         Seed of its fits.
+    lists
+        Metrics of the lists of the first timed fit's model, once it was timed; None if nothing is
+        relevant.
     alive
         Number of threads of the process after each timed fit, where they can be counted.
     """
@@ -86,6 +89,7 @@ class Session:
     def __init__(self, setting: Setting, process: WorkerProcess, seed: int) -> None:
         self.setting, self.process, self.seed = setting, process, seed
         self.alive: list[int] = []
+        self.lists: ListScores | None = None
         contender = setting.contender
         params = {
             **asdict(setting.case.objective),
@@ -115,15 +119,17 @@ class Session:
         )
         return self.process.ask(request, limits.timeout, self.setting.notify)
 
-    def time(self, epochs: int, number: int, target: float) -> Round:
-        """Time a fit, score it, and check the thread settings that it leaves.
+    def time(self, epochs: int, number: int, target: float, lists: bool = False) -> Round:
+        """Time a fit, score it (``lists`` too if wanted), and check the threads that it leaves.
 
         Raises
         ------
         Ended
             When the fit fails, or a library was set to use more threads than the budget.
         """
-        answer = self._time(epochs, self.seed, number, target)
+        answer = self._time(epochs, self.seed, number, target, lists=lists)
+        if lists:
+            self.lists = answer.lists
         check_settings(self.setting.contender.threads, answer.thread_settings)
         if answer.alive is not None:
             self.alive.append(answer.alive)
@@ -145,7 +151,14 @@ class Session:
         return answer, self.process.samples
 
     def _time(
-        self, epochs: int, seed: int, number: int, target: float | None, unseen: bool = False
+        self,
+        epochs: int,
+        seed: int,
+        number: int,
+        target: float | None,
+        *,
+        unseen: bool = False,
+        lists: bool = False,
     ) -> Timed:
         """Time a fit in the worker; raise Ended if it diverged or contradicts the clock."""
         request = Time(
@@ -156,6 +169,7 @@ class Session:
             target=target,
             objective=self.setting.contender.row.minimises and not unseen,
             unseen=unseen,
+            lists=lists,
         )
         answer = self.process.ask(request, self.setting.limits.timeout, self.setting.notify)
         if isinstance(answer, Diverged):

@@ -43,6 +43,7 @@ from backends import (
     get_backend,
 )
 from bench.cases.case_file import read_case
+from bench.cases.lists import list_scores, model_scorer
 from bench.cases.targets import meets, mse
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
@@ -203,6 +204,10 @@ class Worker:
                 return Diverged()
         assert score is not None  # a case always has validation ratings
 
+        lists = None
+        if request.lists:
+            held_out = self.ratings.get("test") or self.ratings["validation"]
+            lists = list_scores(model_scorer(solver.model_.parameters, train), train, held_out)
         first_epoch, other_epochs = _epoch_seconds(solver, request.epochs)
         timed = Round(
             round=request.round_number,
@@ -225,7 +230,7 @@ class Worker:
         # a count that grows from fit to fit shows that fits leave threads behind.
         del solver
         alive = sample(os.getpid())
-        return Timed(timed, thread_settings(), alive.threads if alive else None)
+        return Timed(timed, lists, thread_settings(), alive.threads if alive else None)
 
     def memory(self, request: WatchMemory) -> FitMemory:
         """Fit; return the resident memory before the fit, and the peaks of host and device."""

@@ -85,6 +85,18 @@ class Score(TypedDict):
     note: str  # a remark on the tuning; "" for none
 
 
+class ListScores(TypedDict):
+    """Metrics of lists of ten items, means over users; `bench.cases.lists` defines them."""
+
+    threshold: float  # from this rating on, a held-out item is relevant
+    users: Count  # that were evaluated
+    precision: float
+    recall: float
+    ndcg: float
+    coverage: float  # share of all items that are on some list
+    rare: float  # share of the listed items that have at most three training ratings
+
+
 class Reference(TypedDict):
     """Float64 ALS at convergence: medians over several seeds, and the spread of the seeds."""
 
@@ -238,12 +250,14 @@ class Record(TypedDict):
     case: CaseFacts
     reference: Reference
     baselines: dict[str, Score]
+    list_baselines: NotRequired[dict[str, ListScores]]  # of lists without a model, by name
     ladder: list[Target]
     target: Target | None  # the matching target; None if it had to be dropped
     seeds: list[Count]  # of the fits; the data and its split have a seed of their own
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the matching target
     rungs: list[Round]  # to the other targets of the ladder
+    lists: NotRequired[list[ListScores]]  # of the first round of each seed
     cold: list[Cold]
     memory: Memory | None
     environment: Environment

@@ -119,8 +119,60 @@ def test_rows_serve_as_ids_where_there_is_no_encoder() -> None:
 
 
 def test_the_best_items_come_first_and_seen_ones_not_at_all() -> None:
-    assert model().recommend("ann", 3) == [(30, 6.25)]
-    assert model().recommend("bob", 1) == [(30, 8.75)]
+    """Their ratings are clipped: unclipped they would be 6.25 and 8.75."""
+    assert model().recommend("ann", 3) == [(30, 5.0)]
+    assert model().recommend("bob", 1) == [(30, 5.0)]
+
+
+def test_lists_are_ordered_by_unclipped_scores() -> None:
+    """Both items would be rated above the range; the first in training is not the best."""
+    known = model()
+    known.parameters.item_bias[:] = [10.0, 20.0, 30.0]
+    found = known.recommend("ann", 3, exclude_seen=False)
+    assert found == [(30, 5.0), (20, 5.0), (10, 5.0)]
+
+
+def test_list_scores_are_predictions_and_what_popularity_adds() -> None:
+    known = dataclasses.replace(model(), rating_std=2.0)
+    counts = known.item_counts()
+    assert counts.tolist() == [2, 1, 1]
+    users = ["ann", "cid"]
+    plain = np.array([known.predict(user, [10, 20, 30]) for user in users])
+    np.testing.assert_allclose(known.list_scores(users, popularity=0), plain)
+    for popularity in (0.25, 3.0):
+        expected = plain + popularity * 2.0 * np.log(1 + counts)
+        np.testing.assert_allclose(known.list_scores(users, popularity=popularity), expected)
+    # Models of earlier releases have no standard deviation: a quarter of the range, 2 to 5.
+    expected = plain + 0.25 * 0.75 * np.log(1 + counts)
+    np.testing.assert_allclose(model().list_scores(users), expected)
+
+
+def test_popular_items_come_first_if_popularity_is_all_that_counts() -> None:
+    known = model()
+    by_count = np.argsort(-known.item_counts(), kind="stable")
+    found = known.recommend("cid", 3, exclude_seen=False, popularity=1e6)
+    assert [item for item, _ in found] == (10 * (1 + by_count)).tolist()
+
+
+def test_items_with_few_ratings_can_be_left_out() -> None:
+    known = model()
+    for least in range(4):
+        found = known.recommend("cid", 3, exclude_seen=False, min_ratings=least)
+        expected = {10 * (row + 1) for row, n in enumerate(known.item_counts()) if n >= least}
+        assert {item for item, _ in found} == expected
+
+
+@pytest.mark.parametrize("popularity", [-0.1, np.nan, np.inf, "much"])
+def test_the_weight_of_popularity_is_checked(popularity: Any) -> None:
+    with pytest.raises(ValueError, match="popularity must be"):
+        model().recommend("ann", popularity=popularity)
+
+
+@pytest.mark.parametrize("least", [-1, 2.5, "3"])
+def test_the_least_number_of_ratings_is_checked(least: Any) -> None:
+    with pytest.raises(ValueError) as caught:  # compared below
+        model().recommend("ann", min_ratings=least)
+    assert str(caught.value) == f"min_ratings must be an integer of at least 0, got {least!r}"
 
 
 def test_seen_items_can_be_included() -> None:
@@ -252,6 +304,16 @@ def test_a_model_saved_before_there_were_facts_is_read(tmp_path: Path) -> None:
     del header["fit"]
     np.savez(tmp_path / "older.npz", header=np.array(json.dumps(header)), **stored)
     assert FactorModel.load(tmp_path / "older.npz").fit == {}
+
+
+def test_the_deviation_of_the_ratings_is_saved(tmp_path: Path) -> None:
+    dataclasses.replace(model(), rating_std=1.25).save(tmp_path / "model.npz")
+    assert FactorModel.load(tmp_path / "model.npz").rating_std == 1.25
+    for std in (-1.0, float("nan"), float("inf"), "x"):
+        rewrite(tmp_path / "model.npz", header={"rating_std": std})
+        refusal(tmp_path / "model.npz")
+    rewrite(tmp_path / "model.npz", header={"rating_std": None})  # as in releases before 0.2
+    assert FactorModel.load(tmp_path / "model.npz").rating_std is None
 
 
 def test_a_loaded_model_can_be_saved_again(saved: Path) -> None:

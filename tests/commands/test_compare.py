@@ -13,7 +13,15 @@ from helpers import ROOT, in_fresh_process
 
 from bench.compare.__main__ import main
 from bench.compare.comparison import Comparison, compare
-from bench.records import AnyRecord, Record, RooflineRecord, Round, read_records, write_record
+from bench.records import (
+    AnyRecord,
+    ListScores,
+    Record,
+    RooflineRecord,
+    Round,
+    read_records,
+    write_record,
+)
 
 PLACE = "ml-100k, 16 factors, seed 0, numba-sgd on 2 threads"
 
@@ -273,6 +281,19 @@ def test_different_counts_of_epochs_are_reported(said: Any) -> None:
     new = record()
     new["calibrations"][0]["epochs"] = 14
     assert "    epochs to the target: 12 before, 14 now" in said([record()], [new]).out.splitlines()
+
+
+def test_better_or_worse_lists_are_reported(said: Any) -> None:
+    def with_lists(*ndcg: float) -> Record:
+        found = record()
+        rest = {"threshold": 4.0, "users": 9, "precision": 0.1, "recall": 0.1, "rare": 0.0}
+        found["lists"] = [ListScores(ndcg=value, coverage=0.1, **rest) for value in ndcg]  # type: ignore[typeddict-item]
+        return found
+
+    got = said([with_lists(0.1, 0.3, 0.2)], [with_lists(0.25)]).out.splitlines()
+    assert "    NDCG@10 of lists: 0.2000 before, 0.2500 now" in got
+    for old, new in ((record(), with_lists(0.2)), (with_lists(0.2), with_lists(0.2))):
+        assert "NDCG" not in said([old], [new]).out
 
 
 def test_the_same_epochs_of_more_seeds_are_no_difference(said: Any) -> None:

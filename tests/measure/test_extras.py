@@ -134,15 +134,18 @@ def test_caches_are_empty_and_then_filled(
 def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
     """Seeds 4 and 9 need different epochs; other targets are timed after the main one."""
     run, asked = Run("r", "c", tmp_path, LIMITS), list[tuple[int, int, int, float]]()
+    listed: list[tuple[int, int, float]] = []
 
     def worker(seed: int) -> Any:
-        def time(epochs: int, number: int, goal: float) -> Round:
+        def time(epochs: int, number: int, goal: float, lists: bool) -> Round:
             asked.append((seed, epochs, number, goal))
+            if lists:
+                listed.append((seed, number, goal))
             mse = goal if number < 3 else 2 * goal
             told = {"validation_mse": mse, "seed": seed, "round": number, "cpu_seconds": None}
             return Round({**rounds_of(1.0)[0], **told})
 
-        return SimpleNamespace(seed=seed, time=time, alive=[])
+        return SimpleNamespace(seed=seed, time=time, alive=[], lists=None)
 
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     measurement._sessions = [worker(4), worker(9)]
@@ -162,6 +165,7 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
     goal = goals[1.01]
     first = [(4, 3, 0, goal), (4, 2, 0, goals[1.05])]
     assert asked == [*first, (9, 7, 1, goal), (4, 3, 2, goal), (9, 7, 3, goal)]
+    assert listed == [(4, 0, goal), (9, 1, goal)]  # of the first fit to the matching target
     numbered = [(row["round"], row["seed"]) for row in measurement.rounds]
     assert numbered == [(0, 4), (1, 9), (2, 4), (3, 9)]
     assert [row["matched"] for row in measurement.rounds] == [True, True, True, False]

@@ -22,6 +22,7 @@ from bench.measure import worker
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.protocol import Calibrate
+from bench.records import Target
 
 pytestmark = [pytest.mark.load, pytest.mark.process]
 
@@ -194,15 +195,8 @@ def test_an_unavailable_backend_is_a_record(case: Case, tmp_path: Path) -> None:
 
 
 def test_a_case_without_a_target_is_not_measured(case: Case) -> None:
-    hopeless = Case(
-        case.data,
-        case.objective,
-        case.facts,
-        case.baselines,
-        case.reference,
-        [{"factor": 1.01, "mse": 1.0, "dropped": "not below the biases alone"}],
-        None,
-    )
+    ladder: list[Target] = [{"factor": 1.01, "mse": 1.0, "dropped": "not below the biases alone"}]
+    hopeless = replace(case, ladder=ladder, target=None)
     record = measure(hopeless, "numpy")
     assert record["status"] == "missed"
     assert "no target is left on this data" in record["reason"]

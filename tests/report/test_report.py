@@ -14,15 +14,17 @@ import pytest
 from fake_records import fake_record, fake_score
 from helpers import in_fresh_process
 
-from bench.records import Record, Score, write_record
+from bench.records import ListScores, Record, Score, write_record
 from bench.report.__main__ import main
 from bench.report.figures import all_kinds
 from bench.report.figures.kinds.profile import profile_table
 from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
 from bench.report.outcome.cases import case_title, group_cases
-from bench.report.outcome.verdict import answer, sentence
+from bench.report.outcome.tidy import cases_table
+from bench.report.outcome.verdict import answer, headline, sentence
 from bench.report.tables.facts import case_facts
+from bench.report.tables.measured import measured_tables
 from bench.text.wording import number
 
 pytestmark = pytest.mark.draws
@@ -307,6 +309,23 @@ def test_renders_what_is_missing(entries: list[Record], tmp_path: Path) -> None:
 )
 def test_titles_contain_factors_where_names_contain_the_rank(name: str, title: str) -> None:
     assert case_title(name) == title
+
+
+@pytest.mark.parametrize(
+    ("biases", "gain"),
+    [(0.83, "do not help"), (0.8431, "do not help"), (0.85, "gain only 0.8 %"), (0.86, "")],
+)
+def test_where_biases_suffice_the_page_says_to_take_them(biases: float, gain: str) -> None:
+    baselines = {"biases alone": fake_score(biases, 0.9, user_damping=5.0, item_damping=2.0)}
+    record = fake_record(target=None, baselines=baselines)
+    (case,) = group_cases([record])
+    for text in (answer(case).text, headline(case)):
+        if gain:
+            assert f"factors {gain} on these ratings: biases alone (user damping 5, item" in text
+            assert f"have a validation MSE of {biases:.4f}, and exact ALS 0.8432. " in text
+            assert "damped_biases(ratings, user_damping=5, item_damping=2)" in text
+        else:
+            assert "factors" not in text
 
 
 def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
@@ -643,3 +662,34 @@ def test_what_cannot_be_written_to_is_one_line(
     said = capsys.readouterr().err
     assert said.startswith(f"error: the report cannot be written to {tmp_path / 'file'} (")
     assert said.count("\n") == 1
+
+
+def test_lists_are_shown_beside_those_without_a_model() -> None:
+    def metrics(ndcg: float) -> ListScores:
+        return ListScores(
+            threshold=4.0,
+            users=900,
+            precision=0.125,
+            recall=0.25,
+            ndcg=ndcg,
+            coverage=0.0625,
+            rare=0.0,
+        )
+
+    record = fake_record(
+        lists=[metrics(0.1), metrics(0.3), metrics(0.2)],
+        list_baselines={"most popular": metrics(0.15), "random": metrics(0.01)},
+    )
+    (case,) = group_cases([record, fake_record("numba-sgd")])  # whose lists were not measured
+    (table,) = [t for t in measured_tables(case) if t.caption.startswith("Lists of ten")]
+    assert (
+        "Means over 900 users of the held-out items that they rated at least 4.00" in table.caption
+    )
+    assert table.rows == [
+        ["numpy", "0.2000", "0.1250", "0.2500", "6.2 %", "0.0 %"],
+        ["most popular", "0.1500", "0.1250", "0.2500", "6.2 %", "0.0 %"],
+        ["random", "0.0100", "0.1250", "0.2500", "6.2 %", "0.0 %"],
+    ]
+    (row, other) = cases_table([record, fake_record("numba-sgd")]).to_dict("records")
+    assert (row["ndcg"], row["coverage"]) == (0.2, 0.0625)
+    assert pd.isna(other["ndcg"])

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.records.schema import Record, RooflineRecord
 from bench.stats import summary, warnings_of
 
+_LISTS = ("ndcg", "precision", "recall", "coverage", "rare")
 _CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "energy_joules")
 
 
@@ -44,6 +45,7 @@ def _outcome(record: Record) -> dict[str, Any]:
     """Return status, times, errors and memory."""
     rounds, calibrations = record["rounds"], record["calibrations"]
     target, memory = record["target"], record["memory"]
+    lists: list[dict[str, Any]] = [dict(scores) for scores in record.get("lists", [])]
     evaluations = [calibration["evaluation_seconds"] for calibration in calibrations]
     cold = {start["caches"]: start["total_seconds"] for start in record["cold"]}
     return {
@@ -63,6 +65,7 @@ def _outcome(record: Record) -> dict[str, Any]:
         "validation_mse": summary(rounds, "validation_mse"),
         "test_mse": summary(rounds, "test_mse"),
         "objective": summary(rounds, "objective"),
+        **{column: _median([scores[column] for scores in lists]) for column in _LISTS},
         "peak_memory_mb": memory["peak_mb"] if memory else None,
         "fit_memory_mb": memory["fit_mb"] if memory else None,
         "device_memory_mb": memory["device_mb"] if memory else None,

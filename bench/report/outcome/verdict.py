@@ -11,6 +11,7 @@ from bench.text.wording import mse, number, one_line, words
 from .cases import Case, Entry, ratio
 
 _INTERVAL = "95 % interval "
+_CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
 def with_interval(speedup: Ratio, intro: str = _INTERVAL) -> str:
@@ -43,7 +44,8 @@ class Answer(NamedTuple):
 def answer(case: Case) -> Answer:
     """Return the fastest backend of a case, or all that are equally fast, and their lead."""
     if case.target is None:
-        return Answer([], "No backend is ranked: there is no matching validation MSE.")
+        reason = _biases_suffice(case) or "there is no matching validation MSE"
+        return Answer([], f"No backend is ranked: {reason}.")
     if not case.ranked:
         return Answer([], "No backend reached the matching validation MSE.")
     first, tied = case.ranked[0], _tied(case)
@@ -71,10 +73,8 @@ def headline(case: Case) -> str:
     if case.target is None:
         dropped = sorted({level["dropped"] for level in case.facts["ladder"] if level["dropped"]})
         reasons = words(dropped or ["none given"])
-        return (
-            f"{case.title}: no backend is ranked, as the matching target was dropped "
-            f"(reason: {reasons})"
-        )
+        reason = f"the matching target was dropped (reason: {reasons})"
+        return f"{case.title}: no backend is ranked, as {_biases_suffice(case) or reason}"
     goal = f"the matching validation MSE of {mse(case.target)}"
     if not case.ranked:
         return f"{case.title}: no backend reached {goal}"
@@ -96,6 +96,22 @@ def headline(case: Case) -> str:
         f"medians {medians} s, {which} {spread}"
     )
     return f"{text}; {first.name} is {factors}{noise}" if factors else text
+
+
+def _biases_suffice(case: Case) -> str:
+    """Return that biases alone are as good as a model with factors, "" if they are not."""
+    biases = case.facts["baselines"].get("biases alone")
+    if biases is None or biases["user_damping"] is None or biases["item_damping"] is None:
+        return ""
+    best, score = case.facts["reference"]["validation_mse"], biases["validation_mse"]
+    if score > _CLOSE * best:
+        return ""
+    gain = "do not help" if best >= score else f"gain only {100 * (1 - best / score):.1f} %"
+    return (
+        f"factors {gain} on these ratings: biases alone ({tuned(biases)}) have a validation MSE "
+        f"of {mse(score)}, and exact ALS {mse(best)}. Take the biases: damped_biases(ratings, "
+        f"user_damping={biases['user_damping']:g}, item_damping={biases['item_damping']:g})"
+    )
 
 
 def left_out(case: Case) -> str:

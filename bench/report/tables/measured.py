@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
-from bench.records import Round
+from bench.records import ListScores, Round
 from bench.report.outcome.cases import Case, Entry
 from bench.stats import by_seed, seed_range, summary
 from bench.text.wording import DASH, TIMES, mse, number
@@ -20,6 +21,7 @@ def measured_tables(case: Case) -> list[Table]:
         _warnings(case),
         _targets(case),
         _seconds_to_targets(case),
+        _lists(case),
         _phases(case),
         _starts(case),
         _memory(case),
@@ -111,6 +113,38 @@ def _to_target(entry: Entry, factor: float) -> str:
     if not all(round_["matched"] for round_ in timed):
         return f"missed, {epochs}"
     return f"{number(summary(timed))} s, {epochs}"
+
+
+def _lists(case: Case) -> Table:
+    """Return the metrics of each backend's lists and of lists without a model."""
+    header = ["Lists by", "NDCG@10", "Precision@10", "Recall@10", "Coverage", "Rare items"]
+    listed = [entry for entry in case.entries if entry.record.get("lists")]
+    if not listed:
+        return _table("", header, [])
+    rows = [[entry.name, *_list_cells(entry.record["lists"])] for entry in listed]
+    record = listed[0].record
+    baselines = record.get("list_baselines", {})
+    rows += [[name, *_list_cells([scores])] for name, scores in baselines.items()]
+    users, threshold = record["lists"][0]["users"], record["lists"][0]["threshold"]
+    caption = (
+        "Lists of ten: what each user has not rated in training, best first, ordered as recommend "
+        f"does. Means over {users:,} users of the held-out items that they rated at least "
+        f"{number(threshold)}; an item that was not rated is a miss, so compare with most popular. "
+        "Coverage: the share of all items that are on some list. Rare items: the share of listed "
+        "items with at most three training ratings."
+    )
+    return _table(caption, header, rows)
+
+
+def _list_cells(lists: Sequence[ListScores]) -> list[str]:
+    """Return the medians over seeds of the metrics of lists, as text."""
+    return [
+        f"{median(scores['ndcg'] for scores in lists):.4f}",
+        f"{median(scores['precision'] for scores in lists):.4f}",
+        f"{median(scores['recall'] for scores in lists):.4f}",
+        f"{100 * median(scores['coverage'] for scores in lists):.1f} %",
+        f"{100 * median(scores['rare'] for scores in lists):.1f} %",
+    ]
 
 
 def _phases(case: Case) -> Table:
