@@ -47,6 +47,22 @@ print(solver.history_[-1].validation_mse, "with", validation.n_dropped, "rows dr
 print(solver.recommend(rated["user_id"].iloc[0], n=5))
 """
 
+# The same where biases alone predict better.
+BIASES_SNIPPET = """\
+import pandas as pd
+
+from backends import Ratings, damped_biases
+
+table = pd.read_csv("rating.csv")  # user_id, anime_id, rating
+rated = table[table["rating"] != -1]
+train = Ratings.from_frame(rated, user="user_id", item="anime_id", duplicates="last")
+
+b, c = damped_biases(train, user_damping={user_damping:g}, item_damping={item_damping:g})
+users = train.encoder.user_rows(rated["user_id"].to_numpy())
+items = train.encoder.item_rows(rated["anime_id"].to_numpy())
+print(train.summary.mean + b[users] + c[items])  # one prediction per row
+"""
+
 
 def write_page(results: Results, output: Path, command: str, seconds: float) -> Path:
     """Write page, figure and ``results.json`` into a folder, and return the path of the page.
@@ -92,6 +108,12 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     )
     ends_like_the_article = str(last["iteration"]) in PUBLISHED["train_mse"]
     is_close = farthest is not None and farthest < _REPRODUCED
+    ours, biases = results["ours"], results["biases"]
+    factors_help = ours["validation_mse"] < biases["validation_mse"]
+    if factors_help:
+        code = SNIPPET.format(**ours["solver"])
+    else:
+        code = BIASES_SNIPPET.format(**biases)
     page = template.render(
         r=results,
         last=last,
@@ -106,7 +128,8 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
             "seconds": seconds_table(results),
         },
         picture=picture,
-        code=SNIPPET.format(**results["ours"]["solver"]),
+        factors_help=factors_help,
+        code=code,
         environment=_environment(results["environment"]),
         made=made,
         theme=THEME,

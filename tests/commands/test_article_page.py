@@ -499,6 +499,26 @@ def test_the_code_on_the_page_runs(
     assert recommended.count("Recommendation(") == 5
 
 
+@pytest.mark.draws
+def test_where_biases_are_better_the_page_advises_to_take_them(
+    results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    better = results["ours"]["validation_mse"] - 0.01
+    told = results | {"biases": fake_score(better, user_damping=5.0, item_damping=2.0)}
+    text = write_page(told, tmp_path, "command", 1.0).read_text("utf-8")
+    assert "Factors do not help here" in text
+    (code,) = re.findall(r"<code>(import pandas.*?)</code>", text, re.DOTALL)
+    assert "damped_biases(train, user_damping=5, item_damping=2)" in html.unescape(code)
+    small_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(html.unescape(code), {})
+    assert "[" in capsys.readouterr().out
+    told = results | {"biases": fake_score(better + 0.02, user_damping=5.0, item_damping=2.0)}
+    text = write_page(told, tmp_path, "command", 1.0).read_text("utf-8")
+    assert "Factors do not help here" not in text
+    assert "recommend(" in text
+
+
 @pytest.mark.real_data
 def test_real_ratings(tmp_path: Path) -> None:
     folder = os.environ.get("RATINGS_DATA")
