@@ -110,10 +110,7 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     is_close = farthest is not None and farthest < _REPRODUCED
     ours, biases = results["ours"], results["biases"]
     factors_help = ours["validation_mse"] < biases["validation_mse"]
-    if factors_help:
-        code = SNIPPET.format(**ours["solver"])
-    else:
-        code = BIASES_SNIPPET.format(**biases)
+    code = SNIPPET.format(**ours["solver"]) if factors_help else BIASES_SNIPPET.format(**biases)
     page = template.render(
         r=results,
         last=last,
