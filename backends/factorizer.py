@@ -116,6 +116,12 @@ class Factorizer(ABC):
     patience: ClassVar[int] = 5
     # Named sets of hyper-parameters, for `get_backend(preset=)`.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    # Hyper-parameters that tuning varies, with their smallest and largest values. Steps in the
+    # logarithm count alike.
+    search_space: ClassVar[dict[str, tuple[float, float]]] = {
+        "reg": (0.01, 0.15),
+        "damping": (10.0, 800.0),
+    }
 
     rank: int = Objective.rank
     reg: float = Objective.reg

@@ -209,6 +209,10 @@ class MomentumGD(Factorizer):
 
     # While the factors grow from a small start, the validation MSE may rise for that many epochs.
     patience: ClassVar[int] = 30
+    search_space: ClassVar[dict[str, tuple[float, float]]] = {
+        **Factorizer.search_space,
+        "learning_rate": (0.3, 1.5),
+    }
 
     epochs: int = 100
     learning_rate: float = 0.8

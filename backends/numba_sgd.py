@@ -132,6 +132,10 @@ class NumbaSGD(Factorizer):
     """
 
     patience: ClassVar[int] = 3
+    search_space: ClassVar[dict[str, tuple[float, float]]] = {
+        **Factorizer.search_space,
+        "learning_rate": (0.04, 0.3),
+    }
 
     learning_rate: float = 0.11
     n_blocks: int = 8

@@ -92,6 +92,10 @@ class TorchAdam(Factorizer):
     """
 
     patience: ClassVar[int] = 30  # as for `MomentumGD`, since it starts as slowly
+    search_space: ClassVar[dict[str, tuple[float, float]]] = {
+        **Factorizer.search_space,
+        "learning_rate": (0.02, 0.2),
+    }
 
     epochs: int = 100
     learning_rate: float = 0.06  # chosen together with the batch size

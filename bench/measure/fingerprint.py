@@ -26,6 +26,7 @@ _UNMEASURED = (
     "bench/gpu_check",
     "bench/report",
     "bench/text",
+    "bench/tune.py",
 )
 _CODE = re.compile(r"\.(py|pyc|so|pyd|dll|dylib)(\.\d+)*$")  # source and compiled code
 # Larger files (in bytes), such as libraries of compiled kernels, take too long to read. Their size

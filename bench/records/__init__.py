@@ -7,6 +7,7 @@ version. It imports no backend, so that a report can be made where no solver is 
 
 from .schema import (
     SCHEMA,
+    TUNED,
     AnyRecord,
     Backend,
     BoundName,
@@ -31,6 +32,7 @@ from .schema import (
     Target,
     TargetReached,
     TracePoint,
+    Tuning,
 )
 from .store import (
     RUNS,
@@ -46,6 +48,7 @@ from .store import (
 __all__ = [
     "RUNS",
     "SCHEMA",
+    "TUNED",
     "AnyRecord",
     "Backend",
     "BoundName",
@@ -71,6 +74,7 @@ __all__ = [
     "Target",
     "TargetReached",
     "TracePoint",
+    "Tuning",
     "by_kind",
     "newest_run",
     "read_record",

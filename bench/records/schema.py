@@ -220,6 +220,23 @@ class ProcessFacts(TypedDict):
     load_average: float | None
 
 
+TUNED = " (tuned)"  # follows the name of a backend that was measured with tuned hyper-parameters
+
+
+class Tuning(TypedDict):
+    """How the hyper-parameters of a backend were searched for, and what the search found."""
+
+    trials: Count  # fits with different hyper-parameters; the first is with the defaults
+    seconds: float  # that all trials took, with starting processes and compiling
+    most_seconds: float  # of training in a trial
+    split: str  # the ratings that the trials were fitted to and scored on, in words
+    score: str  # what the trials were compared by, in words
+    default: float | None  # score of the first trial; None if it failed
+    best: float | None  # score of the best trial
+    best_trial: Count  # counted from 1
+    params: dict[str, Any]  # hyper-parameters of the best trial; empty for the defaults
+
+
 class Environment(MachineFacts, ProcessFacts):
     """The machine and process of a measurement.
 
@@ -258,6 +275,7 @@ class Record(TypedDict):
     rounds: list[Round]  # to the matching target
     rungs: list[Round]  # to the other targets of the ladder
     lists: NotRequired[list[ListScores]]  # of the first round of each seed
+    tuning: NotRequired[Tuning]  # absent if the backend was not tuned
     cold: list[Cold]
     memory: Memory | None
     environment: Environment

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.records import AnyRecord, CaseFacts, Reference
-from bench.report.outcome.cases import Case
-from bench.report.outcome.verdict import tuned
+from bench.records import TUNED, AnyRecord, CaseFacts, Reference
+from bench.report.outcome.cases import Case, ratio
+from bench.report.outcome.verdict import tuned as tuned_values
+from bench.report.outcome.verdict import with_interval
 from bench.text.wording import DASH, TIMES, mse, number, plural, words
 
 from .table import Table
@@ -35,10 +36,11 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("Several runs", _measured_apart(case)),
         ("Reference", _reference(case.facts["reference"])),
         ("Target", _target(case)),
+        ("Tuning", _tuning(case)),
     ]
     for name, score in case.facts["baselines"].items():
         text = f"validation MSE {mse(score['validation_mse'])}, test MSE {mse(score['test_mse'])}"
-        rows.append((f"Baseline {name}", ", ".join(filter(None, [text, tuned(score)]))))
+        rows.append((f"Baseline {name}", ", ".join(filter(None, [text, tuned_values(score)]))))
     if case.superseded:
         text = f"{case.superseded} older records of backends that have a newer one here"
         rows.append(("Not shown", text))
@@ -103,6 +105,32 @@ def _target(case: Case) -> str:
     if not target:
         return "none: the matching target was dropped"
     return f"validation MSE {mse(target['mse'])} (reference {TIMES} {target['factor']:g})"
+
+
+def _tuning(case: Case) -> str:
+    """Return which backends were tuned, for how long, and what that gained."""
+    searches = {
+        entry.name.removesuffix(TUNED): entry.record["tuning"]
+        for entry in case.entries
+        if "tuning" in entry.record
+    }
+    if not searches:
+        return "none: every backend ran with its defaults; python -m bench.tune tunes them"
+    trials = words(sorted({str(tuning["trials"]) for tuning in searches.values()}))
+    seconds = sum(tuning["seconds"] for tuning in searches.values())
+    clauses = [f"{words(sorted(searches))}: {trials} trials each, {seconds:,.0f} s"]
+    ranked = {entry.name: entry for entry in case.ranked}
+    gains = [
+        f"{name} {with_interval(ratio(ranked[name], ranked[name + TUNED]), '')}"
+        for name in searches
+        if name in ranked and name + TUNED in ranked
+    ]
+    if gains:
+        clauses.append(f"times as fast as with the defaults (95 %): {', '.join(gains)}")
+    kept = sorted(name for name, tuning in searches.items() if not tuning["params"])
+    if kept:
+        clauses.append(f"the defaults were the best for {words(kept)}")
+    return "; ".join(clauses)
 
 
 def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:

@@ -8,7 +8,7 @@ from statistics import median
 from bench.records import ListScores, Round
 from bench.report.outcome.cases import Case, Entry
 from bench.stats import by_seed, seed_range, summary
-from bench.text.wording import DASH, TIMES, mse, number
+from bench.text.wording import DASH, TIMES, mse, number, words
 
 from .table import Table
 
@@ -20,6 +20,7 @@ def measured_tables(case: Case) -> list[Table]:
     tables = [
         _warnings(case),
         _targets(case),
+        _tuning(case),
         _seconds_to_targets(case),
         _lists(case),
         _phases(case),
@@ -113,6 +114,25 @@ def _to_target(entry: Entry, factor: float) -> str:
     if not all(round_["matched"] for round_ in timed):
         return f"missed, {epochs}"
     return f"{number(summary(timed))} s, {epochs}"
+
+
+def _tuning(case: Case) -> Table:
+    """Return what the hyper-parameters of each tuned backend were chosen by, and the cost."""
+    header = ["Backend", "Trials", "Cost in s", "With the defaults", "Best", "Chosen"]
+    rows = []
+    notes: list[str] = []
+    for entry in case.entries:
+        tuning = entry.record.get("tuning")
+        if tuning is None or (entry.record["backend"]["params"] != tuning["params"]):
+            continue
+        show = number if tuning["score"].startswith("seconds") else mse
+        chosen = ", ".join(f"{name} {value}" for name, value in tuning["params"].items())
+        cells = [str(tuning["trials"]), f"{tuning['seconds']:,.0f}"]
+        cells += [show(tuning["default"]), show(tuning["best"]), chosen or "the defaults"]
+        rows.append([entry.name, *cells])
+        notes.append(f"scored on {tuning['split']} by the {tuning['score']}")
+    caption = f"Tuning: trials of each backend, {words(sorted(set(notes)))}."
+    return Table(caption, header, rows, frozenset({1, 2, 3, 4}))
 
 
 def _lists(case: Case) -> Table:

@@ -116,7 +116,10 @@ def _row(case: Case, entry: Entry) -> list[str]:
 
 def _gap(entry: Entry) -> str:
     """Return the objective relative to the reference's, for solvers that minimise it."""
-    objective, reference = entry.score("objective"), entry.record["reference"]["objective"]
-    if not entry.record["backend"]["minimises"] or objective is None or not reference:
+    record = entry.record
+    objective, reference = entry.score("objective"), record["reference"]["objective"]
+    # With a penalty of its own, a backend minimises another objective.
+    has_own = not record["case"].keys().isdisjoint(record["backend"]["params"])
+    if not record["backend"]["minimises"] or objective is None or not reference or has_own:
         return DASH
     return f"{100 * (objective / reference - 1):+.2f} %"

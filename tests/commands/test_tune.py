@@ -1,0 +1,231 @@
+"""Tuning: equal trials, on ratings apart from those that are reported, and what is said of it."""
+
+import csv
+import io
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_records import fake_record
+
+from backends import get_backend
+from bench import tune
+from bench.cases.case import Case
+from bench.cases.case_file import write_case
+from bench.cases.inner import inner_case
+from bench.measure.backend_facts import BackendRow, Contender, Limits, backend_rows
+from bench.measure.session import Setting
+from bench.records import Tuning, read_records
+from bench.report.figures import styles
+from bench.report.outcome.cases import group_cases
+from bench.report.tables.facts import case_facts
+from bench.report.tables.measured import measured_tables
+from bench.report.tables.ranking import ranking_table
+from bench.text.wording import DASH
+from bench.tune import Search, Trial, main, make_trials, outcome_rows, trials_csv
+
+SPACE = {"reg": (0.01, 0.1), "learning_rate": (1.0, 100.0)}
+
+
+def row(name: str) -> BackendRow:
+    return backend_rows()[name]
+
+
+def test_the_first_trial_is_with_the_defaults_and_the_rest_covers_the_space() -> None:
+    trials = make_trials(SPACE, 65)
+    assert [trial.number for trial in trials] == list(range(1, 66))
+    assert trials[0].params == {}
+    for name, (low, high) in SPACE.items():
+        values = np.array([trial.params[name] for trial in trials[1:]])
+        assert values.min() >= low and values.max() <= high
+        # In eighths of the range, by logarithm, there are about as many values in each.
+        shares = np.log(values / low) / math.log(high / low)
+        counts = np.histogram(shares, bins=8, range=(0, 1))[0]
+        assert counts.min() >= 6
+    assert make_trials(SPACE, 3) == trials[:3]
+    assert make_trials(SPACE, 1) == trials[:1]
+
+
+@pytest.mark.parametrize("name", ["numpy", "numpy-als", "numba-sgd", "numba-als", "torch-cpu"])
+def test_defaults_lie_in_the_space_that_is_searched(name: str) -> None:
+    pytest.importorskip(name.split("-")[0])
+    solver = get_backend(name)
+    for parameter, (low, high) in solver.search_space.items():
+        assert low < getattr(solver, parameter) < high
+        solver.set_params(**{parameter: high})
+    solver.check_params()
+
+
+def test_the_fastest_to_the_target_is_the_best_and_else_the_lowest_error() -> None:
+    search = Search(row("numpy"), [Trial(1, {}, mse=0.9), Trial(2, {"reg": 0.1}, mse=0.8)])
+    assert search.best.number == 2
+    search.trials += [Trial(3, {}, 2.0, 0.95), Trial(4, {}, 1.0, 0.96), Trial(5, {}, 1.0, 0.9)]
+    assert search.best.number == 4
+    failed = Search(row("numpy"), [Trial(1, {}, failure="crashed: x"), Trial(2, {"reg": 0.1})])
+    assert failed.best.number == 1
+
+
+def test_facts_hold_the_score_that_was_compared() -> None:
+    search = Search(row("numpy"), [Trial(1, {}, 2.0, 0.9), Trial(2, {"reg": 0.1}, 1.0, 0.8)], 7.0)
+    facts = search.facts(by_seconds=True, most_seconds=60)
+    assert (facts["default"], facts["best"], facts["best_trial"]) == (2.0, 1.0, 2)
+    assert (facts["trials"], facts["seconds"], facts["params"]) == (2, 7.0, {"reg": 0.1})
+    facts = search.facts(by_seconds=False, most_seconds=60)
+    assert (facts["default"], facts["score"]) == (0.9, "lowest validation MSE")
+    search.trials = [Trial(1, {}, failure="crashed: x")]
+    assert search.facts(by_seconds=False, most_seconds=60)["default"] is None
+
+
+def test_the_case_for_tuning_has_none_of_the_reported_ratings(case: Case) -> None:
+    inner = inner_case(case, lambda text: None)
+    whole = case.data.train
+
+    def pairs(*parts: Any) -> set[tuple[int, int, float]]:
+        return {
+            triple
+            for part in parts
+            for triple in zip(
+                part.users.tolist(), part.items.tolist(), part.ratings.tolist(), strict=True
+            )
+        }
+
+    assert inner.data.test is None
+    assert pairs(inner.data.train) <= pairs(whole)
+    assert pairs(inner.data.validation) <= pairs(whole)
+    assert len(inner.data.train) == len(whole) - len(whole) // 10
+    assert not pairs(inner.data.train) & pairs(inner.data.validation)
+    assert (inner.data.train.user_counts()[inner.data.validation.users] > 0).all()
+    assert (inner.data.train.item_counts()[inner.data.validation.items] > 0).all()
+    assert inner.objective == case.objective
+    assert inner.data.hash != case.data.hash
+    assert inner.target is not None
+    assert inner.ladder == [inner.target]
+
+
+@pytest.mark.load
+@pytest.mark.process
+def test_a_trial_that_fails_is_noted_and_the_others_go_on(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = inner_case(case, lambda text: None)
+    trials = [Trial(1, {}), Trial(2, {"reg": -1.0}), Trial(3, {"reg": 1e3})]
+    monkeypatch.setattr(tune, "make_trials", lambda space, n: trials[:n])
+    assert inner.target is not None
+    setting = Setting(
+        inner,
+        inner.target,
+        write_case(tmp_path, inner),
+        Contender(row("numpy-als"), 1),
+        Limits(max_seconds=20, timeout=60, patience=5),
+        tmp_path,
+        lambda text: None,
+    )
+    found = tune.search(row("numpy-als"), setting, 3, lambda text: None)
+    first, negative, strong = found.trials
+    assert first.failure == "" and first.seconds is not None and math.isfinite(first.mse)
+    assert "reg must be" in negative.failure
+    assert strong.seconds is None and strong.mse > first.mse
+    assert found.best is first
+    assert found.seconds > first.seconds
+    table = list(csv.DictReader(io.StringIO(trials_csv([found]))))
+    assert [line["trial"] for line in table] == ["1", "2", "3"]
+    assert table[1]["failure"].startswith("crashed: ValueError: reg must be")
+    assert table[2]["seconds"] == ""
+
+
+def fake_tuning(**changes: Any) -> Tuning:
+    facts: Any = {
+        "trials": 20,
+        "seconds": 90.0,
+        "most_seconds": 60.0,
+        "split": "90/10 of the training ratings",
+        "score": "seconds to the target",
+        "default": 2.0,
+        "best": 1.0,
+        "best_trial": 4,
+        "params": {"reg": 0.02},
+    }
+    return Tuning(**(facts | changes))
+
+
+def tuned_pair() -> list[Any]:
+    tuned = fake_record("numpy (tuned)", seconds=[1.0], tuning=fake_tuning())
+    tuned["backend"]["params"] = {"reg": 0.02}
+    return [fake_record("numpy", seconds=[2.0], tuning=fake_tuning()), tuned]
+
+
+def test_the_page_says_who_was_tuned_how_long_and_what_it_gained() -> None:
+    kept = fake_record("numba-gd", seconds=[1.0], tuning=fake_tuning(params={}, best_trial=1))
+    (case,) = group_cases([*tuned_pair(), kept, fake_record("torch-cpu")])
+    (text,) = [text for name, text in case_facts(case) if name == "Tuning"]
+    assert text == (
+        "numba-gd and numpy: 20 trials each, 180 s; times as fast as with the defaults (95 %): "
+        "numpy 2.00; the defaults were the best for numba-gd"
+    )
+    (table,) = [t for t in measured_tables(case) if t.caption.startswith("Tuning")]
+    assert sorted(table.rows) == [
+        ["numba-gd", "20", "90", "2.00", "1.00", "the defaults"],
+        ["numpy (tuned)", "20", "90", "2.00", "1.00", "reg 0.02"],
+    ]
+    (case,) = group_cases([fake_record("numpy")])
+    (text,) = [text for name, text in case_facts(case) if name == "Tuning"]
+    assert text.startswith("none: every backend ran with its defaults")
+
+
+def test_a_backend_with_a_penalty_of_its_own_has_no_gap_in_the_objective() -> None:
+    (case,) = group_cases(tuned_pair())
+    table = ranking_table(case, styles({"numpy": "", "numpy (tuned)": ""}))
+    gaps = {cells[1]: cells[table.header.index("Gap in J")] for cells in table.rows}
+    assert gaps["numpy (tuned)"] == DASH
+    assert gaps["numpy"] != DASH
+
+
+def test_the_table_shows_default_and_tuned_beside_each_other() -> None:
+    records = tuned_pair()
+    search = Search(row("numpy"), [Trial(1, {}, 2.0, 0.9), Trial(2, {"reg": 0.02}, 1.0)], 90.4)
+    ((name, trials, cost, chosen, default, tuned, gain, *errors),) = outcome_rows([search], records)
+    assert (name, trials, cost, chosen) == ("numpy", "2", "90", "reg=0.02")
+    assert (default, tuned, gain) == ("2.00", "1.00", "2.00")
+    assert len(errors) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", "0"], "--trials must be at least 1, got 0"),
+        (["--seconds", "-1"], "--seconds must be a finite number above 0, got -1.0"),
+        (["--seconds", "inf"], "--seconds must be a finite number above 0, got inf"),
+        (["--backend", "numpyy"], "numpyy"),
+        (["--rank", "0"], "--rank must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_are_named(words: list[str], message: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.load
+@pytest.mark.process
+@pytest.mark.slow
+def test_backends_are_tuned_measured_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    words = ["--quick", "--scale", "0.005", "--trials", "3", "--rounds", "1"]
+    assert main([*words, "--backend", "numpy-als", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "| numpy-als | 3 |" in out
+    (folder,) = (tmp_path / "reports" / "runs").iterdir()
+    records = read_records([folder])
+    assert {record["backend"]["name"] for record in records} <= {"numpy-als", "numpy-als (tuned)"}
+    for record in records:
+        assert record["status"] in ("matched", "missed")
+        assert record["kind"] == "time to MSE" and record["tuning"]["trials"] == 3
+    made = sorted(path.suffix for path in (tmp_path / "reports" / "tuning").iterdir())
+    assert made == [".csv", ".md"]
