@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import FactorModel, Parameters, Ratings
-from bench.datasets.splits import permutation
 from bench.records import ListScores
 
 LENGTH = 10
@@ -75,7 +74,10 @@ def list_scores(scorer: Scorer, train: Ratings, held_out: Ratings) -> ListScores
         return None
     most = max(1, min(_MOST_USERS, _MOST_SCORES // train.n_items))
     if len(users) > most:
-        users = np.sort(users[permutation(len(users), seed=0)[:most]])
+        # As `bench.datasets.permutation` does it. Imported from there, it would load pandas into
+        # every worker, whose memory and start are measured.
+        order = np.argsort(np.random.PCG64(0).random_raw(len(users)), kind="stable")
+        users = np.sort(users[order[:most]])
     length = min(LENGTH, train.n_items)
     seen = _Seen(train)
     users_at_a_time = max(1, _BATCH_SCORES // train.n_items)
