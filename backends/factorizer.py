@@ -633,9 +633,12 @@ class Factorizer(ABC):
         outcome.status_ = "diverged"
         self.__dict__.pop("model_", None)
         vars(self).update(vars(outcome))
+        remedy = "Raise reg or damping, and check the scale of the ratings"
+        if hasattr(self, "learning_rate"):
+            remedy = "Lower the learning rate or raise reg"
         warnings.warn(
             f"{type(self).__name__} diverged in epoch {self.n_epochs_} (training MSE {loss:.3g}); "
-            "it has no model. Lower the learning rate or raise reg",
+            f"it has no model. {remedy}",
             DivergenceWarning,
             stacklevel=3,  # the line that called `fit`
         )

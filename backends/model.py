@@ -27,6 +27,8 @@ _FORMAT, _VERSION = "factorbench model", 1
 # `docs/lists.md` has the figures, and those of data sets that it was not chosen on.
 POPULARITY = 0.25
 
+_NO_LIST = "Users without training ratings have no list: show them what is popular"
+
 
 class Recommendation(NamedTuple):
     """An item by raw id, and its predicted rating, clipped to the range of the training ratings."""
@@ -94,6 +96,7 @@ class FactorModel:
     training: Ratings | SeenItems = field(repr=False)
     fit: dict[str, Any] = field(default_factory=dict, repr=False)
     rating_std: float | None = None
+    _item_counts: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
 
     @property
     def n_users(self) -> int:
@@ -193,17 +196,17 @@ class FactorModel:
         """
         check_count("n", n)
         check_count("min_ratings", min_ratings, least=0)
-        row = known_rows(self._user_rows(np.asarray([user])), [user], "user")
+        row = known_rows(self._user_rows(np.asarray([user])), [user], "user", _NO_LIST)
         scores = self.list_scores([user], popularity=popularity)[0]
-        scores[self.item_counts() < min_ratings] = -np.inf
+        is_left = self.item_counts() >= min_ratings
         if exclude_seen:
             seen = self._seen()
             first, last = seen.offsets[row[0] : row[0] + 2]
-            scores[seen.items[first:last]] = -np.inf
-        n = min(n, int(np.isfinite(scores).sum()))
-        best = np.argsort(-scores, kind="stable")[:n]
+            is_left[seen.items[first:last]] = False
+        left = np.flatnonzero(is_left)
+        best = left[np.argsort(-scores[left], kind="stable")[:n]]
         ids = best if self.encoder is None else self.encoder.items[best]
-        ratings = self.parameters.predict(np.full(n, row[0]), best)
+        ratings = self.parameters.predict(np.full(len(best), row[0]), best)
         shown = zip(ids.tolist(), np.clip(ratings, *self.rating_range).tolist(), strict=True)
         return [Recommendation(item, rating) for item, rating in shown]
 
@@ -238,7 +241,7 @@ class FactorModel:
         """
         check_number("popularity", popularity)
         users = np.atleast_1d(np.asarray(users))
-        rows = known_rows(self._user_rows(users), users, "user")
+        rows = known_rows(self._user_rows(users), users, "user", _NO_LIST)
         x = self.parameters
         scores = x.user_factors[rows].astype(np.float64) @ x.item_factors.T.astype(np.float64)
         scores += x.mean + x.user_bias[rows, None].astype(np.float64) + x.item_bias
@@ -250,7 +253,9 @@ class FactorModel:
 
     def item_counts(self) -> NDArray[np.int64]:
         """Return the number of training ratings of each item, shape (n_items,)."""
-        return np.bincount(self.training.items, minlength=self.n_items)
+        if self._item_counts is None:  # counted once, at the first call
+            self._item_counts = np.bincount(self.training.items, minlength=self.n_items)
+        return self._item_counts
 
     def _seen(self) -> SeenItems:
         """Return the items that each user rated, grouped once, at the first call."""

@@ -313,7 +313,15 @@ class NumbaALS(AlternatingLeastSquares):
         wanted: NDArray[np.int64],
         squared_errors: NDArray[np.float64],
     ) -> NDArray[np.int64]:
-        """Solve for some rows by copies in float64; return those that are singular there too."""
+        """Solve for some rows by copies in float64; return those that are singular there too.
+
+        So are long rows returned, which `_solve_singular` solves for in float64 and in parts: a
+        Ctrl-C would have to wait for a kernel to do the whole row.
+        """
+        is_long = np.isin(wanted, side.long_rows)
+        wanted, long_rows = wanted[~is_long], wanted[is_long]
+        if not len(wanted):
+            return long_rows
         double = np.dtype(np.float64)
         ratings = side.ratings.ratings
         start = np.append(0, side.ratings.ends[0])[wanted]
@@ -352,7 +360,7 @@ class NumbaALS(AlternatingLeastSquares):
         rows.factors[regular] = table.factors[~singular]
         rows.bias[regular] = table.bias[~singular]
         squared_errors[regular] = errors[~singular]
-        return wanted[singular]
+        return np.concatenate([wanted[singular], long_rows])
 
     def _solve_singular(
         self,

@@ -440,8 +440,15 @@ class RatingEncoder:
         return rows
 
 
-def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np.int64]:
+def known_rows(
+    rows: NDArray[np.int64],
+    ids: ArrayLike,
+    what: str,
+    remedy: str = 'Drop them, or predict with unknown="mean"',
+) -> NDArray[np.int64]:
     """Return ``rows`` if none is -1; otherwise raise an error that names unknown ids.
+
+    ``remedy`` ends the message.
 
     Raises
     ------
@@ -457,6 +464,6 @@ def known_rows(rows: NDArray[np.int64], ids: ArrayLike, what: str) -> NDArray[np
         ids_word = "ids" if len(names) > 1 else "id"
         raise UnknownIdError(
             f"{len(names)} unknown {what} {ids_word} ({shown}): not in the training ratings. "
-            'Drop them, or predict with unknown="mean"'
+            f"{remedy}"
         )
     return rows

@@ -75,6 +75,7 @@ def test_time_to_matching_mse(
             lambda: _clock.advance(next(seconds)), rounds=len(record["rounds"]), iterations=1
         )
     benchmark.extra_info["record"] = record
-    if record["status"] == "unavailable":
+    # Without a target there was nothing to measure, and the backend has not failed.
+    if record["status"] == "unavailable" or record["target"] is None:
         pytest.skip(record["reason"])
     assert record["status"] == "matched", record["reason"]

@@ -248,7 +248,10 @@ def tune(
 
 
 def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[list[str]]:
-    """Return one row per backend: cost, choice, and seconds and errors before and after."""
+    """Return one row per backend: cost, choice, and what it had before and after.
+
+    Both are given by the trials' score, and by seconds and test MSE on the case itself.
+    """
     by_name = {record["backend"]["name"]: record for record in records}
     rows = []
     for found in searches:
@@ -263,12 +266,20 @@ def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[
                 str(len(found.trials)),
                 f"{found.seconds:.0f}",
                 as_text(found.best.params),
+                *[_score(trial) for trial in (found.trials[0], found.best)],
                 *[number(summary(record["rounds"])) for record in (default, tuned)],
                 gain,
                 *[mse(summary(record["rounds"], "test_mse")) for record in (default, tuned)],
             ]
         )
     return rows
+
+
+def _score(trial: Trial) -> str:
+    """Return what a trial was compared by, as text."""
+    if trial.failure:
+        return "failed"
+    return f"MSE {mse(trial.mse)}" if trial.seconds is None else f"{number(trial.seconds)} s"
 
 
 def as_text(params: dict[str, Any]) -> str:
@@ -278,17 +289,23 @@ def as_text(params: dict[str, Any]) -> str:
 
 def page(case: Case, command: str, rows: Sequence[Sequence[str]]) -> str:
     """Return the page in Markdown about one run of this command."""
-    header = ["backend", "trials", "cost, s", "chosen", "default, s", "tuned, s", "gain"]
-    header += ["default, test MSE", "tuned, test MSE"]
+    header = ["backend", "trials", "cost, s", "chosen", "default, trial", "best trial"]
+    header += ["default, s", "tuned, s", "gain", "default, test MSE", "tuned, test MSE"]
     facts = machine_facts()
     lines = [
         f"# Tuning on {case.facts['name']}",
         "",
         f"`{command}`, on {facts['cores']} cores ({facts['cpu']}).",
         "",
-        f"Trials were fitted and scored on {_SPLIT}. Seconds and test MSE are those of the case "
-        "itself, whose validation and test ratings had no part in the choice: medians over the "
-        "seeds. The gain is the ratio of the seconds.",
+        f"Trials were fitted and scored on {_SPLIT}: by the seconds of training to the matching "
+        "target there, or by the lowest MSE if it was not reached. Seconds, gain and test MSE are "
+        "measured on the case itself, whose validation and test ratings had no part in the choice: "
+        "medians over the seeds.",
+        *(
+            ["", "The case has no target, as factors do not help: nothing was measured on it."]
+            if case.target is None
+            else []
+        ),
         "",
         f"| {' | '.join(header)} |",
         "|" + "---|" * len(header),

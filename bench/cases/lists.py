@@ -160,7 +160,13 @@ def _best(
     """
     scores[seen_places, seen_items] = -np.inf
     best = np.argpartition(scores, -length, axis=1)[:, -length:]
-    # Ties go to the item that comes first, among those that are on the list.
+    last = np.take_along_axis(scores, best, axis=1).min(axis=1)
+    # Of the items that tie for the last place, those that come first are on the list.
+    tied = np.flatnonzero((scores >= last[:, None]).sum(axis=1) > length)
+    for row in tied.tolist():
+        above = np.flatnonzero(scores[row] > last[row])
+        equal = np.flatnonzero(scores[row] == last[row])
+        best[row] = np.concatenate([above, equal[: length - len(above)]])
     best.sort(axis=1)
     found = np.take_along_axis(scores, best, axis=1)
     order = np.argsort(-found, axis=1, kind="stable")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -49,6 +50,7 @@ SEEDS = (0, 1, 2)
 # those.
 _STRIDES = (4, 2, 1)
 _QUICK_STRIDES = (4,)
+_QUICK_SECONDS = 15.0  # after which a quick search tries no further point
 
 _KEPT = Path(__file__).with_name("references.json")
 # To be raised whenever references are computed in another way, so that stored ones are not used.
@@ -100,8 +102,8 @@ def find_reference(
     key
         Hash of the data and its split.
     quick
-        Whether to search with longer steps and to use a single seed, unless a better reference is
-        stored.
+        Whether to search with longer steps and for 15 seconds at most, and to use a single seed,
+        unless a better reference is stored.
     notify
         Called with progress messages.
     """
@@ -124,7 +126,8 @@ def find_reference(
     searched = [name for name, given in (("reg", reg), ("damping", damping)) if given is None]
     notes = _edges(objective, searched)
     if quick and searched:
-        notes.append(f"{words(searched)} chosen by a quick search, with long steps")
+        how = f"with long steps and in {_QUICK_SECONDS:g} s at most"
+        notes.append(f"{words(searched)} chosen by a quick search, {how}")
     reference["note"] = "; ".join(notes)
     try:
         _write(cached, _content(entry, objective, reference))
@@ -164,12 +167,20 @@ def best_objective(
     regs = REGS if reg is None else (reg,)
     dampings = DAMPINGS if damping is None else (damping,)
 
+    start = time.perf_counter()
     scores: dict[tuple[int, ...], float] = {}
     best_model: FactorModel | None = None
 
     def score(point: tuple[int, ...]) -> float:
         """Return the validation MSE for the indices of a reg and a damping."""
         nonlocal best_model
+        if (
+            point not in scores
+            and quick
+            and scores
+            and time.perf_counter() > start + _QUICK_SECONDS
+        ):
+            return math.inf
         if point not in scores:
             tried = Objective(rank, regs[point[0]], damping=dampings[point[1]])
             label = f"choosing reg {tried.reg:g}, damping {tried.damping:g}"

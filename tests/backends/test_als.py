@@ -529,6 +529,33 @@ def test_rows_with_more_ratings_than_a_call_takes_are_solved_exactly(
     assert max(differences.values()) < 1e-10
 
 
+def test_a_long_row_that_looks_singular_is_not_left_to_one_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its parts let a Ctrl-C through; a kernel for the whole row would not."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    train = Ratings(np.zeros(n, int), rng.integers(0, 12, n), rng.normal(size=n), 1, 12)
+    options = {"rank": 30, "dtype": "float32", "n_jobs": 2, **UNPENALISED}
+    whole = get_backend("numba-als", **options).fit(train, epochs=2)
+    taken: list[int] = []
+    solve_pieces = numba_als._solve_pieces
+
+    def spy(state: Any, side: Any, *rest: Any) -> Any:
+        taken.append(int(np.diff(side.ratings.ends[0], prepend=0).max(initial=0)))
+        return solve_pieces(state, side, *rest)
+
+    monkeypatch.setattr(numba_als, "_solve_pieces", spy)
+    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 30 * 30 / 2 * als.CHUNK)
+    parts = get_backend("numba-als", **options).fit(train, epochs=2)
+    # The user's row is in the pieces of its side, which leave it out, and in no copy in float64.
+    assert taken.count(n) == 2
+    expected = whole.model_.predict(np.zeros(12, int), np.arange(12))
+    np.testing.assert_allclose(
+        parts.model_.predict(np.zeros(12, int), np.arange(12)), expected, atol=1e-4
+    )
+
+
 def test_a_penalty_beyond_all_measure_leaves_nothing() -> None:
     train = random_ratings()
     fit = get_backend("numba-als", rank=3, method="cg", reg=1e25).fit(train, epochs=6)

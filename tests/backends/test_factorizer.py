@@ -576,7 +576,7 @@ def test_an_exploded_loss_is_divergence(train: Ratings, loss: float) -> None:
         solver.fit(train, epochs=3)
     assert str(caught[0].message) == (
         f"Counting diverged in epoch 2 (training MSE {loss:.3g}); it has no model. "
-        "Lower the learning rate or raise reg"
+        "Raise reg or damping, and check the scale of the ratings"
     )
     assert caught[0].filename == __file__  # the warning points at the caller of fit
     assert (solver.status_, solver.n_epochs_, len(solver.history_)) == ("diverged", 2, 1)

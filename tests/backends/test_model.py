@@ -203,8 +203,18 @@ def test_recommending_leaves_predictions_alone() -> None:
 
 
 def test_unknown_users_get_no_recommendations() -> None:
-    with pytest.raises(UnknownIdError, match=r"1 unknown user id \('dan'\)"):
-        model().recommend("dan")
+    for ask in (model().recommend, lambda user: model().list_scores([user])):
+        with pytest.raises(UnknownIdError) as caught:
+            ask("dan")
+        assert str(caught.value) == (
+            "1 unknown user id ('dan'): not in the training ratings. "
+            "Users without training ratings have no list: show them what is popular"
+        )
+
+
+def test_a_huge_weight_of_popularity_drops_no_item() -> None:
+    with np.errstate(over="ignore"):
+        assert len(model().recommend("cid", 3, exclude_seen=False, popularity=1e308)) == 3
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, "3"])

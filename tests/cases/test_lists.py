@@ -128,6 +128,15 @@ def test_many_users_are_sampled_the_same_way_every_time(monkeypatch: pytest.Monk
     assert found["users"] == 3
 
 
+def test_ties_go_to_the_items_that_come_first() -> None:
+    """Also where the last places of a list are tied."""
+    train, held_out = random_parts()
+    coarse = np.random.default_rng(5).integers(0, 4, (train.n_users, train.n_items)).astype(float)
+    found = list_scores(lambda users: coarse[users].copy(), train, held_out)
+    expected = plain_list_scores(coarse, train, held_out, relevance_threshold(train))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_baselines_are_by_popularity_and_at_random() -> None:
     train, held_out = random_parts()
     found = baseline_lists(train, held_out)

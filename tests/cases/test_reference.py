@@ -166,7 +166,7 @@ def test_the_edge_of_a_grid_is_reported(case: Case, monkeypatch: pytest.MonkeyPa
     assert note(edge) == "reg is the smallest tried; damping is the largest tried"
     assert note(edge, reg=edge.reg) == "damping is the largest tried"
     assert note(edge, reg=edge.reg, damping=edge.damping) == ""
-    quick = "reg and damping chosen by a quick search, with long steps"
+    quick = "reg and damping chosen by a quick search, with long steps and in 15 s at most"
     assert note(inside, quick=True) == quick
     assert note(inside, reg=0.1, damping=1.0, quick=True) == ""
 

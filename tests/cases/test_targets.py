@@ -172,3 +172,12 @@ def test_targets_that_biases_reach_are_dropped() -> None:
     assert [bool(r["dropped"]) for r in levels] == [True, False, False]
     assert "not below the biases alone (1.0200)" in levels[0]["dropped"]
     assert matching_target(ladder(reference(1.0), scores(0.9))) is None
+
+
+def test_targets_that_the_mean_reaches_are_dropped() -> None:
+    """On ratings at random, biases can be worse than the mean."""
+    found = scores(1.02)
+    found["global mean"] = {**found["biases alone"], "validation_mse": 1.005}
+    levels = ladder(reference(1.0), found)
+    assert [bool(r["dropped"]) for r in levels] == [True, True, False]
+    assert levels[1]["dropped"] == "not below the global mean (1.0050)"

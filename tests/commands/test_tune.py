@@ -186,8 +186,11 @@ def test_a_backend_with_a_penalty_of_its_own_has_no_gap_in_the_objective() -> No
 def test_the_table_shows_default_and_tuned_beside_each_other() -> None:
     records = tuned_pair()
     search = Search(row("numpy"), [Trial(1, {}, 2.0, 0.9), Trial(2, {"reg": 0.02}, 1.0)], 90.4)
-    ((name, trials, cost, chosen, default, tuned, gain, *errors),) = outcome_rows([search], records)
+    ((name, trials, cost, chosen, first, best, default, tuned, gain, *errors),) = outcome_rows(
+        [search], records
+    )
     assert (name, trials, cost, chosen) == ("numpy", "2", "90", "reg=0.02")
+    assert (first, best) == ("2.00 s", "1.00 s")
     assert (default, tuned, gain) == ("2.00", "1.00", "2.00")
     assert len(errors) == 2
 

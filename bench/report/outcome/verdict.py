@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 def answer(case: Case) -> Answer:
     """Return the fastest backend of a case, or all that are equally fast, and their lead."""
     if case.target is None:
-        reason = _biases_suffice(case) or "there is no matching validation MSE"
+        reason = _simpler(case) or "there is no matching validation MSE"
         return Answer([], f"No backend is ranked: {reason}.")
     if not case.ranked:
         return Answer([], "No backend reached the matching validation MSE.")
@@ -74,13 +74,14 @@ def headline(case: Case) -> str:
         dropped = sorted({level["dropped"] for level in case.facts["ladder"] if level["dropped"]})
         reasons = words(dropped or ["none given"])
         reason = f"the matching target was dropped (reason: {reasons})"
-        return f"{case.title}: no backend is ranked, as {_biases_suffice(case) or reason}"
+        return f"{case.title}: no backend is ranked, as {_simpler(case) or reason}"
     goal = f"the matching validation MSE of {mse(case.target)}"
     if not case.ranked:
         return f"{case.title}: no backend reached {goal}"
     first, *others = case.ranked
     if not others:
-        return f"{case.title}: only {first.name} reached {goal}, in {_time(first)}"
+        only = "only " if len(case.entries) > 1 else ""
+        return f"{case.title}: {only}{first.name} reached {goal}, in {_time(first)}"
     # With a single seed there is no interval. The claim is then in the past tense, as it is about
     # these rounds only.
     tied, noise, factors = _tied(case), _noise(*case.ranked), _lead(case)
@@ -98,19 +99,29 @@ def headline(case: Case) -> str:
     return f"{text}; {first.name} is {factors}{noise}" if factors else text
 
 
-def _biases_suffice(case: Case) -> str:
-    """Return that biases alone are as good as a model with factors, "" if they are not."""
-    biases = case.facts["baselines"].get("biases alone")
-    if biases is None or biases["user_damping"] is None or biases["item_damping"] is None:
+def _simpler(case: Case) -> str:
+    """Return which model without factors is as good as one with them, "" if none is."""
+    baselines, best = case.facts["baselines"], case.facts["reference"]["validation_mse"]
+    if not baselines:
         return ""
-    best, score = case.facts["reference"]["validation_mse"], biases["validation_mse"]
+    name = min(baselines, key=lambda each: baselines[each]["validation_mse"])
+    simplest = baselines[name]
+    score = simplest["validation_mse"]
     if score > _CLOSE * best:
         return ""
-    gain = "do not help" if best >= score else f"gain only {100 * (1 - best / score):.1f} %"
+    gain, advice = "do not help", "take"
+    if best < score:
+        gain, advice = f"gain only {100 * (1 - best / score):.1f} %", "a simpler choice is"
+    code, settings = "the mean rating", ""
+    if simplest["user_damping"] is not None and simplest["item_damping"] is not None:
+        code = (
+            f"damped_biases(ratings, user_damping={simplest['user_damping']:g}, "
+            f"item_damping={simplest['item_damping']:g})"
+        )
+        settings = f" ({tuned(simplest)})"
     return (
-        f"factors {gain} on these ratings: biases alone ({tuned(biases)}) have a validation MSE "
-        f"of {mse(score)}, and exact ALS {mse(best)}. Take the biases: damped_biases(ratings, "
-        f"user_damping={biases['user_damping']:g}, item_damping={biases['item_damping']:g})"
+        f"factors {gain} on these ratings: {name}{settings} has a validation MSE of {mse(score)}, "
+        f"and exact ALS {mse(best)}; {advice} {code}"
     )
 
 
@@ -121,9 +132,12 @@ def left_out(case: Case) -> str:
     table.
     """
     absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
-    missed = [f"{entry.name} ({entry.why})" for entry in case.unranked if entry.name not in absent]
+    others = [entry for entry in case.unranked if entry.name not in absent]
+    missed = [f"{entry.name} ({entry.why})" for entry in others]
     clauses = []
-    if missed:
+    if case.target is None:
+        clauses.append(f"not timed: {words([entry.name for entry in others])}")
+    elif missed:
         clauses.append(f"not matched: {'; '.join(missed)}")
     if absent:
         clauses.append(f"not available here: {words(absent)}")
