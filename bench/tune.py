@@ -122,15 +122,30 @@ class Search:
 
 
 def make_trials(space: dict[str, tuple[float, float]], n: int) -> list[Trial]:
-    """Return ``n`` trials to run; the first are the same for every ``n``."""
+    """Return ``n`` trials to run; the first are the same for every ``n``.
+
+    Values between integers are integers, others are rounded to three digits.
+
+    Raises
+    ------
+    ValueError
+        If a range is not of positive numbers, the smaller one first.
+    """
+    for name, (low, high) in space.items():
+        if not 0 < low < high < math.inf:
+            raise ValueError(
+                f"search_space must have a smallest value above 0 and a larger one for each "
+                f"hyper-parameter, got {(low, high)} for {name}"
+            )
     trials = [Trial(1, {})]
     if n > 1:
         points = qmc.Halton(len(space), seed=_SEED).random(n - 1)
         for number_, point in enumerate(points, 2):
-            params = {}
+            params: dict[str, Any] = {}
             for (name, (low, high)), share in zip(space.items(), point, strict=True):
                 value = low * (high / low) ** share
-                params[name] = float(f"{value:.{_DIGITS}g}")
+                whole = isinstance(low, int) and isinstance(high, int)
+                params[name] = round(value) if whole else float(f"{value:.{_DIGITS}g}")
             trials.append(Trial(number_, params))
     return trials
 

@@ -49,6 +49,18 @@ def test_the_first_trial_is_with_the_defaults_and_the_rest_covers_the_space() ->
     assert make_trials(SPACE, 1) == trials[:1]
 
 
+def test_whole_numbers_stay_whole() -> None:
+    values = [trial.params["n_blocks"] for trial in make_trials({"n_blocks": (2, 32)}, 33)[1:]]
+    assert {type(value) for value in values} == {int}
+    assert min(values) >= 2 and max(values) <= 32 and len(set(values)) > 10
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (1.0, math.inf)])
+def test_a_space_that_cannot_be_searched_is_refused(limits: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"search_space must have .* for learning_rate"):
+        make_trials({"learning_rate": limits}, 3)
+
+
 @pytest.mark.parametrize("name", ["numpy", "numpy-als", "numba-sgd", "numba-als", "torch-cpu"])
 def test_defaults_lie_in_the_space_that_is_searched(name: str) -> None:
     pytest.importorskip(name.split("-")[0])
