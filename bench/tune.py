@@ -402,14 +402,14 @@ def _rows(names: Sequence[str]) -> list[BackendRow]:
 
     Raises
     ------
-    UnknownBackend, BackendUnavailable
-        For a name that does not exist or cannot run here.
+    UnknownBackend, BackendUnavailable, ValueError
+        For a name that does not exist or cannot run here, and for a space that cannot be searched.
     """
     known = backend_rows()
     if not names:
-        return [row for row in known.values() if row.available and not row.same_as]
+        names = [row.name for row in known.values() if row.available and not row.same_as]
     for name in names:
-        get_backend(name)
+        make_trials(get_backend(name).search_space, 1)
     return [known[name] for name in dict.fromkeys(names)]
 
 
