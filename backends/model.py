@@ -215,12 +215,12 @@ class FactorModel:
     ) -> NDArray[np.float64]:
         """Return the scores of all items by which each user's list is ordered.
 
-        The score is the predicted rating, unclipped, plus ``popularity`` standard deviations of the
-        training ratings per e-fold of the item's number of ratings n: popularity * std *
-        log(1 + n). A model of ratings answers how a user would rate an item *if* she rated it. But
-        people rate what they chose, and they choose what is known, so a list by the predicted
-        rating alone shows items that hardly anybody would choose (Steck 2011, "Item popularity and
-        recommendation accuracy").
+        The score is the predicted rating, unclipped, plus popularity * std * log(1 + n), with the
+        standard deviation of the training ratings and the item's number n of them. A model of
+        ratings answers how a user would rate an item *if* she rated it. But people rate what they
+        chose, and they choose what is known, so a list by the predicted rating alone shows items
+        that hardly anybody would choose (Steck 2011, "Item popularity and recommendation
+        accuracy").
 
         Parameters
         ----------

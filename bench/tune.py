@@ -1,13 +1,17 @@
 """``python -m bench.tune``: tunes backends with equal budgets, and measures what it gains.
 
-Every backend gets the same number of trials, each a fit with other hyper-parameters: first its
-defaults, then points that cover its ``search_space`` evenly (a scrambled Halton sequence, the same
+Every backend gets the same number of trials, each a fit with other hyper-parameters: first what the
+case has, then points that cover its ``search_space`` evenly (a scrambled Halton sequence, the same
 every time), as in the external tuning of AlgoPerf (Dahl et al. 2023, "Benchmarking neural network
 training algorithms"). The trials are fitted to nine tenths of the training ratings and scored on
-the last tenth, by the seconds of training to the matching target there, or by the lowest MSE where
-biases alone reach that target. The validation and test ratings of the case have no part in it.
+the last tenth, by the seconds of training to the matching target there. Trials that do not reach it
+come after those that do, by their lowest MSE. The best few are timed again, and the first trial is
+kept unless another is faster by more than noise.
 
-Then each backend is measured on the case itself, with its defaults and with the best trial's
+The case's test ratings have no part in it, and its validation ratings only through the case's reg
+and damping, which suit ALS best on them: these are what the first trial has.
+
+Then each backend is measured on the case itself, as it was and with the best trial's
 hyper-parameters. The records go into a new run, for `python -m bench.report`, and all trials into
 ``reports/tuning``.
 """
@@ -20,6 +24,7 @@ import csv
 import io
 import math
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +32,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import qmc
 
 from backends import BackendUnavailable, UnknownBackend, get_backend
@@ -40,6 +46,7 @@ from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
 from bench.measure.worker_process import Ended
+from bench.report.outcome.verdict import with_interval
 from bench.text.files import write_all
 from bench.text.progress import Notify, StatusLine
 from bench.text.wording import DASH, mse, number
@@ -49,12 +56,17 @@ from .records import RUNS, TUNED, Record, Tuning, write_record
 from .stats import ratio, summary
 
 TRIALS = 20
-SECONDS = 60.0
+SECONDS = 30.0
 FOLDER = Path("reports/tuning")
 _SEED = 0  # of the sequence of trials, and of the trials' initial models
-_PATIENCE = 20  # epochs without a new best score after which a trial ends
+_FINALISTS, _MORE_TIMES = 3, 2  # the best trials are timed this many times more
+_CLEARLY = 0.95  # of the first trial's seconds, or less: what replaces it
 _DIGITS = 3  # to which hyper-parameters are rounded
 _SPLIT = "90/10 of the training ratings"
+_OTHER_HELP = {  # of options whose defaults differ from those of the other commands
+    "rank": "number of factors (default: 16)",
+    "quick": "the twin at 0.02, or at most 100,000 ratings of whole users",
+}
 _status = StatusLine()
 
 
@@ -65,22 +77,28 @@ class Trial:
     Attributes
     ----------
     number
-        Counted from 1; the first is with the defaults.
+        Counted from 1.
     params
-        Hyper-parameters; empty for the defaults.
-    seconds
-        Of training to the target; None if it was not reached.
+        Hyper-parameters beside the case's; empty for the first.
+    times
+        Seconds of training to the target, one for each time that it was fitted; empty if the target
+        was not reached.
     mse
-        The lowest validation MSE; infinite if the fit failed.
-    failure
-        Why there is no score, "" if there is one.
+        The lowest validation MSE; infinite if there is none.
+    ended
+        How the first fit ended, in a word; or why it failed.
     """
 
     number: int
     params: dict[str, Any]
-    seconds: float | None = None
+    times: list[float] = field(default_factory=list)
     mse: float = math.inf
-    failure: str = ""
+    ended: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """Median seconds to the target; None if it was not reached."""
+        return statistics.median(self.times) if self.times else None
 
     @property
     def key(self) -> tuple[int, float]:
@@ -98,11 +116,23 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The best trial; the earlier one of equally good ones."""
-        return min(self.trials, key=lambda trial: trial.key)
+        """The best trial: the first unless another is better by more than noise."""
+        first = self.trials[0]
+        best = min(self.trials, key=lambda trial: trial.key)
+        if first.seconds and best.seconds and best.seconds > _CLEARLY * first.seconds:
+            return first
+        return best
 
-    def facts(self, by_seconds: bool, most_seconds: float) -> Tuning:
+    @property
+    def finalists(self) -> list[Trial]:
+        """The first trial and the best ones, of those that reached the target."""
+        reached = sorted((trial for trial in self.trials if trial.times), key=lambda t: t.key)
+        first = self.trials[0]
+        return list({trial.number: trial for trial in [first, *reached[:_FINALISTS]]}.values())
+
+    def facts(self, most_seconds: float) -> Tuning:
         """Return the search's entry for a record."""
+        by_seconds = self.best.seconds is not None
 
         def score(trial: Trial) -> float | None:
             found = trial.seconds if by_seconds else trial.mse
@@ -129,8 +159,10 @@ def make_trials(space: dict[str, tuple[float, float]], n: int) -> list[Trial]:
     Raises
     ------
     ValueError
-        If a range is not of positive numbers, the smaller one first.
+        If there is nothing to vary, or a range is not of positive numbers, the smaller one first.
     """
+    if not space:
+        raise ValueError("search_space is empty: there is nothing to tune")
     for name, (low, high) in space.items():
         if not 0 < low < high < math.inf:
             raise ValueError(
@@ -157,28 +189,29 @@ def run_trial(trial: Trial, setting: Setting) -> None:
         with tried.start("stderr-tuning.txt") as process:
             answer = Session(tried, process, _SEED).calibrate()
     except Ended as end:
-        trial.failure = f"{end.status}: {end.reason}"
+        trial.ended = trial.ended or f"{end.status}: {end.reason}"
         return
-    calibration = answer.calibration
+    trial.ended = trial.ended or answer.status
     if answer.status == "diverged":
-        trial.failure = "diverged"
         return
-    trial.mse = min(point["validation_mse"] for point in calibration["trace"])
-    if calibration["epochs"] is not None:
-        trial.seconds = training_seconds(calibration)
+    trace = answer.calibration["trace"]
+    trial.mse = min([trial.mse, *(point["validation_mse"] for point in trace)])
+    if answer.calibration["epochs"] is not None:
+        trial.times.append(training_seconds(answer.calibration))
 
 
 def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> Search:
-    """Run all trials of one backend."""
+    """Run all trials of one backend, and the best ones again."""
     found = Search(row, make_trials(get_backend(row.name).search_space, n_trials))
     start = time.perf_counter()
     for trial in found.trials:
-        best = min(
-            (done for done in found.trials if done.seconds), key=lambda t: t.key, default=None
-        )
-        so_far = f", best {number(best.seconds)} s" if best else ""
-        notify(f"trial {trial.number} of {n_trials}{so_far}")
+        notify(f"trial {trial.number} of {n_trials}")
         run_trial(trial, setting)
+    finalists = found.finalists
+    for turn in range(_MORE_TIMES if len(finalists) > 1 else 0):
+        for trial in finalists:
+            notify(f"trial {trial.number} again, {turn + 1} of {_MORE_TIMES}")
+            run_trial(trial, setting)
     found.seconds = time.perf_counter() - start
     return found
 
@@ -186,7 +219,8 @@ def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> 
 def measure(
     case: Case, contenders: Sequence[Contender], run: Run, selection: Selection
 ) -> list[Record]:
-    """Measure contenders on the case; their rounds alternate."""
+    """Measure contenders on the case; their rounds take turns in random order."""
+    rng = np.random.default_rng(selection.seed)
     with contextlib.ExitStack() as stack:
         measurements = [
             stack.enter_context(
@@ -203,42 +237,66 @@ def measure(
         ]
         for measurement in measurements:
             measurement.calibrate()
-        for turn in range(max(measurement.wanted_rounds() for measurement in measurements)):
-            for measurement in measurements:
-                if turn < measurement.wanted_rounds():
-                    measurement.time_round(rungs=False)
+        wanted = [measurement.wanted_rounds() for measurement in measurements]
+        for turn in range(max(wanted)):
+            for index in rng.permutation(len(measurements)):
+                if turn < wanted[index]:
+                    measurements[index].time_round(rungs=False)
         for measurement in measurements:
             measurement.refit_unseen()
+        for measurement in measurements:
+            measurement.end_workers()
         for measurement in measurements:
             measurement.start_cold()
             measurement.watch_memory()
         return [measurement.record() for measurement in measurements]
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The files that a run of this command writes, anew after each backend."""
+
+    folder: Path
+    stem: str
+    command: str
+
+    @property
+    def trials(self) -> Path:
+        """The file of all trials."""
+        return self.folder / f"{self.stem}.csv"
+
+    def write(self, case: Case, searches: Sequence[Search], records: Sequence[Record]) -> str:
+        """Write the files, and return the page."""
+        text = page(case, self.command, outcome_rows(searches, records))
+        contents = {f"{self.stem}.md": text, f"{self.stem}.csv": trials_csv(searches)}
+        write_all(self.folder, {name: content.encode() for name, content in contents.items()})
+        return text
+
+
 def tune(
     case: Case,
+    inner: Case,
     rows: Sequence[BackendRow],
     selection: Selection,
     folder: RunFolder,
-    command: str,
+    tables: Tables,
     *,
     n_trials: int,
     most_seconds: float,
-) -> tuple[list[Search], list[Record]]:
-    """Tune the backends one after the other, measure each, and write the records."""
-    inner = inner_case(case, _status.of("tuning"))
+) -> str:
+    """Tune the backends one after the other, measure each, and return the page about all."""
     assert inner.target is not None
-    by_seconds = inner.target["mse"] > 0
     limits = Limits(
         max_seconds=most_seconds,
-        patience=_PATIENCE,
         timeout=10 * most_seconds + 60,  # evaluations and compilation come on top
     )
     work = folder.work / "tuning"
     work.mkdir()
     case_file = write_case(work, inner)
-    run = Run(folder.path.name, command, folder.work, selection.limits)
-    searches, records = [], []
+    run = Run(folder.path.name, tables.command, folder.work, selection.limits)
+    searches: list[Search] = []
+    records: list[Record] = []
+    text = ""
     for row in rows:
         plain = Contender(row, selection.budget, label=row.name)
         setting = Setting(
@@ -256,10 +314,11 @@ def tune(
         if found.best.params:
             contenders.append(replace(plain, params=found.best.params, label=row.name + TUNED))
         for record in measure(case, contenders, run, selection):
-            record["tuning"] = found.facts(by_seconds, most_seconds)
+            record["tuning"] = found.facts(most_seconds)
             write_record(folder.path, record)
             records.append(record)
-    return searches, records
+        text = tables.write(case, searches, records)
+    return text
 
 
 def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[list[str]]:
@@ -270,11 +329,11 @@ def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[
     by_name = {record["backend"]["name"]: record for record in records}
     rows = []
     for found in searches:
-        default = by_name[found.row.name]
-        tuned = by_name.get(found.row.name + TUNED, default)
+        first = by_name[found.row.name]
+        tuned = by_name.get(found.row.name + TUNED, first)
         gain = DASH
-        if default["status"] == tuned["status"] == "matched" and tuned is not default:
-            gain = number(ratio(default["rounds"], tuned["rounds"]).value)
+        if first["status"] == tuned["status"] == "matched" and tuned is not first:
+            gain = with_interval(ratio(first["rounds"], tuned["rounds"]))
         rows.append(
             [
                 found.row.name,
@@ -282,50 +341,55 @@ def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[
                 f"{found.seconds:.0f}",
                 as_text(found.best.params),
                 *[_score(trial) for trial in (found.trials[0], found.best)],
-                *[number(summary(record["rounds"])) for record in (default, tuned)],
+                *[_seconds(record) for record in (first, tuned)],
                 gain,
-                *[mse(summary(record["rounds"], "test_mse")) for record in (default, tuned)],
+                *[mse(summary(record["rounds"], "test_mse")) for record in (first, tuned)],
             ]
         )
     return rows
 
 
+def _seconds(record: Record) -> str:
+    """Return the seconds to the target as text, or the status of what has none."""
+    if record["target"] is None:
+        return DASH
+    return number(summary(record["rounds"])) if record["status"] == "matched" else record["status"]
+
+
 def _score(trial: Trial) -> str:
     """Return what a trial was compared by, as text."""
-    if trial.failure:
-        return "failed"
-    return f"MSE {mse(trial.mse)}" if trial.seconds is None else f"{number(trial.seconds)} s"
+    if trial.seconds is not None:
+        return f"{number(trial.seconds)} s"
+    return f"MSE {mse(trial.mse)}" if math.isfinite(trial.mse) else "failed"
 
 
 def as_text(params: dict[str, Any]) -> str:
-    """Return hyper-parameters as text, "the defaults" for none."""
-    return ", ".join(f"{name}={value:g}" for name, value in params.items()) or "the defaults"
+    """Return hyper-parameters as text, "the first trial" for none."""
+    return ", ".join(f"{name}={value:g}" for name, value in params.items()) or "the first trial"
 
 
 def page(case: Case, command: str, rows: Sequence[Sequence[str]]) -> str:
     """Return the page in Markdown about one run of this command."""
-    header = ["backend", "trials", "cost, s", "chosen", "default, trial", "best trial"]
-    header += ["default, s", "tuned, s", "gain", "default, test MSE", "tuned, test MSE"]
-    facts = machine_facts()
+    header = ["backend", "trials", "cost, s", "chosen", "first trial", "best trial"]
+    header += ["as it was, s", "tuned, s", "gain", "as it was, test MSE", "tuned, test MSE"]
+    facts, objective = machine_facts(), case.objective
     lines = [
         f"# Tuning on {case.facts['name']}",
         "",
         f"`{command}`, on {facts['cores']} cores ({facts['cpu']}).",
         "",
         f"Trials were fitted and scored on {_SPLIT}: by the seconds of training to the matching "
-        "target there, or by the lowest MSE if it was not reached. Seconds, gain and test MSE are "
-        "measured on the case itself, whose validation and test ratings had no part in the choice: "
-        "medians over the seeds.",
-        *(
-            ["", "The case has no target, as factors do not help: nothing was measured on it."]
-            if case.target is None
-            else []
-        ),
-        "",
-        f"| {' | '.join(header)} |",
-        "|" + "---|" * len(header),
-        *[f"| {' | '.join(row)} |" for row in rows],
+        "target there, or by the lowest MSE if it was not reached. The first trial has the case's "
+        f"reg ({objective.reg:g}) and damping ({objective.damping:g}), which suit ALS best on its "
+        "validation ratings, and the backend's other defaults. Seconds, gain and test MSE are "
+        "measured on the case itself, whose test ratings had no part in anything: medians over the "
+        "seeds.",
     ]
+    if case.target is None:
+        reasons = dict.fromkeys(level["dropped"] for level in case.ladder if level["dropped"])
+        lines += ["", f"Nothing was measured there: it has no target ({'; '.join(reasons)})."]
+    lines += ["", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -334,13 +398,13 @@ def trials_csv(searches: Sequence[Search]) -> str:
     names = list(dict.fromkeys(name for s in searches for t in s.trials for name in t.params))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["backend", "trial", *names, "seconds", "validation_mse", "failure"])
+    writer.writerow(["backend", "trial", *names, "seconds", "validation_mse", "ended"])
     for found in searches:
         for trial in found.trials:
             values = [trial.params.get(name, "") for name in names]
             seconds = "" if trial.seconds is None else f"{trial.seconds:.6g}"
             score = f"{trial.mse:.6f}" if math.isfinite(trial.mse) else ""
-            writer.writerow([found.row.name, trial.number, *values, seconds, score, trial.failure])
+            writer.writerow([found.row.name, trial.number, *values, seconds, score, trial.ended])
     return out.getvalue()
 
 
@@ -350,6 +414,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(words))
     selection = Selection(**{one.name: options[one.name] for one in fields(Selection)})
+    output: Path = options["output"]
     try:
         selection.check()
         if options["trials"] < 1:
@@ -357,44 +422,51 @@ def main(arguments: list[str] | None = None) -> int:
         if not 0 < options["seconds"] < math.inf:
             raise ValueError(f"--seconds must be a finite number above 0, got {options['seconds']}")
         rows = _rows(options["backend"])
+        output.mkdir(parents=True, exist_ok=True)
         case = selection.build_case(_status.of("case"))
+        inner = inner_case(case, _status.of("tuning"))
     except (ValueError, UnknownBackend, BackendUnavailable) as error:
         parser.error(str(error))
+    except OSError as error:
+        parser.error(f"--output must be a folder that can be written to, got {output} ({error})")
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(None)
     command = shlex.join(["python", "-m", "bench.tune", *words])
+    tables = Tables(output, _stem(case, options["backend"]), command)
     try:
         folder = open_run(command)
     except OSError as error:
         parser.error(f"records cannot be written to {RUNS.resolve()} ({error})")
     try:
-        searches, records = tune(
+        for left in folder.path.glob("*.json"):
+            left.unlink()  # of a run of the same command that was cut off: all is done again
+        text = tune(
             case,
+            inner,
             rows,
             selection,
             folder,
-            command,
+            tables,
             n_trials=options["trials"],
             most_seconds=options["seconds"],
         )
         folder.mark_done()
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(tables)
     finally:
         folder.close()
     _status.clear()
-    text = page(case, command, outcome_rows(searches, records))
     print(text)
-    stem = "-".join("".join(c if c.isalnum() else " " for c in case.facts["name"]).split())
-    output: Path = options["output"]
-    output.mkdir(parents=True, exist_ok=True)
-    write_all(
-        output,
-        {f"{stem}.md": text.encode(), f"{stem}.csv": trials_csv(searches).encode()},
-    )
-    print(f"Trials: {output / stem}.csv. Records: {folder.path} ", end="")
+    print(f"Trials: {tables.trials}. Records: {folder.path} ", end="")
     print(f"(python -m bench.report --input {folder.path})")
     return 0
+
+
+def _stem(case: Case, backends: Sequence[str]) -> str:
+    """Return the name of the files: the case, and the backends if they were chosen."""
+    parts = [case.facts["name"], *dict.fromkeys(backends)]
+    letters = "".join(letter if letter.isalnum() else " " for letter in " ".join(parts))
+    return "-".join(letters.split())
 
 
 def _rows(names: Sequence[str]) -> list[BackendRow]:
@@ -413,9 +485,10 @@ def _rows(names: Sequence[str]) -> list[BackendRow]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def _interrupted() -> int:
+def _interrupted(tables: Tables | None) -> int:
     _status.clear()
-    print("interrupted: the backends that were done have their records", file=sys.stderr)
+    done = f": the backends that were done are in {tables.trials}" if tables else ""
+    print(f"interrupted{done}", file=sys.stderr)
     return 130  # the shell's convention for a command that Ctrl-C ended
 
 
@@ -443,7 +516,7 @@ def _parser() -> argparse.ArgumentParser:
         default=FOLDER,
         help="folder for the table and the trials (default: %(default)s)",
     )
-    add_options(parser.add_argument)
+    add_options(parser.add_argument, _OTHER_HELP)
     return parser
 
 

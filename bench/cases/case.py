@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from backends import Objective
 from bench.datasets import Dataset
-from bench.records import CaseFacts, ListScores, Reference, Score, Target
+from bench.records import CaseFacts, ListMetrics, Reference, Score, Target
 from bench.text.progress import Notify
 
 from .encode import EncodedData, encode
@@ -41,7 +41,7 @@ class Case:
     objective: Objective
     facts: CaseFacts
     baselines: dict[str, Score]
-    list_baselines: dict[str, ListScores]
+    list_baselines: dict[str, ListMetrics]
     reference: Reference
     ladder: list[Target]
     target: Target | None
@@ -106,7 +106,11 @@ def build_case(
         objective=objective,
         facts=_facts(dataset, data, objective, seed),
         baselines=scores,
-        list_baselines=baseline_lists(data.train, data.test or data.validation),
+        list_baselines=(
+            baseline_lists(data.train, data.test, data.validation)
+            if data.test
+            else baseline_lists(data.train, data.validation)
+        ),
         reference=reference,
         ladder=targets,
         target=matching_target(targets),

@@ -1,6 +1,6 @@
 """How good lists of recommendations are: metrics of a model's ten best items for each user.
 
-For each user, the items that she has not rated in training are ordered by a score, and the first
+For each user, the items that she has not rated before are ordered by a score, and the first
 `LENGTH` are her list. An item in it is a hit if it is relevant: if she rated it in the held-out
 ratings, with at least the `relevance_threshold`. With h_k = 1 if place k is a hit and R relevant
 items in all, the metrics of a user are
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import FactorModel, Parameters, Ratings
-from bench.records import ListScores
+from bench.records import ListMetrics
 
 LENGTH = 10
 RARE = 3  # training ratings; an item with so many or fewer is rare
@@ -44,7 +44,9 @@ def relevance_threshold(train: Ratings) -> float:
     return float(np.quantile(train.ratings, _QUANTILE, method="inverted_cdf"))
 
 
-def list_scores(scorer: Scorer, train: Ratings, held_out: Ratings) -> ListScores | None:
+def list_metrics(
+    scorer: Scorer, train: Ratings, held_out: Ratings, known: Ratings | None = None
+) -> ListMetrics | None:
     """Return the metrics of the lists that a scorer makes.
 
     Parameters
@@ -57,17 +59,22 @@ def list_scores(scorer: Scorer, train: Ratings, held_out: Ratings) -> ListScores
         The ratings that decide what is relevant. Rows are those of ``train``. If more than 10,000
         users have a relevant item (fewer where there are many items), a random sample of them is
         evaluated, the same one every time.
+    known
+        Ratings of neither part, such as those of validation. What a user rated in them is not
+        listed: it would count as a miss, whatever she thought of it.
 
     Returns
     -------
-    ListScores or None
+    ListMetrics or None
         None if no held-out rating is relevant.
     """
     threshold = relevance_threshold(train)
     relevant = held_out.ratings >= threshold
     # Pairs may repeat; an item is relevant once.
     pairs = np.unique(_pairs(held_out, train.n_items)[relevant])
-    pairs = pairs[~np.isin(pairs, _pairs(train, train.n_items))]
+    seen = np.concatenate([_pairs(part, train.n_items) for part in (train, known) if part])
+    seen = np.unique(seen)
+    pairs = pairs[~np.isin(pairs, seen, assume_unique=True)]
     relevant_users = pairs // train.n_items
     users = np.unique(relevant_users)
     if not len(users):
@@ -79,16 +86,17 @@ def list_scores(scorer: Scorer, train: Ratings, held_out: Ratings) -> ListScores
         order = np.argsort(np.random.PCG64(0).random_raw(len(users)), kind="stable")
         users = np.sort(users[order[:most]])
     length = min(LENGTH, train.n_items)
-    seen = _Seen(train)
     users_at_a_time = max(1, _BATCH_SCORES // train.n_items)
     batches = np.array_split(users, -(-len(users) // users_at_a_time))
-    lists = np.concatenate([_best(scorer(batch), *seen.of(batch), length) for batch in batches])
+    lists = np.concatenate(
+        [_best(scorer(batch), *_seen_by(batch, seen, train.n_items), length) for batch in batches]
+    )
     hits = np.isin(users[:, None] * train.n_items + lists, pairs) & (lists >= 0)
     n_relevant = np.bincount(relevant_users, minlength=train.n_users)[users]
     gains = 1 / np.log2(np.arange(2, length + 2))
     best_gains = np.cumsum(gains)[np.minimum(n_relevant, length) - 1]
     shown = lists[lists >= 0]
-    return ListScores(
+    return ListMetrics(
         threshold=threshold,
         users=len(users),
         precision=float(hits.sum(axis=1).mean() / LENGTH),
@@ -112,7 +120,9 @@ def model_scorer(parameters: Parameters, train: Ratings) -> Scorer:
     ).list_scores
 
 
-def baseline_lists(train: Ratings, held_out: Ratings) -> dict[str, ListScores]:
+def baseline_lists(
+    train: Ratings, held_out: Ratings, known: Ratings | None = None
+) -> dict[str, ListMetrics]:
     """Return the metrics of lists without a model, by name; empty if nothing is relevant.
 
     "most popular" orders items by their number of training ratings, "random" in a random order for
@@ -124,7 +134,7 @@ def baseline_lists(train: Ratings, held_out: Ratings) -> dict[str, ListScores]:
         "most popular": lambda users: np.tile(counts, (len(users), 1)),
         "random": lambda users: rng.random((len(users), train.n_items)),
     }
-    found = {name: list_scores(scorer, train, held_out) for name, scorer in scorers.items()}
+    found = {name: list_metrics(scorer, train, held_out, known) for name, scorer in scorers.items()}
     return {name: scores for name, scores in found.items() if scores is not None}
 
 
@@ -133,25 +143,24 @@ def _pairs(ratings: Ratings, n_items: int) -> NDArray[np.int64]:
     return ratings.users.astype(np.int64) * n_items + ratings.items
 
 
-class _Seen:
-    """The items that each user rated in training."""
+def _seen_by(
+    users: NDArray[np.int64], seen: NDArray[np.int64], n_items: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the place of a user among ``users``, and an item, for all that they have seen.
 
-    def __init__(self, train: Ratings) -> None:
-        self.items = train.items[np.argsort(train.users, kind="stable")]
-        self.counts = train.user_counts()
-        self.first = np.cumsum(self.counts) - self.counts
-
-    def of(self, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the place of a user among ``users``, and an item, for all that they rated."""
-        places = np.repeat(np.arange(len(users)), self.counts[users])
-        parts = [self.items[self.first[user] :][: self.counts[user]] for user in users]
-        return places, np.concatenate(parts)
+    ``seen`` has the pairs of all users, sorted; see `_pairs`.
+    """
+    first = np.searchsorted(seen, users * n_items)
+    last = np.searchsorted(seen, (users + 1) * n_items)
+    places = np.repeat(np.arange(len(users)), last - first)
+    parts = [seen[start:stop] for start, stop in zip(first, last, strict=True)]
+    return places, np.concatenate(parts) % n_items
 
 
 def _best(
     scores: NDArray[np.float64],
     seen_places: NDArray[np.int64],
-    seen_items: NDArray[np.int32],
+    seen_items: NDArray[np.int64],
     length: int,
 ) -> NDArray[np.int64]:
     """Return the list of each user, best first, shape (n, length); -1 where no item is left.

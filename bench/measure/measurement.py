@@ -225,6 +225,10 @@ class Measurement:
         with self._recording_end():
             extras.refit_unseen(self._sessions[0], self.calibrations[0], rounds)
 
+    def end_workers(self) -> None:
+        """End the timed workers: their idle threads would compete with what follows."""
+        self._workers.close()
+
     def start_cold(self) -> None:
         """Fit in fresh processes, with empty caches of compiled kernels and then with filled ones.
 
@@ -334,7 +338,7 @@ class Measurement:
         """Measure something in a worker of its own; None if that fails or there were no rounds."""
         if not self.rounds or self.ended or self._setting is None:
             return None
-        self._workers.close()  # their idle threads would compete for the cores
+        self.end_workers()
         with self._recording_end():
             return measure(self._setting, self.calibrations[0])
         return None  # when `_recording_end` has caught an `Ended`

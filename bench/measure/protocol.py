@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from bench.records import Calibration, Failure, ListScores, MachineLimits, ProcessFacts, Round
+from bench.records import Calibration, Failure, ListMetrics, MachineLimits, ProcessFacts, Round
 
 Answer = TypeVar("Answer")
 
@@ -54,7 +54,7 @@ class Timed(Struct, tag="timed"):
     """A timed fit, the lists of its model, and the threads that were seen after it."""
 
     round: Round
-    lists: ListScores | None  # None unless they were requested, or if nothing is relevant
+    lists: ListMetrics | None  # None unless they were requested, or if nothing is relevant
     thread_settings: dict[str, int]  # for each library, the number of threads it is set to use
     alive: int | None  # threads of the process; None where they cannot be counted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.cases.case import Case
 from bench.machine.processes import ProcessSample
-from bench.records import Calibration, ListScores, Round, Target
+from bench.records import Calibration, ListMetrics, Round, Target
 from bench.text.progress import Notify
 
 from .backend_facts import Contender, Limits
@@ -89,7 +89,7 @@ class Session:
     def __init__(self, setting: Setting, process: WorkerProcess, seed: int) -> None:
         self.setting, self.process, self.seed = setting, process, seed
         self.alive: list[int] = []
-        self.lists: ListScores | None = None
+        self.lists: ListMetrics | None = None
         contender = setting.contender
         params = {
             **asdict(setting.case.objective),

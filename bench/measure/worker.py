@@ -43,7 +43,7 @@ from backends import (
     get_backend,
 )
 from bench.cases.case_file import read_case
-from bench.cases.lists import list_scores, model_scorer
+from bench.cases.lists import list_metrics, model_scorer
 from bench.cases.targets import meets, mse
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
@@ -206,8 +206,12 @@ class Worker:
 
         lists = None
         if request.lists:
-            held_out = self.ratings.get("test") or self.ratings["validation"]
-            lists = list_scores(model_scorer(solver.model_.parameters, train), train, held_out)
+            validation = self.ratings["validation"]
+            held_out = self.ratings.get("test") or validation
+            known = None if held_out is validation else validation
+            lists = list_metrics(
+                model_scorer(solver.model_.parameters, train), train, held_out, known
+            )
         first_epoch, other_epochs = _epoch_seconds(solver, request.epochs)
         timed = Round(
             round=request.round_number,

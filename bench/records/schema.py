@@ -85,7 +85,7 @@ class Score(TypedDict):
     note: str  # a remark on the tuning; "" for none
 
 
-class ListScores(TypedDict):
+class ListMetrics(TypedDict):
     """Metrics of lists of ten items, means over users; `bench.cases.lists` defines them."""
 
     threshold: float  # from this rating on, a held-out item is relevant
@@ -226,15 +226,17 @@ TUNED = " (tuned)"  # follows the name of a backend that was measured with tuned
 class Tuning(TypedDict):
     """How the hyper-parameters of a backend were searched for, and what the search found."""
 
-    trials: Count  # fits with different hyper-parameters; the first is with the defaults
+    # Fits with different hyper-parameters. The first has the case's reg and damping, and the
+    # backend's defaults.
+    trials: Count
     seconds: float  # that all trials took, with starting processes and compiling
     most_seconds: float  # of training in a trial
     split: str  # the ratings that the trials were fitted to and scored on, in words
     score: str  # what the trials were compared by, in words
-    default: float | None  # score of the first trial; None if it failed
+    default: float | None  # score of the first trial; None if it has none
     best: float | None  # score of the best trial
     best_trial: Count  # counted from 1
-    params: dict[str, Any]  # hyper-parameters of the best trial; empty for the defaults
+    params: dict[str, Any]  # hyper-parameters of the best trial; empty for the first
 
 
 class Environment(MachineFacts, ProcessFacts):
@@ -267,14 +269,14 @@ class Record(TypedDict):
     case: CaseFacts
     reference: Reference
     baselines: dict[str, Score]
-    list_baselines: NotRequired[dict[str, ListScores]]  # of lists without a model, by name
+    list_baselines: NotRequired[dict[str, ListMetrics]]  # of lists without a model, by name
     ladder: list[Target]
     target: Target | None  # the matching target; None if it had to be dropped
     seeds: list[Count]  # of the fits; the data and its split have a seed of their own
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the matching target
     rungs: list[Round]  # to the other targets of the ladder
-    lists: NotRequired[list[ListScores]]  # of the first round of each seed
+    lists: NotRequired[list[ListMetrics]]  # of the first round of each seed
     tuning: NotRequired[Tuning]  # absent if the backend was not tuned
     cold: list[Cold]
     memory: Memory | None

@@ -11,11 +11,11 @@ from backends import Parameters, Ratings, get_backend
 from bench.cases import lists
 from bench.cases.lists import (
     baseline_lists,
-    list_scores,
+    list_metrics,
     model_scorer,
     relevance_threshold,
 )
-from bench.records import ListScores
+from bench.records import ListMetrics
 
 
 def random_parts(n_items: int = 30) -> tuple[Ratings, Ratings]:
@@ -31,9 +31,9 @@ def random_parts(n_items: int = 30) -> tuple[Ratings, Ratings]:
     )
 
 
-def plain_list_scores(
+def plain_list_metrics(
     table: NDArray[Any], train: Ratings, held_out: Ratings, threshold: float
-) -> ListScores:
+) -> ListMetrics:
     """The definition, one user and one place after the other."""
     seen = [set(train.items[train.users == user].tolist()) for user in range(train.n_users)]
     counts = np.bincount(train.items, minlength=train.n_items)
@@ -51,7 +51,7 @@ def plain_list_scores(
         ideal = sum(1 / math.log2(2 + k) for k in range(min(10, len(relevant))))
         gains.append(sum(hit / math.log2(2 + k) for k, hit in enumerate(hits)) / ideal)
         shown += best
-    return ListScores(
+    return ListMetrics(
         threshold=threshold,
         users=len(precisions),
         precision=float(np.mean(precisions)),
@@ -70,8 +70,8 @@ def test_metrics_are_those_of_a_plain_loop(
     monkeypatch.setattr(lists, "_BATCH_SCORES", batch)
     train, held_out = random_parts(n_items) if n_items == 30 else small_parts()
     table = np.random.default_rng(0).random((train.n_users, train.n_items))
-    found = list_scores(lambda users: table[users].copy(), train, held_out)
-    expected = plain_list_scores(table, train, held_out, relevance_threshold(train))
+    found = list_metrics(lambda users: table[users].copy(), train, held_out)
+    expected = plain_list_metrics(table, train, held_out, relevance_threshold(train))
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_perfect_lists_have_an_ndcg_of_one() -> None:
     train, held_out = random_parts()
     table = np.zeros((train.n_users, train.n_items))
     table[held_out.users, held_out.items] = held_out.ratings
-    found = list_scores(lambda users: table[users].copy(), train, held_out)
+    found = list_metrics(lambda users: table[users].copy(), train, held_out)
     assert found is not None
     assert (found["ndcg"], found["recall"]) == (1.0, 1.0)
 
@@ -103,7 +103,7 @@ def test_perfect_lists_have_an_ndcg_of_one() -> None:
 def test_nothing_relevant_means_no_metrics() -> None:
     train, held_out = random_parts()
     low = Ratings(held_out.users, held_out.items, np.zeros(len(held_out)), 40, 30)
-    assert list_scores(lambda users: np.zeros((len(users), 30)), train, low) is None
+    assert list_metrics(lambda users: np.zeros((len(users), 30)), train, low) is None
     assert baseline_lists(train, low) == {}
 
 
@@ -117,13 +117,13 @@ def test_many_users_are_sampled_the_same_way_every_time(monkeypatch: pytest.Monk
         return np.zeros((len(users), train.n_items))
 
     for _ in range(2):
-        found = list_scores(scorer, train, held_out)
+        found = list_metrics(scorer, train, held_out)
         assert found is not None
         assert found["users"] == 5
     first, second = asked
     assert first == second == sorted(set(first))
     monkeypatch.setattr(lists, "_MOST_SCORES", 3 * train.n_items)
-    found = list_scores(scorer, train, held_out)
+    found = list_metrics(scorer, train, held_out)
     assert found is not None
     assert found["users"] == 3
 
@@ -132,8 +132,8 @@ def test_ties_go_to_the_items_that_come_first() -> None:
     """Also where the last places of a list are tied."""
     train, held_out = random_parts()
     coarse = np.random.default_rng(5).integers(0, 4, (train.n_users, train.n_items)).astype(float)
-    found = list_scores(lambda users: coarse[users].copy(), train, held_out)
-    expected = plain_list_scores(coarse, train, held_out, relevance_threshold(train))
+    found = list_metrics(lambda users: coarse[users].copy(), train, held_out)
+    expected = plain_list_metrics(coarse, train, held_out, relevance_threshold(train))
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -143,7 +143,7 @@ def test_the_baselines_are_by_popularity_and_at_random() -> None:
     assert list(found) == ["most popular", "random"]
     counts = train.item_counts().astype(float)
     popular = np.tile(counts, (train.n_users, 1))
-    by_count = list_scores(lambda users: popular[users].copy(), train, held_out)
+    by_count = list_metrics(lambda users: popular[users].copy(), train, held_out)
     assert found["most popular"] == by_count
     assert found["random"]["coverage"] > found["most popular"]["coverage"]
     assert found == baseline_lists(train, held_out)
@@ -160,4 +160,4 @@ def test_a_models_lists_are_those_that_recommend_returns() -> None:
         best = np.argsort(-scores[user], kind="stable")[:10]
         assert [item for item, _ in model.recommend(user, 10)] == best.tolist()
     assert isinstance(model.parameters, Parameters)
-    assert list_scores(model_scorer(model.parameters, train), train, held_out) is not None
+    assert list_metrics(model_scorer(model.parameters, train), train, held_out) is not None

@@ -15,7 +15,7 @@ from bench.compare.__main__ import main
 from bench.compare.comparison import Comparison, compare
 from bench.records import (
     AnyRecord,
-    ListScores,
+    ListMetrics,
     Record,
     RooflineRecord,
     Round,
@@ -287,7 +287,7 @@ def test_better_or_worse_lists_are_reported(said: Any) -> None:
     def with_lists(*ndcg: float) -> Record:
         found = record()
         rest = {"threshold": 4.0, "users": 9, "precision": 0.1, "recall": 0.1, "rare": 0.0}
-        found["lists"] = [ListScores(ndcg=value, coverage=0.1, **rest) for value in ndcg]  # type: ignore[typeddict-item]
+        found["lists"] = [ListMetrics(ndcg=value, coverage=0.1, **rest) for value in ndcg]  # type: ignore[typeddict-item]
         return found
 
     got = said([with_lists(0.1, 0.3, 0.2)], [with_lists(0.25)]).out.splitlines()

@@ -14,7 +14,7 @@ import pytest
 from fake_records import fake_record, fake_score
 from helpers import in_fresh_process
 
-from bench.records import ListScores, Record, Score, write_record
+from bench.records import ListMetrics, Record, Score, write_record
 from bench.report.__main__ import main
 from bench.report.figures import all_kinds
 from bench.report.figures.kinds.profile import profile_table
@@ -22,7 +22,7 @@ from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
 from bench.report.outcome.cases import case_title, group_cases
 from bench.report.outcome.tidy import cases_table
-from bench.report.outcome.verdict import answer, headline, sentence
+from bench.report.outcome.verdict import answer, headline, left_out, sentence
 from bench.report.tables.facts import case_facts
 from bench.report.tables.measured import measured_tables
 from bench.text.wording import number
@@ -314,19 +314,11 @@ def test_titles_contain_factors_where_names_contain_the_rank(name: str, title: s
 @pytest.mark.parametrize(
     ("biases", "mean", "said"),
     [
-        (0.83, 1.2, "do not help on these ratings: biases alone (user damping 5, item damping 2)"),
-        (
-            0.8432,
-            1.2,
-            "do not help on these ratings: biases alone (user damping 5, item damping 2)",
-        ),
-        (0.85, 1.2, "gain only 0.8 % on these ratings: biases alone (user damping 5, item"),
+        (0.83, 1.2, "do not help on these ratings: the validation MSE is 0.8300 by biases alone"),
+        (0.8432, 1.2, "do not help on these ratings: the validation MSE is 0.8432 by biases alone"),
+        (0.85, 1.2, "gain only 0.8 % on these ratings: the validation MSE is 0.8500 by biases"),
         (0.86, 1.2, ""),
-        (
-            0.84,
-            0.83,
-            "do not help on these ratings: global mean has a validation MSE of 0.8300, and",
-        ),
+        (0.84, 0.83, "do not help on these ratings: the validation MSE is 0.8300 by global mean,"),
     ],
 )
 def test_where_a_simpler_model_suffices_the_page_says_which(
@@ -338,13 +330,25 @@ def test_where_a_simpler_model_suffices_the_page_says_which(
     }
     (case,) = group_cases([fake_record(target=None, baselines=baselines)])
     for text in (answer(case).text, headline(case)):
-        assert (f"factors {said}" in text) if said else ("factors gain" not in text)
+        if not said:
+            assert "on these ratings" not in text
+            continue
+        assert f"factors {said}" in text
         if "gain only" in said:
             assert "; a simpler choice is damped_biases(ratings, user_damping=5, item_dam" in text
         elif "biases" in said:
-            assert "exact ALS 0.8432; take damped_biases(ratings, user_damping=5, item_" in text
-        elif said:
+            assert "by exact ALS; take damped_biases(ratings, user_damping=5, item_damping" in text
+        else:
             assert "; take the mean rating" in text
+
+
+def test_records_of_earlier_releases_name_no_dampings() -> None:
+    baselines = {"global mean": fake_score(1.2, 1.2), "biases alone": fake_score(0.83, 0.9)}
+    (case,) = group_cases([fake_record(target=None, baselines=baselines)])
+    assert answer(case).text.endswith("; take biases alone.")
+    assert "not timed: numpy" in left_out(case)
+    (case,) = group_cases([fake_record("torch-cuda", "unavailable", target=None)])
+    assert left_out(case) == "not available here: torch-cuda"
 
 
 def test_dropped_target_ranks_nobody_and_says_why(tmp_path: Path) -> None:
@@ -684,8 +688,8 @@ def test_what_cannot_be_written_to_is_one_line(
 
 
 def test_lists_are_shown_beside_those_without_a_model() -> None:
-    def metrics(ndcg: float) -> ListScores:
-        return ListScores(
+    def metrics(ndcg: float) -> ListMetrics:
+        return ListMetrics(
             threshold=4.0,
             users=900,
             precision=0.125,
@@ -701,9 +705,7 @@ def test_lists_are_shown_beside_those_without_a_model() -> None:
     )
     (case,) = group_cases([record, fake_record("numba-sgd")])  # whose lists were not measured
     (table,) = [t for t in measured_tables(case) if t.caption.startswith("Lists of ten")]
-    assert (
-        "Means over 900 users of the held-out items that they rated at least 4.00" in table.caption
-    )
+    assert "rated at least 4.00 in the held-out ratings; means over 900 users" in table.caption
     assert table.rows == [
         ["numpy", "0.2000", "0.1250", "0.2500", "6.2 %", "0.0 %"],
         ["most popular", "0.1500", "0.1250", "0.2500", "6.2 %", "0.0 %"],

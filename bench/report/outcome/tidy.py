@@ -9,6 +9,14 @@ import pandas as pd
 from bench.records.schema import Record, RooflineRecord
 from bench.stats import summary, warnings_of
 
+_PENALTY = (
+    "reg",
+    "reg_unit",
+    "damping",
+    "bias_reg",
+    "user_bias_damping",
+    "item_bias_damping",
+)
 _LISTS = ("ndcg", "precision", "recall", "coverage", "rare")
 _CLOCK = ("prepare_seconds", "first_epoch_seconds", "epoch_seconds", "cpu_seconds", "energy_joules")
 
@@ -21,17 +29,14 @@ def cases_table(records: list[Record]) -> pd.DataFrame:
 def _settings(record: Record) -> dict[str, Any]:
     """Return what was measured: the case and the backend."""
     case, backend = record["case"], record["backend"]
+    own = backend["params"]  # a contender may have a penalty of its own
+    penalty = {name: own.get(name, value) for name, value in case.items() if name in _PENALTY}
     return {
         "run": record["run"],
         "case": case["name"],
         "dataset": case["dataset"],
         "rank": case["rank"],
-        "reg": case["reg"],
-        "reg_unit": case["reg_unit"],
-        "damping": case["damping"],
-        "bias_reg": case["bias_reg"],
-        "user_bias_damping": case["user_bias_damping"],
-        "item_bias_damping": case["item_bias_damping"],
+        **penalty,
         "seed": case["seed"],
         "backend": backend["name"],
         "algorithm": backend["algorithm"],

@@ -112,16 +112,17 @@ def _simpler(case: Case) -> str:
     gain, advice = "do not help", "take"
     if best < score:
         gain, advice = f"gain only {100 * (1 - best / score):.1f} %", "a simpler choice is"
-    code, settings = "the mean rating", ""
+    model = "the mean rating" if name == "global mean" else name
+    settings = tuned(simplest)
     if simplest["user_damping"] is not None and simplest["item_damping"] is not None:
-        code = (
+        model = (
             f"damped_biases(ratings, user_damping={simplest['user_damping']:g}, "
             f"item_damping={simplest['item_damping']:g})"
         )
-        settings = f" ({tuned(simplest)})"
+    described = f"{name} ({settings})" if settings else name
     return (
-        f"factors {gain} on these ratings: {name}{settings} has a validation MSE of {mse(score)}, "
-        f"and exact ALS {mse(best)}; {advice} {code}"
+        f"factors {gain} on these ratings: the validation MSE is {mse(score)} by {described}, and "
+        f"{mse(best)} by exact ALS; {advice} {model}"
     )
 
 
@@ -135,7 +136,7 @@ def left_out(case: Case) -> str:
     others = [entry for entry in case.unranked if entry.name not in absent]
     missed = [f"{entry.name} ({entry.why})" for entry in others]
     clauses = []
-    if case.target is None:
+    if case.target is None and others:
         clauses.append(f"not timed: {words([entry.name for entry in others])}")
     elif missed:
         clauses.append(f"not matched: {'; '.join(missed)}")

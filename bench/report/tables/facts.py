@@ -109,27 +109,32 @@ def _target(case: Case) -> str:
 
 def _tuning(case: Case) -> str:
     """Return which backends were tuned, for how long, and what that gained."""
-    searches = {
-        entry.name.removesuffix(TUNED): entry.record["tuning"]
+    # By the name of the backend and its threads; the shown names may have the threads added.
+    entries = {
+        (entry.record["backend"]["name"], entry.record["backend"]["threads"]): entry
         for entry in case.entries
         if "tuning" in entry.record
     }
+    searches = {
+        (name.removesuffix(TUNED), threads): entry.record["tuning"]
+        for (name, threads), entry in entries.items()
+    }
     if not searches:
-        return "none: every backend ran with its defaults; python -m bench.tune tunes them"
+        return "none; python -m bench.tune gives each backend the same number of trials"
     trials = words(sorted({str(tuning["trials"]) for tuning in searches.values()}))
     seconds = sum(tuning["seconds"] for tuning in searches.values())
-    clauses = [f"{words(sorted(searches))}: {trials} trials each, {seconds:,.0f} s"]
-    ranked = {entry.name: entry for entry in case.ranked}
-    gains = [
-        f"{name} {with_interval(ratio(ranked[name], ranked[name + TUNED]), '')}"
-        for name in searches
-        if name in ranked and name + TUNED in ranked
-    ]
+    names = words(sorted({name for name, _ in searches}))
+    clauses = [f"{names}: {trials} trials each, {seconds:,.0f} s"]
+    gains = []
+    for name, threads in searches:
+        default, tuned = entries.get((name, threads)), entries.get((name + TUNED, threads))
+        if default in case.ranked and tuned in case.ranked:
+            gains.append(f"{name} {with_interval(ratio(default, tuned))}")
     if gains:
-        clauses.append(f"times as fast as with the defaults (95 %): {', '.join(gains)}")
-    kept = sorted(name for name, tuning in searches.items() if not tuning["params"])
+        clauses.append(f"times as fast as before: {', '.join(gains)}")
+    kept = sorted({name for (name, _), found in searches.items() if not found["params"]})
     if kept:
-        clauses.append(f"the defaults were the best for {words(kept)}")
+        clauses.append(f"no trial was clearly better than the first for {words(kept)}")
     return "; ".join(clauses)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from bench.records import ListScores, Round
+from bench.records import ListMetrics, Round
 from bench.report.outcome.cases import Case, Entry
 from bench.stats import by_seed, seed_range, summary
 from bench.text.wording import DASH, TIMES, mse, number, words
@@ -118,7 +118,7 @@ def _to_target(entry: Entry, factor: float) -> str:
 
 def _tuning(case: Case) -> Table:
     """Return what the hyper-parameters of each tuned backend were chosen by, and the cost."""
-    header = ["Backend", "Trials", "Cost in s", "With the defaults", "Best", "Chosen"]
+    header = ["Backend", "Trials", "Cost in s", "First trial", "Best trial", "Chosen"]
     rows = []
     notes: list[str] = []
     for entry in case.entries:
@@ -128,7 +128,7 @@ def _tuning(case: Case) -> Table:
         show = number if tuning["score"].startswith("seconds") else mse
         chosen = ", ".join(f"{name} {value}" for name, value in tuning["params"].items())
         cells = [str(tuning["trials"]), f"{tuning['seconds']:,.0f}"]
-        cells += [show(tuning["default"]), show(tuning["best"]), chosen or "the defaults"]
+        cells += [show(tuning["default"]), show(tuning["best"]), chosen or "the first trial"]
         rows.append([entry.name, *cells])
         notes.append(f"scored on {tuning['split']} by the {tuning['score']}")
     caption = f"Tuning: trials of each backend, {words(sorted(set(notes)))}."
@@ -147,16 +147,17 @@ def _lists(case: Case) -> Table:
     rows += [[name, *_list_cells([scores])] for name, scores in baselines.items()]
     users, threshold = record["lists"][0]["users"], record["lists"][0]["threshold"]
     caption = (
-        "Lists of ten: what each user has not rated in training, best first, ordered as recommend "
-        f"does. Means over {users:,} users of the held-out items that they rated at least "
-        f"{number(threshold)}; an item that was not rated is a miss, so compare with most popular. "
+        "Lists of ten: what each user had not rated before, best first, ordered as recommend does. "
+        f"A hit is an item that the user rated at least {number(threshold)} in the held-out "
+        f"ratings; means over {users:,} users who have such items. An item that was not rated is a "
+        "miss, so compare with most popular. "
         "Coverage: the share of all items that are on some list. Rare items: the share of listed "
         "items with at most three training ratings."
     )
     return _table(caption, header, rows)
 
 
-def _list_cells(lists: Sequence[ListScores]) -> list[str]:
+def _list_cells(lists: Sequence[ListMetrics]) -> list[str]:
     """Return the medians over seeds of the metrics of lists, as text."""
     return [
         f"{median(scores['ndcg'] for scores in lists):.4f}",
