@@ -17,6 +17,8 @@ from bench.cases.lists import (
 )
 from bench.records import ListMetrics
 
+COLUMNS = ("users", "items", "ratings")
+
 
 def random_parts(n_items: int = 30) -> tuple[Ratings, Ratings]:
     """Training and held-out ratings of 40 users; some users have no held-out ratings."""
@@ -58,7 +60,7 @@ def plain_list_metrics(
         recall=float(np.mean(recalls)),
         ndcg=float(np.mean(gains)),
         coverage=len(set(shown)) / train.n_items,
-        rare=float(np.mean([counts[item] <= 3 for item in shown])),
+        rare=float(np.mean([counts[item] <= lists.RARE for item in shown])),
     )
 
 
@@ -126,6 +128,30 @@ def test_many_users_are_sampled_the_same_way_every_time(monkeypatch: pytest.Monk
     found = list_metrics(scorer, train, held_out)
     assert found is not None
     assert found["users"] == 3
+
+
+def test_what_is_known_otherwise_is_neither_listed_nor_relevant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lists, "RARE", 12)
+    train, rest = random_parts()
+    held_out, known = rest.take(np.arange(75)), rest.take(np.arange(60, 150))
+    table = np.random.default_rng(1).random((train.n_users, train.n_items))
+    found = list_metrics(lambda users: table[users].copy(), train, held_out, known)
+    assert found is not None
+    both = Ratings(
+        *(np.concatenate([getattr(part, name) for part in (train, known)]) for name in COLUMNS),
+        40,
+        30,
+    )
+    threshold = relevance_threshold(train)
+    expected = plain_list_metrics(table, both, held_out, threshold)
+    # How rare an item is, is a matter of training ratings alone.
+    assert found == pytest.approx({**expected, "rare": found["rare"]}, rel=1e-12)
+    assert found["rare"] > expected["rare"]
+    without = list_metrics(lambda users: table[users].copy(), train, held_out)
+    assert without is not None
+    assert without["users"] > found["users"]
 
 
 def test_ties_go_to_the_items_that_come_first() -> None:
