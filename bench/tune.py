@@ -4,9 +4,10 @@ Every backend gets the same number of trials, each a fit with other hyper-parame
 case has, then points that cover its ``search_space`` evenly (a scrambled Halton sequence, the same
 every time), as in the external tuning of AlgoPerf (Dahl et al. 2023, "Benchmarking neural network
 training algorithms"). The trials are fitted to nine tenths of the training ratings and scored on
-the last tenth, by the seconds of training to the matching target there. Trials that do not reach it
-come after those that do, by their lowest MSE. The best few are timed again, and the first trial is
-kept unless another is faster by more than noise.
+the last tenth, by the seconds of training to the matching target there. A trial is given up once it
+has trained for twice as long as the fastest one took. Trials that do not reach the target come
+after those that do, by their lowest MSE. The best few are timed again, and the first trial is kept
+unless another is faster by more than noise.
 
 The case's test ratings have no part in it, and its validation ratings only through the case's reg
 and damping, which suit ALS best on them: these are what the first trial has.
@@ -60,6 +61,7 @@ SECONDS = 30.0
 FOLDER = Path("reports/tuning")
 _SEED = 0  # of the sequence of trials, and of the trials' initial models
 _FINALISTS, _MORE_TIMES = 3, 2  # the best trials are timed this many times more
+_LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
 _CLEARLY = 0.95  # of the first trial's seconds, or less: what replaces it
 _DIGITS = 3  # to which hyper-parameters are rounded
 _SPLIT = "90/10 of the training ratings"
@@ -204,9 +206,12 @@ def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> 
     """Run all trials of one backend, and the best ones again."""
     found = Search(row, make_trials(get_backend(row.name).search_space, n_trials))
     start = time.perf_counter()
+    most_seconds = setting.limits.max_seconds
     for trial in found.trials:
         notify(f"trial {trial.number} of {n_trials}")
-        run_trial(trial, setting)
+        fastest = min((done.seconds for done in found.trials if done.seconds), default=math.inf)
+        limits = replace(setting.limits, max_seconds=min(most_seconds, _LOST * fastest))
+        run_trial(trial, replace(setting, limits=limits))
     finalists = found.finalists
     for turn in range(_MORE_TIMES if len(finalists) > 1 else 0):
         for trial in finalists:

@@ -95,6 +95,22 @@ def test_the_best_few_and_the_first_are_timed_again() -> None:
     assert [t.number for t in Search(row("numpy"), trials).finalists] == [1, 6, 2, 7]
 
 
+def test_a_trial_is_given_up_once_it_cannot_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    outcomes = iter([None, 4.0, 6.0, 3.0, None])
+
+    def run_trial(trial: Trial, setting: Any) -> None:
+        seen.append(setting.limits.max_seconds)
+        reached = next(outcomes, 5.0)
+        trial.times += [] if reached is None else [reached]
+
+    monkeypatch.setattr(tune, "run_trial", run_trial)
+    setting = Setting(*[None] * 4, Limits(max_seconds=10), Path(), lambda text: None)  # type: ignore[arg-type]
+    tune.search(row("numpy"), setting, 5, lambda text: None)
+    assert seen[:5] == [10, 10, 8, 8, 6]
+    assert set(seen[5:]) == {10}  # the finalists, with no limit but that of all
+
+
 def test_facts_hold_the_score_that_was_compared() -> None:
     trials = [Trial(1, {}, [2.0], 0.9), Trial(2, {"reg": 0.1}, [1.0], 0.8)]
     facts = Search(row("numpy"), trials, 7.0).facts(60)
