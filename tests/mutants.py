@@ -282,8 +282,8 @@ MUTANTS = (
     Mutant(
         "targets above the biases",
         _TARGETS,
-        "if target >= biases:",
-        "if best >= biases:",
+        "if target >= without_factors:",
+        "if best >= without_factors:",
         (f"{_TEST_TARGETS}::test_targets_that_biases_reach_are_dropped",),
         "a target that biases reach needs no factors",
     ),
