@@ -174,13 +174,13 @@ def make_trials(space: dict[str, tuple[float, float]], n: int) -> list[Trial]:
     trials = [Trial(1, {})]
     if n > 1:
         points = qmc.Halton(len(space), seed=_SEED).random(n - 1)
-        for number_, point in enumerate(points, 2):
+        for place, point in enumerate(points, 2):
             params: dict[str, Any] = {}
             for (name, (low, high)), share in zip(space.items(), point, strict=True):
                 value = low * (high / low) ** share
                 whole = isinstance(low, int) and isinstance(high, int)
                 params[name] = round(value) if whole else float(f"{value:.{_DIGITS}g}")
-            trials.append(Trial(number_, params))
+            trials.append(Trial(place, params))
     return trials
 
 

@@ -123,7 +123,7 @@ def _tuning(case: Case) -> Table:
     notes: list[str] = []
     for entry in case.entries:
         tuning = entry.record.get("tuning")
-        if tuning is None or (entry.record["backend"]["params"] != tuning["params"]):
+        if tuning is None or entry.record["backend"]["params"] != tuning["params"]:
             continue
         show = number if tuning["score"].startswith("seconds") else mse
         chosen = ", ".join(f"{name} {value}" for name, value in tuning["params"].items())
