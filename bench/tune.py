@@ -6,8 +6,10 @@ every time), as in the external tuning of AlgoPerf (Dahl et al. 2023, "Benchmark
 training algorithms"). The trials are fitted to nine tenths of the training ratings and scored on
 the last tenth, by the seconds of training to the matching target there. A trial is given up once it
 has trained for twice as long as the fastest one took. Trials that do not reach the target come
-after those that do, by their lowest MSE. The best few are timed again, and the first trial is kept
-unless another is faster by more than noise.
+after those that do, by their lowest MSE. The best few and the first are then timed four times more,
+and only these times decide, since the best of many single times is fast by luck. The first trial is
+kept unless all times of another are below all of its own (or, without the target, the MSE is half a
+percent lower).
 
 The case's test ratings have no part in it, and its validation ratings only through the case's reg
 and damping, which suit ALS best on them: these are what the first trial has.
@@ -27,6 +29,7 @@ import math
 import shlex
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -60,9 +63,9 @@ TRIALS = 20
 SECONDS = 30.0
 FOLDER = Path("reports/tuning")
 _SEED = 0  # of the sequence of trials, and of the trials' initial models
-_FINALISTS, _MORE_TIMES = 3, 2  # the best trials are timed this many times more
+_FINALISTS, _MORE_TIMES = 3, 4  # the best trials are timed this many times more
 _LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
-_CLEARLY = 0.95  # of the first trial's seconds, or less: what replaces it
+_CLEARLY = 0.995  # of the first trial's MSE, or less: what replaces it where no target is reached
 _DIGITS = 3  # to which hyper-parameters are rounded
 _SPLIT = "90/10 of the training ratings"
 _OTHER_HELP = {  # of options whose defaults differ from those of the other commands
@@ -100,7 +103,12 @@ class Trial:
     @property
     def seconds(self) -> float | None:
         """Median seconds to the target; None if it was not reached."""
-        return statistics.median(self.times) if self.times else None
+        return statistics.median(self.unbiased_times) if self.times else None
+
+    @property
+    def unbiased_times(self) -> list[float]:
+        """The times after the first, by which the trial was picked; the first if it is alone."""
+        return self.times[1:] or self.times
 
     @property
     def key(self) -> tuple[int, float]:
@@ -118,12 +126,15 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The best trial: the first unless another is better by more than noise."""
+        """The best trial: the first unless another is clearly better."""
         first = self.trials[0]
-        best = min(self.trials, key=lambda trial: trial.key)
-        if first.seconds and best.seconds and best.seconds > _CLEARLY * first.seconds:
-            return first
-        return best
+        timed_again = [trial for trial in self.trials if len(trial.times) > 1]
+        best = min(timed_again or self.trials, key=lambda trial: trial.key)
+        if first.times and best.times:
+            is_clear = max(best.unbiased_times) < min(first.unbiased_times)
+        else:
+            is_clear = bool(best.times) or best.mse < _CLEARLY * first.mse
+        return best if is_clear else first
 
     @property
     def finalists(self) -> list[Trial]:
@@ -257,13 +268,14 @@ def measure(
         return [measurement.record() for measurement in measurements]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tables:
     """The files that a run of this command writes, anew after each backend."""
 
     folder: Path
     stem: str
     command: str
+    n_backends: int = 0  # that the files have
 
     @property
     def trials(self) -> Path:
@@ -275,6 +287,7 @@ class Tables:
         text = page(case, self.command, outcome_rows(searches, records))
         contents = {f"{self.stem}.md": text, f"{self.stem}.csv": trials_csv(searches)}
         write_all(self.folder, {name: content.encode() for name, content in contents.items()})
+        self.n_backends = len(searches)
         return text
 
 
@@ -428,6 +441,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--seconds must be a finite number above 0, got {options['seconds']}")
         rows = _rows(options["backend"])
         output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass  # it can be written to
         case = selection.build_case(_status.of("case"))
         inner = inner_case(case, _status.of("tuning"))
     except (ValueError, UnknownBackend, BackendUnavailable) as error:
@@ -487,12 +502,15 @@ def _rows(names: Sequence[str]) -> list[BackendRow]:
         names = [row.name for row in known.values() if row.available and not row.same_as]
     for name in names:
         make_trials(get_backend(name).search_space, 1)
+    names = [known[name].same_as or name for name in names]  # a short name is no other backend
     return [known[name] for name in dict.fromkeys(names)]
 
 
 def _interrupted(tables: Tables | None) -> int:
     _status.clear()
-    done = f": the backends that were done are in {tables.trials}" if tables else ""
+    done = ""
+    if tables and tables.n_backends:
+        done = f": the backends that were done ({tables.n_backends}) are in {tables.trials}"
     print(f"interrupted{done}", file=sys.stderr)
     return 130  # the shell's convention for a command that Ctrl-C ended
 
