@@ -27,6 +27,7 @@ from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import get_backend, list_backends
 from .start import initial_model
 from .stopping import EpochRecord, Progress
+from .tables import to_arrow
 
 __all__ = [
     "BackendUnavailable",
@@ -55,4 +56,5 @@ __all__ = [
     "initial_model",
     "list_backends",
     "mean_squared_error",
+    "to_arrow",
 ]

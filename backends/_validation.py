@@ -4,15 +4,15 @@ Each error names the argument, what was given and what is expected.
 """
 
 import math
+from decimal import Decimal
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._columns import column_of, is_arrow, without_masked
 from .errors import RatingsError
-
-Duplicates = Literal["error", "last", "mean"]
 
 # Smallest and largest weight: sums of weights, and of their squares, must not overflow in float32.
 _WEIGHTS = 1e-9, 1e9
@@ -61,21 +61,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 def checked_values(values: ArrayLike) -> NDArray[Any]:
     """Return ratings as a new array of finite floats, shape (n,)."""
-    array = np.asarray(values)
+    array, is_new = _numbers(values, "ratings")
     if array.ndim != 1:
         raise RatingsError(f"ratings must be one-dimensional, got shape {array.shape}")
-    numbers = array.dtype.kind in "biuf" or (
-        array.dtype.kind == "O" and all(value is None or isinstance(value, Real) for value in array)
-    )
-    if not numbers and array.size:
+    if array.size and array.dtype.kind not in "biuf":
         raise RatingsError(f"ratings must be numbers, got {array.dtype} (first: {array[0]!r})")
-    if array.dtype != np.float32:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise RatingsError(f"ratings must be numbers, got {array.dtype}: {error}") from None
-    else:
-        array = array.copy()
+    dtype = array.dtype if array.dtype == np.float32 else np.dtype(np.float64)
+    array = array.astype(dtype.newbyteorder("="), copy=not is_new)
     finite = np.isfinite(array)
     if not finite.all():
         first = int(np.argmin(finite))
@@ -86,17 +78,66 @@ def checked_values(values: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def _numbers(values: Any, what: str) -> tuple[NDArray[Any], bool]:
+    """Return numbers as an array in which missing ones are NaN, and whether it is a new one.
+
+    What is no number stays as it is, for the caller to refuse.
+    """
+    if is_arrow(values) or type(values).__module__.partition(".")[0] == "polars":
+        return _arrow_numbers(column_of(values, what), what)
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        return np.ma.filled(values.astype(np.float64), np.nan), True
+    array = np.asarray(values)
+    if isinstance(values, np.ma.MaskedArray):
+        array = without_masked(array, np.ma.getmaskarray(values))
+    if array.dtype.kind != "O":
+        return array, False
+    known = (Real, Decimal)
+    missing = [value is None or type(value).__name__ == "NAType" for value in array.flat]
+    numbers = zip(array.flat, missing, strict=True)
+    if not all(is_missing or isinstance(value, known) for value, is_missing in numbers):
+        return array, False
+    try:
+        floats = [math.nan if m else float(v) for v, m in zip(array.flat, missing, strict=True)]
+    except (OverflowError, TypeError, ValueError) as error:
+        raise RatingsError(f"{what} must be numbers, got {array.dtype}: {error}") from None
+    return np.array(floats, np.float64).reshape(array.shape), True
+
+
+def _arrow_numbers(column: Any, what: str) -> tuple[NDArray[Any], bool]:
+    """Return an Arrow column of numbers as a new array."""
+    import pyarrow as pa
+
+    if not is_arrow(column):  # a series of Python objects
+        return _numbers(column, what)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    tests = "is_integer", "is_floating", "is_decimal", "is_boolean", "is_null"
+    if not any(getattr(pa.types, test)(kind) for test in tests):
+        found = f" (first: {column[0].as_py()!r})" if len(column) else ""
+        raise RatingsError(f"{what} must be numbers, got {kind}{found}")
+    single = pa.types.is_float32(kind)
+    array = np.empty(len(column), np.float32 if single else np.float64)
+    at = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            chunk = chunk.cast(pa.float64())
+        array[at : at + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        at += len(chunk)
+    return array, True
+
+
 def checked_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
     """Return weights of ``n`` ratings as a new float64 array; raise RatingsError if one is bad."""
-    array = np.asarray(weights)
+    array, is_new = _numbers(weights, "weights")
     if array.shape != (n,) or (n and array.dtype.kind not in "biufO"):
         found = f"{array.dtype} of shape {array.shape}"
         wanted = f"numbers, one for each of the {n} ratings"
         raise RatingsError(f"weights must be {wanted}, got {found}")
-    try:
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise RatingsError(f"weights must be numbers, got {array.dtype}: {error}") from None
+    if n and array.dtype.kind == "O":
+        raise RatingsError(f"weights must be numbers, got {array.dtype}")
+    array = array.astype(np.float64, copy=not is_new)
     wrong = ~((array >= _WEIGHTS[0]) & (array <= _WEIGHTS[1]))
     if wrong.any():
         first = int(np.argmax(wrong))
@@ -115,6 +156,8 @@ def checked_rows(
     size: str,
 ) -> tuple[NDArray[np.int32], int]:
     """Return row indices as a new int32 array, and the number of rows of their table."""
+    if np.ma.is_masked(rows):
+        raise RatingsError(f"{name} has masked rows; drop them")
     array = np.asarray(rows)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise RatingsError(
@@ -136,102 +179,3 @@ def checked_rows(
             f"{size}={n_rows} is more than the {_MAX_ROWS} rows that an int32 index can address",
         )
     return array.astype(np.int32), int(n_rows)
-
-
-def raw_ids(ids: ArrayLike, what: str) -> NDArray[Any]:
-    """Return raw ids as an array of integers or str, shape (n,); raise RatingsError for others."""
-    array = np.atleast_1d(np.asarray(ids))
-    if array.ndim != 1:
-        raise RatingsError(f"{what} must be one-dimensional, got shape {array.shape}")
-    if isinstance(ids, list | tuple) and array.dtype.kind in "US":
-        # NumPy converts a list of strings and other objects to strings. This keeps the objects.
-        array = np.array(ids, dtype=object)
-    if array.dtype.kind in "iu" or not array.size:
-        return array
-    if array.dtype.kind in "OU" or array.dtype.kind == "T":
-        import pandas as pd
-
-        kind = pd.api.types.infer_dtype(array, skipna=False)
-        if kind == "string":
-            return array.astype(object)
-        if kind == "integer":
-            try:
-                return array.astype(np.int64)
-            except OverflowError:
-                raise RatingsError(
-                    f"{what} holds an integer id beyond 64 bits; turn the ids into strings",
-                ) from None
-        missing = np.flatnonzero(pd.isna(array))
-        if len(missing):
-            raise _missing_ids(what, missing)
-        raise RatingsError(f"{what} mixes types ({kind}); make all ids integers or all strings")
-    if array.dtype.kind == "f":
-        missing = np.flatnonzero(np.isnan(array))
-        if len(missing):
-            raise _missing_ids(what, missing)
-        raise RatingsError(
-            f"{what} must be integer or string ids, got {array.dtype} (first: {array[0]}); "
-            "floats make unsafe keys. If they are whole numbers, convert them: .astype('int64')"
-        )
-    raise RatingsError(f"{what} must be integer or string ids, got {array.dtype}")
-
-
-def _missing_ids(what: str, positions: NDArray[Any]) -> RatingsError:
-    """Return the error for missing ids at the given positions."""
-    found = f"{len(positions)} missing ids, the first at position {positions[0]}"
-    return RatingsError(f"{what} has {found}; drop them")
-
-
-def factorize(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the row of each id, in order of first appearance, and the raw id of each row."""
-    import pandas as pd
-
-    rows, keys = pd.factorize(ids)
-    return rows, np.asarray(keys)
-
-
-def fixed_width(ids: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return a copy of ids that NumPy can save without pickle: integers, or fixed-width strings."""
-    if ids.dtype != object:
-        return ids.copy()
-    fixed = ids.astype(str)
-    if (fixed.astype(object) != ids).any():
-        raise RatingsError(
-            f"{what} holds ids that end in a NUL character, which NumPy strings cannot keep",
-        )
-    return fixed
-
-
-def without_duplicates(
-    users: NDArray[Any],
-    items: NDArray[Any],
-    values: NDArray[Any],
-    weights: NDArray[np.float64] | None,
-    policy: Duplicates,
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
-    """Apply the policy for (user, item) pairs that occur more than once."""
-    import pandas as pd
-
-    if policy not in ("error", "last", "mean"):
-        raise RatingsError(f'duplicates must be "error", "last" or "mean", got {policy!r}')
-    user_codes, item_codes = pd.factorize(users)[0], pd.factorize(items)[0]
-    pairs = pd.Series(user_codes * (int(item_codes.max()) + 1) + item_codes)
-    repeated = pairs.duplicated(keep="last" if policy == "last" else "first").to_numpy()
-    if not repeated.any():
-        return users, items, values, weights
-    if policy == "error":
-        first = int(np.argmax(repeated))
-        raise RatingsError(
-            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: "
-            f"user {users[first]!s}, item {items[first]!s}. "
-            "Choose which rating counts by duplicates='last' or 'mean'"
-        )
-    if policy == "mean":
-        weighted = pd.Series(values if weights is None else values * weights)
-        mean = weighted.groupby(pairs).transform("mean").to_numpy()
-        if weights is not None:
-            weights = pd.Series(weights).groupby(pairs).transform("mean").to_numpy()
-            mean = mean / weights
-        values = mean.astype(values.dtype)
-    kept = ~repeated
-    return users[kept], items[kept], values[kept], None if weights is None else weights[kept]

@@ -664,4 +664,4 @@ def _same_rows(a: RatingEncoder | None, b: RatingEncoder | None) -> bool:
     """Return whether two encoders give the same rows to the same ids."""
     if a is None or b is None or a is b:
         return a is b
-    return np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items)
+    return a.same_rows(b)

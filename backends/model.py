@@ -5,22 +5,20 @@ It does not depend on any solver.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ._files import written_whole
+from . import _model_file
+from ._ids import IdColumn, RowIds, RowLabels, look_up
 from ._validation import check_count, check_number
 from .errors import ModelFileError
 from .objective import Parameters
 from .ratings import RatingEncoder, Ratings, known_rows
-
-_FORMAT, _VERSION = "factorbench model", 1
 
 # The weight of popularity in lists. Of 0.05, 0.1, 0.15, ... it is the smallest for which under 2 %
 # of the recommended items have three ratings or fewer, with three solvers on six data sets;
@@ -110,8 +108,8 @@ class FactorModel:
 
     def predict(
         self,
-        users: ArrayLike,
-        items: ArrayLike,
+        users: Any,
+        items: Any,
         *,
         unknown: Literal["error", "mean"] = "error",
         clip: bool = False,
@@ -137,27 +135,28 @@ class FactorModel:
         ------
         UnknownIdError
             If ids are unknown and ``unknown="error"``; the message counts them and names some.
+        RatingsError
+            For text where the training ratings have integer ids or the other way round, whatever
+            ``unknown`` is, and for ids that `Ratings.from_arrays` would refuse.
         ValueError
             If the shapes do not match.
         """
         if unknown not in ("error", "mean"):
             raise ValueError(f'unknown must be "error" or "mean", got {unknown!r}')
-        users, items = np.atleast_1d(np.asarray(users)), np.atleast_1d(np.asarray(items))
+        # As they come: NumPy would make text of a list of integers and strings.
+        user_ids, user_rows = self._users(users)
+        item_ids, item_rows = look_up(self._labels()[1], items, "items")
         try:
-            users, items = np.broadcast_arrays(users, items)
+            pairs = np.broadcast_arrays(user_rows, item_rows)
         except ValueError:
-            raise ValueError(
-                f"users and items must pair up, got shapes {users.shape} and {items.shape}",
-            ) from None
-        if users.ndim != 1:
-            raise ValueError(f"users and items must be one-dimensional, got shape {users.shape}")
-        user_rows, item_rows = self._user_rows(users), self._item_rows(items)
+            shapes = f"{user_rows.shape} and {item_rows.shape}"
+            raise ValueError(f"users and items must pair up, got shapes {shapes}") from None
         if unknown == "error":
-            known_rows(user_rows, users, "user")
-            known_rows(item_rows, items, "item")
-            predictions = self.parameters.predict(user_rows, item_rows)
+            known_rows(user_rows, user_ids, "user")
+            known_rows(item_rows, item_ids, "item")
+            predictions = self.parameters.predict(*pairs)
         else:
-            predictions = self._predict_with_unknown(user_rows, item_rows)
+            predictions = self._predict_with_unknown(*pairs)
         return np.clip(predictions, *self.rating_range) if clip else predictions
 
     def recommend(
@@ -191,12 +190,15 @@ class FactorModel:
         ------
         UnknownIdError
             For a user who was not in training.
+        RatingsError
+            For ids of the other kind than those in training, as `predict`.
         ValueError
             If ``n``, ``min_ratings`` or ``popularity`` is not a number that makes sense.
         """
         check_count("n", n)
         check_count("min_ratings", min_ratings, least=0)
-        row = known_rows(self._user_rows(np.asarray([user])), [user], "user", _NO_LIST)
+        ids, row = self._users([user])
+        known_rows(row, ids, "user", _NO_LIST)
         scores = self.list_scores([user], popularity=popularity)[0]
         is_left = self.item_counts() >= min_ratings
         if exclude_seen:
@@ -205,14 +207,12 @@ class FactorModel:
             is_left[seen.items[first:last]] = False
         left = np.flatnonzero(is_left)
         best = left[np.argsort(-scores[left], kind="stable")[:n]]
-        ids = best if self.encoder is None else self.encoder.items[best]
+        items = self._labels()[1].take(best).tolist()
         ratings = self.parameters.predict(np.full(len(best), row[0]), best)
-        shown = zip(ids.tolist(), np.clip(ratings, *self.rating_range).tolist(), strict=True)
+        shown = zip(items, np.clip(ratings, *self.rating_range).tolist(), strict=True)
         return [Recommendation(item, rating) for item, rating in shown]
 
-    def list_scores(
-        self, users: ArrayLike, *, popularity: float = POPULARITY
-    ) -> NDArray[np.float64]:
+    def list_scores(self, users: Any, *, popularity: float = POPULARITY) -> NDArray[np.float64]:
         """Return the scores of all items by which each user's list is ordered.
 
         The score is the predicted rating, unclipped, plus popularity * std * log(1 + n), with the
@@ -238,10 +238,12 @@ class FactorModel:
         ------
         UnknownIdError
             For users who were not in training.
+        RatingsError
+            For ids of the other kind than those in training, as `predict`.
         """
         check_number("popularity", popularity)
-        users = np.atleast_1d(np.asarray(users))
-        rows = known_rows(self._user_rows(users), users, "user", _NO_LIST)
+        ids, rows = self._users(users)
+        known_rows(rows, ids, "user", _NO_LIST)
         x = self.parameters
         scores = x.user_factors[rows].astype(np.float64) @ x.item_factors.T.astype(np.float64)
         scores += x.mean + x.user_bias[rows, None].astype(np.float64) + x.item_bias
@@ -266,27 +268,27 @@ class FactorModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
         seen = self._seen()
-        header = {"format": _FORMAT, "version": _VERSION, "mean": self.parameters.mean}
-        header |= {
-            "ids": self.encoder is not None,
+        header = {
+            "mean": self.parameters.mean,
             "rating_range": self.rating_range,
             "rating_mean": self.rating_mean,
+            "fit": self.fit,
+            "rating_std": self.rating_std,
         }
-        header["fit"] = self.fit
-        header["rating_std"] = self.rating_std
-        arrays: dict[str, Any] = {
+        arrays = {
             **self.parameters.arrays(),
             "seen_offsets": seen.offsets,
             "seen_items": seen.items,
         }
-        if self.encoder is not None:
-            arrays |= {"user_ids": self.encoder.users, "item_ids": self.encoder.items}
-        with written_whole(path) as file:
-            np.savez(file, header=np.array(json.dumps(header, default=_plain)), **arrays)
+        ids = None if self.encoder is None else self.encoder.labels
+        _model_file.write(path, header, arrays, ids)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FactorModel:
-        """Read a model that `save` wrote.
+        """Read a model that `save` wrote, in this release or an earlier one.
+
+        The file need not be trusted: nothing in it is run, and memory is taken for what it holds,
+        at most a hundred times its size or 64 MiB.
 
         Raises
         ------
@@ -296,71 +298,74 @@ class FactorModel:
             For a file that is not a model, is damaged, or has a version this release does not read.
         """
         try:
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-            header = json.loads(str(stored.pop("header")))
-            if header["format"] != _FORMAT:
-                raise ValueError("it has another format")
-            if int(header["version"]) == _VERSION:
-                return cls._from_stored(header, stored)
+            with _model_file.opened(path) as archive:
+                return cls._from_archive(archive)
         except FileNotFoundError:
             raise
+        except _model_file.OtherVersion as error:
+            read = " and ".join(map(str, _model_file.VERSIONS))
+            raise ModelFileError(
+                f"{os.fspath(path)} has format version {error}, this release reads versions "
+                f"{read}; upgrade factorbench or save the model again"
+            ) from None
         except Exception as error:
             # The readers of zip, zlib, npy and JSON each raise other errors for a damaged file.
             raise ModelFileError(
                 f"{os.fspath(path)} is not a saved model, or is damaged ({error})",
             ) from error
-        raise ModelFileError(
-            f"{os.fspath(path)} has format version {header['version']}, this release reads version "
-            f"{_VERSION}; upgrade factorbench or save the model again"
-        )
 
     @classmethod
-    def _from_stored(cls, header: dict[str, Any], stored: dict[str, NDArray[Any]]) -> FactorModel:
+    def _from_archive(cls, archive: _model_file.Archive) -> FactorModel:
         """Make the model of a file's content; raises any kind of error if that is not possible."""
-        names = ("user_bias", "item_bias", "user_factors", "item_factors")
-        parameters = Parameters(float(header["mean"]), **{name: stored[name] for name in names})
-        (n_users, rank), n_items = parameters.user_factors.shape, len(parameters.item_factors)
-        shapes = [stored[name].shape for name in names]
-        wanted = [(n_users,), (n_items,), (n_users, rank), (n_items, rank)]
-        if shapes != wanted or not parameters.is_finite():
-            raise ValueError(
-                "its arrays do not fit each other, or hold numbers that are not finite",
-            )
-        seen = SeenItems(stored["seen_offsets"], stored["seen_items"])
+        header = archive.header
+        user_factors = archive.array("user_factors", "f", (None, None))
+        n_users, rank = user_factors.shape
+        item_factors = archive.array("item_factors", "f", (None, rank))
+        n_items = len(item_factors)
+        parameters = Parameters(
+            _finite(header["mean"], "mean"),
+            archive.array("user_bias", "f", (n_users,)),
+            archive.array("item_bias", "f", (n_items,)),
+            user_factors,
+            item_factors,
+        )
+        if not parameters.is_finite():
+            raise ValueError("its arrays hold numbers that are not finite")
+        seen = SeenItems(
+            archive.array("seen_offsets", "i", (n_users + 1,)),
+            archive.array("seen_items", "i", (None,)),
+        )
         seen.check(n_users, n_items)
-        encoder = RatingEncoder(stored["user_ids"], stored["item_ids"]) if header["ids"] else None
-        if encoder is not None and encoder.shape != (n_users, n_items):
-            raise ValueError("its ids do not fit its factors")
-        low, high = (float(bound) for bound in header["rating_range"])
-        fit = dict(header.get("fit", {}))  # releases before 0.2 wrote none
+        low, high = (_finite(bound, "rating range") for bound in header["rating_range"])
+        if low > high:
+            raise ValueError(f"its rating range is reversed: {low:g} to {high:g}")
         std = header.get("rating_std")
-        if std is not None and not 0 <= float(std) < math.inf:
-            raise ValueError("its standard deviation of the ratings is not a finite number")
+        if std is not None and _finite(std, "standard deviation of the ratings") < 0:
+            raise ValueError("its standard deviation of the ratings is negative")
         return cls(
             parameters,
-            encoder,
+            _stored_encoder(archive, n_users, n_items),
             (low, high),
-            float(header["rating_mean"]),
+            _finite(header["rating_mean"], "mean of the ratings"),
             seen,
-            fit,
+            dict(header.get("fit", {})),  # releases before 0.2 wrote none
             None if std is None else float(std),
         )
 
-    def _user_rows(self, users: NDArray[Any]) -> NDArray[np.int64]:
-        if self.encoder:
-            return self.encoder.user_rows(users)
-        return _rows_in_range(users, self.n_users)
+    def _labels(self) -> tuple[RowLabels | RowIds, RowLabels | RowIds]:
+        """Return the ids of the user rows and of the item rows."""
+        if self.encoder is None:
+            return RowIds(self.n_users), RowIds(self.n_items)
+        return self.encoder.labels
 
-    def _item_rows(self, items: NDArray[Any]) -> NDArray[np.int64]:
-        if self.encoder:
-            return self.encoder.item_rows(items)
-        return _rows_in_range(items, self.n_items)
+    def _users(self, users: Any) -> tuple[IdColumn, NDArray[np.int32]]:
+        """Return users as a column of ids, and their rows."""
+        return look_up(self._labels()[0], users, "users")
 
     def _predict_with_unknown(
         self,
-        user_rows: NDArray[np.int64],
-        item_rows: NDArray[np.int64],
+        user_rows: NDArray[np.int32],
+        item_rows: NDArray[np.int32],
     ) -> NDArray[np.float64]:
         known = (user_rows >= 0) & (item_rows >= 0)
         out = np.full(len(user_rows), self.rating_mean)
@@ -374,13 +379,23 @@ class FactorModel:
         return out
 
 
-def _plain(value: Any) -> Any:
-    """Convert what JSON cannot represent: NumPy's numbers to Python's, anything else to text."""
-    return value.item() if isinstance(value, np.generic) else str(value)
+def _finite(value: Any, what: str) -> float:
+    """Return a number of a file's header; raise ValueError unless it is finite."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise ValueError(f"its {what} is not a finite number")
+    return float(value)
 
 
-def _rows_in_range(ids: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
-    """Return raw ids that are row numbers as they are, with -1 for those out of range."""
-    if ids.dtype.kind not in "iu":
-        return np.full(len(ids), -1)
-    return np.where((ids >= 0) & (ids < n_rows), ids, -1).astype(np.int64)
+def _stored_encoder(
+    archive: _model_file.Archive, n_users: int, n_items: int
+) -> RatingEncoder | None:
+    """Return the raw ids in a model's file; None if its rows have none."""
+    kinds = archive.header["ids"]
+    if archive.version == 1:  # a flag; the arrays say which kind they are
+        kinds = [None, None] if kinds else None
+    if kinds is None:
+        return None
+    user_kind, item_kind = kinds
+    users = archive.ids("user_ids", user_kind, n_users)
+    return RatingEncoder.of_labels(users, archive.ids("item_ids", item_kind, n_items))

@@ -8,28 +8,28 @@ What does not: reading files and splitting (`bench.datasets`), and any sorted fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._validation import (
+from ._coding import (
     Duplicates,
-    check_number,
-    checked_rows,
-    checked_values,
-    checked_weights,
-    factorize,
-    fixed_width,
-    raw_ids,
-    without_duplicates,
+    check_policy,
+    has_duplicates,
+    in_threads,
+    mean_of_pairs,
+    number_integers,
+    repeated_pairs,
 )
+from ._columns import column_of
+from ._ids import IdColumn, RowLabels, distinct_ids, id_column, look_up
+from ._validation import check_number, checked_rows, checked_values, checked_weights
 from .errors import RatingsError, UnknownIdError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .tables import picked_columns
 
 # Ratings that `summary` processes at a time: half a megabyte in float64, which stays in cache.
 _CHUNK = 1 << 16
@@ -114,19 +114,24 @@ class Ratings:
     @classmethod
     def from_arrays(
         cls,
-        users: ArrayLike,
-        items: ArrayLike,
-        ratings: ArrayLike,
+        users: Any,
+        items: Any,
+        ratings: Any,
         *,
-        weights: ArrayLike | None = None,
+        weights: Any = None,
         duplicates: Duplicates = "error",
     ) -> Ratings:
         """Ratings from raw ids, encoded by order of first appearance.
 
+        Each column is a sequence or an array of any library: a list, a NumPy array, masked or not,
+        a pandas or polars series, a pandas ``Categorical`` or another extension array, an Arrow
+        array, chunked or with a dictionary.
+
         Parameters
         ----------
         users, items
-            Shape (n,), raw ids: integers of any size and sign, or strings.
+            Shape (n,), raw ids: integers that fit 64 bits, signed or not, or text. UUIDs and bytes
+            in UTF-8 count as text, decimal numbers that are whole as integers.
         ratings
             Shape (n,), finite numbers.
         weights
@@ -143,37 +148,54 @@ class Ratings:
             non-finite ratings, weights that are not positive, and duplicates under the policy
             ``"error"``.
         """
-        user_ids, item_ids, values = (
-            raw_ids(users, "users"),
-            raw_ids(items, "items"),
-            checked_values(ratings),
-        )
+        user_ids, item_ids = _id_columns(users, items)
+        values = checked_values(column_of(ratings, "ratings"))
         if not len(user_ids) == len(item_ids) == len(values):
-            raise RatingsError(
-                "users, items and ratings must have the same length, "
-                f"got {len(user_ids)}, {len(item_ids)} and {len(values)}"
-            )
+            raise _lengths_differ(len(user_ids), len(item_ids), len(values))
         if not len(values):
             raise RatingsError(
                 "no ratings: users, items and ratings are empty; at least one rating is needed",
             )
         checked = None if weights is None else checked_weights(weights, len(values))
-        user_ids, item_ids, values, checked = without_duplicates(
-            user_ids,
-            item_ids,
-            values,
-            checked,
-            duplicates,
-        )
-        user_rows, user_keys = factorize(user_ids)
-        item_rows, item_keys = factorize(item_ids)
-        encoder = RatingEncoder(user_keys, item_keys)
-        return cls(user_rows, item_rows, values, *encoder.shape, encoder, checked)
+        check_policy(duplicates)
+        both: list[IdColumn] = [user_ids, item_ids]
+        coded = in_threads(lambda column: column.numbered(), both, len(values))
+        (user_rows, user_labels), (item_rows, item_labels) = coded
+        shape = len(user_labels), len(item_labels)
+        if has_duplicates(user_rows, item_rows, *shape):
+            user_rows, item_rows, values, checked = _without_duplicates(
+                coded, values, checked, duplicates
+            )
+            (user_rows, user_labels), (item_rows, item_labels) = (
+                _renumbered(user_rows, user_labels),
+                _renumbered(item_rows, item_labels),
+            )
+        encoder = RatingEncoder.of_labels(user_labels, item_labels)
+        return cls._of_checked(user_rows, item_rows, values, encoder, checked)
+
+    @classmethod
+    def _of_checked(
+        cls,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        ratings: NDArray[Any],
+        encoder: RatingEncoder,
+        weights: NDArray[np.float64] | None,
+    ) -> Ratings:
+        """Return ratings of arrays that are checked and nobody else's, so without copies."""
+        made = object.__new__(cls)
+        n_users, n_items = encoder.shape
+        columns = (users, items, ratings, n_users, n_items, encoder, weights)
+        for column, value in zip(fields(cls), columns, strict=True):
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            object.__setattr__(made, column.name, value)
+        return made
 
     @classmethod
     def from_frame(
         cls,
-        frame: pd.DataFrame,
+        frame: Any,
         *,
         user: str = "user",
         item: str = "item",
@@ -181,31 +203,30 @@ class Ratings:
         weight: str | None = None,
         duplicates: Duplicates = "error",
     ) -> Ratings:
-        """Ratings from the columns of a data frame, which is left as it is; see `from_arrays`.
+        """Ratings from the columns of any table, which is left as it is; see `from_arrays`.
+
+        Parameters
+        ----------
+        frame
+            A data frame of pandas or polars, a pyarrow table, a DuckDB relation, a dict of columns,
+            a list of (user, item, rating) tuples, a NumPy structured array, a SciPy sparse matrix:
+            whatever `backends.to_arrow` takes.
+        user, item, rating, weight
+            Names of the columns.
+        duplicates
+            As in `from_arrays`.
 
         Raises
         ------
         RatingsError
-            For a column that the frame lacks, and as `from_arrays`.
+            For what is no table, a column that it lacks or has twice, and as `from_arrays`.
         """
-        wanted = (user, item, rating) if weight is None else (user, item, rating, weight)
-        missing = [name for name in wanted if name not in frame.columns]
-        if missing:
-            arguments = "user=, item= and rating="
-            if weight is not None:
-                arguments = "user=, item=, rating= and weight="
-            raise RatingsError(
-                f"the frame has no column {missing[0]!r}; "
-                f"it has {', '.join(map(repr, frame.columns))}. Name the columns by {arguments}"
-            )
-        weights = None if weight is None else frame[weight]
-        return cls.from_arrays(
-            frame[user],
-            frame[item],
-            frame[rating],
-            weights=weights,
-            duplicates=duplicates,
-        )
+        names, arguments = [user, item, rating], "user=, item= and rating="
+        if weight is not None:
+            names, arguments = [*names, weight], "user=, item=, rating= and weight="
+        columns = picked_columns(frame, names, arguments)
+        weights = None if weight is None else columns[3]
+        return cls.from_arrays(*columns[:3], weights=weights, duplicates=duplicates)
 
     def take(self, rows: NDArray[Any]) -> Ratings:
         """Return the ratings at these positions, or where a mask is True, over the same rows."""
@@ -267,12 +288,12 @@ class Ratings:
         """
         users, items, encoder = self.users, self.items, self.encoder
         if encoder is not None:
-            by_id = [np.argsort(ids, kind="stable") for ids in (encoder.users, encoder.items)]
+            by_id = encoder._orders()
             places = [np.empty(len(order), np.int32) for order in by_id]
             for place, order in zip(places, by_id, strict=True):
                 place[order] = np.arange(len(order), dtype=np.int32)
             users, items = places[0][users], places[1][items]
-            encoder = RatingEncoder(encoder.users[by_id[0]], encoder.items[by_id[1]])
+            encoder = encoder._reordered(*by_id)
         weights = [] if self.weights is None else [self.weights]
         order = np.lexsort([*weights, self.ratings, items, users])
         return Ratings(
@@ -357,75 +378,124 @@ class EncodedRatings(NamedTuple):
     n_unseen_item: int  # rows whose item is unseen; rows with both count in both
 
 
-@dataclass(frozen=True, eq=False)
 class RatingEncoder:
     """Raw ids of the rows: ``users[row]`` and ``items[row]``, in order of first appearance.
+
+    Ids are integers or text, and users and items have one kind each. Text is held as offsets and
+    UTF-8 bytes, so that a long id costs its own length alone.
 
     Parameters
     ----------
     users, items
-        Distinct raw ids, shapes (n_users,) and (n_items,), integers or strings.
+        Distinct raw ids, shapes (n_users,) and (n_items,), as `Ratings.from_arrays` takes them.
+
+    Raises
+    ------
+    RatingsError
+        For an id that occurs twice, or that `Ratings.from_arrays` would refuse.
     """
 
-    users: NDArray[Any]
-    items: NDArray[Any]
-    _indexes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _users: RowLabels
+    _items: RowLabels
 
-    def __post_init__(self) -> None:
-        import pandas as pd
+    def __init__(self, users: Any, items: Any) -> None:
+        self._users, self._items = distinct_ids(users, "users"), distinct_ids(items, "items")
 
-        for axis in ("users", "items"):
-            ids = fixed_width(raw_ids(getattr(self, axis), axis), axis)
-            ids.flags.writeable = False
-            object.__setattr__(self, axis, ids)
-            index = pd.Index(ids)  # the hash table of the look-ups
-            if not index.is_unique:
-                repeated = ids[int(np.argmax(index.duplicated()))]
-                raise RatingsError(f"{axis} must be distinct, got {repeated!s} twice")
-            self._indexes[axis] = index
+    @classmethod
+    def of_labels(cls, users: RowLabels, items: RowLabels) -> RatingEncoder:
+        """Return the encoder of ids that are known to be distinct."""
+        made = object.__new__(cls)
+        made._users, made._items = users, items
+        return made
 
     def __reduce__(self) -> tuple[type[RatingEncoder], tuple[Any, ...]]:
-        return RatingEncoder, (self.users, self.items)
+        return RatingEncoder, (self._users.values, self._items.values)
+
+    def __repr__(self) -> str:
+        users = f"{len(self._users):,} {self._users.kind} user ids"
+        return f"RatingEncoder({users}, {len(self._items):,} {self._items.kind} item ids)"
+
+    @property
+    def users(self) -> NDArray[Any]:
+        """All user ids, shape (n_users,), read-only: int64, uint64, or objects of type str.
+
+        Text is made into Python strings at the first use, which takes memory; `user_ids` makes
+        those of some rows.
+        """
+        return self._users.array()
+
+    @property
+    def items(self) -> NDArray[Any]:
+        """All item ids, shape (n_items,), as `users`."""
+        return self._items.array()
+
+    @property
+    def labels(self) -> tuple[RowLabels, RowLabels]:
+        """The ids of user rows and item rows, for look-ups; backends need them only inside."""
+        return self._users, self._items
 
     @property
     def shape(self) -> tuple[int, int]:
         """Numbers of users and items."""
-        return len(self.users), len(self.items)
+        return len(self._users), len(self._items)
 
-    def user_rows(self, users: ArrayLike) -> NDArray[np.int64]:
-        """Return the row of each raw user id, shape (n,); -1 for ids not seen."""
-        return self._lookup("users", users)
+    def user_ids(self, rows: ArrayLike) -> NDArray[Any]:
+        """Return the raw ids of user rows, shape (n,); text as objects of type str."""
+        return self._users.take(np.asarray(rows, np.int64))
 
-    def item_rows(self, items: ArrayLike) -> NDArray[np.int64]:
-        """Return the row of each raw item id, shape (n,); -1 for ids not seen."""
-        return self._lookup("items", items)
+    def item_ids(self, rows: ArrayLike) -> NDArray[Any]:
+        """Return the raw ids of item rows, shape (n,); text as objects of type str."""
+        return self._items.take(np.asarray(rows, np.int64))
+
+    def user_rows(self, users: Any) -> NDArray[np.int64]:
+        """Return the row of each raw user id, shape (n,); -1 for ids not seen.
+
+        Raises
+        ------
+        RatingsError
+            For ids of the other kind, and ids that `Ratings.from_arrays` would refuse.
+        """
+        rows: NDArray[np.int64] = look_up(self._users, users, "users")[1].astype(np.int64)
+        return rows
+
+    def item_rows(self, items: Any) -> NDArray[np.int64]:
+        """Return the row of each raw item id, shape (n,); -1 for ids not seen.
+
+        Raises
+        ------
+        RatingsError
+            For ids of the other kind, and ids that `Ratings.from_arrays` would refuse.
+        """
+        rows: NDArray[np.int64] = look_up(self._items, items, "items")[1].astype(np.int64)
+        return rows
+
+    def same_rows(self, other: RatingEncoder) -> bool:
+        """Return whether the other encoder gives the same rows to the same ids."""
+        return self._users.equals(other._users) and self._items.equals(other._items)
 
     def encode_new(
         self,
-        users: ArrayLike,
-        items: ArrayLike,
-        ratings: ArrayLike,
-        weights: ArrayLike | None = None,
+        users: Any,
+        items: Any,
+        ratings: Any,
+        weights: Any = None,
     ) -> EncodedRatings:
         """Encode more ratings; those with an unseen user or item are dropped and counted.
 
         Raises
         ------
         RatingsError
-            For mismatched lengths and for ids, ratings or weights that `Ratings.from_arrays` would
-            refuse.
+            For mismatched lengths, ids of the other kind, and for ids, ratings or weights that
+            `Ratings.from_arrays` would refuse.
         """
-        user_rows, item_rows = self.user_rows(users), self.item_rows(items)
-        values = checked_values(ratings)
+        user_rows = look_up(self._users, users, "users")[1]
+        item_rows = look_up(self._items, items, "items")[1]
+        values = checked_values(column_of(ratings, "ratings"))
         if not len(user_rows) == len(item_rows) == len(values):
-            raise RatingsError(
-                "users, items and ratings must have the same length, "
-                f"got {len(user_rows)}, {len(item_rows)} and {len(values)}"
-            )
+            raise _lengths_differ(len(user_rows), len(item_rows), len(values))
         seen = (user_rows >= 0) & (item_rows >= 0)
-        users, items = user_rows[seen].astype(np.int32), item_rows[seen].astype(np.int32)
         checked = None if weights is None else checked_weights(weights, len(values))[seen]
-        kept = Ratings(users, items, values[seen], *self.shape, self, checked)
+        kept = Ratings._of_checked(user_rows[seen], item_rows[seen], values[seen], self, checked)
         return EncodedRatings(
             kept,
             int((~seen).sum()),
@@ -433,19 +503,62 @@ class RatingEncoder:
             int((item_rows < 0).sum()),
         )
 
-    def _lookup(self, axis: Literal["users", "items"], ids: ArrayLike) -> NDArray[np.int64]:
-        import pandas as pd
+    def _orders(self) -> list[NDArray[np.int64]]:
+        """Return the rows of users and of items by ascending id."""
+        return [self._users.order(), self._items.order()]
 
-        rows: NDArray[np.int64] = self._indexes[axis].get_indexer(pd.Index(raw_ids(ids, axis)))
-        return rows
+    def _reordered(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> RatingEncoder:
+        """Return the encoder of the same ids in other orders."""
+        return RatingEncoder.of_labels(self._users.reordered(users), self._items.reordered(items))
+
+
+def _id_columns(users: Any, items: Any) -> list[IdColumn]:
+    """Return the two columns of ids."""
+    return [id_column(users, "users"), id_column(items, "items")]
+
+
+def _lengths_differ(n_users: int, n_items: int, n_ratings: int) -> RatingsError:
+    return RatingsError(
+        "users, items and ratings must have the same length, "
+        f"got {n_users}, {n_items} and {n_ratings}"
+    )
+
+
+def _without_duplicates(
+    coded: Sequence[tuple[NDArray[np.int32], RowLabels]],
+    values: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+    policy: Duplicates,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any], NDArray[np.float64] | None]:
+    """Apply the policy for (user, item) pairs, of which some occur more than once."""
+    (users, user_labels), (items, item_labels) = coded
+    pairs, repeated = repeated_pairs(users, items, len(item_labels), policy)
+    if policy == "error":
+        first = int(np.argmax(repeated))
+        (user,), (item,) = user_labels.take(users[[first]]), item_labels.take(items[[first]])
+        raise RatingsError(
+            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: "
+            f"user {user!s}, item {item!s}. "
+            "Choose which rating counts by duplicates='last' or 'mean'"
+        )
+    if policy == "mean":
+        values, weights = mean_of_pairs(pairs, values, weights)
+    kept = ~repeated
+    return users[kept], items[kept], values[kept], None if weights is None else weights[kept]
+
+
+def _renumbered(rows: NDArray[np.int32], labels: RowLabels) -> tuple[NDArray[np.int32], RowLabels]:
+    """Return rows numbered by first appearance again, after some of them were dropped."""
+    again, kept = number_integers([rows])
+    return again, labels.reordered(kept)
 
 
 def known_rows(
-    rows: NDArray[np.int64],
-    ids: ArrayLike,
+    rows: NDArray[Any],
+    ids: IdColumn,
     what: str,
     remedy: str = 'Drop them, or predict with unknown="mean"',
-) -> NDArray[np.int64]:
+) -> NDArray[Any]:
     """Return ``rows`` if none is -1; otherwise raise an error that names unknown ids.
 
     ``remedy`` ends the message.
@@ -455,9 +568,9 @@ def known_rows(
     UnknownIdError
         When a row is -1.
     """
-    unknown = rows < 0
-    if unknown.any():
-        names = list(dict.fromkeys(np.atleast_1d(np.asarray(ids))[unknown].tolist()))
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        names = list(dict.fromkeys(ids.at(unknown)))
         shown = ", ".join(map(repr, names[:5]))
         if len(names) > 5:
             shown += ", ..."

@@ -56,7 +56,7 @@ def raw_ids(model: FactorModel, ratings: Ratings) -> tuple[NDArray[Any], NDArray
     """Return the raw ids of users and of items, or their rows where a model has no others."""
     if model.encoder is None:
         return ratings.users, ratings.items
-    return model.encoder.users[ratings.users], model.encoder.items[ratings.items]
+    return model.encoder.user_ids(ratings.users), model.encoder.item_ids(ratings.items)
 
 
 def weights_of(ratings: Ratings) -> list[float]:
