@@ -40,12 +40,14 @@ def in_threads(work: Callable[[_Given], _Result], given: Sequence[_Given], n: in
         return list(pool.map(work, given))
 
 
-def parts(columns: Sequence[NDArray[Any]]) -> Iterator[tuple[slice, NDArray[Any]]]:
+def parts(
+    columns: Sequence[NDArray[Any]], size: int = PART
+) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield the pieces of a column in several arrays, and where in the column each lies."""
     at = 0
     for column in columns:
-        for start in range(0, len(column), PART):
-            part = column[start : start + PART]
+        for start in range(0, len(column), size):
+            part = column[start : start + size]
             yield slice(at, at + len(part)), part
             at += len(part)
 
@@ -131,6 +133,14 @@ def joined(chunks: Sequence[NDArray[Any]], n: int) -> NDArray[np.int32]:
     return rows
 
 
+def gathered(table: NDArray[Any], codes: NDArray[np.int32]) -> NDArray[Any]:
+    """Return ``table[codes]``, part by part: NumPy converts codes to 64 bits, all at once."""
+    values = np.empty(len(codes), table.dtype)
+    for where, part in parts([codes]):
+        np.take(table, part, out=values[where], mode="clip")
+    return values
+
+
 # ---- pairs --------------------------------------------------------------------------------------
 
 
@@ -142,7 +152,7 @@ def has_duplicates(
     Pairs are sorted block by block of users, as one integer each: 32 bits where a block of users
     times all items is few enough, since NumPy sorts these at several times the speed.
     """
-    width = max(2**32 // n_items, 1)
+    width = min(max(2**32 // n_items, 1), n_users)
     dtype: Any = np.uint32
     if n_users > _BLOCKS * width:
         width, dtype = -(-n_users // _BLOCKS), np.uint64

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._coding import joined, number_integers, offsets_from, parts
+from ._coding import PART, gathered, joined, number_integers, offsets_from, parts
 from ._columns import arrow_column, column_of, is_arrow
 from .errors import RatingsError
 
@@ -25,6 +25,7 @@ _PLACES = 4
 # One look-up by bisection costs about as much as putting so many ids into a hash table.
 _BISECTION = 400
 _INTEGER_BISECTION = 16
+_HASHED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -163,22 +164,18 @@ def _of_dictionary(column: Any, what: str) -> IdColumn:
     """Return a dictionary column as ids: work on text is per distinct one."""
     column = column.unify_dictionaries()
     codes = joined([chunk.indices.to_numpy() for chunk in column.chunks], len(column))
-    used = np.unique(codes) if len(codes) < 1000 else _used(codes)
     dictionary = column.chunk(0).dictionary
+    occurs = np.zeros(len(dictionary), bool)
+    for _, part in parts([codes]):
+        occurs[part] = True
+    used = np.flatnonzero(occurs)
     places = np.zeros(len(dictionary), np.int32)
     places[used] = np.arange(len(used), dtype=np.int32)
     inner = _of_arrow(dictionary.take(_arrow(used)), what)
     if isinstance(inner, IntegerColumn):
         (values,) = inner.chunks
-        return IntegerColumn([values[places][codes]])
-    return TextColumn(inner.codes[places][codes], inner.texts, is_numbered=False)
-
-
-def _used(codes: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the codes that occur, ascending."""
-    occurs = np.zeros(int(codes.max()) + 1, bool)
-    occurs[codes] = True
-    return np.flatnonzero(occurs)
+        return IntegerColumn([gathered(values[places], codes)])
+    return TextColumn(gathered(inner.codes[places], codes), inner.texts, is_numbered=False)
 
 
 def _texts(distinct: Any, what: str) -> Any:
@@ -216,7 +213,11 @@ def _check_no_missing(column: Any, what: str) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if column.null_count == 0 and not pa.types.is_dictionary(column.type):
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    in_dictionary = pa.types.is_dictionary(column.type) and any(
+        chunk.dictionary.null_count for chunk in chunks
+    )
+    if column.null_count == 0 and not in_dictionary:
         return
     if pa.types.is_floating(column.type):
         missing = np.flatnonzero(
@@ -264,6 +265,7 @@ class IntegerIds:
         """Take distinct integers, shape (n,), as they are."""
         values.flags.writeable = False
         self.values = values
+        self._ends: tuple[int, int] | None = None
         self._table: NDArray[np.int32] | None = None
         self._order: NDArray[np.int64] | None = None
 
@@ -298,9 +300,10 @@ class IntegerIds:
         rows = np.full(len(column), -1, np.int32)
         if not len(self):
             return rows
-        low, high = int(self.values.min()), int(self.values.max())
+        low, high = self._range()
         by_place = high - low < _PLACES * len(self) + 1024
-        for where, part in parts(column.chunks):
+        # Each part of a look-up by hash builds the hash table, so these are large.
+        for where, part in parts(column.chunks, PART if by_place else _HASHED):
             offsets = offsets_from(low, part)
             inside = offsets.view(np.uint64) <= np.uint64(high - low)
             # Modulo 2**64 a large unsigned integer looks like a negative one.
@@ -314,6 +317,12 @@ class IntegerIds:
                 found = self._bisected(part.astype(self.values.dtype), len(column))
             rows[where] = np.where(inside, found, -1)
         return rows
+
+    def _range(self) -> tuple[int, int]:
+        """Return the lowest and the highest id."""
+        if self._ends is None:
+            self._ends = int(self.values.min()), int(self.values.max())
+        return self._ends
 
     def _places(self, low: int, high: int) -> NDArray[np.int32]:
         """Return the row of each integer in the range; -1 for those that are no id."""
@@ -424,8 +433,7 @@ class TextIds:
 
             indices = pc.index_in(column.texts, value_set=self.values)
             found = indices.fill_null(-1).to_numpy()
-        rows: NDArray[np.int32] = found[column.codes]
-        return rows
+        return gathered(found, column.codes)
 
     def _bisected(self, text: str) -> int:
         """Return the row of a text by bisection, -1 if it is no id."""
