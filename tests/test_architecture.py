@@ -21,7 +21,7 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if "__pycache__" not in path.parts
 )
-HEAVY = ("scipy", "torch", "numba", "pandas", "matplotlib", "threadpoolctl", "pytest")
+HEAVY = ("scipy", "torch", "numba", "pandas", "pyarrow", "matplotlib", "threadpoolctl", "pytest")
 
 # The only words for devices in the torch modules, and why each is there.
 DEVICE_LITERALS = {"cpu": "default of the `device` parameter"}

@@ -82,8 +82,8 @@ def encode_twice(train: Ratings, held_out: RawRatings) -> Ratings:
 
 def _mistaken(encoder: RatingEncoder, twice: Ratings) -> Mistaken | None:
     """Return the first row that is scored with the factors of another user and another item."""
-    wrong_user = encoder.users[twice.users] != twice.users
-    wrong_item = encoder.items[twice.items] != twice.items
+    wrong_user = encoder.user_ids(twice.users) != twice.users
+    wrong_item = encoder.item_ids(twice.items) != twice.items
     wrong = wrong_user & wrong_item
     if not wrong.any():
         return None
@@ -93,8 +93,8 @@ def _mistaken(encoder: RatingEncoder, twice: Ratings) -> Mistaken | None:
     return Mistaken(
         user=str(user),
         item=str(item),
-        taken_user=str(encoder.users[user]),
-        taken_item=str(encoder.items[item]),
+        taken_user=str(encoder.user_ids([user])[0]),
+        taken_item=str(encoder.item_ids([item])[0]),
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,12 @@ def test_rows_serve_as_ids_where_there_is_no_encoder() -> None:
         plain.predict([0, 2], [2, 0]).tolist() == model().predict(["ann", "cid"], [30, 10]).tolist()
     )
     assert [item for item, _ in plain.recommend(0, 1)] == [2]
-    for users in ([-1], [3], ["ann"], [0.5]):
+    for users in ([-1], [3]):
         with pytest.raises(UnknownIdError, match="1 unknown user id"):
             plain.predict(users, [0])
+    for other in (["ann"], [0.5]):
+        with pytest.raises(RatingsError):
+            plain.predict(other, [0], unknown="mean")
 
 
 # ---- recommend ----------------------------------------------------------------------------------
@@ -404,8 +408,30 @@ def test_a_damaged_byte_is_noticed_or_harmless(saved: Path) -> None:
         {"item_factors": np.zeros(3)},
         {"user_bias": np.array(["a", "b", "c"])},
         {"user_factors": np.full((3, 1), np.nan)},
-        {"user_ids": np.array(["ann", "bob"])},
-        {"user_ids": np.array(["ann", "ann", "bob"])},
+        {"user_ids_offsets": np.array([0, 3, 9])},
+        {"user_ids_offsets": np.array([0, 3, 6, 8])},
+        {"user_ids_offsets": np.array([0, 6, 3, 9])},
+        {"user_ids_offsets": np.array([1, 3, 6, 9])},
+        {"user_ids_bytes": np.frombuffer(b"annannbob", np.uint8)},
+        {"user_ids_bytes": np.frombuffer(b"ann\xff\xfe\xfdbob", np.uint8)},
+        {"user_ids_bytes": np.frombuffer(b"annbobcid", np.int8)},
+        {"item_ids": np.array([10, 10, 20])},
+        {"item_ids": np.array([10.0, 20.0, 30.0])},
+        {"header": {"ids": ["text", "float"]}},
+        {"header": {"ids": ["integer", "integer"]}},
+        {"header": {"rating_range": [5.0, 2.0]}},
+        {"header": {"rating_range": [float("nan"), 2.0]}},
+        {"header": {"rating_range": [2.0, float("inf")]}},
+        {"header": {"rating_mean": float("nan")}},
+        {"header": {"mean": float("inf")}},
+        {"header": {"fit": 3}},
+        {"user_factors": np.zeros((3, 1), complex)},
+        {"user_factors": np.zeros((3, 1), np.float16)},
+        {"user_factors": np.zeros((3, 1), np.int64)},
+        {"user_factors": np.zeros((3, 1), bool)},
+        {"user_factors": np.zeros((3, 1), "m8[s]")},
+        {"header": np.array("[" * 100_000)},
+        {"header": np.array('{"a": ' + "9" * 2_000_000 + "}")},
         {"item_ids": None},
         {"seen_items": np.array([0, 1, 0, 99])},
         {"seen_offsets": np.array([0, 2, 3, 99])},
@@ -419,9 +445,9 @@ def test_arrays_that_do_not_make_a_model_are_refused(saved: Path, changes: dict[
 
 
 def test_a_newer_version_is_refused_with_the_remedy(saved: Path) -> None:
-    rewrite(saved, header={"version": 2})
+    rewrite(saved, header={"version": 3})
     assert refusal(saved) == (
-        f"{saved} has format version 2, this release reads version 1; "
+        f"{saved} has format version 3, this release reads versions 1 and 2; "
         "upgrade factorbench or save the model again"
     )
 
@@ -432,6 +458,104 @@ def test_pickled_content_is_refused_and_never_run(saved: Path) -> None:
         np.save(buffer, np.array([Bomb()], object), allow_pickle=True)
         member.write(buffer.getvalue())
     assert "is not a saved model, or is damaged" in refusal(saved)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def npy(descr: str, shape: tuple[int, ...], n_bytes: int) -> bytes:
+    """An .npy file of zeros whose header says what it is told to."""
+    buffer = io.BytesIO()
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue() + bytes(n_bytes)
+
+
+def peak(path: Path) -> int:
+    """Bytes that a refusal takes at most, as Python and NumPy count them."""
+    tracemalloc.start()
+    try:
+        refusal(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("extra.npy", npy("<f8", (20_000_000,), 160_000_000)),
+        ("user_factors.npy", npy("<f8", (3, 6_000_000), 144_000_000)),
+        ("user_factors.npy", npy("<f8", (3, 2**40), 24)),
+        ("user_bias.npy", npy("<f8", (2**60,), 24)),
+        ("header.npy", npy("<U40000000", (), 160_000_000)),
+        ("user_ids_bytes.npy", npy("|u1", (160_000_000,), 160_000_000)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_claims_to_be_large_is_refused_before_it_is_read(
+    saved: Path, name: str, content: bytes
+) -> None:
+    kept = members(saved)
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, data in (kept | {name: content}).items():
+            archive.writestr(member, data)
+    assert saved.stat().st_size < 1_000_000
+    assert peak(saved) < 10_000_000
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_refused(saved: Path) -> None:
+    bias = members(saved)["user_bias.npy"]
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.writestr("user_bias.npy", bias)
+    assert "it has the member 'user_bias' twice" in refusal(saved)
+
+
+@pytest.mark.parametrize("users", [USERS, [7, 7, -(2**60), 9]], ids=["str", "int"])
+def test_files_of_version_1_are_read(tmp_path: Path, users: list[Any]) -> None:
+    known = model(users)
+    assert known.encoder is not None
+    header = {"format": "factorbench model", "version": 1, "mean": 3.0, "ids": True}
+    header |= {"rating_range": [2.0, 5.0], "rating_mean": 3.5}
+    seen = {"seen_offsets": np.array([0, 2, 3, 4]), "seen_items": np.array([0, 1, 0, 2], np.int32)}
+    ids = {"user_ids": np.array(known.encoder.users.tolist()), "item_ids": known.encoder.items}
+    with (tmp_path / "old.npz").open("wb") as file:
+        np.savez(
+            file, header=np.array(json.dumps(header)), **known.parameters.arrays(), **seen, **ids
+        )
+    loaded = FactorModel.load(tmp_path / "old.npz")
+    assert loaded.predict(users, ITEMS).tolist() == known.predict(users, ITEMS).tolist()
+    assert loaded.recommend(users[0], 2) == known.recommend(users[0], 2)
+    loaded.save(tmp_path / "new.npz")
+    again = FactorModel.load(tmp_path / "new.npz")
+    assert again.predict(users, ITEMS).tolist() == known.predict(users, ITEMS).tolist()
+
+
+def test_one_long_id_makes_no_large_file(tmp_path: Path) -> None:
+    n = 20_000
+    users = [f"user {n}" for n in range(n - 2)] + ["x" * 2000, "nul\0"]
+    train = Ratings.from_arrays(users, [1] * n, np.arange(n, dtype=float))
+    x = Parameters(0.0, np.arange(n, dtype=float), np.zeros(1), np.zeros((n, 1)), np.zeros((1, 1)))
+    FactorModel(x, train.encoder, (0.0, n), 1.0, train).save(tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").stat().st_size < 1_500_000
+    loaded = FactorModel.load(tmp_path / "model.npz")
+    assert loaded.predict(["x" * 2000, "user 7", "nul\0"], 1).tolist() == [n - 2, 7.0, n - 1]
+
+
+@pytest.mark.process
+def test_a_model_of_integer_ids_needs_neither_pyarrow_nor_pandas(tmp_path: Path) -> None:
+    model([7, 7, 8, 9]).save(tmp_path / "model.npz")
+    code = """
+import sys
+from backends import FactorModel
+model = FactorModel.load(sys.argv[1])
+model.predict([7, 8], 10), model.recommend(7, 2), model.save(sys.argv[1])
+print(sorted({"pyarrow", "pandas"} & sys.modules.keys()))
+"""
+    assert in_fresh_process(code, str(tmp_path / "model.npz")).strip() == "[]"
 
 
 class Bomb:
