@@ -74,7 +74,8 @@ def _of_polars(series: Any) -> Any:
 
     if series.dtype == pl.Object:  # Arrow would get their addresses
         return series.to_list()
-    return _of_interface(series, str(series.name))
+    # Of the levels of compatibility the oldest, whose text every release of pyarrow can encode.
+    return series.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _of_interface(values: Any, name: str) -> Any:
@@ -260,7 +261,10 @@ def _of_objects(values: Any, name: str, advice: str) -> Any:
     """Return Python objects as Arrow; None, NaN among other types, NA and NaT are null."""
     import pyarrow as pa
 
-    found = {_name_of(kind) for kind in set(map(type, values))}
+    types = set(map(type, values))
+    if np.ma.core.MaskedConstant in types:
+        values = [None if value is np.ma.masked else value for value in values]
+    found = {_name_of(kind) for kind in types}
     if "float" in found and len(found - {"", "float"}) > 0 and _only_nan(values):
         found.discard("float")
     found.discard("")
@@ -324,7 +328,12 @@ def _of_integers(values: Any, name: str) -> Any:
             return pa.array(values, dtype, from_pandas=True)
         except (pa.ArrowInvalid, OverflowError, TypeError):
             continue
-    raise RatingsError(f"{name} holds an integer id beyond 64 bits; turn the ids into strings")
+    numbers = [int(v) for v in values if isinstance(v, int | np.integer)]
+    if min(numbers) >= -(2**63) and max(numbers) < 2**64:
+        found = "integers below 0 and from 2**63 on, which no 64-bit type holds together"
+    else:
+        found = "an integer id beyond 64 bits"
+    raise RatingsError(f"{name} holds {found}; turn the ids into strings")
 
 
 def _only_nan(values: Any) -> bool:

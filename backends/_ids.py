@@ -165,6 +165,8 @@ def _of_dictionary(column: Any, what: str) -> IdColumn:
     column = column.unify_dictionaries()
     codes = joined([chunk.indices.to_numpy() for chunk in column.chunks], len(column))
     dictionary = column.chunk(0).dictionary
+    if str(dictionary.type).endswith("_view"):  # Arrow cannot take from these
+        dictionary = dictionary.cast(f"large_{str(dictionary.type).removesuffix('_view')}")
     occurs = np.zeros(len(dictionary), bool)
     for _, part in parts([codes]):
         occurs[part] = True
