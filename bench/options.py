@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from backends import available_cores
 from bench.cases.case import Case, build_case
@@ -20,6 +19,7 @@ from bench.measure.backend_facts import Limits
 from bench.text.progress import Notify
 
 from .datasets import load_dataset, load_file
+from .file_options import FileArguments, add_fields, option
 
 RANK = 16
 SCALE = 0.2  # of the twin: 1.27 million ratings
@@ -28,60 +28,52 @@ QUICK_RATINGS = 100_000  # of other data, at most
 QUICK_ROUNDS = 3
 
 
-def _option(help: str, default: Any = None, **settings: Any) -> Any:
-    """Return a dataclass field that is also a command-line option.
-
-    ``settings`` are further arguments of `argparse.ArgumentParser.add_argument`.
-    """
-    return field(default=default, metadata={"help": help, "default": default, **settings})
-
-
 @dataclass(frozen=True)
-class Selection:
+class Selection(FileArguments):
     """Options for data, objective and budgets; None for an option that was not given.
 
     Each field is an option, of the same name, of every command that measures; see `add_options`.
     """
 
-    dataset: str | None = _option(
+    dataset: str | None = option(
         "twin (generated, the default), or a name from python -m bench.datasets list"
     )
-    split: str | None = _option(
+    split: str | None = option(
         "an official split of the data set (u1), or: " + METHODS, metavar="NAME"
     )
-    ratings: Path | None = _option(  # noqa: RUF009  # a call, but it returns a field
+    ratings: Path | None = option(  # noqa: RUF009  # a call, but it returns a field
         "your own ratings: CSV, TSV, ';', '::', Parquet, Feather or npz", type=Path, metavar="FILE"
     )
-    rank: int | None = _option(
+    rank: int | None = option(
         "number of factors (default: 16; for the roofline 16, 64 and 128)", type=int
     )
-    reg: float | None = _option(
+    reg: float | None = option(
         "regularisation of the factors: a pure number, in units of the root mean square of the "
         "ratings minus their mean (default: the value that serves ALS best)",
         type=float,
     )
-    damping: float | None = _option(
+    damping: float | None = option(
         "each row's factors are regularised as if the row had this many more ratings (default: "
         "the value that serves ALS best)",
         type=float,
     )
-    seed: int = _option(
+    seed: int = option(
         "seed of the data and its split, and first seed of the fits (default: 0)",
         default=0,
         type=int,
     )
-    seeds: int | None = _option(
+    seeds: int | None = option(
         "number of seeds that each backend is fitted with (default: 3; quick: 1)", type=int
     )
-    scale: float | None = _option(
+    scale: float | None = option(
         "size of the twin; 1 is 6.3 million ratings (default: 0.2)", type=float
     )
-    rounds: int | None = _option(
+    rounds: int | None = option(
         "timed rounds per seed (default: 3, or 5 with one seed; fewer for slow fits; quick: 3)",
         type=int,
     )
-    threads: int | None = _option("thread budget of every library (default: all cores)", type=int)
-    quick: bool = _option(
+    threads: int | None = option("thread budget of every library (default: all cores)", type=int)
+    quick: bool = option(
         "finish in about a minute: the twin at scale 0.02, or at most 100,000 ratings of whole "
         "users; one seed, a rough search for --reg and --damping, and no roofline",
         default=False,
@@ -90,6 +82,7 @@ class Selection:
 
     def check(self) -> None:
         """Raise ValueError for an option whose value makes no sense; the message names it."""
+        self.check_file_options(given=self.ratings is not None)
         minimum = {"rank": 1, "rounds": 1, "threads": 1, "seed": 0, "seeds": 1}
         for name, least in minimum.items():
             value = getattr(self, name)
@@ -123,7 +116,13 @@ class Selection:
         name = self.dataset or "twin"
         notify(f"loading {self.ratings or name}")
         if self.ratings:
-            dataset = load_file(self.ratings, seed=self.seed, split=self.split)
+            dataset = load_file(
+                self.ratings,
+                options=self.file_options,
+                duplicates=self.duplicates,
+                seed=self.seed,
+                split=self.split,
+            )
         else:
             scale = self.scale or (QUICK_SCALE if self.quick else SCALE)
             dataset = load_dataset(name, scale=scale, seed=self.seed, split=self.split)
@@ -173,7 +172,4 @@ def add_options(add: Callable[..., object], other_help: Mapping[str, str] | None
     other_help
         Help texts by option that replace the common ones.
     """
-    for option in fields(Selection):
-        settings = dict(option.metadata)
-        settings["help"] = (other_help or {}).get(option.name, settings["help"])
-        add(f"--{option.name}", **settings)
+    add_fields(add, Selection, other_help)

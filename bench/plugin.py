@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="backend to measure, can be repeated (default: all that can run here)",
     )
-    add_options(group.addoption)
+
+    def add(name: str, **settings: Any) -> None:
+        if name == "--header":
+            # pytest has a --no-header of its own, which `selection` reads.
+            settings |= {"action": "store_true", "default": None}
+            settings["help"] += "; --no-header, which also hides pytest's own, if it does not"
+        group.addoption(name, **settings)
+
+    add_options(add)
     group.addoption(
         "--sweep",
         action="store_true",
@@ -204,7 +213,12 @@ def roofline_options(selected: Selection) -> RooflineOptions:
 def selection(config: pytest.Config) -> Selection:
     """Return what to measure, according to the command line."""
     names = [field.name for field in dataclasses.fields(Selection)]
-    return Selection(**{name: config.getoption(f"--{name}") for name in names})
+    given = Selection(**{name: config.getoption(name) for name in names})
+    if given.ratings and config.getoption("no_header"):
+        if given.header:
+            raise ValueError("--header and --no-header exclude each other: give one of them")
+        return dataclasses.replace(given, header=False)
+    return given
 
 
 def _thread_counts(budget: int) -> list[int]:

@@ -228,8 +228,8 @@ def check(raw: RawRatings, chosen: dict[str, Any], number: int) -> None:
         len(raw.timestamps) == n and not pd.isna(raw.timestamps).any()
     ), number
     for ids in (raw.users, raw.items):
-        strings = ids.dtype == object and all(
-            type(value) is str and value and "\0" not in value for value in ids
+        strings = isinstance(ids, pd.Categorical) and all(
+            type(value) is str and value and "\0" not in value for value in ids.tolist()
         )
         assert strings or ids.dtype in (np.int64, np.uint64), (number, ids)
     assert all(type(count) is int and count > 0 for count in raw.dropped.values()), (

@@ -6,10 +6,14 @@ import argparse
 import shlex
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TextIO
 
-from bench.datasets import DatasetError, RawRatings, anime_twin, read_ratings
+from bench.datasets import DatasetError, RawRatings, anime_twin
+from bench.datasets.reading.options import Source
+from bench.datasets.reading.readers import read_file
+from bench.file_options import FileArguments, add_fields
 from bench.text.progress import StatusLine
 
 from .data import prepare
@@ -19,6 +23,7 @@ from .run import run
 from .tables import summary
 
 _status = StatusLine()
+_STAND = Source("--ratings", "command line")
 _ROW = "{:>9}  {:>9}  {:>9}  {:>10}  {:>10}  {:>18}"
 
 
@@ -36,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.output.mkdir(parents=True, exist_ok=True)  # fail now, not after the run
         _status("reading the ratings" if options.ratings else "generating the twin")
-        data = prepare(*_read(options.ratings, options.scale, options.seed), options.seed)
+        data = prepare(*_read(options), options.seed)
         facts = data.facts
         n_train, n_validation = facts["n_train"], facts["n_validation"]
         _print(f"{facts['name']}: {n_train:,} training, {n_validation:,} validation ratings")
@@ -95,7 +100,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folder to write to (default: %(default)s)",
     )
+    add_fields(parser.add_argument, FileArguments)
     options = parser.parse_args(arguments)
+    try:
+        _file_arguments(options).check_file_options(given=options.ratings is not None)
+    except ValueError as error:
+        parser.error(str(error))
     for name, least in (("iterations", 1), ("seed", 0)):
         value = getattr(options, name)
         if value < least:
@@ -103,10 +113,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _read(path: Path | None, scale: float, seed: int) -> tuple[str, RawRatings]:
+def _read(options: argparse.Namespace) -> tuple[str, RawRatings]:
+    path, stated = options.ratings, _file_arguments(options)
     if path is None:
-        return f"anime twin x{scale:g}", anime_twin(scale, seed)
-    return path.name, read_ratings(path, missing_rating=-1).without_duplicates()
+        return f"anime twin x{options.scale:g}", anime_twin(options.scale, options.seed)
+    if stated.missing is None:  # in the article's data set, -1 means not rated
+        stated = replace(stated, missing=-1.0)
+    raw = read_file(path, stated.file_options, "command line")
+    return path.name, raw.without_duplicates(stated.duplicates)
+
+
+def _file_arguments(options: argparse.Namespace) -> FileArguments:
+    return FileArguments(**{one.name: getattr(options, one.name) for one in fields(FileArguments)})
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -114,6 +132,10 @@ def _command(options: argparse.Namespace) -> str:
     source = f"--scale {options.scale:g}"
     if options.ratings:
         source = f"--ratings {shlex.quote(options.ratings.name)}"
+        for one in fields(FileArguments):
+            value = getattr(options, one.name)
+            if value != one.default:
+                source += f" {_STAND.option(one.name, value)}"
     return (
         f"python -m bench.article {source} --seed {options.seed} --iterations {options.iterations}"
     )

@@ -140,4 +140,5 @@ def _facts(dataset: Dataset, data: EncodedData, objective: Objective, seed: int)
         n_test=len(data.test) if data.test is not None else 0,
         dropped=data.dropped,
         data_hash=data.hash,
+        reading=dataset.reading,
     )

@@ -4,10 +4,11 @@ They come from the synthetic anime twin, from data sets known by name, or from a
 """
 
 from bench.datasets.public.known import KNOWN
+from bench.datasets.reading.options import FileOptions
 from bench.datasets.reading.readers import DatasetError, from_frame, read_ratings
 
 from .catalog import Dataset, fetch_dataset, load_dataset, load_file
-from .raw import RawRatings
+from .raw import Duplicates, RawRatings
 from .sample import sample_users
 from .splits import content_hash, permutation, random_split, split_rows
 from .twin import anime_twin
@@ -16,6 +17,8 @@ __all__ = [
     "KNOWN",
     "Dataset",
     "DatasetError",
+    "Duplicates",
+    "FileOptions",
     "RawRatings",
     "anime_twin",
     "content_hash",

@@ -17,11 +17,12 @@ import numpy as np
 from bench.datasets.public.counts import as_number, check_counts
 from bench.datasets.public.download import cache_folder, check_remembered, fetch, remember
 from bench.datasets.public.known import KNOWN, Known
-from bench.datasets.reading.readers import read_ratings
+from bench.datasets.reading.options import FileOptions
+from bench.datasets.reading.readers import read_file
 from bench.text.files import written_whole
 
 from .errors import DatasetError
-from .raw import RawRatings
+from .raw import DuplicatePairs, Duplicates, RawRatings, join_ids
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 
@@ -39,6 +40,7 @@ class Dataset(NamedTuple):
     raw: RawRatings
     split: Split
     official_test: RawRatings | None
+    reading: str = ""  # how the user said that the file is to be read, in words
 
 
 def load_dataset(
@@ -94,12 +96,23 @@ def _official_split(name: str, known: Known, fold: str, seed: int) -> Dataset:
     return Dataset(name, raw, Split(title, rows.train, rows.validation, None), test)
 
 
-def load_file(path: Path, *, seed: int = 0, split: str | None = None) -> Dataset:
+def load_file(
+    path: Path,
+    options: FileOptions = FileOptions(),  # noqa: B008  # it is frozen
+    *,
+    duplicates: Duplicates = "last",
+    seed: int = 0,
+    split: str | None = None,
+) -> Dataset:
     """Return the ratings in a user's file, split at random unless ``split`` is a method.
 
-    See `read_ratings` for the file, and `split_rows` for the methods.
+    See `read_ratings` for the file and the options, `RawRatings.without_duplicates` for pairs that
+    occur twice, and `split_rows` for the methods. Errors advise options of the command line.
     """
-    return _split(path.name, read_ratings(path), split, seed)
+    raw = read_file(path, options, "command line")
+    stated = [options.in_words(), f"duplicates {duplicates}" if duplicates != "last" else ""]
+    dataset = _split(path.name, raw, split, seed, duplicates)
+    return dataset._replace(reading="; ".join(text for text in stated if text))
 
 
 def find_known(name: str) -> Known:
@@ -242,14 +255,22 @@ def _check_unchanged(folder: Path) -> None:
 
 
 def _both(train: RawRatings, test: RawRatings) -> RawRatings:
-    pairs = zip(train[:3], test[:3], strict=True)
-    users, items, ratings = (np.concatenate(pair) for pair in pairs)
-    return RawRatings(users, items, ratings)
+    return RawRatings(
+        join_ids(train.users, test.users),
+        join_ids(train.items, test.items),
+        np.concatenate([train.ratings, test.ratings]),
+    )
 
 
-def _split(name: str, raw: RawRatings, method: str | None, seed: int) -> Dataset:
-    distinct = raw.without_duplicates()
+def _split(
+    name: str, raw: RawRatings, method: str | None, seed: int, duplicates: Duplicates = "last"
+) -> Dataset:
     try:
+        distinct = raw.without_duplicates(duplicates)
         return Dataset(name, distinct, split_rows(distinct, method or "random", seed), None)
+    except DuplicatePairs as error:
+        raise DatasetError(
+            f"{name}: {error}. To keep one, give --duplicates last or mean"
+        ) from error
     except ValueError as error:
         raise DatasetError(f"{name}: {error}") from error

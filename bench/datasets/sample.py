@@ -32,7 +32,7 @@ def sample_users(dataset: Dataset, most: int, seed: int = 0) -> Dataset:
 
     test = dataset.official_test
     if test is not None:
-        test = test.take(np.flatnonzero(np.isin(test.users, users[taken])))
+        test = test.take(np.flatnonzero(pd.Series(test.users).isin(users[taken])))
     return Dataset(
         f"{dataset.name} ({len(taken)} of {len(users)} users)",
         raw.take(rows).dropping("of users outside the sample", len(raw.ratings) - len(rows)),
@@ -43,4 +43,5 @@ def sample_users(dataset: Dataset, most: int, seed: int = 0) -> Dataset:
             note=f"of the whole data: {split.note}" if split.note else "",
         ),
         test,
+        dataset.reading,
     )

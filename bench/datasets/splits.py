@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .raw import RawRatings
+from .raw import Ids, RawRatings
 
 Rows = NDArray[np.int64]
 
@@ -98,7 +98,7 @@ def temporal_split(times: NDArray[Any], validation: float = _SHARE, test: float 
     )
 
 
-def leave_out_split(users: NDArray[Any], order: Rows, k: int, name: str) -> Split:
+def leave_out_split(users: Ids, order: Rows, k: int, name: str) -> Split:
     """Return a split with the same number of test and of validation rows for every user.
 
     Parameters

@@ -71,6 +71,7 @@ class CaseFacts(TypedDict):
     n_test: Count
     dropped: str  # rows that were left out, in words
     data_hash: str
+    reading: NotRequired[str]  # how the user's file was said to be read; "" for nothing said
 
 
 class Score(TypedDict):

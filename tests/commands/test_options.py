@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bench import options
+from bench.datasets import FileOptions
 from bench.measure.backend_facts import Limits
 from bench.options import QUICK_RATINGS, QUICK_SCALE, SCALE, Selection
 
@@ -123,7 +124,16 @@ def test_a_quick_look_gives_up_sooner() -> None:
             "ml-100k",
             {"scale": SCALE, "seed": 0, "split": "u1"},
         ),
-        ({"ratings": Path("mine.csv"), "seed": 3}, Path("mine.csv"), {"seed": 3, "split": None}),
+        (
+            {"ratings": Path("mine.csv"), "seed": 3, "missing": -1.0, "duplicates": "mean"},
+            Path("mine.csv"),
+            {
+                "options": FileOptions(missing_rating=-1.0),
+                "duplicates": "mean",
+                "seed": 3,
+                "split": None,
+            },
+        ),
     ],
 )
 def test_which_data_is_loaded(

@@ -12,7 +12,7 @@ import pytest
 from reading import PLAIN, refusal, rows, stored
 
 from bench.datasets import DatasetError, read_ratings
-from bench.datasets.reading import blocks, readers
+from bench.datasets.reading import blocks, containers
 
 NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it has a NUL byte in"
 
@@ -35,7 +35,7 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
         (
             "a,b,c\n1,2,3\n",
             {},
-            "Name the columns user, item and rating, or pass their names or positions in this",
+            "Name the columns user, item and rating, or pass columns=('who', 'what', 'stars'), ",
         ),
         (
             "user,movie,item,rating\n1,2,3,4\n",
@@ -47,8 +47,12 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
             {},
             "FILE has 5 columns and no header, so user, item and rating cannot be recognised. Name",
         ),
-        ("1,2,881250949,4\n", {}, "and its third column looks like times, not ratings. Pass"),
-        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','. Pass one of"),
+        (
+            "1,2,881250949,4\n",
+            {},
+            "and its third column looks like times, not ratings. They may be",
+        ),
+        ("1;2,3;4,5;6,7\n", {}, "may be separated by ';' or ','. Pass separator=';' or"),
         ("user,item,rating\n", {}, "FILE contains no ratings; expected one per row"),
         (
             "1,2,-1\n",
@@ -58,7 +62,7 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
         (
             "1,2,3\n",
             {"columns": ("user", 1, 2)},
-            "FILE has 3 columns, but none named 'user'. Pass names or positions of user, item and",
+            "FILE has 3 columns, but none named 'user'. Pass columns=(0, 1, 2), names or positions",
         ),
         (
             "1,2,3\n",
@@ -72,7 +76,11 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
             {},
             "line 2 is not UTF-8: b'4,5,\\xe9\\n'. If the file is in Latin-1",
         ),
-        (b"\x93NUMPY\x01\x00v", {}, NUL_IN_LINE_1),
+        (
+            b"\x93NUMPY\x01\x00v",
+            {},
+            "FILE is one NumPy array, which is not read. Save users, items",
+        ),
         (
             b"PK\x03\x04x",
             {},
@@ -89,7 +97,7 @@ NUL_IN_LINE_1 = "FILE is neither text nor a binary format that can be read: it h
             "FILE cannot be read as ratings, it may be damaged: File is too small: 8",
         ),
         # Without the time, which would be part of the name of the test.
-        (gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0), {}, NUL_IN_LINE_1),
+        (gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0), {}, "FILE is a gzip file, which"),
         (
             "1,2,3\n4,5,é\n",
             {"encoding": "ascii"},
@@ -116,7 +124,7 @@ def test_what_cannot_be_read_is_named(
         ({"encoding": "latin-eleven"}, "encoding='latin-eleven' is not an encoding that Python"),
         (
             {"missing_rating": "-1"},
-            "missing_rating must be a number, such as -1, or None, got '-1'",
+            "missing_rating must be a number, such as -1, or 'none' if every number is a rating",
         ),
     ],
 )
@@ -138,9 +146,9 @@ def test_options_that_make_no_sense(tmp_path: Path, option: Any, message: str) -
         ("7,8,-inf,x", "the rating is not a finite number"),
         ("7,8,1e999,x", "the rating is not a finite number"),
         ("7,8,1_0,x", "the rating is not a finite number"),
-        ("7,,3,x", "the item id is empty"),
-        (" ,8,3,x", "the user id is empty"),
-        ('7,"",3,x', "the item id is empty"),
+        ("7,,3,x", "the item id is missing"),
+        (" ,8,3,x", "the user id is missing"),
+        ('7,"",3,x', "the item id is missing"),
     ],
 )
 def test_bad_rows_are_named_by_line_or_dropped_and_counted(
@@ -233,7 +241,7 @@ def test_folders_absent_and_unreadable_files(
 def test_bombs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:
-    monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
+    monkeypatch.setattr(containers, "ALWAYS_ALLOWED", 10_000)
     told = refusal(stored(tmp_path, pack(b"1,2,3\n" * 100_000)))
     assert "bytes and decompresses to more than" in told
     assert told.endswith("as a decompression bomb does. If you trust it, decompress it yourself")
@@ -241,7 +249,7 @@ def test_bombs(
 
 
 def test_bombs_of_arrays_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "ALWAYS_ALLOWED", 10_000)
+    monkeypatch.setattr(containers, "ALWAYS_ALLOWED", 10_000)
     path, zeros = tmp_path / "r", np.zeros(1_000_000, np.int64)
     with path.open("wb") as file:
         np.savez_compressed(file, users=zeros, items=zeros, ratings=zeros)

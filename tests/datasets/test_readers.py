@@ -11,6 +11,7 @@ from typing import Any
 
 import fuzz_readers
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from reading import BIG, PLAIN, ROWS, needs_data, refusal, rows, stored
@@ -137,15 +138,18 @@ def test_missing_rating_sentinel(tmp_path: Path) -> None:
         (["7", "8", "007"], ["7", "8", "007"]),
         (["7", "-0", "0"], ["7", "-0", "0"]),
         (["7", "+7", "0x7"], ["7", "+7", "0x7"]),
-        (["7", "7.0", "1e3"], ["7", "7.0", "1e3"]),
+        (["7", "7.0", "-1.00"], [7, 7, -1]),
+        (["7", "8.0", "x"], ["7", "8.0", "x"]),
         ([str(BIG), "1", "0"], [BIG, 1, 0]),
         ([str(BIG), "-1", "0"], [str(BIG), "-1", "0"]),
         (["-1", str(BIG), "0"], ["-1", str(BIG), "0"]),
         ([str(BIG + 1), "1", "0"], [str(BIG + 1), "1", "0"]),
         ([str(-(2**63)), str(2**63 - 1), "0"], [-(2**63), 2**63 - 1, 0]),
-        (["NA", "null", "nan"], ["NA", "null", "nan"]),
+        (['"NA"', '"null"', "NULLs"], ["NA", "null", "NULLs"]),
         (["\u540d", "e\u0301", "\u00e9"], ["\u540d", "e\u0301", "\u00e9"]),
         ([" 7", "8 ", "9"], [7, 8, 9]),
+        (["\u00a07", "8\u3000", "\u200b9"], [7, 8, 9]),
+        ([" a", "a\t", "a"], ["a", "a", "a"]),
     ],
 )
 def test_ids(
@@ -160,8 +164,10 @@ def test_ids(
         stored(tmp_path, "user,item,rating\n" + "".join(f"{text},1,1\n" for text in texts))
     )
     assert raw.users.tolist() == expected
-    kinds = {str: np.dtype(object), int: np.dtype(np.uint64 if BIG in expected else np.int64)}
-    assert raw.users.dtype == kinds[type(expected[0])]
+    if isinstance(expected[0], str):
+        assert isinstance(raw.users, pd.Categorical)
+    else:
+        assert raw.users.dtype == (np.uint64 if BIG in expected else np.int64)
 
 
 def test_dropped_rows_do_not_decide_what_ids_are(tmp_path: Path) -> None:
@@ -210,7 +216,7 @@ def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
     path = stored(tmp_path, lines + "1,2,3,soon\n")
     told = refusal(path)
     assert "line 3: the timestamp is neither a number nor an ISO 8601 date: '1,2,3,soon'" in told
-    assert told.endswith("or pass columns=(...) without the timestamp")
+    assert told.endswith("or pass columns=(0, 1, 2) for columns without the timestamp")
     assert len(read_ratings(path, on_bad_rows="drop").ratings) == 2
 
 
@@ -221,7 +227,11 @@ def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
     [
         ("anime-5k/ratings.tsv", {}, 419_943, 4_714, 7_157),
         ("anime-slice/rating.csv", {"missing_rating": -1}, 78_151, 902, 5_100),
-        ("anime-slice/rating.csv", {}, 97_470, None, None),
+        ("anime-slice/rating.csv", {"missing_rating": "none"}, 97_470, None, None),
+        ("ciao/ratings.csv", {}, 284_086, 7_375, 105_114),
+        ("movietweetings-100k/ratings.dat", {}, 100_000, 16_554, 10_506),
+        ("coat/ratings.txt", {}, 6_960, 290, 300),
+        ("filmtrust/ratings.txt", {}, 35_497, 1_508, 2_071),
         ("ml-100k/u.data", {}, 100_000, 943, 1_682),
         ("ml-100k/u1.base", {}, 80_000, 943, 1_650),
         ("ml-100k/u1.test", {}, 20_000, 459, 1_410),
@@ -233,11 +243,14 @@ def test_timestamps(tmp_path: Path, texts: list[str], expected: Any) -> None:
 def test_real_files(name: str, options: Any, n: int, users: int | None, items: int | None) -> None:
     raw = read_ratings(Path(os.environ["RATINGS_DATA"]) / name, **options)
     assert len(raw.ratings) == n
-    assert raw.users.dtype == raw.items.dtype == np.int64
+    assert raw.users.dtype == np.int64
+    # IMDb's ids have leading zeros.
+    assert isinstance(raw.items, pd.Categorical) == name.startswith("movietweetings")
     if users:
-        assert (len(np.unique(raw.users)), len(np.unique(raw.items))) == (users, items)
+        assert (len(pd.unique(raw.users)), len(pd.unique(raw.items))) == (users, items)
     if name == "anime-slice/rating.csv" and options:
-        assert raw.dropped == {"rating -1 means not rated": 19_319}
+        not_rated = {"rating -1 means not rated": 19_319}
+        assert raw.dropped == (not_rated if options["missing_rating"] == -1 else {})
 
 
 @needs_data

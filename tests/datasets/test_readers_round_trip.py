@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from reading import BIG, refusal, rows, saved, stored
 
 from bench.datasets import from_frame, read_ratings
 from bench.datasets.reading import blocks
+from bench.datasets.reading.ids import INVISIBLE
 
-# Any text that a line can hold and that neither begins nor ends with a space.
+# Any text that a line can hold and that neither begins nor ends with what nobody sees.
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1
-).filter(lambda text: text.strip(" \t\v\f") == text)
+).filter(lambda text: text.strip(INVISIBLE) == text)
 ids = st.one_of(
     *(
         st.lists(values, min_size=1, max_size=12)
@@ -42,8 +44,8 @@ def triplets(draw: st.DrawFn) -> list[tuple[Any, Any, float, int]]:
     return draw(st.permutations(list(zip(users, items, ratings, times, strict=False))))
 
 
-def as_read(values: tuple[Any, ...]) -> list[Any]:
-    """Ids as read back from a text: integers where all of them look like 64-bit integers."""
+def as_read(values: Sequence[Any]) -> list[Any]:
+    """Ids as read back: integers where all of them look like 64-bit integers."""
     written = [str(value) for value in values]
     whole = all(re.fullmatch("0|-?[1-9][0-9]*", text) for text in written)
     numbers = [int(text) for text in written] if whole else []
@@ -77,7 +79,9 @@ def test_text_round_trip(
         patch.setattr(
             blocks, "BLOCK_BYTES", max(block_bytes, *map(len, content.encode().split(b"\n"))) + 2
         )
-        raw = read_ratings(path, columns=(0, 1, 2, 3), separator=separator, header=header)
+        raw = read_ratings(
+            path, columns=(0, 1, 2, 3), separator=separator, header=header, missing_rating="none"
+        )
     users, items, ratings, times = zip(*rated, strict=True)
     assert raw.users.tolist() == as_read(users)
     assert raw.items.tolist() == as_read(items)
@@ -103,13 +107,14 @@ def test_typed_round_trip(tmp_path: Path, rated: list[tuple[Any, ...]], kind: st
     }
     path = tmp_path / "ratings"
     if kind == "npz":
-        raw = read_ratings(saved(path, **arrays))
+        raw = read_ratings(saved(path, **arrays), missing_rating="none")
     else:
         frame = pd.DataFrame(arrays)
         if kind != "frame":
             getattr(frame, f"to_{kind}")(path)
-        raw = from_frame(frame) if kind == "frame" else read_ratings(path)
-    assert rows(raw) == list(zip(users, items, ratings, strict=True))
+        read: Any = from_frame if kind == "frame" else read_ratings
+        raw = read(frame if kind == "frame" else path, missing_rating="none")
+    assert rows(raw) == list(zip(as_read(users), as_read(items), ratings, strict=True))
     assert raw.timestamps is not None
     assert raw.timestamps.tolist() == times
 

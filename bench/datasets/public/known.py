@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.datasets.raw import RawRatings
-from bench.datasets.reading.readers import read_ratings
+from bench.datasets.reading.options import FileOptions
+from bench.datasets.reading.readers import read_file
 
 from . import odd_files
 from .amazon import CATEGORIES
@@ -46,12 +47,17 @@ class Known(NamedTuple):
     default_fold: str | None = None  # the split if none is asked for; None: a random one
 
 
+def _read(path: Path, **options: Any) -> RawRatings:
+    """Read a file whose errors can advise nothing but to get the original file."""
+    return read_file(path, FileOptions(**options), "data set")
+
+
 def _movielens(release: Release) -> Known:
     file, size = release.member.rpartition("/")[2], release.name.removeprefix("ml-")
     known = Known(
         f"MovieLens {size.upper() if size[0].isdigit() else size}",
         (file, str(Path(file).with_suffix(".parquet"))),
-        read_ratings,
+        _read,
         Counts(release.rows, release.users, release.items, release.counted),
         "research use; no redistribution, no commercial use without permission (GroupLens)",
         "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and "
@@ -87,7 +93,7 @@ def _read_pair(suffix: str) -> ReadFold:
 
     def read(folder: Path, name: str) -> tuple[RawRatings, RawRatings]:
         train, test = folder / f"{name}.{suffix}", folder / f"{name}.test"
-        return read_ratings(train), read_ratings(test)
+        return _read(train), _read(test)
 
     return read
 
@@ -119,7 +125,9 @@ def _anime(
     return Known(
         describe,
         (file,),
-        lambda path: read_ratings(path, missing_rating=-1, header=header),
+        lambda path: _read(
+            path, missing_rating=-1, header=header, columns=None if header else (0, 1, 2)
+        ),
         counts,
         "CC0 1.0 (Kaggle)",
         _ANIME,
@@ -151,7 +159,7 @@ def _amazon(category: str, users: Count, items: Count, rows: Count, checksum: st
     return Known(
         f"Amazon Reviews 2023, {category.replace('_', ' ')}, ratings only (0-core)",
         (f"{category}.csv.gz", f"{category}.csv"),
-        lambda path: read_ratings(path, columns=("user_id", "parent_asin", "rating", "timestamp")),
+        lambda path: _read(path, columns=("user_id", "parent_asin", "rating", "timestamp")),
         Counts(rows, users, items, page if rows else ""),
         "none found on its page",
         "Yupeng Hou, Jiacheng Li, Zhankui He, An Yan, Xiusi Chen, and Julian McAuley. 2024. "
@@ -219,7 +227,7 @@ KNOWN: dict[str, Known] = {
     "goodbooks-10k": Known(
         "Goodbooks-10k, ratings 1-5 of the ten thousand most rated books",
         ("ratings.csv",),
-        read_ratings,
+        _read,
         Counts(5_976_479, 53_424, 10_000, "users and books: its README; rows: public notebooks"),
         "CC BY-SA 4.0",
         "Zygmunt Zając. 2017. Goodbooks-10k: a new dataset for book recommendations. FastML. "

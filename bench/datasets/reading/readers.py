@@ -1,49 +1,32 @@
-"""Reading a user's ratings from a file of any known format: the entry point of this package.
+"""Reading a user's ratings from a file or a table: the entry point of this package.
 
 A file is recognised by its first bytes; what all formats share is here too. Text is read by `sniff`
-and `text`, columns with types by `typed`; known data sets and their layouts are in `public`.
+and `text`, columns with types by `typed` out of the `containers`; known data sets and their layouts
+are in `public`.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zipfile
-from collections.abc import Callable
-from numbers import Real
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
 
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
 from bench.text.wording import plural
 
-from .columns import Columns, RowPolicy
-from .sniff import TextOptions
-from .text import read_text
-from .typed import read_feather, read_frame, read_npz, read_parquet
+from .columns import choose_columns
+from .containers import read_any
+from .doubt import check_order
+from .options import Columns, FileOptions, OnBadRows, Source, Stand
+from .typed import read_table
+from .values import check_sentinel
 
-__all__ = ["DatasetError", "from_frame", "read_ratings"]
+__all__ = ["DatasetError", "from_frame", "read_file", "read_ratings"]
 
-OnBadRows = Literal["error", "drop"]
-
-# How far a compressed file may grow, as a multiple of its size and in bytes; the larger of the two
-# counts. Files of ratings are compressed 3 to 20 times.
-MOST_GROWTH = 100
-ALWAYS_ALLOWED = 64 << 20
-
-_TABLES = {b"PAR1": read_parquet, b"ARROW1": read_feather}
-_PACKED: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": lambda path: pa.input_stream(str(path), compression="zstd"),
-}
-_ZIP = b"PK\x03\x04"
+_QUESTIONED = 1000  # rows of a frame without names
 
 
 def read_ratings(
@@ -53,15 +36,22 @@ def read_ratings(
     separator: str | None = None,
     header: bool | None = None,
     encoding: str | None = None,
-    missing_rating: float | None = None,
+    decimal: str | None = None,
+    missing_rating: float | Literal["none"] | None = None,
+    missing_ids: Sequence[str] | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
-    """Return the ratings in a file, whose format is recognised by its content.
+    r"""Return the ratings in a file, whose format is recognised by its content.
 
     Formats: text separated by tabs, ``::``, ``;``, ``,``, ``|`` or spaces, with or without a
-    header, plain or compressed by gzip, bzip2, xz, zstd or zip (with one member); Parquet; Feather;
-    NumPy's ``.npz`` with arrays named users, items and ratings; a matrix saved by
-    ``scipy.sparse.save_npz``.
+    header, plain or compressed by gzip, bzip2, xz, zstd or zip (with one member); Parquet; Feather
+    and Arrow streams; NumPy's ``.npz`` with arrays named users, items and ratings; a matrix saved
+    by ``scipy.sparse.save_npz``.
+
+    Lines at the beginning that start with ``#`` or ``%`` are comments, and the last of them may
+    name the columns. RecBole's headers (``user_id:token``) are understood, and so are R's, whose
+    first column has no name. Files in doubt are refused: without a header, the columns must look
+    like user, item, rating and, if there are four, time.
 
     Parameters
     ----------
@@ -73,22 +63,32 @@ def read_ratings(
         header, the first three or four columns.
     separator
         What separates the fields of a text. If it is a single byte, fields may be quoted by ``"``.
+        A space stands for one or more.
     header
         Whether the first line of a text names the columns.
     encoding
         Of a text; by default UTF-8, or what its byte order mark indicates.
+    decimal
+        The decimal separator of ratings in text, "." or ","; by default it is recognised.
     missing_rating
         A value that means "not rated" (-1 in the anime data); such rows are left out and counted.
+        "none" if every number is a rating. By default a least rating of 0 or below that looks like
+        such a value is an error.
+    missing_ids
+        Texts that stand for a missing id unless they are quoted; by default NULL, null, \N, NaN,
+        nan, NA, <NA>, N/A, n/a and None. An empty id is always missing.
     on_bad_rows
         What to do with rows that have the wrong number of fields, a rating that is not a finite
-        number, or an empty id: ``"error"`` raises an error, ``"drop"`` leaves them out and counts
+        number, or a missing id: ``"error"`` raises an error, ``"drop"`` leaves them out and counts
         them.
 
     Returns
     -------
     RawRatings
-        Ids are integers of 64 bits or str. Those of a text are integers if all are integers in
-        their usual spelling, so "007" is not 7. `dropped` counts the rows left out, by reason.
+        Ids are integers of 64 bits, or a `pandas.Categorical` of str. They are integers if all of
+        the column are integers in their usual spelling, so "007" is not 7; "1.0", as pandas writes
+        integers beside missing values, is 1. Spaces around an id are not part of it. `dropped`
+        counts the rows left out, by reason.
 
     Raises
     ------
@@ -97,14 +97,25 @@ def read_ratings(
         text and its line, counted from 1 with the header. A compressed file that grows more than a
         hundredfold and beyond 64 MiB is refused.
     """
-    path, policy = Path(path), _policy(on_bad_rows, missing_rating)
+    options = FileOptions(
+        columns, separator, header, encoding, decimal, missing_rating, missing_ids, on_bad_rows
+    )
+    return read_file(Path(path), options)
+
+
+def read_file(path: Path, options: FileOptions, stand: Stand = "python") -> RawRatings:
+    """Return the ratings in a file; see `read_ratings`.
+
+    Errors advise what works where the user stands: arguments, options of a command, or neither.
+    """
+    source = Source(str(path), stand)
+    options.check(source)
     if not path.is_file():
         if path.is_dir():
             raise DatasetError(f"{path} is a folder; give a file in it")
         raise DatasetError(f"there is no file {path}")
-    options = _checked(TextOptions(columns, separator, header, encoding))
     try:
-        raw = _read(path, options, policy)
+        raw = read_any(path, options, source)
     except DatasetError:
         raise
     except Exception as error:  # the libraries raise errors of all kinds on damaged files
@@ -113,136 +124,58 @@ def read_ratings(
             f"{path} cannot be read as ratings, it may be damaged: {reason}. "
             "If another program opens it, save it again as CSV"
         ) from error
-    return _not_empty(raw, str(path))
+    return _checked(raw, options, source)
 
 
 def from_frame(
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     columns: Columns | None = None,
-    missing_rating: float | None = None,
+    missing_rating: float | Literal["none"] | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
-    """Return the ratings in a data frame; for the parameters see `read_ratings`.
+    """Return the ratings in a table in memory; for the parameters see `read_ratings`.
+
+    Parameters
+    ----------
+    frame
+        Anything that `backends.to_arrow` takes: a frame of pandas or polars, a table of Arrow, a
+        relation of DuckDB, a dict of columns, a list of tuples, a sparse matrix of scipy, ...
 
     Raises
     ------
     DatasetError
         If a column or a row cannot be used; rows are counted from 1.
     """
-    where = "the data frame"
-    return _not_empty(
-        read_frame(frame, columns, _policy(on_bad_rows, missing_rating), where), where
-    )
+    from backends import RatingsError, to_arrow  # only here: reading files needs no solver
+
+    source = Source("the data frame")
+    options = FileOptions(columns=columns, missing_rating=missing_rating, on_bad_rows=on_bad_rows)
+    options.check(source)
+    # Frames that were read from a file without header have numbers for names.
+    named = not (isinstance(frame, pd.DataFrame) and pd.api.types.is_integer_dtype(frame.columns))
+    try:
+        table = to_arrow(frame)
+    except RatingsError as error:
+        raise DatasetError(f"{source}: {error}") from error
+    names = list(table.column_names)
+    positions = choose_columns(names, named, columns, source)
+    if not named and columns is None:
+        rows = zip(*(table.column(n)[:_QUESTIONED].to_pylist() for n in positions), strict=True)
+        texts = [["" if value is None else str(value) for value in row] for row in rows]
+        check_order(texts, positions, str(source), source)
+    chosen = [table.column(position) for position in positions]
+    raw = read_table(chosen, [names[position] for position in positions], options, source)
+    return _checked(raw, options, source)
 
 
-def _read(path: Path, options: TextOptions, policy: RowPolicy) -> RawRatings:
-    with path.open("rb") as file:
-        start = file.read(8)
-    grown = _growth_limit(path)
-    for magic, read in _TABLES.items():
-        if start.startswith(magic):
-            return read(path, options.columns, grown, policy)
-    if start.startswith(_ZIP):
-        return _read_zip(path, options, policy, grown)
-    for magic, unpack in _PACKED.items():
-        if start.startswith(magic):
-            with unpack(path) as stream:
-                return read_text(_limited(stream.read, grown), options, policy, str(path))
-    with path.open("rb") as file:
-        return read_text(file.read, options, policy, str(path))
-
-
-def _read_zip(
-    path: Path, options: TextOptions, policy: RowPolicy, grown: Callable[[int], None]
-) -> RawRatings:
-    """Read a zip file, which is either NumPy's npz or the archive of one text."""
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            member
-            for member in archive.infolist()
-            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
-        ]
-        if members and all(member.filename.endswith(".npy") for member in members):
-            return read_npz(path, options.columns, grown, policy)
-        if len(members) != 1:
-            names = ", ".join(member.filename[:40] for member in members[:10])
-            raise DatasetError(
-                f"{path} contains {plural(len(members), 'file')} ({names}), but one is expected: "
-                "pack only the file of ratings"
-            )
-        with archive.open(members[0]) as stream:
-            return read_text(_limited(stream.read, grown), options, policy, str(path))
-
-
-def _growth_limit(path: Path) -> Callable[[int], None]:
-    """Return a function that raises an error for more bytes than this file may decompress to."""
-    packed = path.stat().st_size
-    limit = max(ALWAYS_ALLOWED, MOST_GROWTH * packed)
-
-    def check(n_bytes: int) -> None:
-        if n_bytes > limit:
-            raise DatasetError(
-                f"{path} has {packed:,} bytes and decompresses to more than {limit:,}, as a "
-                "decompression bomb does. If you trust it, decompress it yourself"
-            )
-
-    return check
-
-
-def _limited(read: Callable[[int], bytes], grown: Callable[[int], None]) -> Callable[[int], bytes]:
-    """Return ``read`` with ``grown`` called on the total number of bytes after each chunk."""
-    total = 0
-
-    def limited(n: int) -> bytes:
-        nonlocal total
-        chunk = read(n)
-        total += len(chunk)
-        grown(total)
-        return chunk
-
-    return limited
-
-
-def _not_empty(raw: RawRatings, where: str) -> RawRatings:
+def _checked(raw: RawRatings, options: FileOptions, source: Source) -> RawRatings:
+    """Return ratings if there are any, and none of them seems to stand for "not rated"."""
     if len(raw.ratings):
+        if options.missing_rating is None:
+            check_sentinel(raw.ratings, source)
         return raw
     left_out = ", ".join(f"{plural(n, 'row')}: {why}" for why, n in raw.dropped.items())
     if left_out:
-        raise DatasetError(f"{where} contains no ratings that can be used. Left out: {left_out}")
-    raise DatasetError(f"{where} contains no ratings; expected one per row: user, item, rating")
-
-
-def _policy(on_bad_rows: str, missing_rating: float | None) -> RowPolicy:
-    if on_bad_rows not in ("error", "drop"):
-        raise DatasetError(f'on_bad_rows must be "error" or "drop", got {on_bad_rows!r}')
-    if not isinstance(missing_rating, Real | None):
-        raise DatasetError(
-            f"missing_rating must be a number, such as -1, or None, got {missing_rating!r}"
-        )
-    return RowPolicy(on_bad_rows == "drop", missing_rating)
-
-
-def _checked(options: TextOptions) -> TextOptions:
-    separator, encoding = options.separator, options.encoding
-    if separator is not None and not _can_separate(separator):
-        raise DatasetError(
-            f"separator={separator!r} must be one or more characters, but neither quotes nor line "
-            "ends"
-        )
-    if not isinstance(options.header, bool | None):
-        raise DatasetError(
-            f"header must be True, False or None (to recognise it), got {options.header!r}"
-        )
-    try:
-        if encoding is not None:
-            "".encode(encoding)
-    except (LookupError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"encoding={encoding!r} is not an encoding that Python knows, such as 'latin-1'"
-        ) from error
-    return options
-
-
-def _can_separate(separator: object) -> bool:
-    return isinstance(separator, str) and separator != "" and not set(separator) & set('\r\n"\0')
+        raise DatasetError(f"{source} contains no ratings that can be used. Left out: {left_out}")
+    raise DatasetError(f"{source} contains no ratings; expected one per row: user, item, rating")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
@@ -24,36 +25,32 @@ from bench.datasets.raw import RawRatings
 
 from .bad_rows import WRONG_NUMBER, check_rows, n_wrong, quote_problems
 from .blocks import SAMPLE_BYTES, Block, blocks
-from .columns import (
-    RowPolicy,
-    id_problems,
-    join,
-    join_ids,
-    text_ids,
-    text_ratings,
-    text_times,
-    value_problems,
-)
-from .sniff import BLANK, Layout, TextOptions, is_quotable, sniff
+from .ids import Problem, as_numpy, join, join_ids, keep_rows, read_ids
+from .options import FileOptions, Source
+from .sniff import BLANK, Layout, is_quotable, sniff
+from .values import text_ratings, text_times, value_problems
 
 MOST_THREADS = 4  # more do not help: cutting the file into blocks is sequential
 _UNIT_SEPARATOR = "\x1f"  # replaces a separator of several bytes, which Arrow does not support
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
+_SPACE_AT_END = re.compile(rb"(?:\A|(?<=[\r\n])) +| +(?=[\r\n]|\Z)")
+_SPACES = re.compile(rb"  +")
+_QUOTED_OR_SPACES = re.compile(rb'("[^"\r\n]*")|  +')
+_COMMENT = "a comment that starts with {}"
+_NOT_EMPTY = "there is text in a column that is empty in the first lines"
 
 
 class Part(NamedTuple):
     """The ratings of one block; arrays of shape (n_ratings,)."""
 
-    users: NDArray[Any]
-    items: NDArray[Any]
+    users: NDArray[Any] | pa.DictionaryArray
+    items: NDArray[Any] | pa.DictionaryArray
     ratings: NDArray[np.float64]
     times: NDArray[Any] | None
     dropped: Counter[str]  # reason -> number of rows left out
 
 
-def read_text(
-    read: Callable[[int], bytes], options: TextOptions, policy: RowPolicy, where: str
-) -> RawRatings:
+def read_text(read: Callable[[int], bytes], options: FileOptions, source: Source) -> RawRatings:
     """Return the ratings in a text.
 
     Parameters
@@ -62,44 +59,44 @@ def read_text(
         Returns at most the given number of bytes, decompressed, and none at the end of the file.
     options
         What the user states about the file.
-    policy
-        Which rows to leave out.
-    where
-        The file's name, for errors.
+    source
+        For errors.
 
     Raises
     ------
     DatasetError
         With the file's name and, for a bad row, its line.
     """
-    all_blocks = blocks(read, options.encoding, where)
+    all_blocks = blocks(read, options.encoding, source)
     first = next(all_blocks, Block(b"", 1))
     sample = first.data[:SAMPLE_BYTES]
     if len(sample) < len(first.data):
         # Cut after a whole line, unless the first line is longer than the sample.
         sample = sample[: sample.rfind(b"\n") + 1] or sample
-    layout = sniff(sample.decode("utf-8", "ignore"), options, where)
-    if layout.header:
-        first = _without_first_line(first)
+    layout = sniff(sample.decode("utf-8", "ignore"), options, source)
+    first = _without_first_lines(first, layout.n_skipped)
 
-    parse = partial(parse_block, layout, policy, where)
+    parse = partial(parse_block, layout, options, source)
     parts = list(_in_parallel(parse, first, all_blocks))
     dropped = sum((part.dropped for part in parts), Counter[str]())
+    if layout.n_comments:
+        dropped[_COMMENT.format(layout.comment)] += layout.n_comments
     users, items = [part.users for part in parts], [part.items for part in parts]
     ratings = [part.ratings for part in parts]
     times = [part.times for part in parts if part.times is not None]
     # Only these lists refer to the arrays from here on, and joining a list frees its arrays.
     parts.clear()
+    stated = options.columns is not None
     return RawRatings(
-        users=join_ids(users),
-        items=join_ids(items),
+        users=join_ids(users, "user", source, stated=stated),
+        items=join_ids(items, "item", source, stated=stated),
         ratings=join(ratings),
         timestamps=join(times) if times else None,
         dropped=dict(dropped),
     )
 
 
-def parse_block(layout: Layout, policy: RowPolicy, where: str, block: Block) -> Part:
+def parse_block(layout: Layout, options: FileOptions, source: Source, block: Block) -> Part:
     """Return the ratings in the lines of a block.
 
     Raises
@@ -107,55 +104,86 @@ def parse_block(layout: Layout, policy: RowPolicy, where: str, block: Block) -> 
     DatasetError
         Naming the first row that cannot be read, unless bad rows are to be dropped.
     """
-    invalid: list[Any] = []  # pyarrow.csv.InvalidRow
-    columns = _arrow_columns(block.data or b"\n", layout, invalid)
-    ratings = text_ratings(columns[2])
-    times = text_times(columns[3], layout.dates) if len(columns) == 4 else None
-
-    problems = [
-        *id_problems("user", columns[0]),
-        *id_problems("item", columns[1]),
-        *value_problems(ratings, times),
-    ]
+    block, n_comments = _tidy(block, layout)
     has_quotes = b'"' in block.data
+    invalid: list[Any] = []  # pyarrow.csv.InvalidRow
+    columns = _arrow_columns(block.data or b"\n", layout, options.missing_texts, invalid)
+    n_wanted = len(layout.columns)
+    wanted, empty = columns[:n_wanted], columns[n_wanted:]
+    missing, quoted = options.missing_texts, has_quotes and is_quotable(layout.separator)
+    users = read_ids(wanted[0], "user", missing, quoted=quoted)
+    items = read_ids(wanted[1], "item", missing, quoted=quoted)
+    ratings = text_ratings(wanted[2], layout.decimal)
+    times = text_times(wanted[3], layout.dates) if n_wanted == 4 else None
+
+    problems = [*users.problems, *items.problems, *value_problems(ratings, times)]
+    problems += _filled(empty)
     if has_quotes:
-        problems += quote_problems(columns)
+        problems += quote_problems(wanted)
     if problems or invalid or has_quotes:
-        check_rows(block, layout, policy.drop_bad, where, invalid, problems, len(ratings))
+        check_rows(block, layout, options.drop_bad, source, invalid, problems, len(ratings))
 
     # From here on bad rows are to be dropped. A row with two problems is counted for the first.
-    keep = np.ones(len(ratings), np.bool_)
     dropped = Counter({WRONG_NUMBER.format(layout.n_fields): n_wrong(invalid)})
-    for problem in problems:
-        dropped[problem.why] += int((keep & problem.rows).sum())
-        keep &= ~problem.rows
+    dropped[_COMMENT.format(layout.comment)] = n_comments
+    part = Part(users.ids, items.ids, ratings, times, dropped)
     if problems:
-        # Encoded again, because `text_ids` judges by the whole dictionary: an id in a dropped row,
-        # such as "Total", must not decide whether the ids are integers.
-        columns = [
-            column.filter(pa.array(keep)).cast(pa.string()).dictionary_encode()
-            for column in columns[:2]
-        ]
-        ratings, times = ratings[keep], None if times is None else times[keep]
-        keep = keep[keep]
-    if policy.missing_rating is not None:
-        keep = ratings != policy.missing_rating
-        dropped[policy.not_rated] = int((~keep).sum())
-        ratings, times = ratings[keep], None if times is None else times[keep]
-    # +dropped has no zero counts.
-    return Part(text_ids(columns[0], keep), text_ids(columns[1], keep), ratings, times, +dropped)
+        keep = np.ones(len(ratings), np.bool_)
+        for problem in problems:
+            dropped[problem.why] += int((keep & problem.rows).sum())
+            keep &= ~problem.rows
+        part = _kept(part, keep)
+    sentinel = options.sentinel
+    if sentinel is not None and (part.ratings == sentinel).any():
+        keep = part.ratings != sentinel
+        dropped[f"rating {sentinel:g} means not rated"] += int((~keep).sum())
+        part = _kept(part, keep)
+    return part._replace(dropped=+dropped)  # without zero counts
 
 
-def _arrow_columns(data: bytes, layout: Layout, invalid: list[Any]) -> list[Any]:
-    """Return the wanted columns as text; rows with a wrong number of fields go to ``invalid``."""
+def _kept(part: Part, keep: NDArray[np.bool_]) -> Part:
+    """Return the rows to keep."""
+    times = None if part.times is None else part.times[keep]
+    users, items = keep_rows(part.users, keep), keep_rows(part.items, keep)
+    return Part(users, items, part.ratings[keep], times, part.dropped)
+
+
+def _filled(columns: list[Any]) -> Iterator[Problem]:
+    """Yield the rows with text in columns that were taken for none, as their beginning is empty."""
+    for column in columns:
+        filled = as_numpy(pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), 0))
+        if filled.any():
+            yield Problem(filled, _NOT_EMPTY)
+
+
+def _tidy(block: Block, layout: Layout) -> tuple[Block, int]:
+    """Return a block whose lines have no comments and no runs of spaces, and how many it had."""
+    data, n_comments = block.data, 0
+    if layout.comment:
+        comment = rb"(?m)^[ \t]*%s[^\r\n]*" % layout.comment.encode()
+        data, n_comments = re.subn(comment, b"", data)
+    if layout.separator == " " and (b"  " in data or _SPACE_AT_END.search(data)):
+        data = _SPACE_AT_END.sub(b"", data)
+        if b'"' in data:  # a quoted text keeps its spaces
+            data = _QUOTED_OR_SPACES.sub(lambda match: match[1] or b" ", data)
+        else:
+            data = _SPACES.sub(b" ", data)
+    return Block(data, block.first_line), n_comments
+
+
+def _arrow_columns(
+    data: bytes, layout: Layout, missing: Sequence[str], invalid: list[Any]
+) -> list[Any]:
+    """Return the wanted columns, and those that are to be empty, as text.
+
+    Rows with a wrong number of fields go to ``invalid``. Texts that are missing ids are null unless
+    they are quoted.
+    """
     separator, quote = layout.separator, is_quotable(layout.separator)
     if not quote:
         data = data.replace(separator.encode(), _UNIT_SEPARATOR.encode())
         separator = _UNIT_SEPARATOR
-    # Ids and ratings repeat, so a dictionary with each text once makes their conversion cheap.
-    encoded = pa.dictionary(pa.int32(), pa.string())
-    kinds = [encoded, encoded, encoded, pa.string()]
-    wanted = [str(position) for position in layout.columns]
+    wanted = [str(position) for position in (*layout.columns, *layout.empty)]
 
     def collect(row: Any) -> str:
         invalid.append(row)
@@ -178,17 +206,24 @@ def _arrow_columns(data: bytes, layout: Layout, invalid: list[Any]) -> list[Any]
         ),
         pyarrow.csv.ConvertOptions(
             include_columns=wanted,
-            column_types=dict(zip(wanted, kinds, strict=False)),
+            # As text: of numbers, Arrow would read "007" and "0x7" as 7.
+            column_types=dict.fromkeys(wanted, pa.string()),
+            null_values=["", *missing],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
             check_utf8=False,  # `blocks` checked it
         ),
     )
     return [table[name].combine_chunks() for name in wanted]
 
 
-def _without_first_line(block: Block) -> Block:
-    """Return the block without the header and the empty lines before it."""
-    header = next(match for match in _LINE.finditer(block.data) if match[0].strip(BLANK.encode()))
-    return Block(block.data[header.end() :], block.line_at(header.end()))
+def _without_first_lines(block: Block, n: int) -> Block:
+    """Return the block without its first ``n`` lines that are not blank."""
+    if not n:
+        return block
+    filled = (match for match in _LINE.finditer(block.data) if match[0].strip(BLANK.encode()))
+    last = next(islice(filled, n - 1, None))
+    return Block(block.data[last.end() :], block.line_at(last.end()))
 
 
 def _in_parallel(

@@ -1,0 +1,293 @@
+"""Ids from texts: integers where all texts of a column are whole numbers, else categories of str.
+
+One rule for text files and for typed strings, so that the same ratings have the same ids in CSV
+and in Parquet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from bench.datasets.errors import DatasetError
+from bench.datasets.raw import Ids
+
+from .options import Source
+
+Mask = NDArray[np.bool_]
+
+NO_ID = "the {} id is missing"
+HAS_NUL = "the {} id contains a NUL character"
+
+# Spaces of all kinds, and characters without width, which nobody sees in front of an id.
+INVISIBLE = "".join(map(chr, (*range(9, 14), 0x20, 0x85, 0xA0, 0x1680)))
+INVISIBLE += "".join(map(chr, (*range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F, 0x205F, 0x2060)))
+INVISIBLE += "\u3000\ufeff"
+_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
+_FRACTION = r"\.0+$"
+
+
+class Problem(NamedTuple):
+    """Rows that cannot be used, and the reason."""
+
+    rows: Mask
+    why: str
+
+
+class TextColumn(NamedTuple):
+    """Ids of a block of rows, shape (n_rows,): integers, or texts that occur once each.
+
+    Each block chooses by its own texts; `join_ids` makes one column of them.
+    """
+
+    ids: NDArray[Any] | pa.DictionaryArray
+    problems: list[Problem]
+
+
+def read_ids(
+    column: pa.Array, role: str, missing: Sequence[str] = (), *, quoted: bool = True
+) -> TextColumn:
+    """Return the ids in a column of texts, and the rows that have none.
+
+    Parameters
+    ----------
+    column
+        Texts; null where the id is missing.
+    role
+        "user" or "item".
+    missing
+        Texts that stand for a missing id unless they are quoted.
+    quoted
+        Whether the texts may have been quoted. Only if none was, ``missing`` is searched for here,
+        behind the spaces around it; else those that were not quoted are null already.
+    """
+    if isinstance(column, pa.DictionaryArray):
+        encoded = _used_only(column)
+        numbers = plain_integers(encoded.dictionary)
+        if numbers is not None:
+            numbers = np.take(numbers, as_numpy(encoded.indices.fill_null(0)))
+    else:
+        encoded, numbers = None, plain_integers(column)
+    if numbers is not None:
+        return TextColumn(numbers, null_rows(column, role))
+    encoded = encoded or column.dictionary_encode()
+    texts = pc.utf8_trim(encoded.dictionary, characters=INVISIBLE)
+    problems = list(_unusable(encoded, texts, role, () if quoted else missing))
+    if not texts.equals(encoded.dictionary):  # "7" and " 7" are one id
+        again = texts.dictionary_encode()
+        codes = pc.take(again.indices, encoded.indices)
+        encoded = pa.DictionaryArray.from_arrays(codes, again.dictionary)
+    return TextColumn(encoded, problems)
+
+
+def plain_integers(column: pa.Array) -> NDArray[Any] | None:
+    """Return texts as integers of 64 bits if each is one in its usual spelling, else None.
+
+    "007" and "0x7" are not, though Arrow reads them as 7. Nulls become 0.
+    """
+    if not _looks_whole(column):
+        return None
+    for zero in ("0", "-0"):
+        led = pc.starts_with(column, zero)
+        if pc.any(led).as_py() and not pc.all(pc.equal(column.filter(led), "0")).as_py():
+            return None
+    for kind in (pa.int64(), pa.uint64()):
+        try:
+            numbers = column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        return as_numpy(numbers.fill_null(0) if numbers.null_count else numbers)
+    return None
+
+
+def keep_rows(ids: NDArray[Any] | pa.DictionaryArray, keep: Mask) -> Any:
+    """Return the ids of the rows to keep; texts of no row are forgotten.
+
+    An id in a dropped row, such as "Total", must not decide whether the ids are integers.
+    """
+    if isinstance(ids, np.ndarray):
+        return ids[keep]
+    codes = as_numpy(ids.indices.fill_null(0))[keep]  # what is null is not kept
+    used, codes = np.unique(codes, return_inverse=True)
+    texts = ids.dictionary.take(pa.array(used))
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), texts)
+
+
+def join_ids(
+    blocks: list[NDArray[Any] | pa.DictionaryArray], role: str, source: Source, *, stated: bool
+) -> Ids:
+    """Return the ids of all blocks as one column, and empty the list.
+
+    They are integers of 64 bits if all are whole numbers, where "1.0", as pandas writes integers
+    beside missing values, is 1; else texts.
+
+    Parameters
+    ----------
+    stated
+        Whether the user stated which column this is: then its ids may have decimals.
+
+    Raises
+    ------
+    DatasetError
+        If the ids are numbers with decimals, or texts of which two are the same number.
+    """
+    if not all(isinstance(block, np.ndarray) for block in blocks):
+        texts = [block.dictionary for block in blocks if not isinstance(block, np.ndarray)]
+        distinct = pc.unique(pa.chunked_array(texts))
+        if _whole_numbers(distinct) is None:
+            return _categories(blocks, distinct, role, source, stated)
+        blocks[:] = [_as_integers(block) for block in blocks]
+    kinds = {ids.dtype.kind for ids in blocks if len(ids)}
+    if len(kinds) > 1:
+        if not all(ids.dtype.kind == "u" or ids.min(initial=0) >= 0 for ids in blocks):
+            # Beyond the 63 bits of a signed integer, and negative: no type has both.
+            return _categories(blocks, pa.array([], pa.string()), role, source, stated)
+        blocks[:] = [ids.astype(np.uint64) for ids in blocks]
+    elif kinds:
+        blocks[:] = [ids for ids in blocks if len(ids)]
+    return join(blocks)
+
+
+def null_rows(column: pa.Array, role: str) -> list[Problem]:
+    """Return the problem of the rows whose id is null, if there are any."""
+    if not column.null_count:
+        return []
+    return [Problem(as_numpy(column.is_null()), NO_ID.format(role))]
+
+
+def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join arrays and empty the list, so that only one column at a time is in memory twice."""
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    arrays.clear()
+    return joined
+
+
+def as_numpy(array: pa.Array) -> NDArray[Any]:
+    """Return an Arrow array as a NumPy array, which may share its memory."""
+    out: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return out
+
+
+def _used_only(encoded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return a dictionary array without the texts of no row, each text once."""
+    codes = as_numpy(encoded.indices.fill_null(-1)).astype(np.int32, copy=False)
+    is_used = np.zeros(len(encoded.dictionary) + 1, np.bool_)
+    is_used[codes] = True  # the last entry is that of the nulls
+    if is_used[:-1].all() and not encoded.dictionary.null_count:
+        return encoded
+    texts = encoded.dictionary.filter(pa.array(is_used[:-1])).dictionary_encode()
+    # The new code of each old one; nulls, and a text that is null itself, have none.
+    new = np.full(len(is_used), -1, np.int32)
+    new[:-1][is_used[:-1]] = as_numpy(texts.indices.fill_null(-1))
+    codes = new[codes]
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), texts.dictionary)
+
+
+def _unusable(
+    encoded: pa.DictionaryArray, texts: pa.Array, role: str, missing: Sequence[str]
+) -> Iterator[Problem]:
+    """Yield the rows of a dictionary-encoded column that cannot be ids."""
+    codes = as_numpy(encoded.indices.fill_null(-1))
+    if encoded.null_count:
+        yield Problem(codes < 0, NO_ID.format(role))
+    # The dictionary has each text once, so a check costs as much as there are distinct ids.
+    checks = [
+        (pc.equal(texts, ""), NO_ID.format(role)),
+        (pc.match_substring(texts, "\0"), HAS_NUL.format(role)),
+    ]
+    if missing:
+        is_missing = pc.is_in(texts, value_set=pa.array(list(missing), texts.type))
+        checks.append((is_missing, NO_ID.format(role)))
+    for is_bad, why in checks:
+        if pc.any(is_bad).as_py():
+            rows = as_numpy(is_bad)
+            yield Problem((codes >= 0) & rows[codes], why)
+
+
+def _looks_whole(texts: Any) -> bool:
+    """Return whether the first text is a whole number, which is tried before all are."""
+    first = next((text for text in texts if text.is_valid), None) if len(texts) else None
+    return first is None or re.match(_WHOLE, first.as_py()) is not None
+
+
+def _whole_numbers(texts: Any) -> NDArray[Any] | None:
+    """Return distinct texts as integers if each is a whole number, else None."""
+    if not _looks_whole(texts) or not pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py():
+        return None
+    bare = pc.replace_substring_regex(texts, _FRACTION, "")
+    return plain_integers(bare.combine_chunks() if isinstance(bare, pa.ChunkedArray) else bare)
+
+
+def _as_integers(block: NDArray[Any] | pa.DictionaryArray) -> NDArray[Any]:
+    if isinstance(block, np.ndarray):
+        return block
+    numbers = _whole_numbers(block.dictionary)
+    assert numbers is not None
+    return np.take(numbers, as_numpy(block.indices.fill_null(0)))
+
+
+def _categories(
+    blocks: list[NDArray[Any] | pa.DictionaryArray],
+    distinct: Any,
+    role: str,
+    source: Source,
+    stated: bool,
+) -> pd.Categorical:
+    """Return texts as categories, and empty the list of blocks."""
+    coded = []
+    for block in blocks:
+        encoded = block
+        if isinstance(block, np.ndarray):
+            encoded = pa.array(block).dictionary_encode()
+            texts = encoded.dictionary.cast(pa.string())
+            encoded = pa.DictionaryArray.from_arrays(encoded.indices, texts)
+        coded.append(encoded)
+    blocks.clear()
+    whole = pa.chunked_array(coded).unify_dictionaries()
+    del coded
+    texts = whole.chunk(0).dictionary if whole.num_chunks else distinct
+    _check_numbers(texts, role, source, stated)
+    codes = np.concatenate([as_numpy(chunk.indices.fill_null(-1)) for chunk in whole.chunks])
+    return pd.Categorical.from_codes(codes, pd.Index(texts.to_pandas()))
+
+
+def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> None:
+    """Raise an error for decimals as ids, and for "1" beside "1.0"."""
+    fractions = texts.filter(pc.match_substring_regex(texts, _FRACTION))
+    bare = pc.replace_substring_regex(fractions, _FRACTION, "")
+    twice = pc.is_in(bare, value_set=texts)
+    if len(fractions) and pc.any(twice).as_py():
+        first = bare.filter(twice)[0].as_py()
+        raise DatasetError(
+            f"{source}: the {role} ids contain both {first!r} and "
+            f"{fractions.filter(twice)[0].as_py()!r}, which may be the same {role}, beside ids "
+            f"that are not numbers, such as {_not_a_number(texts)!r}. Write them in one way"
+        )
+    if stated or not len(texts) or not pc.any(pc.match_substring(texts, ".")).as_py():
+        return
+    try:
+        texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return
+    decimal = next(text for text in texts.to_pylist() if "." in text and float(text) % 1)
+    raise DatasetError(
+        f"{source}: the {role} ids are numbers with decimals, such as {decimal!r}; this may be "
+        f"another column. "
+        + source.advice(
+            "For the right columns, {}, names or positions (from 0) of user, item and rating in "
+            "this order; ids of the columns that are named so may have decimals",
+            columns=(0, 1, 2),
+        )
+    )
+
+
+def _not_a_number(texts: pa.Array) -> str:
+    other = pc.invert(pc.match_substring_regex(texts, _WHOLE))
+    return str(texts.filter(other)[0].as_py()) if pc.any(other).as_py() else ""
