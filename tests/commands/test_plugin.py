@@ -19,6 +19,7 @@ from bench.plugin import (
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
+    selection,
 )
 
 pytestmark = pytest.mark.process
@@ -62,7 +63,8 @@ class Metafunc:
     """As much of pytest's session as the plugin needs, without loading a backend."""
 
     def __init__(self, budget: int, sweep: bool, *fixtures: str) -> None:
-        self.options = {"seed": 0, "quick": False, "backend": [], "threads": budget, "sweep": sweep}
+        defaults = {field.name: field.default for field in dataclasses.fields(Selection)}
+        self.options = defaults | {"backend": [], "threads": budget, "sweep": sweep}
         self.config: Any = self
         self.stash: dict[Any, Any] = {}
         self.fixturenames = list(fixtures)
@@ -133,6 +135,30 @@ def test_options_are_refused_in_words(given: dict[str, Any], said: str) -> None:
     with pytest.raises(pytest.UsageError) as error:
         pytest_configure(config)  # type: ignore[arg-type]
     assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        ({}, None),
+        ({"header": True}, True),
+        ({"no_header": True}, False),
+        ({"no_header": True, "ratings": None}, None),  # pytest's own is meant
+    ],
+)
+def test_pytests_no_header_says_that_the_ratings_have_none(
+    given: dict[str, Any], header: bool | None
+) -> None:
+    config = Metafunc(1, False)
+    config.options |= {"ratings": Path("mine.csv"), **given}
+    assert selection(config).header is header  # type: ignore[arg-type]
+
+
+def test_there_is_a_header_or_none() -> None:
+    config = Metafunc(1, False)
+    config.options |= {"ratings": Path("mine.csv"), "header": True, "no_header": True}
+    with pytest.raises(pytest.UsageError, match="--header and --no-header exclude each other"):
+        pytest_configure(config)  # type: ignore[arg-type]
 
 
 # ---- the folder of the run ----------------------------------------------------------------------

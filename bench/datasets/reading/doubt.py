@@ -102,7 +102,7 @@ def check_order(
     if why is None:
         return
     guess = _guess(columns)
-    advice = "Expected one rating per line; if it is, {} for user, item and rating in this order"
+    advice = "{}, or other positions (from 0) of user, item and rating in this order"
     if guess is None:
         shown = source.advice(advice, columns=tuple(positions[:3]))
     else:
@@ -182,8 +182,8 @@ def _guess(columns: list[_Column]) -> tuple[int, ...] | None:
         return None
     scales = [n for n in left if columns[n].is_rating and columns[n].has_decimals]
     scales = scales or [n for n in left if columns[n].is_small_scale]
-    if not scales:
-        scales = [n for n in left[-1:] if columns[n].is_rating]  # ids come first
+    if len(scales) != 1:  # ids come first
+        scales = [n for n in left[-1:] if columns[n].is_rating]
     if len(scales) != 1:
         return None
     ids = [n for n in left if n != scales[0]]

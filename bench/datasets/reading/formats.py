@@ -71,7 +71,15 @@ def known_text(lines: list[str]) -> tuple[str, str] | None:
         )
     lower = first.lower()
     if lower.startswith(("<!doctype", "<html", "<?xml", "<")) and ">" in "".join(lines):
-        return "HTML or XML, such as a page that was downloaded instead of a file", "Get the file"
+        return "HTML or XML, such as a page about a file", "Download the file itself"
+    if lower.startswith("version https://git-lfs"):
+        return "a pointer of Git LFS, not the file that it stands for", "Run git lfs pull"
+    if first.startswith("+--") or (
+        len(lines) > 1 and re.fullmatch(r"[|\s:-]+--[|\s:-]*", lines[1])
+    ):
+        return "a table that was printed", "Save it as CSV"
+    if re.fullmatch(r"-?[\d.]+( \d+:[\d.eE+-]+)+ *", first):
+        return "in the layout of LIBSVM", "Convert it to lines of user, item and rating"
     if lower.startswith(("@relation", "@attribute")):
         return "a Weka ARFF file", "Remove the lines up to and with @data"
     if lower.startswith(("insert into", "create table", "-- mysql", "-- postgresql", "copy ")):

@@ -30,7 +30,9 @@ HAS_NUL = "the {} id contains a NUL character"
 INVISIBLE = "".join(map(chr, (*range(9, 14), 0x20, 0x85, 0xA0, 0x1680)))
 INVISIBLE += "".join(map(chr, (*range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F, 0x205F, 0x2060)))
 INVISIBLE += "\u3000\ufeff"
-_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
+# Whole numbers as programs write them: 7, or 7.0 beside missing values; R writes 1e+05.
+_POWER = r"^-?[1-9](\.[0-9]+)?e\+[0-9]+$"
+_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+)?$|" + _POWER
 _FRACTION = r"\.0+$"
 
 
@@ -140,7 +142,7 @@ def join_ids(
     """
     if not all(isinstance(block, np.ndarray) for block in blocks):
         texts = [block.dictionary for block in blocks if not isinstance(block, np.ndarray)]
-        distinct = pc.unique(pa.chunked_array(texts))
+        distinct = pa.chunked_array(texts).unique()
         if _whole_numbers(distinct) is None:
             return _categories(blocks, distinct, role, source, stated)
         blocks[:] = [_as_integers(block) for block in blocks]
@@ -222,7 +224,17 @@ def _whole_numbers(texts: Any) -> NDArray[Any] | None:
     if not _looks_whole(texts) or not pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py():
         return None
     bare = pc.replace_substring_regex(texts, _FRACTION, "")
-    return plain_integers(bare.combine_chunks() if isinstance(bare, pa.ChunkedArray) else bare)
+    powers = pc.match_substring_regex(bare, _POWER)
+    if pc.any(powers).as_py():
+        whole = [_as_whole(text) for text in bare.filter(powers).to_pylist()]
+        bare = pc.replace_with_mask(bare, powers, pa.array(whole, bare.type))
+    return plain_integers(bare)
+
+
+def _as_whole(power: str) -> str:
+    """Return a number such as 1.5e+05 without exponent if it is whole, else as it is."""
+    number = float(power)
+    return str(int(number)) if number % 1 == 0 and abs(number) <= 2**53 else power
 
 
 def _as_integers(block: NDArray[Any] | pa.DictionaryArray) -> NDArray[Any]:

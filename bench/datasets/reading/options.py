@@ -15,7 +15,20 @@ OnBadRows = Literal["error", "drop"]
 Stand = Literal["python", "command line", "data set"]
 
 # What stands for a missing id in text unless quoted; the empty text always does.
-MISSING_IDS = ("NULL", "null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "n/a", "None")
+MISSING_IDS = (
+    "NULL",
+    "null",
+    "Null",
+    r"\N",
+    "NaN",
+    "nan",
+    "NA",
+    "<NA>",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "None",
+)
 NONE = "none"
 
 # Separators by a name that needs no quotes at the command line.

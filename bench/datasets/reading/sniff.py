@@ -79,7 +79,7 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
         raise DatasetError(f"{source} is empty; expected one rating per line: user, item, rating")
     if found := known_text(all_lines[:3]):
         raise DatasetError(f"{source} is {found[0]}, which is not read. {found[1]}")
-    head = _without_preamble(all_lines, may_name=options.header is not False)
+    head = _without_preamble(all_lines, options, source)
     lines = head.lines[:_SAMPLE_LINES]
     if not lines:
         raise DatasetError(
@@ -92,6 +92,8 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
     rows = [split_line(line, separator) for line in lines]
     decimal_comma = options.decimal == "," or (options.decimal is None and separator != ",")
     header = _is_header(rows[0], decimal_comma) if options.header is None else options.header
+    if header and options.header is None:
+        _check_header(rows, first_line)
     names = _names(rows, header, first_line)
     # Without a header the first row may be a bad one, so the majority decides.
     n_fields = len(names) if header else _most_common([len(row) for row in rows])[0]
@@ -169,11 +171,15 @@ def is_decimal_comma(text: str) -> bool:
     return _DECIMAL_COMMA.fullmatch(text) is not None
 
 
-def _without_preamble(lines: list[str], *, may_name: bool) -> _Head:
+def _without_preamble(lines: list[str], options: FileOptions, source: Source) -> _Head:
     """Return the lines without comments and Excel's "sep=;" before the first row.
 
-    If it ``may_name`` the columns, the last comment can be the header. If all lines start with "#",
-    none is a comment.
+    The last comment can name the columns. If all lines start with "#", none is a comment.
+
+    Raises
+    ------
+    DatasetError
+        For a line that starts with "#" and looks like a rating.
     """
     separator, n_skipped = None, 0
     if match := _EXCEL_SEPARATOR.fullmatch(lines[0]):
@@ -187,9 +193,25 @@ def _without_preamble(lines: list[str], *, may_name: bool) -> _Head:
     )
     last = rest[n_comments - 1].lstrip().lstrip(comment).strip()
     rows = [line for line in rest if not line.lstrip().startswith(comment)]
-    if may_name and rows and _names_columns(last, rows[0]):
+    if comment == "#" and any(_is_like(line, rows) for line in rest[:n_comments]):
+        raise DatasetError(
+            f"{source}: lines that start with '#' may be comments or ratings, such as "
+            f"{rest[0][:80]!r}. Remove them, or quote the ids that start with '#'"
+        )
+    if options.header is not False and rows and _names_columns(last, rows[0]):
         return _Head([last, *rows], separator, n_skipped + n_comments - 1, comment, n_comments - 1)
     return _Head(rows, separator, n_skipped + n_comments, comment, n_comments)
+
+
+def _is_like(line: str, rows: Sequence[str]) -> bool:
+    """Return whether a line has numbers where the row after it has some, so that it may be one."""
+    if not rows:
+        return False
+    for separator in SEPARATORS:
+        fields, row = split_line(line, separator), split_line(rows[-1], separator)
+        if len(fields) == len(row) >= 3:
+            return [is_number(one) for one in fields[2:]] == [is_number(one) for one in row[2:]]
+    return False
 
 
 def _names_columns(line: str, row: str) -> bool:
@@ -198,6 +220,19 @@ def _names_columns(line: str, row: str) -> bool:
     return any(
         len(names) == len(fields) and len(_known_roles(names)) >= 2 for names, fields in splits
     )
+
+
+def _check_header(rows: list[list[str]], first_line: str) -> None:
+    """Raise an error if the first line is no header, but a title or a comment."""
+    if len(rows) < 2 or len(_known_roles(rows[0])) >= 2:
+        return
+    n_fields, share = _most_common([len(row) for row in rows[1:]])
+    if n_fields != len(rows[0]) and n_fields >= 3 and share > 0.5:
+        raise DatasetError(
+            f"{first_line} has {plural(len(rows[0]), 'field')}, but most lines after it have "
+            f"{n_fields}. Remove it if it is a title or a comment, or complete it if it names the "
+            "columns"
+        )
 
 
 def _names(rows: list[list[str]], header: bool, first_line: str) -> list[str]:

@@ -151,7 +151,8 @@ def _kept(part: Part, keep: NDArray[np.bool_]) -> Part:
 def _filled(columns: list[Any]) -> Iterator[Problem]:
     """Yield the rows with text in columns that were taken for none, as their beginning is empty."""
     for column in columns:
-        filled = as_numpy(pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), 0))
+        length = pc.binary_length(pc.utf8_trim_whitespace(column))
+        filled = as_numpy(pc.greater(length, 0).fill_null(False))
         if filled.any():
             yield Problem(filled, _NOT_EMPTY)
 
