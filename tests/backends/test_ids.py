@@ -40,6 +40,11 @@ def model(users: list[Any], items: list[Any]) -> FactorModel:
     return FactorModel(x, train.encoder, (1.0, 5.0), 1.5, train)
 
 
+def kind_of(value: Any) -> str:
+    """A name for a case; representations of Arrow arrays hold addresses."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
 # ---- containers ---------------------------------------------------------------------------------
 
 
@@ -107,7 +112,7 @@ def test_text_of_any_type_is_text(ids: Any) -> None:
         pa.array([Decimal("7"), Decimal("2.00"), Decimal(7)]),
         [np.int8(7), 2, np.uint64(7)],
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_integers_of_any_type_are_integers(ids: Any) -> None:
     assert coded(ids) == ([0, 1, 0], [7, 2])
@@ -151,7 +156,7 @@ def test_categories_without_ratings_are_no_users() -> None:
         [1, np.ma.masked],
         [1, pd.NaT],
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_masked_and_null_ids_are_missing(ids: Any) -> None:
     assert message(ids) == "users has 1 missing ids, the first at position 1; drop them"
@@ -191,7 +196,7 @@ def test_masked_ratings_are_not_trained_on() -> None:
         pd.Series([1.5, 2], dtype="Float64"),
         pd.Categorical([1.5, 2.0]),
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_ratings_of_any_container_become_floats(ratings: Any) -> None:
     train = Ratings.from_arrays([1, 2], [1, 2], ratings)
