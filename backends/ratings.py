@@ -422,12 +422,24 @@ class RatingEncoder:
         return len(self._users), len(self._items)
 
     def user_ids(self, rows: ArrayLike) -> NDArray[Any]:
-        """Return the raw ids of user rows, shape (n,); text as objects of type str."""
-        return self._users.take(np.asarray(rows, np.int64))
+        """Return the raw ids of user rows, shape (n,); text as objects of type str.
+
+        Raises
+        ------
+        RatingsError
+            For what is no row.
+        """
+        return self._users.take(checked_rows(rows, len(self._users), "users", "n_users")[0])
 
     def item_ids(self, rows: ArrayLike) -> NDArray[Any]:
-        """Return the raw ids of item rows, shape (n,); text as objects of type str."""
-        return self._items.take(np.asarray(rows, np.int64))
+        """Return the raw ids of item rows, shape (n,); text as objects of type str.
+
+        Raises
+        ------
+        RatingsError
+            For what is no row.
+        """
+        return self._items.take(checked_rows(rows, len(self._items), "items", "n_items")[0])
 
     def user_rows(self, users: Any) -> NDArray[np.int64]:
         """Return the row of each raw user id, shape (n,); -1 for ids not seen.

@@ -83,6 +83,7 @@ def test_columns_that_are_not_wanted_are_not_looked_at() -> None:
     frame = pd.DataFrame({**COLUMNS, "notes": [1, "x", object()]})
     assert len(Ratings.from_frame(frame)) == 3
     assert to_arrow(frame, columns=["item"]).column_names == ["item"]
+    assert to_arrow({"genres": [["a"], ["b", "c"]]})["genres"].to_pylist() == [["a"], ["b", "c"]]
     with pytest.raises(RatingsError) as caught:
         to_arrow(frame)
     assert str(caught.value) == (
