@@ -24,7 +24,7 @@ _PART = 1 << 20
 _ONE_TYPE = "make all its values one type"
 
 
-def column_of(values: Any, name: str) -> Any:
+def column_of(values: Any, name: str, *, nested: bool = False) -> Any:
     """Return a column without its wrapping: NumPy, Arrow, a pandas extension array, or a list.
 
     A scalar is a column of one. Series and indexes of pandas become their arrays, and those of
@@ -33,7 +33,8 @@ def column_of(values: Any, name: str) -> Any:
     Raises
     ------
     RatingsError
-        For values without an order, or of more than one dimension.
+        For values without an order, or of more than one dimension. Lists in a list are refused
+        unless they may be ``nested``.
     """
     if isinstance(values, set | frozenset | dict):
         found = f"a {type(values).__name__}"
@@ -57,7 +58,7 @@ def column_of(values: Any, name: str) -> Any:
     if is_one or not hasattr(values, "__iter__"):
         return [values]
     values = values if isinstance(values, list | tuple) else list(values)
-    if len(values) and isinstance(values[0], list | tuple | np.ndarray):
+    if not nested and len(values) and isinstance(values[0], list | tuple | np.ndarray):
         raise _dimensions(name, values)
     return values
 
@@ -134,9 +135,9 @@ def arrow_column(values: Any, name: str, advice: str = _ONE_TYPE) -> Any:
     """
     import pyarrow as pa
 
-    column = column_of(values, name)
+    column = column_of(values, name, nested=True)
     if is_arrow(column):
-        return _stored(column)
+        return stored(column)
     if isinstance(column, np.ndarray):
         return _of_numpy(column, name, advice)
     if isinstance(column, list | tuple):
@@ -144,7 +145,7 @@ def arrow_column(values: Any, name: str, advice: str = _ONE_TYPE) -> Any:
     if hasattr(column, "categories") and hasattr(column, "codes"):
         return _of_categorical(column, name, advice)
     try:
-        return _stored(pa.array(column))
+        return stored(pa.array(column))
     except (pa.ArrowException, TypeError, ValueError):
         objects = np.asarray(column, dtype=object)  # a sparse array, for instance
         return _of_objects(objects, name, advice)
@@ -163,19 +164,21 @@ def _of_categorical(column: Any, name: str, advice: str) -> Any:
     return pa.DictionaryArray.from_arrays(indices, categories)
 
 
-def _stored(column: Any) -> Any:
+def stored(column: Any) -> Any:
     """Return an Arrow column without extension types and run ends; UUIDs become text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
-    if not isinstance(column.type, pa.BaseExtensionType):
+    is_extension = isinstance(column.type, pa.BaseExtensionType)
+    # Those of pandas are periods and intervals: their numbers mean something else.
+    if not is_extension or column.type.extension_name.startswith("pandas."):
         return column
     is_uuid = column.type.extension_name == "arrow.uuid"
-    stored = column.type.storage_type
+    storage = column.type.storage_type
     if isinstance(column, pa.ChunkedArray):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], type=stored)
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], type=storage)
     else:
         column = column.storage
     if is_uuid:
@@ -196,7 +199,7 @@ def _of_numpy(array: NDArray[Any], name: str, advice: str) -> Any:
         if mask is not None:
             array = without_masked(array, mask)
         return _of_objects(array, name, advice)
-    if kind == "T":
+    if kind in "ST":
         return _of_objects(without_masked(array, mask), name, advice)
     if kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
@@ -205,8 +208,9 @@ def _of_numpy(array: NDArray[Any], name: str, advice: str) -> Any:
     if kind in "cV":
         raise RatingsError(f"{name} holds {array.dtype}, which is neither numbers nor text")
     if kind == "U":
+        # As objects: Arrow would end fixed-width text, and bytes, at the first NUL.
         texts = array if mask is None else without_masked(array, mask)
-        return _in_parts(texts, lambda part: _text(part, name))
+        return _in_parts(texts, lambda part: _text(part.astype(object), name))
     try:
         return pa.array(array, mask=mask)
     except pa.ArrowException:

@@ -1,24 +1,19 @@
-"""Raw ids: what may be one, of which kind, and finding the row of each.
+"""The ids of the rows, and finding the row of each.
 
-Ids are integers or text, and a column holds one kind. What lives here: columns of ids as they are
-given (`id_column`), and the ids of the rows (`IntegerIds`, `TextIds`, `RowIds`). What does not:
-what sequences hold (`_columns`), numbering (`_coding`).
+What does not live here: what may be an id (`_id_columns`), and numbering (`_coding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._coding import PART, gathered, joined, number_integers, offsets_from, parts
-from ._columns import arrow_column, column_of, is_arrow
+from ._coding import PART, gathered, number_integers, offsets_from, parts
+from ._id_columns import IdColumn, IntegerColumn, TextColumn, as_arrow, id_column
 from .errors import RatingsError
 
-_ONE_KIND = "make all ids integers or all strings"
 # Look-ups in a table with a place for each integer of the range, if it has at most so many places
 # per id.
 _PLACES = 4
@@ -26,236 +21,6 @@ _PLACES = 4
 _BISECTION = 400
 _INTEGER_BISECTION = 16
 _HASHED = 1 << 22
-
-
-@dataclass(frozen=True)
-class IntegerColumn:
-    """Integer ids as they were given, in one or more arrays."""
-
-    chunks: Sequence[NDArray[Any]]
-    kind: ClassVar[str] = "integers"
-
-    def __len__(self) -> int:
-        return sum(map(len, self.chunks))
-
-    def at(self, positions: NDArray[Any]) -> list[int]:
-        """Return the ids at these positions."""
-        whole = self.chunks[0] if len(self.chunks) == 1 else np.concatenate(self.chunks)
-        ids: list[int] = whole[positions].tolist()
-        return ids
-
-    def numbered(self) -> tuple[NDArray[np.int32], IntegerIds]:
-        """Return the row of each id, by first appearance, and the ids of the rows."""
-        rows, keys = number_integers(self.chunks)
-        return rows, IntegerIds(keys)
-
-
-@dataclass(frozen=True)
-class TextColumn:
-    """Text ids as they were given: ``texts[codes[n]]``; not every text need occur."""
-
-    codes: NDArray[np.int32]
-    texts: Any  # a pyarrow LargeStringArray without nulls, valid UTF-8
-    is_numbered: bool  # whether the texts are in order of first appearance, each once
-    kind: ClassVar[str] = "text"
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def at(self, positions: NDArray[Any]) -> list[str]:
-        """Return the ids at these positions."""
-        texts: list[str] = self.texts.take(_arrow(self.codes[positions])).to_pylist()
-        return texts
-
-    def numbered(self) -> tuple[NDArray[np.int32], TextIds]:
-        """Return the row of each id, by first appearance, and the ids of the rows."""
-        if self.is_numbered:
-            return self.codes, TextIds(self.texts)
-        rows, keys = number_integers([self.codes])
-        return rows, TextIds(self.texts.take(_arrow(keys)))
-
-
-IdColumn = IntegerColumn | TextColumn
-
-
-def _arrow(array: NDArray[Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(array)
-
-
-# ---- columns as they are given ------------------------------------------------------------------
-
-
-def id_column(ids: ArrayLike, what: str) -> IdColumn:
-    """Return raw ids as integers or text, shape (n,); a scalar is a column of one.
-
-    Raises
-    ------
-    RatingsError
-        For missing ids, floats, mixed types and whatever else makes no key; ``what`` names them.
-    """
-    column = column_of(ids, what)
-    if isinstance(column, list | tuple) and set(map(type, column)) == {int}:
-        try:
-            return IntegerColumn([np.array(column, np.int64)])
-        except OverflowError:
-            pass  # as unsigned integers, or refused
-    if isinstance(column, np.ndarray) and not isinstance(column, np.ma.MaskedArray):
-        if column.dtype.kind in "iu":
-            return IntegerColumn([column])
-        if column.dtype.kind == "f" and len(column):
-            raise _float_ids(column, str(column.dtype), what)
-    if not len(column):
-        return IntegerColumn([])
-    return _of_arrow(arrow_column(column, what, _ONE_KIND), what)
-
-
-def _of_arrow(column: Any, what: str) -> IdColumn:
-    """Return an Arrow column as ids."""
-    import pyarrow as pa
-
-    if not is_arrow(column) or not len(column):
-        return IntegerColumn([])
-    _check_no_missing(column, what)
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    chunks = [chunk for chunk in chunks if len(chunk)]
-    kind, is_a = column.type, pa.types
-    if is_a.is_integer(kind):
-        return IntegerColumn([chunk.to_numpy() for chunk in chunks])
-    if is_a.is_decimal(kind):
-        return IntegerColumn([_whole(chunk, what) for chunk in chunks])
-    if is_a.is_dictionary(kind):
-        return _of_dictionary(pa.chunked_array(chunks), what)
-    if _is_text(kind) or _is_bytes(kind):
-        if is_a.is_fixed_size_binary(kind):
-            chunks = [chunk.cast(pa.large_binary()) for chunk in chunks]
-        # Each text once, so that all further work is on few.
-        coded = pa.chunked_array(chunks).dictionary_encode()
-        texts = _texts(coded.chunk(coded.num_chunks - 1).dictionary, what)
-        codes = joined([chunk.indices.to_numpy() for chunk in coded.chunks], len(column))
-        return TextColumn(codes, texts, is_numbered=True)
-    if is_a.is_floating(kind):
-        floats = np.concatenate([chunk.to_numpy() for chunk in chunks])
-        raise _float_ids(floats, str(floats.dtype), what)
-    name = "bool" if is_a.is_boolean(kind) else str(kind)
-    raise RatingsError(f"{what} must be integer or string ids, got {name}")
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return any(
-        f"is_{name}" in vars(pa.types) and getattr(pa.types, f"is_{name}")(kind)
-        for name in ("string", "large_string", "string_view")
-    )
-
-
-def _is_bytes(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return any(
-        f"is_{name}" in vars(pa.types) and getattr(pa.types, f"is_{name}")(kind)
-        for name in ("binary", "large_binary", "fixed_size_binary", "binary_view")
-    )
-
-
-def _of_dictionary(column: Any, what: str) -> IdColumn:
-    """Return a dictionary column as ids: work on text is per distinct one."""
-    column = column.unify_dictionaries()
-    codes = joined([chunk.indices.to_numpy() for chunk in column.chunks], len(column))
-    dictionary = column.chunk(0).dictionary
-    if str(dictionary.type).endswith("_view"):  # Arrow cannot take from these
-        dictionary = dictionary.cast(f"large_{str(dictionary.type).removesuffix('_view')}")
-    occurs = np.zeros(len(dictionary), bool)
-    for _, part in parts([codes]):
-        occurs[part] = True
-    used = np.flatnonzero(occurs)
-    places = np.zeros(len(dictionary), np.int32)
-    places[used] = np.arange(len(used), dtype=np.int32)
-    inner = _of_arrow(dictionary.take(_arrow(used)), what)
-    if isinstance(inner, IntegerColumn):
-        (values,) = inner.chunks
-        return IntegerColumn([gathered(values[places], codes)])
-    return TextColumn(gathered(inner.codes[places], codes), inner.texts, is_numbered=False)
-
-
-def _texts(distinct: Any, what: str) -> Any:
-    """Return distinct text or bytes as a LargeStringArray, which is valid UTF-8."""
-    import pyarrow as pa
-
-    try:
-        texts = distinct.cast(pa.large_string())
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        raise RatingsError(
-            f"{what} holds bytes that are not UTF-8; decode them to strings, or number them"
-        ) from None
-    return texts
-
-
-def _whole(decimals: Any, what: str) -> NDArray[Any]:
-    """Return decimal numbers that are whole as integers."""
-    import pyarrow as pa
-
-    for dtype in (pa.int64(), pa.uint64()):
-        try:
-            whole: NDArray[Any] = decimals.cast(dtype).to_numpy()
-            return whole
-        except pa.ArrowInvalid:
-            continue
-    raise RatingsError(
-        f"{what} holds decimal numbers that are not whole, or are beyond 64 bits "
-        f"(first: {decimals[0].as_py()}); turn the ids into strings"
-    )
-
-
-def _check_no_missing(column: Any, what: str) -> None:
-    """Raise RatingsError for null ids, and for ids that point to a null in a dictionary."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    in_dictionary = pa.types.is_dictionary(column.type) and any(
-        chunk.dictionary.null_count for chunk in chunks
-    )
-    if column.null_count == 0 and not in_dictionary:
-        return
-    if pa.types.is_floating(column.type):
-        missing = np.flatnonzero(
-            pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-        )
-    else:
-        missing = np.flatnonzero(np.asarray(pc.is_null(column)))
-    if len(missing):
-        raise _missing_ids(what, missing)
-
-
-def _missing_ids(what: str, positions: NDArray[Any]) -> RatingsError:
-    """Return the error for missing ids at the given positions."""
-    found = f"{len(positions)} missing ids, the first at position {positions[0]}"
-    return RatingsError(f"{what} has {found}; drop them")
-
-
-def _float_ids(floats: NDArray[Any], dtype: str, what: str) -> RatingsError:
-    """Return the error for ids that are floats."""
-    missing = np.flatnonzero(np.isnan(floats))
-    if len(missing):
-        return _missing_ids(what, missing)
-    if bool((floats == np.trunc(floats)).all()) and bool((np.abs(floats) < 2**53).all()):
-        remedy = (
-            "All of these are whole numbers: convert them with pandas' .astype('Int64'), which "
-            "refuses what would be changed, and pass the same integers everywhere"
-        )
-    else:
-        remedy = "Read the ids as integers or as strings from where they come"
-    return RatingsError(
-        f"{what} must be integer or string ids, got {dtype} (first: {floats[0]}); "
-        f"floats make unsafe keys. {remedy}"
-    )
-
-
-# ---- the ids of the rows ------------------------------------------------------------------------
 
 
 class IntegerIds:
@@ -339,7 +104,7 @@ class IntegerIds:
         if n_asked * _INTEGER_BISECTION > len(self):
             import pyarrow.compute as pc
 
-            found = pc.index_in(_arrow(part), value_set=_arrow(self.values))
+            found = pc.index_in(as_arrow(part), value_set=as_arrow(self.values))
             rows: NDArray[Any] = found.fill_null(-1).to_numpy()
             return rows
         order = self.order()
@@ -405,12 +170,12 @@ class TextIds:
     def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the ids of rows as an array of str."""
         ids = np.empty(len(rows), object)
-        ids[:] = self.values.take(_arrow(rows)).to_pylist()
+        ids[:] = self.values.take(as_arrow(rows)).to_pylist()
         return ids
 
     def reordered(self, order: NDArray[Any]) -> TextIds:
         """Return the same ids in another order."""
-        return TextIds(self.values.take(_arrow(order)))
+        return TextIds(self.values.take(as_arrow(order)))
 
     def order(self) -> NDArray[np.int64]:
         """Return the rows by ascending id; computed once. UTF-8 sorts as Python's strings do."""
@@ -478,6 +243,17 @@ class RowIds:
 RowLabels = IntegerIds | TextIds
 
 
+def numbered(column: IdColumn) -> tuple[NDArray[np.int32], RowLabels]:
+    """Return the row of each id, by first appearance, and the ids of the rows."""
+    if isinstance(column, IntegerColumn):
+        rows, keys = number_integers(column.chunks)
+        return rows, IntegerIds(keys)
+    if column.is_numbered:
+        return column.codes, TextIds(column.texts)
+    rows, keys = number_integers([column.codes])
+    return rows, TextIds(column.texts.take(as_arrow(keys)))
+
+
 def distinct_ids(ids: ArrayLike, what: str) -> RowLabels:
     """Return raw ids as those of rows, shape (n,).
 
@@ -489,7 +265,7 @@ def distinct_ids(ids: ArrayLike, what: str) -> RowLabels:
     column = id_column(ids, what)
     if not len(column):
         return IntegerIds(np.empty(0, np.int64))
-    rows, labels = column.numbered()
+    rows, labels = numbered(column)
     if len(labels) < len(column):
         again = np.flatnonzero(rows != np.arange(len(rows)))[:1]
         raise RatingsError(f"{what} must be distinct, got {column.at(again)[0]!s} twice")

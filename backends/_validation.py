@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._columns import column_of, is_arrow, without_masked
+from ._columns import column_of, is_arrow, stored, without_masked
 from .errors import RatingsError
 
 # Smallest and largest weight: sums of weights, and of their squares, must not overflow in float32.
@@ -110,6 +110,7 @@ def _arrow_numbers(column: Any, what: str) -> tuple[NDArray[Any], bool]:
 
     if not is_arrow(column):  # a series of Python objects
         return _numbers(column, what)
+    column = stored(column)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type

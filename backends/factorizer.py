@@ -21,7 +21,7 @@ from numbers import Real
 from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from backends._engine.interrupt import delayed_interrupt
 from backends._engine.threads import available_cores
@@ -418,7 +418,7 @@ class Factorizer(ABC):
             self.n_threads,
         )
 
-    def predict(self, users: ArrayLike, items: ArrayLike, **options: Any) -> NDArray[np.float64]:
+    def predict(self, users: Any, items: Any, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
         model: FactorModel = self.model_
         return model.predict(users, items, **options)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _model_file
-from ._ids import IdColumn, RowIds, RowLabels, look_up
+from ._id_columns import IdColumn
+from ._ids import RowIds, RowLabels, look_up
 from ._validation import check_count, check_number
 from .errors import ModelFileError
 from .objective import Parameters

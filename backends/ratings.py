@@ -8,7 +8,6 @@ What does not: reading files and splitting (`bench.datasets`), and any sorted fo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,17 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._coding import (
-    Duplicates,
-    check_policy,
-    has_duplicates,
-    in_threads,
-    mean_of_pairs,
-    number_integers,
-    repeated_pairs,
-)
+from ._coding import Duplicates, check_policy
 from ._columns import column_of
-from ._ids import IdColumn, RowLabels, distinct_ids, id_column, look_up
+from ._encoding import encoded
+from ._id_columns import IdColumn, id_column
+from ._ids import RowLabels, distinct_ids, look_up
 from ._validation import check_number, checked_rows, checked_values, checked_weights
 from .errors import RatingsError, UnknownIdError
 from .tables import picked_columns
@@ -148,7 +141,7 @@ class Ratings:
             non-finite ratings, weights that are not positive, and duplicates under the policy
             ``"error"``.
         """
-        user_ids, item_ids = _id_columns(users, items)
+        user_ids, item_ids = id_column(users, "users"), id_column(items, "items")
         values = checked_values(column_of(ratings, "ratings"))
         if not len(user_ids) == len(item_ids) == len(values):
             raise _lengths_differ(len(user_ids), len(item_ids), len(values))
@@ -158,20 +151,9 @@ class Ratings:
             )
         checked = None if weights is None else checked_weights(weights, len(values))
         check_policy(duplicates)
-        both: list[IdColumn] = [user_ids, item_ids]
-        coded = in_threads(lambda column: column.numbered(), both, len(values))
-        (user_rows, user_labels), (item_rows, item_labels) = coded
-        shape = len(user_labels), len(item_labels)
-        if has_duplicates(user_rows, item_rows, *shape):
-            user_rows, item_rows, values, checked = _without_duplicates(
-                coded, values, checked, duplicates
-            )
-            (user_rows, user_labels), (item_rows, item_labels) = (
-                _renumbered(user_rows, user_labels),
-                _renumbered(item_rows, item_labels),
-            )
-        encoder = RatingEncoder.of_labels(user_labels, item_labels)
-        return cls._of_checked(user_rows, item_rows, values, encoder, checked)
+        rows, labels, values, checked = encoded(user_ids, item_ids, values, checked, duplicates)
+        encoder = RatingEncoder.of_labels(*labels)
+        return cls._of_checked(*rows, values, encoder, checked)
 
     @classmethod
     def _of_checked(
@@ -440,12 +422,24 @@ class RatingEncoder:
         return len(self._users), len(self._items)
 
     def user_ids(self, rows: ArrayLike) -> NDArray[Any]:
-        """Return the raw ids of user rows, shape (n,); text as objects of type str."""
-        return self._users.take(np.asarray(rows, np.int64))
+        """Return the raw ids of user rows, shape (n,); text as objects of type str.
+
+        Raises
+        ------
+        RatingsError
+            For what is no row.
+        """
+        return self._users.take(checked_rows(rows, len(self._users), "users", "n_users")[0])
 
     def item_ids(self, rows: ArrayLike) -> NDArray[Any]:
-        """Return the raw ids of item rows, shape (n,); text as objects of type str."""
-        return self._items.take(np.asarray(rows, np.int64))
+        """Return the raw ids of item rows, shape (n,); text as objects of type str.
+
+        Raises
+        ------
+        RatingsError
+            For what is no row.
+        """
+        return self._items.take(checked_rows(rows, len(self._items), "items", "n_items")[0])
 
     def user_rows(self, users: Any) -> NDArray[np.int64]:
         """Return the row of each raw user id, shape (n,); -1 for ids not seen.
@@ -512,45 +506,11 @@ class RatingEncoder:
         return RatingEncoder.of_labels(self._users.reordered(users), self._items.reordered(items))
 
 
-def _id_columns(users: Any, items: Any) -> list[IdColumn]:
-    """Return the two columns of ids."""
-    return [id_column(users, "users"), id_column(items, "items")]
-
-
 def _lengths_differ(n_users: int, n_items: int, n_ratings: int) -> RatingsError:
     return RatingsError(
         "users, items and ratings must have the same length, "
         f"got {n_users}, {n_items} and {n_ratings}"
     )
-
-
-def _without_duplicates(
-    coded: Sequence[tuple[NDArray[np.int32], RowLabels]],
-    values: NDArray[Any],
-    weights: NDArray[np.float64] | None,
-    policy: Duplicates,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any], NDArray[np.float64] | None]:
-    """Apply the policy for (user, item) pairs, of which some occur more than once."""
-    (users, user_labels), (items, item_labels) = coded
-    pairs, repeated = repeated_pairs(users, items, len(item_labels), policy)
-    if policy == "error":
-        first = int(np.argmax(repeated))
-        (user,), (item,) = user_labels.take(users[[first]]), item_labels.take(items[[first]])
-        raise RatingsError(
-            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: "
-            f"user {user!s}, item {item!s}. "
-            "Choose which rating counts by duplicates='last' or 'mean'"
-        )
-    if policy == "mean":
-        values, weights = mean_of_pairs(pairs, values, weights)
-    kept = ~repeated
-    return users[kept], items[kept], values[kept], None if weights is None else weights[kept]
-
-
-def _renumbered(rows: NDArray[np.int32], labels: RowLabels) -> tuple[NDArray[np.int32], RowLabels]:
-    """Return rows numbered by first appearance again, after some of them were dropped."""
-    again, kept = number_integers([rows])
-    return again, labels.reordered(kept)
 
 
 def known_rows(

@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 
 from backends.biases import damped_biases
-from backends.errors import DivergenceWarning, NotFittedError
+from backends.errors import DivergenceWarning, NotFittedError, RatingsError
 from backends.factorizer import Factorizer
 from backends.model import FactorModel
 from backends.objective import Objective, Parameters
@@ -462,6 +462,13 @@ class FactorizerConformance:
         nothing = train.encoder.encode_new([], [], []).ratings
         solver = self._fit(train, nothing, epochs=2)
         assert [math.isnan(record.validation_mse) for record in solver.history_] == [True, True]
+
+    def test_ids_of_the_other_kind(self) -> None:
+        """Integers are not looked up among ids that are text, whatever ``unknown`` is."""
+        solver = self._fit(example_ratings().train, epochs=1)
+        for users, items in (([1], ["item 1"]), (["user 1"], [1]), ([1, "user 1"], "item 1")):
+            with pytest.raises(RatingsError):
+                solver.predict(users, items, unknown="mean")
 
     # ---- precision and threads ------------------------------------------------------------------
 

@@ -73,10 +73,13 @@ def encode_twice(train: Ratings, held_out: RawRatings) -> Ratings:
 
     The second encoding maps each row number to itself. Raw ids are then looked up among the row
     numbers: an id that is too large for one is dropped as unseen, and any other is taken for the
-    row of that number.
+    row of that number. Text is no row number, so that all ratings of text ids are dropped.
     """
     again = Ratings.from_arrays(train.users, train.items, train.ratings).encoder
-    assert again is not None
+    assert again is not None and train.encoder is not None
+    kinds = {ids.dtype.kind for ids in (train.encoder.users, train.encoder.items)}
+    if not kinds <= {"i", "u"}:
+        return again.encode_new([], [], []).ratings
     return again.encode_new(*held_out[:3]).ratings
 
 

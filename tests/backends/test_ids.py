@@ -40,6 +40,11 @@ def model(users: list[Any], items: list[Any]) -> FactorModel:
     return FactorModel(x, train.encoder, (1.0, 5.0), 1.5, train)
 
 
+def kind_of(value: Any) -> str:
+    """A name for a case; representations of Arrow arrays hold addresses."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
 # ---- containers ---------------------------------------------------------------------------------
 
 
@@ -107,10 +112,23 @@ def test_text_of_any_type_is_text(ids: Any) -> None:
         pa.array([Decimal("7"), Decimal("2.00"), Decimal(7)]),
         [np.int8(7), 2, np.uint64(7)],
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_integers_of_any_type_are_integers(ids: Any) -> None:
     assert coded(ids) == ([0, 1, 0], [7, 2])
+
+
+def test_nul_ends_no_id() -> None:
+    words = ["a", "a\0b", "\0"]
+    for ids in (words[:2], words, np.array(words[:2]), np.array(words[:2], "S")):
+        assert coded(ids) == (list(range(len(ids))), words[: len(ids)])
+
+
+def test_an_extension_type_is_what_it_is_stored_as() -> None:
+    json = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["b", "a"]))
+    assert coded(json) == ([0, 1], ["b", "a"])
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8()))
+    assert Ratings.from_arrays([1, 2], [1, 2], flags).ratings.tolist() == [1.0, 0.0]
 
 
 def test_uuids_are_text() -> None:
@@ -151,7 +169,7 @@ def test_categories_without_ratings_are_no_users() -> None:
         [1, np.ma.masked],
         [1, pd.NaT],
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_masked_and_null_ids_are_missing(ids: Any) -> None:
     assert message(ids) == "users has 1 missing ids, the first at position 1; drop them"
@@ -191,7 +209,7 @@ def test_masked_ratings_are_not_trained_on() -> None:
         pd.Series([1.5, 2], dtype="Float64"),
         pd.Categorical([1.5, 2.0]),
     ],
-    ids=repr,
+    ids=kind_of,
 )
 def test_ratings_of_any_container_become_floats(ratings: Any) -> None:
     train = Ratings.from_arrays([1, 2], [1, 2], ratings)
@@ -246,6 +264,10 @@ def test_integers_beyond_63_bits() -> None:
         (pd.Series([True, False]), "users must be integer or string ids, got bool"),
         (pa.array([True, False]), "users must be integer or string ids, got bool"),
         ([object(), object()], "users holds object objects"),
+        (pd.period_range("2020", periods=2), "got extension<pandas.period"),
+        (pd.interval_range(0, 2), "got extension<pandas.interval"),
+        (pl.Series([[1], [2]]), "users must be integer or string ids, got large_list"),
+        (np.array(["a", "b\ud800"]), "text that is not Unicode ('b\\ud800')"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -322,6 +344,10 @@ def test_ids_of_some_rows() -> None:
     known = RatingEncoder(["b", "a", "c"], [30, 10])
     assert known.user_ids([2, 0, 2]).tolist() == ["c", "b", "c"]
     assert known.item_ids(np.array([1])).tolist() == [10]
+    for wrong in ([3], [-1], [0.5]):
+        for ids in (known.user_ids, known.item_ids):
+            with pytest.raises(RatingsError, match="must"):
+                ids(wrong)
     assert repr(known) == "RatingEncoder(3 text user ids, 2 integer item ids)"
     assert known.same_rows(RatingEncoder(["b", "a", "c"], [30, 10]))
     assert not known.same_rows(RatingEncoder(["a", "b", "c"], [30, 10]))
