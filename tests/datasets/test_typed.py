@@ -75,7 +75,7 @@ CSR = {
         ),
         (
             {"users": [1], "items": [1], "ratings": [1j]},
-            "FILE cannot be read as ratings, it may be damaged",
+            "column 'ratings' holds complex128, which is neither",
         ),
         (
             {"users": [1.5], "items": [1], "ratings": [1]},

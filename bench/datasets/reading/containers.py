@@ -24,6 +24,7 @@ from bench.text.wording import plural
 from .columns import choose_columns
 from .npz import read_arrays
 from .options import FileOptions, Source
+from .tables import columns_of
 from .text import read_text
 from .typed import read_table
 
@@ -152,8 +153,8 @@ def _read_zip(path: Path, options: FileOptions, grown: Grown, source: Source) ->
         ]
         names = [member.filename for member in members]
         if members and all(name.endswith(".npy") for name in names):
-            columns, chosen = read_arrays(path, options.columns, grown, source)
-            return read_table([pa.array(column) for column in columns], chosen, options, source)
+            arrays = read_arrays(path, options.columns, grown, source)
+            return read_table(*columns_of(arrays, None, source), options, source)
         if any(name in names for name in _EXCEL):
             raise DatasetError(f"{source} is a spreadsheet, which is not read. Save it as CSV")
         if len(members) != 1:

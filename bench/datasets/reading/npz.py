@@ -18,8 +18,8 @@ from .options import Columns, Source
 
 def read_arrays(
     path: Path, columns: Columns | None, grown: Callable[[int], None], source: Source
-) -> tuple[list[NDArray[Any]], list[str]]:
-    """Return the columns of ratings in an npz file, and their names.
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of ratings in an npz file by name: users, items, ratings, times.
 
     It has arrays named users, items and ratings, or it is a scipy sparse matrix, whose stored
     entries are the ratings, zeros included.
@@ -34,7 +34,7 @@ def read_arrays(
     with np.load(path, allow_pickle=False) as stored:
         names = list(stored.files)
         if "format" in names and "shape" in names:
-            return [_native(array) for array in _sparse(stored, source)], list(ROLES[:3])
+            return dict(zip(ROLES, _sparse(stored, source), strict=False))
         chosen = [names[n] for n in choose_columns(names, True, columns, source)]
         arrays = [stored[name] for name in chosen]
     shapes = {array.shape for array in arrays}
@@ -43,7 +43,7 @@ def read_arrays(
             f"{source}: {', '.join(chosen)} must be one-dimensional and equally long, got shapes "
             f"{', '.join(map(str, sorted(shapes)))}"
         )
-    return [_native(array) for array in arrays], chosen
+    return dict(zip(chosen, arrays, strict=True))
 
 
 def _sparse(stored: Any, source: Source) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -83,8 +83,3 @@ def _sparse(stored: Any, source: Source) -> tuple[NDArray[Any], NDArray[Any], ND
                 f"{n_columns}. Save it again"
             )
     return rows, columns, data
-
-
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in this machine's byte order, the only one that Arrow takes."""
-    return array.astype(array.dtype.newbyteorder("="))

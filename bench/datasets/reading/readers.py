@@ -11,22 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
 from bench.text.wording import plural
 
-from .columns import choose_columns
 from .containers import read_any
-from .doubt import check_order
 from .options import Columns, FileOptions, OnBadRows, Source, Stand
+from .tables import columns_of
 from .typed import read_table
 from .values import check_sentinel
 
 __all__ = ["DatasetError", "from_frame", "read_file", "read_ratings"]
-
-_QUESTIONED = 1000  # rows of a frame without names
 
 
 def read_ratings(
@@ -147,25 +142,10 @@ def from_frame(
     DatasetError
         If a column or a row cannot be used; rows are counted from 1.
     """
-    from backends import RatingsError, to_arrow  # only here: reading files needs no solver
-
     source = Source("the data frame")
     options = FileOptions(columns=columns, missing_rating=missing_rating, on_bad_rows=on_bad_rows)
     options.check(source)
-    # Frames that were read from a file without header have numbers for names.
-    named = not (isinstance(frame, pd.DataFrame) and pd.api.types.is_integer_dtype(frame.columns))
-    try:
-        table = to_arrow(frame)
-    except RatingsError as error:
-        raise DatasetError(f"{source}: {error}") from error
-    names = list(table.column_names)
-    positions = choose_columns(names, named, columns, source)
-    if not named and columns is None:
-        rows = zip(*(table.column(n)[:_QUESTIONED].to_pylist() for n in positions), strict=True)
-        texts = [["" if value is None else str(value) for value in row] for row in rows]
-        check_order(texts, positions, str(source), source)
-    chosen = [table.column(position) for position in positions]
-    raw = read_table(chosen, [names[position] for position in positions], options, source)
+    raw = read_table(*columns_of(frame, columns, source), options, source)
     return _checked(raw, options, source)
 
 
