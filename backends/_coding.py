@@ -144,10 +144,10 @@ def gathered(table: NDArray[Any], codes: NDArray[np.int32]) -> NDArray[Any]:
 # ---- pairs --------------------------------------------------------------------------------------
 
 
-def has_duplicates(
+def repeated_pairs(
     users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int
-) -> bool:
-    """Return whether a pair occurs more than once.
+) -> NDArray[np.int64]:
+    """Return the pairs that occur more than once, each as user * n_items + item.
 
     Pairs are sorted block by block of users, as one integer each: 32 bits where a block of users
     times all items is few enough, since NumPy sorts these at several times the speed.
@@ -159,10 +159,11 @@ def has_duplicates(
     elif len(users) >= _THREADED:
         width = min(width, -(-n_users // 4))  # a block at least for each of a few threads
 
-    def repeats(first: int) -> bool:
-        return _block_repeats(users, items, first, width, n_items, dtype)
+    def repeats(first: int) -> NDArray[np.int64]:
+        keys = _block_repeats(users, items, first, width, n_items, dtype)
+        return keys.astype(np.int64) + first * n_items
 
-    return any(in_threads(repeats, range(0, n_users, width), len(users)))
+    return np.concatenate(in_threads(repeats, range(0, n_users, width), len(users)))
 
 
 def _block_repeats(
@@ -172,8 +173,8 @@ def _block_repeats(
     width: int,
     n_items: int,
     dtype: Any,
-) -> bool:
-    """Return whether a pair whose user is one of ``width`` from ``first`` on occurs twice."""
+) -> NDArray[Any]:
+    """Return the pairs that occur twice whose user is one of ``width`` from ``first`` on."""
     inside, size = [], 0
     for start in range(0, len(users), PART):
         offsets = users[start : start + PART] - np.int32(first)
@@ -189,10 +190,11 @@ def _block_repeats(
         pairs[at : at + len(keys)] = keys
         at += len(keys)
     pairs.sort()
-    return any(
-        bool((pairs[at + 1 : at + PART + 1] == pairs[at : at + PART][: size - at - 1]).any())
-        for at in range(0, size - 1, PART)
-    )
+    found = []
+    for at in range(0, size - 1, PART):
+        later, earlier = pairs[at + 1 : at + PART + 1], pairs[at : at + PART][: size - at - 1]
+        found.append(later[later == earlier])
+    return np.unique(np.concatenate(found)) if found else pairs[:0]
 
 
 def check_policy(policy: str) -> None:
@@ -201,15 +203,30 @@ def check_policy(policy: str) -> None:
         raise RatingsError(f'duplicates must be "error", "last" or "mean", got {policy!r}')
 
 
-def repeated_pairs(
-    users: NDArray[np.int32], items: NDArray[np.int32], n_items: int, policy: Duplicates
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return a number for each pair, and which ratings the policy drops, shape (n,) each."""
+def rows_of_pairs(
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    n_items: int,
+    wanted: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the ratings of the wanted pairs, and the pair of each."""
     import pandas as pd
 
-    pairs = users.astype(np.int64) * n_items + items
-    repeated = pd.Series(pairs).duplicated(keep="last" if policy == "last" else "first")
-    return pairs, repeated.to_numpy()
+    rows, pairs = [], []
+    for start in range(0, len(users), PART):
+        keys = users[start : start + PART].astype(np.int64) * n_items + items[start : start + PART]
+        found = np.flatnonzero(pd.Index(keys).isin(wanted))
+        rows.append(found + start)
+        pairs.append(keys[found])
+    return np.concatenate(rows), np.concatenate(pairs)
+
+
+def is_dropped(pairs: NDArray[np.int64], policy: Duplicates) -> NDArray[np.bool_]:
+    """Return which of the ratings of repeated pairs the policy drops."""
+    import pandas as pd
+
+    keep: Any = "last" if policy == "last" else "first"
+    return pd.Series(pairs).duplicated(keep=keep).to_numpy()
 
 
 def mean_of_pairs(

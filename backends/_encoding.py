@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from ._coding import (
     Duplicates,
-    has_duplicates,
     in_threads,
+    is_dropped,
     mean_of_pairs,
     number_integers,
     repeated_pairs,
+    rows_of_pairs,
 )
 from ._id_columns import IdColumn
 from ._ids import RowLabels, numbered
@@ -57,8 +58,11 @@ def encoded(
     """
     coded = in_threads(numbered, [users, items], len(values))
     (user_rows, user_ids), (item_rows, item_ids) = coded
-    if has_duplicates(user_rows, item_rows, len(user_ids), len(item_ids)):
-        user_rows, item_rows, values, weights = _without_duplicates(coded, values, weights, policy)
+    repeated = repeated_pairs(user_rows, item_rows, len(user_ids), len(item_ids))
+    if len(repeated):
+        user_rows, item_rows, values, weights = _without_duplicates(
+            coded, repeated, values, weights, policy
+        )
         user_rows, user_ids = _renumbered(user_rows, user_ids)
         item_rows, item_ids = _renumbered(item_rows, item_ids)
     return (user_rows, item_rows), (user_ids, item_ids), values, weights
@@ -66,24 +70,34 @@ def encoded(
 
 def _without_duplicates(
     coded: Sequence[tuple[NDArray[np.int32], RowLabels]],
+    repeated: NDArray[np.int64],
     values: NDArray[Any],
     weights: NDArray[np.float64] | None,
     policy: Duplicates,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any], NDArray[np.float64] | None]:
     """Apply the policy for (user, item) pairs, of which some occur more than once."""
     (users, user_labels), (items, item_labels) = coded
-    pairs, repeated = repeated_pairs(users, items, len(item_labels), policy)
+    # From here on, only the ratings of repeated pairs matter.
+    rows, pairs = rows_of_pairs(users, items, len(item_labels), repeated)
+    dropped = is_dropped(pairs, policy)
     if policy == "error":
-        first = int(np.argmax(repeated))
+        first = int(rows[np.argmax(dropped)])
         (user,), (item,) = user_labels.take(users[[first]]), item_labels.take(items[[first]])
         raise RatingsError(
-            f"{int(repeated.sum())} duplicated (user, item) pairs, the first at position {first}: "
+            f"{int(dropped.sum())} duplicated (user, item) pairs, the first at position {first}: "
             f"user {user!s}, item {item!s}. "
             "Choose which rating counts by duplicates='last' or 'mean'"
         )
     if policy == "mean":
-        values, weights = mean_of_pairs(pairs, values, weights)
-    kept = ~repeated
+        some = None if weights is None else weights[rows]
+        means, mean_weights = mean_of_pairs(pairs, values[rows], some)
+        values = values.copy()
+        values[rows] = means
+        if weights is not None and mean_weights is not None:
+            weights = weights.copy()
+            weights[rows] = mean_weights
+    kept = np.ones(len(values), np.bool_)
+    kept[rows[dropped]] = False
     return users[kept], items[kept], values[kept], None if weights is None else weights[kept]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import FactorModel, Parameters, RatingEncoder, Ratings, RatingsError, UnknownIdError
-from backends._coding import PART, has_duplicates, number_integers
+from backends._coding import PART, number_integers, repeated_pairs
 
 WORDS = ["b", "a", "b", "a\0", "é"]
 NUMBERS = [5, 3, 5, -4, 0]
@@ -390,11 +390,12 @@ def test_repeated_pairs_are_found_in_any_block(n_items: int) -> None:
     n = 1 << 20  # so many are looked at block by block
     users = rng.permutation(n).astype(np.int32)
     items = rng.integers(0, n_items, n).astype(np.int32)
-    assert not has_duplicates(users, items, n, n_items)
+    assert not len(repeated_pairs(users, items, n, n_items))
     for a, b in ((0, n - 1), (5, 7)):
         again, same = users.copy(), items.copy()
         again[a], same[a] = again[b], same[b]
-        assert has_duplicates(again, same, n, n_items)
+        pair = int(again[a]) * n_items + int(same[a])
+        assert repeated_pairs(again, same, n, n_items).tolist() == [pair]
 
 
 @settings(deadline=None, max_examples=60)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backends import RatingEncoder, Ratings, RatingsError
-from backends._coding import has_duplicates
+from backends._coding import repeated_pairs
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(max_size=8)
@@ -497,9 +497,13 @@ def test_duplicate_policies_agree_with_a_plain_loop(data: st.DataObject) -> None
     groups: dict[tuple[int, int], list[float]] = {}
     for cell, value in zip(cells, values.tolist(), strict=True):
         groups.setdefault(cell, []).append(value)
-    assert has_duplicates(
-        np.array(users, np.int32), np.array(items, np.int32), max(users) + 1, max(items) + 1
-    ) == (len(groups) < len(cells))
+    n_items = max(items) + 1
+    repeated = repeated_pairs(
+        np.array(users, np.int32), np.array(items, np.int32), max(users) + 1, n_items
+    )
+    assert repeated.tolist() == sorted(
+        user * n_items + item for (user, item), group in groups.items() if len(group) > 1
+    )
     for policy in ("last", "mean"):
         train = Ratings.from_arrays(users, items, values, duplicates=policy)
         assert train.encoder is not None

@@ -86,13 +86,21 @@ def _read_parquet(path: Path, options: FileOptions, grown: Grown, source: Source
         grown(sum(column.total_uncompressed_size for column in wanted))
     # Texts stay in their dictionaries: a long one that is repeated is in memory once.
     texts = [name for name in chosen if _is_text(schema.field(name).type)]
+    return _read_batches(_batches(path, chosen, texts, grown), chosen, options, source)
+
+
+def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> list[Any]:
+    """Return the record batches of a Parquet file.
+
+    The file keeps what it has read, so it is opened here and freed at the end.
+    """
     batches, n_bytes = [], 0
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-        for batch in file.iter_batches(1 << 20, columns=chosen):
+        for batch in file.iter_batches(1 << 20, columns=columns):
             n_bytes += batch.nbytes
             grown(n_bytes)
             batches.append(batch)
-    return _read_batches(batches, chosen, options, source)
+    return batches
 
 
 def _read_feather(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:

@@ -142,8 +142,11 @@ def join_ids(
     """
     if not all(isinstance(block, np.ndarray) for block in blocks):
         texts = [block.dictionary for block in blocks if not isinstance(block, np.ndarray)]
-        distinct = pa.chunked_array(texts).unique()
-        if _whole_numbers(distinct) is None:
+        distinct = texts[0]
+        looks_whole = all(_looks_whole(text) for text in texts)
+        if looks_whole and len(texts) > 1:
+            distinct = pa.chunked_array(texts).unique()
+        if not looks_whole or _whole_numbers(distinct) is None:
             return _categories(blocks, distinct, role, source, stated)
         blocks[:] = [_as_integers(block) for block in blocks]
     kinds = {ids.dtype.kind for ids in blocks if len(ids)}

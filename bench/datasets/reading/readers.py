@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
 from bench.text.wording import plural
@@ -111,6 +113,7 @@ def read_file(path: Path, options: FileOptions, stand: Stand = "python") -> RawR
         raise DatasetError(f"there is no file {path}")
     try:
         raw = read_any(path, options, source)
+        pa.default_memory_pool().release_unused()  # what was read before it was joined
     except DatasetError:
         raise
     except Exception as error:  # the libraries raise errors of all kinds on damaged files
