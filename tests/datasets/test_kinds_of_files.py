@@ -4,14 +4,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 from reading import refusal, rows, stored
 
 from bench.datasets import read_ratings
 from bench.datasets.reading import blocks
+from bench.datasets.reading.ipc_sizes import claimed_bytes
 
 OTHER_NAMES = "business_id,username,vote"
 ZEROS = "".join(f"{n},{n % 7},{rating}\n" for n, rating in enumerate([0] * 30 + [5, 6, 7] * 5))
@@ -335,6 +338,34 @@ def test_arrow_streams(tmp_path: Path) -> None:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
     assert rows(read_ratings(path)) == [("a", 1, 4.0), ("b", 2, 5.0)]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", None])
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_arrow_files_that_are_cut_off(
+    tmp_path: Path, new: Any, compression: str | None
+) -> None:
+    n = 100_000
+    table = pa.table({"user": [7] * n, "item": range(n), "rating": pa.array([1.0] * n)})
+    path = tmp_path / "ratings"
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.OSFile(str(path), "wb") as file, new(file, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=n // 2)
+    assert sum(claimed_bytes(path)) == pytest.approx(table.nbytes, rel=1e-3)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), len(whole) // 50):
+        assert "FILE" in refusal(stored(tmp_path, whole[:length], "cut"))
+    between = whole.rindex(b"\xff\xff\xff\xff", 0, len(whole) * 2 // 3)  # the second batch
+    assert "FILE" in refusal(stored(tmp_path, whole[:between], "cut"))
+
+
+def test_an_arrow_file_that_decompresses_to_too_much(tmp_path: Path) -> None:
+    zeros = np.zeros(10_000_000)
+    path = tmp_path / "ratings"
+    pd.DataFrame({"user": zeros, "item": zeros, "rating": zeros}).to_feather(path)
+    allocated = pa.default_memory_pool().max_memory()
+    assert "as a decompression bomb does" in refusal(path)
+    assert pa.default_memory_pool().max_memory() == allocated, "no batch was decompressed"
 
 
 def test_parquet_in_a_zip_is_told_so(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from bench.datasets.raw import RawRatings
 from bench.text.wording import plural
 
 from .columns import choose_columns
+from .ipc_sizes import claimed_bytes, n_batches, opened_stream
 from .npz import read_arrays
 from .options import FileOptions, Source
 from .tables import columns_of
@@ -57,7 +58,7 @@ def read_any(path: Path, options: FileOptions, source: Source) -> RawRatings:
     with path.open("rb") as file:
         start = file.read(8)
     grown = _growth_limit(path)
-    tables = {b"PAR1": _read_parquet, b"ARROW1": _read_feather, _STREAM: _read_stream}
+    tables = {b"PAR1": _read_parquet, b"ARROW1": _read_arrow, _STREAM: _read_arrow}
     for magic, read in tables.items():
         if start.startswith(magic):
             return read(path, options, grown, source)
@@ -82,7 +83,7 @@ def _read_parquet(path: Path, options: FileOptions, grown: Grown, source: Source
     for group in range(sizes.num_row_groups):
         row_group = sizes.row_group(group)
         columns = map(row_group.column, range(row_group.num_columns))
-        wanted = [column for column in columns if column.path_in_schema in chosen]
+        wanted = [column for column in columns if column.path_in_schema.split(".")[0] in chosen]
         grown(sum(column.total_uncompressed_size for column in wanted))
     # Texts stay in their dictionaries: a long one that is repeated is in memory once.
     texts = [name for name in chosen if _is_text(schema.field(name).type)]
@@ -103,32 +104,24 @@ def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> 
     return batches
 
 
-def _read_feather(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
-    with pa.OSFile(str(path)) as file, pyarrow.ipc.open_file(file) as reader:
-        batches = (reader.get_batch(n) for n in range(reader.num_record_batches))
-        return _read_arrow(reader.schema, batches, options, grown, source)
+def _read_arrow(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
+    """Read Feather, which is the stream format between two magic words and an index, or a stream.
 
-
-def _read_stream(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
-    with pa.OSFile(str(path)) as file, pyarrow.ipc.open_stream(file) as reader:
-        return _read_arrow(reader.schema, reader, options, grown, source)
-
-
-def _read_arrow(
-    schema: Any, batches: Any, options: FileOptions, grown: Grown, source: Source
-) -> RawRatings:
-    names = list(schema.names)
-    positions = choose_columns(names, True, options.columns, source)
-    chosen = [names[n] for n in positions]
-    _check_unique(names, chosen, source)
-    kept, n_bytes = [], 0
-    for batch in batches:
-        # In a damaged file, offsets of strings may point outside the memory of the batch.
-        batch.validate(full=True)
-        n_bytes += batch.nbytes
-        grown(n_bytes)
-        kept.append(batch.select(list(positions)))
-    return _read_batches(kept, chosen, options, source)
+    Both are read as streams, so that what is read is what was measured before.
+    """
+    grown(sum(claimed_bytes(path)))
+    with opened_stream(path) as file, pyarrow.ipc.open_stream(file) as reader:
+        names = list(reader.schema.names)
+        positions = choose_columns(names, True, options.columns, source)
+        chosen = [names[n] for n in positions]
+        batches = []
+        for batch in reader:
+            # In a damaged file, offsets of strings may point outside the memory of the batch.
+            batch.validate(full=True)
+            batches.append(batch.select(list(positions)))
+    if len(batches) != n_batches(path):
+        raise DatasetError(f"{source} is damaged: a part of it is missing. Save it again")
+    return _read_batches(batches, chosen, options, source)
 
 
 def _read_batches(
