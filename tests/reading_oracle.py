@@ -9,31 +9,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import math
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import polars as pl
-
-MISSING = {"NULL", "null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "n/a", "None"}
-ROLES = ("user", "item", "rating", "time")
-# Unicode's spaces without the separators of ASCII, and characters that have no width.
-_UNSEEN = "".join(chr(n) for n in range(0x3001) if chr(n).isspace() and n not in range(28, 32))
-_UNSEEN += "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?)?")
-_HAS_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
-
-
-class CannotTell(Exception):
-    """Readers may differ on this file for good reasons."""
+from reading_rules import MISSING, ROLES, CannotTell, Rows, of_one_kind, rating, time, trimmed_id
 
 
 class Stated(NamedTuple):
@@ -51,21 +35,14 @@ class Stated(NamedTuple):
 
 
 class Cell(NamedTuple):
+    """One field of a text."""
+
     text: str
     quoted: bool
+    swallowed: bool = False  # lines, by a quote that was never closed, or not where it should be
 
 
-class Rows(NamedTuple):
-    """The wanted columns as they are in a file; None for what is missing or cannot be used."""
-
-    users: list[str | None]
-    items: list[str | None]
-    ratings: list[float | None]
-    times: list[Any] | None
-    n_others: int = 0  # rows with a wrong number of fields, and comments among the rows
-    refuse: str = ""  # why nobody should read this, if so
-
-
+_HAS_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 Record = list[Cell]
 
 
@@ -80,6 +57,8 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
     """
     text = _decoded(_unpacked(data), options["encoding"] or stated.encoding)
     lone = stated.separator if len(stated.separator) == 1 else ""
+    if '\ufeff"' in text:
+        raise CannotTell("a byte order mark before a quote")
     records = [record for record in _records(text, stated.separator) if not _is_blank(record)]
     if stated.comment:
         n_all = len(records)
@@ -91,7 +70,10 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
         raise CannotTell("a row that may be a comment")
     positions, n_fields = _positions(records, stated, options)
     body = records[1 if stated.header else 0 :]
-    yield _rows(body, positions, n_fields, n_comments, stated, options)
+    found = _rows(body, positions, n_fields, n_comments, stated, options)
+    yield found
+    if found.refuse:
+        return
     sound = all(len(record) == n_fields for record in body)
     if not (sound and lone and lone != " " and not stated.comment) or "\0" in text:
         return
@@ -99,104 +81,13 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
         cells = read(text, lone, len(records[0]) if stated.header else n_fields)
         if cells is None:
             continue
-        found = [row for row in cells if any(cell.strip(" \t") for cell in row)]
-        if stated.header:
-            found = found[1:]
-        if len(found) == len(body):
-            again = [
-                [Cell(text, old.quoted) for text, old in zip(row, record, strict=True)]
-                for row, record in zip(found, body, strict=True)
-            ]
-        else:
-            again = [[Cell(text, False) for text in row] for row in found]
+        split = [row for row in cells if any(cell.strip(" \t") for cell in row)][stated.header :]
+        # Which cells were quoted only the small parser knows.
+        marks = [[cell.quoted for cell in record] for record in body]
+        if len(split) != len(body):
+            marks = [[False] * len(row) for row in split]
+        again = [list(map(Cell, *both)) for both in zip(split, marks, strict=True)]
         yield _rows(again, positions, n_fields, n_comments, stated, options)
-
-
-def difference(raw: Any, rows: Rows, *, drop: bool, sentinel: float | None) -> str:
-    """Return in what way ratings that were read are not those of the rows; "" if they are."""
-    if rows.refuse:
-        return f"should be refused: {rows.refuse}"
-    times = rows.times if rows.times is not None else [0] * len(rows.users)
-    columns = (rows.users, rows.items, rows.ratings, times)
-    sound = [row for row in zip(*columns, strict=True) if None not in row]
-    n_bad = len(rows.users) - len(sound) + rows.n_others
-    if n_bad - rows.n_others and not drop:
-        return f"{n_bad} bad rows were read without a word"
-    kept = [row for row in sound if row[2] != sentinel]
-    if len(kept) != len(raw.ratings):
-        return f"{len(raw.ratings)} rows instead of {len(kept)}"
-    for role, found, column in zip(ROLES, (raw.users, raw.items), (0, 1), strict=False):
-        right = as_ids([row[column] for row in kept])
-        if right is None:
-            return f"should be refused: one {role} written in two ways"
-        if found.tolist() != right:
-            return f"{role} ids {_first_difference(found.tolist(), right)}"
-        if found.dtype.kind not in ("iu" if isinstance(right[0], int) else "O"):
-            return f"{role} ids of type {found.dtype}"
-    ratings = [row[2] for row in kept]
-    if raw.ratings.tolist() != ratings:
-        return f"ratings {_first_difference(raw.ratings.tolist(), ratings)}"
-    if (raw.timestamps is None) != (rows.times is None):
-        return "a column of times, or none"
-    if rows.times is not None and (why := _other_times(raw.timestamps, [row[3] for row in kept])):
-        return why
-    n_dropped = sum(raw.dropped.values())
-    if n_dropped != n_bad + len(sound) - len(kept):
-        return f"{n_dropped} rows counted as dropped instead of {n_bad + len(sound) - len(kept)}"
-    return ""
-
-
-def as_ids(texts: Sequence[str]) -> list[Any] | None:
-    """Return ids by the documented rules: integers if all are; None if one is in two spellings."""
-    if all(_WHOLE.fullmatch(text) and not text.startswith("-0") for text in texts):
-        numbers = [int(text.split(".")[0]) for text in texts]
-        low, high = min(numbers, default=0), max(numbers, default=0)
-        if low >= -(2**63) and high < (2**64 if low >= 0 else 2**63):
-            return list(numbers)
-    known = set(texts)
-    if any(re.search(r"\.0+$", text) and re.sub(r"\.0+$", "", text) in known for text in known):
-        return None
-    return list(texts)
-
-
-def table_rows(columns: Sequence[Sequence[Any]]) -> Rows:
-    """Return the rows of columns with types, given as Python's values."""
-    users, items = ([_typed_id(value) for value in column] for column in columns[:2])
-    ratings = [_typed_rating(value) for value in columns[2]]
-    times = _of_one_kind([_typed_time(value) for value in columns[3]]) if columns[3:] else None
-    return Rows(users, items, ratings, times)
-
-
-def _of_one_kind(times: list[Any]) -> list[Any]:
-    if len({isinstance(time, np.datetime64) for time in times if time is not None}) > 1:
-        raise CannotTell("times of two kinds")
-    return times
-
-
-def _typed_id(value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, str):
-        return _trimmed_id(value, ())
-    if value != int(value):
-        raise CannotTell("ids with decimals")
-    return str(int(value))
-
-
-def _typed_rating(value: Any) -> float | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else _rating(value, ".")
-    return float(value) if math.isfinite(value) else None
-
-
-def _typed_time(value: Any) -> Any:
-    if isinstance(value, str):
-        return _time(value)
-    if value is None or value != value:
-        return None
-    if hasattr(value, "year"):  # a date or a time
-        return np.datetime64(value if isinstance(value, datetime) else value.isoformat(), "us")
-    return value
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -232,12 +123,14 @@ def _records(text: str, separator: str) -> Iterator[Record]:
     ending, inside = re.compile(rf"\r\n|\r|\n|{between}|\Z"), re.compile(r'"((?:[^"]|"")*)"?')
     at, record = 0, Record()
     while at < len(text) or record:
-        start, cell = at, ""
+        start, cell, swallowed = at, "", False
         quote = inside.match(text, at)
         if quote:
             cell, start = quote[1].replace('""', '"'), quote.end()
         end = ending.search(text, start)
-        record.append(Cell(cell + text[start : end.start()], quote is not None))
+        if quote and re.search(r"[\r\n]\s*\S", cell):
+            swallowed = end.start() > start or len(quote[0]) < 2 or quote[0][-1] != '"'
+        record.append(Cell(cell + text[start : end.start()], quote is not None, swallowed))
         at = end.end()
         if end[0][:1] in ("", "\r", "\n"):
             yield record
@@ -306,83 +199,39 @@ def _rows(
     columns = {role: [record[n] for record in right] for role, n in positions.items()}
     missing = MISSING if options["missing_ids"] is None else options["missing_ids"]
     users, items = (
-        [_trimmed_id(cell.text, () if cell.quoted else missing) for cell in columns[role]]
+        [trimmed_id(cell.text, () if cell.quoted else missing) for cell in columns[role]]
         for role in ("user", "item")
     )
     texts = [cell.text for cell in columns["rating"]]
     decimal = options["decimal"] or _decimal(texts, stated)
     times = None
     if "time" in columns:
-        times = _of_one_kind([_time(cell.text) for cell in columns["time"]])
+        times = of_one_kind([time(cell.text) for cell in columns["time"]])
     n_wrong = len(body) - len(right)
     refuse = ""
     if any(re.search(r"[\r\n]", cell.text) for column in columns.values() for cell in column):
         refuse = "a line end inside a value"
+    if any(cell.swallowed for record in body for cell in record):
+        refuse = "an open quote, and lines in it"
     if n_wrong and options["on_bad_rows"] == "error":
         refuse = "a row with a wrong number of fields"
     return Rows(
-        users, items, [_rating(text, decimal) for text in texts], times, n_wrong + n_comments, refuse
+        users,
+        items,
+        [rating(text, decimal) for text in texts],
+        times,
+        n_wrong + n_comments,
+        refuse,
     )
 
 
-def _trimmed_id(text: str, missing: Sequence[str] | set[str]) -> str | None:
-    text = text.strip(_UNSEEN)
-    return None if not text or text in missing or "\0" in text else text
-
-
 def _decimal(texts: list[str], stated: Stated) -> str:
-    if stated.decimal == "," and any("." in text for text in texts):
+    commas = [text for text in texts if "," in text]
+    usual = all(_HAS_COMMA.fullmatch(text) for text in commas)
+    mixed = any("." in text for text in texts) or not usual
+    if commas and (stated.decimal == "." or mixed):
         raise CannotTell("decimal points and commas")
-    if stated.decimal == "." and any(_HAS_COMMA.fullmatch(text) for text in texts):
-        raise CannotTell("decimal points and commas")
-    return stated.decimal
-
-
-def _rating(text: str, decimal: str) -> float | None:
-    text = text.strip(" \t")
-    if decimal == ",":
-        text = "" if "." in text else text.replace(",", ".")
-    if _NUMBER.fullmatch(text):
-        number = float(text)
-        return number if math.isfinite(number) else None
-    if not text.isascii() or text != text.strip():
-        raise CannotTell("a rating with unusual characters")
-    return None
-
-
-def _time(text: str) -> Any:
-    text = text.strip(" \t")
-    if re.fullmatch("-?(0|[1-9][0-9]*)", text):
-        return int(text)
-    if _NUMBER.fullmatch(text):
-        number = float(text)
-        return number if math.isfinite(number) else None
-    if _DATE.fullmatch(text):
-        try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-        time = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-        return np.datetime64(time, "us")
-    if re.search("[0-9]", text):
-        raise CannotTell("a time in an unusual spelling")
-    return None
-
-
-def _other_times(found: Any, right: list[Any]) -> str:
-    """Return in what way times differ: dates to the microsecond, integers exactly."""
-    if found.dtype.kind == "M":
-        values: list[Any] = list(found.astype("datetime64[us]"))
-    else:
-        values = found.tolist()
-    if any(isinstance(one, float) or (isinstance(one, int) and one >= 2**63) for one in right):
-        right = [float(time) for time in right]
-    return f"times {_first_difference(values, right)}" if values != right else ""
-
-
-def _first_difference(found: Sequence[Any], right: Sequence[Any]) -> str:
-    n = next(n for n, pair in enumerate(zip(found, right, strict=True)) if pair[0] != pair[1])
-    return f"differ in row {n}: {found[n]!r} instead of {right[n]!r}"
+    return stated.decimal if commas else "."
 
 
 def _by_pandas(text: str, separator: str, n_fields: int) -> list[list[str]] | None:

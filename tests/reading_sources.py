@@ -6,11 +6,10 @@ Their rows are real ones where RATINGS_DATA is set.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import os
 import random
-import zipfile
+import re
 from collections.abc import Callable
 from functools import cache
 from itertools import islice
@@ -22,7 +21,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
-from reading_oracle import MISSING, Stated
+from reading_oracle import Stated
+from reading_rules import MISSING
 
 Column = list[str | None]  # None for what is missing
 ROLES = ("user", "item", "rating", "time")
@@ -88,7 +88,7 @@ def real() -> Real:
         path = Path(folder, name)
         for start in (0, *(rng.randrange(path.stat().st_size) for _ in range(6))):
             lines = _window(path, start)
-            first = [path.open(newline="").readline()] if header else []
+            first = _lines(path, 0, 1) if header else []
             names = tuple(first[0].strip().split(separator)) if header else ROLES
             rows = [line.rstrip("\r\n").split(separator) for line in lines[header and not start :]]
             stated = Stated(separator, names[: len(rows[0])], {}, header)
@@ -106,12 +106,16 @@ def real() -> Real:
 
 
 def _window(path: Path, start: int) -> list[str]:
+    lines = _lines(path, start, 400)
+    return lines if len(lines) > 50 else _lines(path, 0, 400)
+
+
+def _lines(path: Path, start: int, n: int) -> list[str]:
     with path.open(newline="", encoding="utf-8") as file:
         file.seek(start)
         if start:
             file.readline()  # the rest of a line
-        lines = list(islice(file, 400))
-    return lines if len(lines) > 50 else _window(path, 0)
+        return list(islice(file, n))
 
 
 def frame(rng: random.Random) -> list[Column]:
@@ -126,7 +130,9 @@ def frame(rng: random.Random) -> list[Column]:
     kind = rng.randrange(12)
     if kind < 3:
         scale = 10 if kind else 1  # 3.0 or 3.5
-        columns[2] = [f"{float(text) + (n % 2) / scale * 5:.1f}" for n, text in enumerate(columns[2])]
+        columns[2] = [
+            f"{float(text) + (n % 2) / scale * 5:.1f}" for n, text in enumerate(columns[2])
+        ]
     if len(columns) == 4:
         columns[3] = _times(columns[3], rng)
         if rng.random() < 0.2:
@@ -199,7 +205,7 @@ def text_document(columns: list[Column], rng: random.Random) -> Document:
         all_columns["index"] = all_columns.pop("")
         row_names = False
     options: dict[str, Any] = {}
-    if not known and not (plain and not header) or rng.random() < 0.1:
+    if (not known and not (plain and not header)) or rng.random() < 0.1:
         chosen = list(all_columns)
         options["columns"] = tuple(
             name if header and name and rng.random() < 0.5 else chosen.index(name)
@@ -214,7 +220,7 @@ def text_document(columns: list[Column], rng: random.Random) -> Document:
         rng.choice((*[""] * 12, "#", "%")),
         rng.choice((*["utf-8"] * 14, "latin-1", "utf-16")),
         row_names,
-        separator != " " and rng.random() < 0.05 and (header or len(columns) == 3 and plain),
+        separator != " " and rng.random() < 0.05 and (header or (len(columns) == 3 and plain)),
     )
     return _encoded(all_columns, stated, options, rng)
 
@@ -276,21 +282,6 @@ def _writer(
     return write
 
 
-def packed(data: bytes, rng: random.Random) -> bytes:
-    """Return a text compressed in some way, mostly not at all."""
-    kind = rng.randrange(20)
-    if kind == 0:
-        return gzip.compress(data, 1)
-    return zipped("a/b.csv", data) if kind == 1 else data
-
-
-def zipped(name: str, data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
-    return buffer.getvalue()
-
-
 def table_document(columns: list[Column], rng: random.Random) -> tuple[bytes, str]:
     """Write columns with types, and return the file and its kind."""
     table = _typed(columns, rng)
@@ -301,7 +292,9 @@ def table_document(columns: list[Column], rng: random.Random) -> tuple[bytes, st
         pyarrow.parquet.write_table(table, out, row_group_size=size, use_dictionary=size > 7)
     elif kind == "feather":
         codec = rng.choice(("uncompressed", "lz4", "zstd"))
-        pyarrow.feather.write_feather(table, out, compression=codec, chunksize=rng.choice((7, 1000)))
+        pyarrow.feather.write_feather(
+            table, out, compression=codec, chunksize=rng.choice((7, 1000))
+        )
     elif kind == "stream":
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table, max_chunksize=rng.choice((7, 1000)))
@@ -318,14 +311,19 @@ def twins(columns: list[Column], rng: random.Random) -> list[tuple[bytes, dict[s
 
     All texts are quoted, so that nothing is missing that is not empty.
     """
+    if len({re.match("[0-9]{4}-", text) is None for text in columns[-1] if text}) > 1:
+        del columns[3:]  # numbers and dates
     names = NAMES[0][: len(columns)]
     order = rng.sample(range(len(columns)), len(columns))
+    n_lines = len(columns[0]) + rng.choice((1, 2))  # the last may have no end
     shuffled = tuple(order.index(n) for n in range(len(columns)))
 
     def csv_of(positions: list[int], separator: str) -> bytes:
         cells = [[names[n], *(text or "" for text in columns[n])] for n in positions]
-        rows = zip(*(['"' + text.replace('"', '""') + '"' for text in one] for one in cells))
-        return "\n".join(separator.join(row) for row in rows).encode()
+        rows = zip(
+            *(['"' + text.replace('"', '""') + '"' for text in one] for one in cells), strict=True
+        )
+        return "\n".join([*(separator.join(row) for row in rows), ""][:n_lines]).encode()
 
     found: list[tuple[bytes, dict[str, Any]]] = [
         (csv_of(list(range(len(columns))), ","), {"columns": names, "decimal": "."}),
