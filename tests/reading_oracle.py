@@ -57,8 +57,10 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
     """
     text = _decoded(_unpacked(data), options["encoding"] or stated.encoding)
     lone = stated.separator if len(stated.separator) == 1 else ""
-    if '\ufeff"' in text:
-        raise CannotTell("a byte order mark before a quote")
+    if re.search(r"[\r\n]\ufeff", text):
+        raise CannotTell("a byte order mark inside")
+    if '"' in text and "\n" in text and re.search(r"\r(?!\n)", text):
+        raise CannotTell("quotes, and lines that end in two ways")
     records = [record for record in _records(text, stated.separator) if not _is_blank(record)]
     if stated.comment:
         n_all = len(records)
@@ -160,7 +162,7 @@ def _positions(
             names.append(stated.names[-1])
         if sorted(names) != sorted(stated.names):
             raise CannotTell("another header")
-    elif not any(re.search("[0-9]", cell.text) for cell in records[0]) or any(
+    elif not any(rating(cell.text, ".") is not None for cell in records[0]) or any(
         "rating" in cell.text for cell in records[0]
     ):
         raise CannotTell("a first row like a header")
@@ -229,8 +231,8 @@ def _decimal(texts: list[str], stated: Stated) -> str:
     commas = [text for text in texts if "," in text]
     usual = all(_HAS_COMMA.fullmatch(text) for text in commas)
     mixed = any("." in text for text in texts) or not usual
-    if commas and (stated.decimal == "." or mixed):
-        raise CannotTell("decimal points and commas")
+    if commas and (stated.decimal == "." or mixed or not any("," in one for one in texts[:48])):
+        raise CannotTell("decimal points and commas, or commas far below")
     return stated.decimal if commas else "."
 
 

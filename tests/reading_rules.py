@@ -167,7 +167,7 @@ def _other_times(found: Any, right: list[Any]) -> str:
         values: list[Any] = list(found.astype("datetime64[us]"))
     else:
         values = found.tolist()
-    if any(isinstance(one, float) or (isinstance(one, int) and one >= 2**63) for one in right):
+    if any(isinstance(one, float) or (isinstance(one, int) and abs(one) >= 2**63) for one in right):
         right = [float(time) for time in right]
     return f"times {_first_difference(values, right)}" if values != right else ""
 
