@@ -219,7 +219,7 @@ def table_readings(one: Case) -> Iterator[Rows]:
 def check_blocks(path: Path, one: Case, number: int) -> None:
     """Assert that small blocks give what large ones give, from the same beginning of the file."""
     large, small = (
-        attempt(lambda size=size: read(path, one.options, size, 400), number)  # type: ignore[misc]
+        attempt(lambda size=size: read(path, one.options, size, 400), number)
         for size in (1 << 24, 400)
     )
     # The beginning of a file must have no NUL, a line is whole, and a quote can end a block.
@@ -256,7 +256,7 @@ def check_twins(number: int, rng: random.Random, path: Path) -> str:
     outcomes = []
     for data, more in reading_sources.twins(columns, rng):
         path.write_bytes(data)
-        outcomes.append(attempt(lambda more=more: read(path, {**chosen, **more}), number))  # type: ignore[misc]
+        outcomes.append(attempt(lambda more=more: read(path, {**chosen, **more}), number))
     for other in outcomes[1:]:
         why = other_outcome(outcomes[0], other)
         assert not why, f"case {number}: the same rows otherwise give {why}; options {chosen}"
