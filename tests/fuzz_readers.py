@@ -1,50 +1,45 @@
 """Damaged files of every format against the readers.
 
-Nothing but DatasetError may escape, and nothing invalid may be returned.
+Nothing but DatasetError may escape, nothing invalid may be returned, and what is read must be what
+`reading_oracle` finds in the same bytes. Besides: the size of blocks changes nothing, and the same
+rows in another order of columns or in another format are the same ratings.
 
-    python tests/fuzz_readers.py --cases 100000 --seed 0
+    python tests/fuzz_readers.py --cases 100000 --seed 0 --folder more/small/files
 
 Not collected by pytest; tests/datasets/test_readers_round_trip.py runs a few hundred cases of it.
-A case depends on its number and the seed alone, so ``--first N --cases 1`` repeats a failure. If
-RATINGS_DATA is set, its real files are used.
+A case depends on its number and the seed alone, so ``--first N --cases 1`` repeats a failure, and
+``--keep FOLDER`` stores the files of failures. If RATINGS_DATA is set, its real files are used; the
+files of ``--folder`` are damaged too.
 """
 
 import argparse
-import gzip
 import io
-import os
 import random
 import re
 import resource
 import tempfile
 import time
 import traceback
-import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import scipy.sparse
+import polars as pl
+import pyarrow.feather
+import pyarrow.parquet
+import reading_sources
+from reading_damage import damaged_frame, mutated, packed, sources, wild_options
+from reading_oracle import Stated, text_readings
+from reading_rules import CannotTell, Rows, difference, table_rows
 
 from backends import Ratings
 from bench.datasets import DatasetError, RawRatings, from_frame, read_ratings
-from bench.datasets.reading import blocks
+from bench.datasets.reading import blocks, text
 
-REAL_TEXTS = (
-    "anime-slice/rating.csv",
-    "anime-5k/ratings.tsv",
-    "ml-100k/u.data",
-    "ml-latest-small/ratings.csv",
-)
-QUOTED = (
-    "user,item,title,rating,date\r\n"
-    '007,"b ""x""","a, b\n c",4.5,2016-01-02\r\n'
-    "ann,\u00e9,,3,2016-01-02 10:00:00\r\n"
-)
 OUR_MISTAKES = (
     AttributeError,
     NameError,
@@ -54,130 +49,55 @@ OUR_MISTAKES = (
     TypeError,
     UnboundLocalError,
 )
-NASTY = (
-    *("", "\0", '"', '""', "\n", "\r", "\r\n", "\n\n", ",", "\t", "::", ";", " "),
-    *("-1", "0", "007", "nan", "inf", "1e999", "9" * 40),
-    *("-9223372036854775808", "18446744073709551615", "1_0", "0x1F", "+5", "4,5", ".", "NA"),
-    *("2016-13-45", "user", "rating", "x" * 300, "\x1f", "\x1a", "\ufeff", "\u00e9", "\U0001f600"),
-)  # fmt: skip
 
 
-def sources() -> list[bytes]:
-    """Small files of every format, with real ratings where there are any."""
-    folder = os.environ.get("RATINGS_DATA")
-    texts = [
-        QUOTED.encode(),
-        b"user,item,rating\n1,2,3\n4,5,6\n" * 1,
-        b"".join(b"%d,%d,4\n" % (n, n) for n in range(40)),
-    ]
-    for name in REAL_TEXTS if folder else ():
-        with open(os.path.join(str(folder), name), "rb") as file:
-            texts.append(b"".join(file.readline() for _ in range(25)))
-    texts += [
-        texts[-1].replace(b"\t", b"::"),
-        texts[0].replace(b",", b";"),
-        texts[-1].replace(b",", b" "),
-    ]
-    packed = [
-        gzip.compress(texts[-2]),
-        pa.compress(texts[-3], codec="zstd", asbytes=True),
-        zipped("r.csv", texts[-1]),
-    ]
-    return texts * 3 + packed + typed()
+class Case(NamedTuple):
+    """One file and how it is read."""
+
+    data: bytes
+    options: dict[str, Any]
+    stated: Stated | None = None  # of a text
+    kind: str = ""  # of columns with types
 
 
-def typed() -> list[bytes]:
-    """Files whose columns have types."""
-    rng = np.random.default_rng(0)
-    users, items = rng.integers(-5, 99, 60), rng.integers(0, 9, 60).astype(str)
-    frame = pd.DataFrame(
-        {"userId": users, "movieId": items, "rating": rng.random(60), "timestamp": users * 1000}
-    )
-    out = []
-    for write in (frame.to_parquet, frame.to_feather):
-        buffer = io.BytesIO()
-        write(buffer)
-        out.append(buffer.getvalue())
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, users=users, items=items.astype("U3"), ratings=rng.random(60))
-    out.append(buffer.getvalue())
-    for layout in ("csr", "coo", "csc"):
-        buffer = io.BytesIO()
-        matrix = scipy.sparse.random_array((20, 30), density=0.1, rng=rng).asformat(layout)
-        scipy.sparse.save_npz(buffer, matrix, compressed=layout == "csr")
-        out.append(buffer.getvalue())
-    return out
+NO_OPTIONS: dict[str, Any] = dict.fromkeys(
+    ("columns", "separator", "header", "encoding", "decimal", "missing_rating", "missing_ids")
+)
 
 
-def zipped(name: str, data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def mutated(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """Apply one damage of a dozen kinds."""
-    at, n = rng.randrange(len(data) + 1), rng.choice((1, 1, 2, 5, 20))
-    lines = data.split(b"\n")
-    line = rng.randrange(len(lines))
-    kind = rng.choices(range(12), (1, 1, 2, 4, 1, 2, 5, 3, 2, 2, 1, 1))[0]
-    if kind == 0:  # bytes flipped
-        changed = bytearray(data)
-        for _ in range(n if changed else 0):
-            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
-        return bytes(changed)
-    if kind == 1:
-        return data[:at]
-    if kind == 2:
-        return data[:at] + data[at + n :]
-    if kind == 3:
-        return data[:at] + rng.choice(NASTY).encode() + data[at:]
-    if kind == 4:
-        return data[:at] + rng.randbytes(n) + data[at:]
-    if kind == 5:  # a line cut
-        lines[line] = lines[line][: rng.randrange(len(lines[line]) + 1)]
-    elif kind == 6:  # a field replaced
-        fields = re.split(rb"([,;\t ]|::)", lines[line])
-        fields[rng.randrange(len(fields))] = rng.choice(NASTY).encode()
-        lines[line] = b"".join(fields)
-    elif kind == 7:  # fields swapped
-        fields = lines[line].split(b",")
-        rng.shuffle(fields)
-        lines[line] = b",".join(fields)
-    elif kind == 8:
-        lines.insert(line, rng.choice(lines))
-    elif kind == 9:  # formats mixed up
-        other = rng.choice(others)
-        return data[:at] + other[rng.randrange(len(other)) :]
-    elif kind == 10:
-        return rng.choice(
-            (
-                gzip.compress(data, 1),
-                zipped("a/b.csv", data),
-                b"\xef\xbb\xbf" + data,
-                data.replace(b"\n", b"\r"),
-            )
-        )
+def case(number: int, seed: int, files: list[bytes]) -> Case:
+    """Return the file of a number, damaged or not."""
+    rng = random.Random(f"{seed}/{number}")
+    wild = {**NO_OPTIONS, **wild_options(rng)}
+    mild = {
+        **NO_OPTIONS,
+        "on_bad_rows": wild["on_bad_rows"],
+        "missing_rating": rng.choice((None, "none", "none", "none", -1, 3.0)),
+    }
+    sort = rng.random()
+    if sort < 0.3:
+        data = rng.choice(files)
+        for _ in range(rng.choice((1, 1, 2, 3, 5))):
+            data = mutated(data, rng, files)
+        return Case(data, wild)
+    if sort < 0.45:
+        data, kind = reading_sources.table_document(reading_sources.frame(rng), rng)
+        for _ in range(rng.choice((0, 0, 0, 1, 2))):
+            data = mutated(data, rng, files)
+        return Case(data, mild, kind=kind)
+    known = reading_sources.real().documents
+    if known and sort < 0.6:
+        document = rng.choice(known)
     else:
-        return data[at:] + data[:at]
-    return b"\n".join(lines)
-
-
-def options(rng: random.Random) -> dict[str, Any]:
-    """Some of the reader's options, mostly none."""
-    choices: dict[str, list[Any]] = {
-        "on_bad_rows": ["error", "drop", "drop"],
-        "missing_rating": [None, -1, 3.0],
-        "columns": [
-            *[None] * 16, (0, 1, 2), (1, 0, 2), ("userId", "movieId", "rating"),
-            (0, 1, 9), ("x",), (0, 1, 3),
-        ],
-        "header": [None] * 8 + [True, False],
-        "separator": [None] * 20 + [",", "\t", "::", "", "\n"],
-        "encoding": [None] * 60 + ["latin-1", "utf-16", "utf-8", "cp1252", "no-such"],
-    }  # fmt: skip
-    return {name: rng.choice(values) for name, values in choices.items()}
+        document = reading_sources.text_document(reading_sources.frame(rng), rng)
+    data, stated = document.data, document.stated
+    for _ in range(rng.choice((0, 0, 1, 1, 1, 2, 3))):
+        data = mutated(data, rng, files)
+    chosen = {**(mild if rng.random() < 0.9 else wild), **document.options}
+    for name in ("header", "separator", "decimal"):
+        if rng.random() < 0.1:
+            chosen[name] = getattr(stated, name)
+    return Case(packed(data, rng), chosen, stated)
 
 
 def run_case(number: int, seed: int, files: list[bytes], path: Path) -> str:
@@ -186,35 +106,163 @@ def run_case(number: int, seed: int, files: list[bytes], path: Path) -> str:
     Raises
     ------
     AssertionError
-        For anything but valid ratings or a deliberate DatasetError.
+        For anything but valid ratings or a deliberate DatasetError, and for other ratings than
+        those in the file.
     """
-    rng = random.Random(f"{seed}/{number}")
-    data = rng.choice(files)
-    for _ in range(rng.choice((1, 1, 2, 3, 5))):
-        data = mutated(data, rng, files)
-    path.write_bytes(data)
-    chosen = options(rng)
+    rng = random.Random(f"{number}/{seed}")
+    if (sort := rng.random()) < 0.02:
+        outcome = attempt(lambda: from_frame(damaged_frame(rng), on_bad_rows="drop"), number)
+        if isinstance(outcome, RawRatings):
+            check(outcome, {"missing_rating": None}, number)
+        return "a frame" if isinstance(outcome, RawRatings) else "a frame, refused"
+    if sort < 0.1:
+        return check_twins(number, rng, path)
+    one = case(number, seed, files)
+    path.write_bytes(one.data)
+    raw = attempt(lambda: read(path, one.options), number)
+    wide = one.data[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, of which a block has half as much
+    if rng.random() < 0.25 and not wide:
+        check_blocks(path, one, number)
+    if isinstance(raw, DatasetError):
+        cause = raw.__cause__
+        untouched = "" if cause is None else f" ({type(cause).__name__})"
+        return f"refused{untouched}"
+    check(raw, one.options, number)
+    if not one.kind:
+        check_no_row_vanished(raw, one.data, one.options, number)
+    return judged(raw, one, number)
+
+
+def attempt(reading: Callable[[], RawRatings], number: int) -> RawRatings | DatasetError:
+    """Return ratings, or the deliberate error."""
     try:
-        if rng.random() < 0.03:
-            raw = from_frame(
-                damaged_frame(rng),
-                on_bad_rows=chosen["on_bad_rows"],
-                missing_rating=chosen["missing_rating"],
-            )
-            data = b'"'  # nothing to compare line counts with
-        else:
-            with mock.patch.object(blocks, "BLOCK_BYTES", rng.choice((250, 1 << 24))):
-                raw = read_ratings(path, **chosen)
+        return reading()
     except DatasetError as error:
         cause = error.__cause__
         if isinstance(cause, OUR_MISTAKES):
             culprit = traceback.extract_tb(cause.__traceback__)[-1].filename
             assert "datasets" not in culprit, f"case {number}: {cause!r} in {culprit}"
         assert len(str(error)) < 4000, f"case {number}: an error of {len(str(error))} characters"
-        return "refused" if cause is None else f"refused ({type(cause).__name__})"
-    check(raw, chosen, number)
-    check_no_row_vanished(raw, data, chosen, number)
-    return "read"
+        return error
+
+
+def read(
+    path: Path, chosen: dict[str, Any], block: int = 1 << 24, sample: int = 1 << 16
+) -> RawRatings:
+    with (
+        mock.patch.object(blocks, "BLOCK_BYTES", block),
+        mock.patch.object(text, "SAMPLE_BYTES", sample),
+    ):
+        return read_ratings(path, **chosen)
+
+
+def judged(raw: RawRatings, one: Case, number: int) -> str:
+    """Return whether ratings that were read are those in the file.
+
+    Raises
+    ------
+    AssertionError
+        If no reading of the file gives them, or if two other libraries agree that they are others.
+    """
+    drop, sentinel = one.options["on_bad_rows"] == "drop", one.options["missing_rating"]
+    readings: Iterable[Rows] = ()
+    if one.kind:
+        readings = table_readings(one)
+    elif one.stated is not None:
+        readings = text_readings(one.data, one.stated, one.options)
+    whys = []
+    try:
+        whys += [difference(raw, rows, drop=drop, sentinel=sentinel) for rows in readings]
+    except CannotTell as reason:
+        return f"read, the oracle cannot tell: {reason}"
+    if not whys:
+        return "read, no oracle"
+    others = whys[1:]
+    wrong = all(whys) or (len(others) > 1 and all(others) and len(set(others)) == 1)
+    assert not wrong, f"case {number}: {whys}, options {one.options}, {one.stated}"
+    if any(whys):
+        return "read, agreed with some of several readings"
+    return f"read, agreed with {len(whys)} readings"
+
+
+def table_readings(one: Case) -> Iterator[Rows]:
+    """Yield the rows that other libraries find in a file whose columns have types."""
+    file, libraries = io.BytesIO(one.data), []
+    if one.kind == "npz":
+        libraries = [lambda: {name: column.tolist() for name, column in np.load(file).items()}]
+    elif one.kind == "stream":
+        libraries = [lambda: pl.read_ipc_stream(file).to_dict(as_series=False)]
+    elif one.kind == "feather":
+        libraries = [
+            lambda: pyarrow.feather.read_table(file).to_pydict(),
+            lambda: pl.read_ipc(one.data).to_dict(as_series=False),
+        ]
+    else:
+        libraries = [
+            lambda: pyarrow.parquet.read_table(file).to_pydict(),
+            lambda: pl.read_parquet(one.data).to_dict(as_series=False),
+        ]
+    for library in libraries:
+        try:
+            columns = library()
+        except BaseException as error:  # polars panics, which is no Exception
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            continue
+        for names in reading_sources.NAMES:
+            wanted = [columns[name] for name in names if name in columns]
+            if names[:3] == tuple(names[n] for n in range(3) if names[n] in columns):
+                yield table_rows(wanted)
+                break
+
+
+def check_blocks(path: Path, one: Case, number: int) -> None:
+    """Assert that small blocks give what large ones give, from the same beginning of the file."""
+    large, small = (
+        attempt(lambda size=size: read(path, one.options, size, 400), number)
+        for size in (1 << 24, 400)
+    )
+    # The beginning of a file must have no NUL, a line is whole, and a quote can end a block.
+    refusals = [str(one) for one in (large, small) if isinstance(one, DatasetError)]
+    if re.search("NUL byte|is longer than|quote is opened", " ".join(refusals)):
+        return
+    why = other_outcome(large, small)
+    assert not why, f"case {number}: small blocks give {why}, options {one.options}"
+
+
+def other_outcome(one: RawRatings | DatasetError, two: RawRatings | DatasetError) -> str:
+    """Return in what way the second of two readings differs from the first; "" if it does not."""
+    if isinstance(one, DatasetError) or isinstance(two, DatasetError):
+        same = isinstance(one, DatasetError) and isinstance(two, DatasetError)
+        return "" if same else f"{two!r:.500} after {one!r:.500}"
+    for name, left, right in zip(one._fields, one, two, strict=True):
+        if name == "dropped" or left is None or right is None:
+            if left != right:
+                return f"{name}: {right} after {left}"
+        elif left.tolist() != right.tolist() or left.dtype.kind != right.dtype.kind:
+            return f"{name}: {right} after {left}"
+    return ""
+
+
+def check_twins(number: int, rng: random.Random, path: Path) -> str:
+    """Assert that the same rows give the same ratings in two texts and in a table."""
+    columns = reading_sources.frame(rng)
+    chosen = {
+        **NO_OPTIONS,
+        "on_bad_rows": rng.choice(("error", "drop")),
+        "missing_rating": rng.choice(("none", -1)),
+        "missing_ids": rng.choice((None, ())),
+    }
+    outcomes = []
+    for data, more in reading_sources.twins(columns, rng):
+        path.write_bytes(data)
+        outcomes.append(attempt(lambda more=more: read(path, {**chosen, **more}), number))
+    for other in outcomes[1:]:
+        why = other_outcome(outcomes[0], other)
+        assert not why, f"case {number}: the same rows otherwise give {why}; options {chosen}"
+    return "the same ratings in several files" + (
+        ", all refused" if isinstance(outcomes[0], DatasetError) else ""
+    )
 
 
 def check(raw: RawRatings, chosen: dict[str, Any], number: int) -> None:
@@ -256,45 +304,29 @@ def check_no_row_vanished(
     )
 
 
-def damaged_frame(rng: random.Random) -> pd.DataFrame:
-    """A data frame with columns of all sorts."""
-    odd = (True, b"x", pd.Timestamp(0), [1], "7", 1e300)
-    sorts: list[Any] = [1, "a", "", None, float("nan"), 2.5, 2**63, -1, *odd]
-    few = [
-        sorts[:1],
-        sorts[:2],
-        sorts[3:6],
-        sorts[:1] + sorts[6:8],
-        [1, 2, None],
-        ["a", "b"],
-        sorts,
-    ]
-    columns = ["user", "item", "rating", *rng.choice(([], ["timestamp"], ["x", "y"], ["item"]))]
-    values = [[rng.choice(kind) for _ in range(8)] for kind in (rng.choice(few) for _ in columns)]
-    frame = pd.concat([pd.Series(column) for column in values], axis=1)
-    frame.columns = pd.Index(columns if rng.random() < 0.9 else range(len(columns)))
-    return frame
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
-    arguments = parser.parse_args()
-    outcomes, failures, files, start = Counter[str](), 0, sources(), time.perf_counter()
+    parser.add_argument("--folder", type=Path, help="more files to damage")
+    parser.add_argument("--keep", type=Path, help="where to store the files of failures")
+    given = parser.parse_args()
+    outcomes, failures, start = Counter[str](), 0, time.perf_counter()
+    files = sources(given.folder)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(arguments.first, arguments.first + arguments.cases):
+        path = Path(folder) / "ratings.csv"
+        for number in range(given.first, given.first + given.cases):
             try:
-                outcomes[run_case(number, arguments.seed, files, Path(folder) / "ratings.csv")] += 1
+                outcomes[run_case(number, given.seed, files, path)] += 1
             except Exception:  # a finding, whatever it is: show it and go on
                 failures += 1
-                print(f"case {number}:\n{traceback.format_exc()}", flush=True)
+                print(f"case {number}:\n{traceback.format_exc(limit=-2)}", flush=True)
+                if given.keep:
+                    (given.keep / f"{given.seed}-{number}").write_bytes(path.read_bytes())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = time.perf_counter() - start
-    print(
-        f"{arguments.cases:,} cases in {seconds:.0f} s, {failures} findings, peak memory {peak} MiB"
-    )
+    print(f"{given.cases:,} cases in {seconds:.0f} s, {failures} findings, peak memory {peak} MiB")
     for outcome, n in outcomes.most_common():
         print(f"{n:9,} {outcome}")
     raise SystemExit(failures > 0)

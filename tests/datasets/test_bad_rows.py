@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fuzz_readers
 import numpy as np
 import pandas as pd
 import pytest
+import reading_damage
 from reading import PLAIN, refusal, rows, stored
 
 from bench.datasets import DatasetError, read_ratings
@@ -237,7 +237,7 @@ def test_folders_absent_and_unreadable_files(
     assert "Permission denied" in refusal(path)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lambda data: fuzz_readers.zipped("r.csv", data)])
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: reading_damage.zipped("r.csv", data)])
 def test_bombs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
 ) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fuzz_readers
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import reading_damage
 from reading import BIG, PLAIN, ROWS, needs_data, refusal, rows, stored
 
 from bench.datasets import DatasetError, read_ratings
@@ -52,7 +52,7 @@ def test_text(tmp_path: Path, separator: str, header: str, end: str) -> None:
         bz2.compress,
         lzma.compress,
         lambda data: pa.compress(data, codec="zstd", asbytes=True),
-        lambda data: fuzz_readers.zipped("folder/ratings.csv", data),
+        lambda data: reading_damage.zipped("folder/ratings.csv", data),
     ],
     ids=["gzip", "bzip2", "xz", "zstd", "zip"],
 )

@@ -138,4 +138,5 @@ def test_damaged_files(tmp_path: Path) -> None:
     outcomes = [
         fuzz_readers.run_case(number, 0, files, tmp_path / "ratings") for number in range(300)
     ]
-    assert {"read", "refused"} <= set(outcomes)
+    assert any(outcome.startswith("refused") for outcome in outcomes)
+    assert any("agreed" in outcome for outcome in outcomes)
