@@ -194,11 +194,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "a title": (
         "Ratings export 2024\nuser,item,rating\n1,10,4\n2,11,3\n",
-        "first line: 'Ratings export 2024' has 1 field, but most lines after it have 3. Remove it",
+        "first line: 'Ratings export 2024' has 1 field, but most lines after it have 3. Complete",
     ),
     "a name too few": (
         "user item rating\n1 A x 4\n1 B y 5\n",
-        "has names for 3 columns, but all rows have 4 fields. Add the missing name",
+        "has 3 fields, but most lines after it have 4. Complete it if it names",
     ),
     "thousands or decimals": (
         "user;item;rating\n1;10;4,500\n2;10;3,250\n",
@@ -342,9 +342,7 @@ def test_arrow_streams(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4", None])
 @pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
-def test_arrow_files_that_are_cut_off(
-    tmp_path: Path, new: Any, compression: str | None
-) -> None:
+def test_arrow_files_that_are_cut_off(tmp_path: Path, new: Any, compression: str | None) -> None:
     n = 100_000
     table = pa.table({"user": [7] * n, "item": range(n), "rating": pa.array([1.0] * n)})
     path = tmp_path / "ratings"
@@ -400,3 +398,104 @@ def test_a_long_text_that_is_repeated_is_in_memory_once(tmp_path: Path) -> None:
     raw = read_ratings(path)
     assert pa.total_allocated_bytes() - before < 20_000_000
     assert len(raw.users.categories) == 1
+
+
+# ---- what a fuzz found --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_spaces_after_a_separator_do_not_separate(tmp_path: Path, separator: str) -> None:
+    lines = [f"1{separator} 31{separator} 4", f"2{separator} 31{separator} 5"] * 9
+    path = stored(tmp_path, "\n".join([*lines, f"2{separator} 33 4"]))
+    assert "line 19: the number of fields is not 3 but 2" in refusal(path)
+    assert rows(read_ratings(path, on_bad_rows="drop"))[:2] == [(1, 31, 4.0), (2, 31, 5.0)]
+
+
+@pytest.mark.parametrize("block_bytes", [10, 1 << 24])
+@pytest.mark.parametrize("last", ["Total,2,x", "Total,2,-1"])
+def test_a_block_without_rows_does_not_decide_what_ids_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, block_bytes: int
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes)
+    path = stored(tmp_path, f"user,item,rating\n7,1,3\n8.0,3,3\n{last}")
+    raw = read_ratings(path, missing_rating=-1, on_bad_rows="drop", columns=(0, 1, 2), header=True)
+    assert rows(raw) == [(7, 1, 3.0), (8, 3, 3.0)]
+
+
+@pytest.mark.parametrize("literal", ['5" floppy', "a"])
+def test_an_open_quote_is_noticed_whatever_quotes_are_before_it(
+    tmp_path: Path, literal: str
+) -> None:
+    good = "".join(f"{n % 7},{n},3,title\n" for n in range(50))
+    content = f'user,item,rating,title\n1,2,3,a\n1,3,4,{literal}\n1,4,5,"open\n{good}'
+    for action in ("error", "drop"):
+        assert "a quote is opened and not closed" in refusal(
+            stored(tmp_path, content), on_bad_rows=action
+        )
+
+
+def test_padded_missing_ids_beside_quotes(tmp_path: Path) -> None:
+    path = stored(tmp_path, 'user,item,rating\n1,"a",3\n NULL,b,4\n"NULL",b,4\n')
+    assert "line 3: the user id is missing" in refusal(path)
+    raw = read_ratings(path, on_bad_rows="drop")
+    assert rows(raw) == [("1", "a", 3.0), ("NULL", "b", 4.0)]
+
+
+def test_row_names_beside_a_bad_row_and_a_last_separator(tmp_path: Path) -> None:
+    lines = ["user;item;rating", "0;1;150;4", "1;1;180;5", "2;1;181;5", "3;1;182", "4;1;183;5"]
+    raw = read_ratings(stored(tmp_path, "\n".join(lines)), on_bad_rows="drop")
+    assert rows(raw) == [(1, 150, 4.0), (1, 180, 5.0), (1, 181, 5.0), (1, 183, 5.0)]
+    assert raw.dropped == {"the number of fields is not 4": 1}
+    path = stored(tmp_path, "user;item;rating;\n0;15137;213;4;\n1;15137;265;3;\n")
+    assert rows(read_ratings(path)) == [(15137, 213, 4.0), (15137, 265, 3.0)]
+    path = stored(tmp_path, "user;item;rating;title\n0;15137;213;4;\n1;15137;265;3;\n")
+    assert "has 4 fields, but most lines after it have 5" in refusal(path)
+
+
+def test_control_characters_separate_nothing(tmp_path: Path) -> None:
+    assert "not 3 but 2" in refusal(stored(tmp_path, "1::2::4\n1::3::5\n1::2\x1f3\n"))
+    assert rows(read_ratings(stored(tmp_path, "u::\x1f::4\n"))) == [("u", "\x1f", 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([None, "881250949", "891717742"], [881250949, 891717742]),
+        (["1074423259002123457", "soon", "1074423259002123458"],
+         [1074423259002123457, 1074423259002123458]),
+        ([None, "2016-01-02", "-5", "2016-01-03"], ["2016-01-02", "2016-01-03"]),
+        (["1.5", None, "7"], [1.5, 7.0]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("write", ["to_parquet", "to_csv"])
+def test_times_beside_missing_ones(
+    tmp_path: Path, texts: list[Any], expected: list[Any], write: str
+) -> None:
+    n = len(texts)
+    frame = pd.DataFrame({"user": [7] * n, "item": range(n), "rating": [3] * n, "time": texts})
+    path = tmp_path / "ratings"
+    getattr(frame, write)(path, index=False)
+    times = read_ratings(path, on_bad_rows="drop").timestamps
+    assert times is not None
+    if isinstance(expected[0], str):
+        times = times.astype("M8[D]").astype(str)
+    assert times.tolist() == expected
+
+
+def test_a_first_row_that_may_be_a_header(tmp_path: Path) -> None:
+    path = stored(tmp_path, "u1,a,x\nu1,b,1\nu1,c,4\n")
+    assert refusal(path, columns=(0, 1, 2)).endswith(
+        "may name the columns, or be a rating that is not a number. If it names them, pass "
+        "header=True; if it does not, pass header=False"
+    )
+    assert len(read_ratings(path, columns=(0, 1, 2), header=True).ratings) == 2
+    assert len(read_ratings(path, columns=(0, 1, 2), header=False, on_bad_rows="drop").ratings) == 2
+
+
+@pytest.mark.parametrize("content", ["user;item;rating\n1;2;4,5", "user,item,rating\n1,2,4"])
+def test_a_last_line_without_end_is_seen(tmp_path: Path, content: str) -> None:
+    assert read_ratings(stored(tmp_path, content)).ratings[0] == pytest.approx(4, abs=0.5)
+
+
+def test_a_line_that_looks_empty(tmp_path: Path) -> None:
+    assert "separator" in refusal(stored(tmp_path, "\u00a0\n1,2,3\n"))

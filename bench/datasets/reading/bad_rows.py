@@ -16,8 +16,9 @@ from bench.datasets.errors import DatasetError
 
 from .blocks import Block, record_spans, shortened
 from .ids import NO_ID, Problem, as_numpy
+from .lines import BLANK, is_quotable
 from .options import MISSING_IDS, Source
-from .sniff import BLANK, Layout, is_quotable
+from .sniff import Layout
 from .values import NOT_A_NUMBER, NOT_A_TIME
 
 WRONG_NUMBER = "the number of fields is not {}"
@@ -68,6 +69,7 @@ def check_rows(
     invalid: list[Any],
     problems: list[Problem],
     n_valid: int,
+    is_open: bool,
 ) -> None:
     """Raise an error that names the first row that cannot be read, if there is one.
 
@@ -84,6 +86,8 @@ def check_rows(
         What is wrong with the other rows, in masks of shape (n_valid,).
     n_valid
         The number of rows with the right number of fields.
+    is_open
+        Whether a quote is open at the end of the block.
 
     Raises
     ------
@@ -97,10 +101,7 @@ def check_rows(
     found = [(row.number - 1, _why_invalid(row, layout)) for row in invalid if not _is_blank(row)]
     valid = np.delete(np.arange(n_records), [row.number - 1 for row in invalid])
     found += [(int(valid[np.argmax(problem.rows)]), problem.why) for problem in problems]
-    # An open quote whose field extends to the end of the block leaves no other trace than an odd
-    # number of quotes and fewer records than lines.
-    odd = quotes and block.data.count(b'"') % 2 == 1
-    if odd and len(record_spans(block.data, quotes=False)[0]) > n_records:
+    if is_open:
         found.append((n_records - 1, OPEN_QUOTE))
     if drop:
         found = [(record, why) for record, why in found if why == OPEN_QUOTE]

@@ -59,10 +59,13 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, source: Source) -
         a block.
     """
     carry, line = b"", 1  # the beginning of a line whose end was not read yet, and its number
-    for chunk in _utf8_chunks(read, encoding, source):
+    chunks = _utf8_chunks(read, encoding, source)
+    chunk = next(chunks, b"")
+    while chunk:
+        following = next(chunks, b"")
         data = carry + chunk
-        end = _last_record_end(data)
-        if end == 0 and len(data) > BLOCK_BYTES:
+        end = _last_record_end(data) if following else len(data)
+        if len(data) > BLOCK_BYTES and b"\n" not in data[:end]:
             raise DatasetError(
                 f"{source}, line {line} is longer than {BLOCK_BYTES:,} bytes: "
                 f"{shortened(data[:200])}. Expected one rating per line"
@@ -71,8 +74,7 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, source: Source) -
         if data:
             yield _checked(Block(data, line), source)
             line += n_line_ends(data)
-    if carry:
-        yield _checked(Block(carry, line), source)
+        chunk = following
 
 
 def n_line_ends(data: bytes) -> int:

@@ -98,6 +98,7 @@ def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> 
     batches, n_bytes = [], 0
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(1 << 20, columns=columns):
+            batch.validate(full=True)  # in a damaged file, codes may lie outside their dictionary
             n_bytes += batch.nbytes
             grown(n_bytes)
             batches.append(batch)

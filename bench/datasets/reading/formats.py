@@ -84,7 +84,7 @@ def known_text(lines: list[str]) -> tuple[str, str] | None:
         return "a Weka ARFF file", "Remove the lines up to and with @data"
     if lower.startswith(("insert into", "create table", "-- mysql", "-- postgresql", "copy ")):
         return "an SQL dump", "Export the table as CSV"
-    if first[0] in "{[" and _is_json(first, lines):
+    if first[:1] in ("{", "[") and _is_json(first, lines):
         return (
             "JSON",
             "Convert it, for example by pandas.read_json(..., lines=True).to_parquet(...)",

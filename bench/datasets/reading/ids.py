@@ -53,9 +53,7 @@ class TextColumn(NamedTuple):
     problems: list[Problem]
 
 
-def read_ids(
-    column: pa.Array, role: str, missing: Sequence[str] = (), *, quoted: bool = True
-) -> TextColumn:
+def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextColumn:
     """Return the ids in a column of texts, and the rows that have none.
 
     Parameters
@@ -65,10 +63,8 @@ def read_ids(
     role
         "user" or "item".
     missing
-        Texts that stand for a missing id unless they are quoted.
-    quoted
-        Whether the texts may have been quoted. Only if none was, ``missing`` is searched for here,
-        behind the spaces around it; else those that were not quoted are null already.
+        Texts that stand for a missing id with spaces around them; without, they are null already
+        unless they were quoted.
     """
     if isinstance(column, pa.DictionaryArray):
         encoded = _used_only(column)
@@ -81,7 +77,7 @@ def read_ids(
         return TextColumn(numbers, null_rows(column, role))
     encoded = encoded or column.dictionary_encode()
     texts = pc.utf8_trim(encoded.dictionary, characters=INVISIBLE)
-    problems = list(_unusable(encoded, texts, role, () if quoted else missing))
+    problems = list(_unusable(encoded, texts, role, missing))
     if not texts.equals(encoded.dictionary):  # "7" and " 7" are one id
         again = texts.dictionary_encode()
         codes = pc.take(again.indices, encoded.indices)
@@ -209,7 +205,8 @@ def _unusable(
     ]
     if missing:
         is_missing = pc.is_in(texts, value_set=pa.array(list(missing), texts.type))
-        checks.append((is_missing, NO_ID.format(role)))
+        had_spaces = pc.not_equal(texts, encoded.dictionary)
+        checks.append((pc.and_(is_missing, had_spaces), NO_ID.format(role)))
     for is_bad, why in checks:
         if pc.any(is_bad).as_py():
             rows = as_numpy(is_bad)
@@ -224,7 +221,9 @@ def _looks_whole(texts: Any) -> bool:
 
 def _whole_numbers(texts: Any) -> NDArray[Any] | None:
     """Return distinct texts as integers if each is a whole number, else None."""
-    if not _looks_whole(texts) or not pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py():
+    if not _looks_whole(texts):
+        return None
+    if pc.all(pc.match_substring_regex(texts, _WHOLE)).as_py() is False:  # of no text it is None
         return None
     bare = pc.replace_substring_regex(texts, _FRACTION, "")
     powers = pc.match_substring_regex(bare, _POWER)

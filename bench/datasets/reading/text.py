@@ -26,12 +26,15 @@ from bench.datasets.raw import RawRatings
 from .bad_rows import WRONG_NUMBER, check_rows, n_wrong, quote_problems
 from .blocks import SAMPLE_BYTES, Block, blocks
 from .ids import Problem, as_numpy, join, join_ids, keep_rows, read_ids
+from .lines import BLANK, is_quotable
 from .options import FileOptions, Source
-from .sniff import BLANK, Layout, is_quotable, sniff
-from .values import text_ratings, text_times, value_problems
+from .sniff import Layout, sniff
+from .values import join_times, text_ratings, text_times, value_problems
 
 MOST_THREADS = 4  # more do not help: cutting the file into blocks is sequential
-_UNIT_SEPARATOR = "\x1f"  # replaces a separator of several bytes, which Arrow does not support
+# One that does not occur replaces a separator of several bytes, which Arrow does not support.
+_CONTROLS = [chr(code) for code in (*range(0x1F, 0x0D, -1), *range(8, 0, -1))]
+_MARK = "\x02end\x03"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
 _SPACE_AT_END = re.compile(rb"(?:\A|(?<=[\r\n])) +| +(?=[\r\n]|\Z)")
 _SPACES = re.compile(rb"  +")
@@ -91,7 +94,7 @@ def read_text(read: Callable[[int], bytes], options: FileOptions, source: Source
         users=join_ids(users, "user", source, stated=stated),
         items=join_ids(items, "item", source, stated=stated),
         ratings=join(ratings),
-        timestamps=join(times) if times else None,
+        timestamps=join_times(times) if times else None,
         dropped=dict(dropped),
     )
 
@@ -105,14 +108,17 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
         Naming the first row that cannot be read, unless bad rows are to be dropped.
     """
     block, n_comments = _tidy(block, layout)
-    has_quotes = b'"' in block.data
+    has_quotes = b'"' in block.data and is_quotable(layout.separator)
     invalid: list[Any] = []  # pyarrow.csv.InvalidRow
-    columns = _arrow_columns(block.data or b"\n", layout, options.missing_texts, invalid)
+    data = block.data + _last_line(layout) if has_quotes else block.data
+    columns = _arrow_columns(data or b"\n", layout, options.missing_texts, invalid)
+    is_open = has_quotes and not (len(columns[0]) and columns[0][-1].as_py() == _MARK)
+    if has_quotes and not is_open:
+        columns = [column[:-1] for column in columns]
     n_wanted = len(layout.columns)
     wanted, empty = columns[:n_wanted], columns[n_wanted:]
-    missing, quoted = options.missing_texts, has_quotes and is_quotable(layout.separator)
-    users = read_ids(wanted[0], "user", missing, quoted=quoted)
-    items = read_ids(wanted[1], "item", missing, quoted=quoted)
+    users = read_ids(wanted[0], "user", options.missing_texts)
+    items = read_ids(wanted[1], "item", options.missing_texts)
     ratings = text_ratings(wanted[2], layout.decimal)
     times = text_times(wanted[3], layout.dates) if n_wanted == 4 else None
 
@@ -121,12 +127,14 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     if has_quotes:
         problems += quote_problems(wanted)
     if problems or invalid or has_quotes:
-        check_rows(block, layout, options.drop_bad, source, invalid, problems, len(ratings))
+        check_rows(
+            block, layout, options.drop_bad, source, invalid, problems, len(ratings), is_open
+        )
 
     # From here on bad rows are to be dropped. A row with two problems is counted for the first.
     dropped = Counter({WRONG_NUMBER.format(layout.n_fields): n_wrong(invalid)})
     dropped[_COMMENT.format(layout.comment)] = n_comments
-    part = Part(users.ids, items.ids, ratings, times, dropped)
+    part = Part(users.ids, items.ids, ratings, None if times is None else times.values, dropped)
     if problems:
         keep = np.ones(len(ratings), np.bool_)
         for problem in problems:
@@ -172,6 +180,11 @@ def _tidy(block: Block, layout: Layout) -> tuple[Block, int]:
     return Block(data, block.first_line), n_comments
 
 
+def _last_line(layout: Layout) -> bytes:
+    """Return a line to put after a block: a quote that is open there swallows it."""
+    return f"\n{layout.separator.join([_MARK] * layout.n_fields)}\n".encode()
+
+
 def _arrow_columns(
     data: bytes, layout: Layout, missing: Sequence[str], invalid: list[Any]
 ) -> list[Any]:
@@ -182,8 +195,8 @@ def _arrow_columns(
     """
     separator, quote = layout.separator, is_quotable(layout.separator)
     if not quote:
-        data = data.replace(separator.encode(), _UNIT_SEPARATOR.encode())
-        separator = _UNIT_SEPARATOR
+        unused = next(one for one in _CONTROLS if one.encode() not in data)
+        data, separator = data.replace(separator.encode(), unused.encode()), unused
     wanted = [str(position) for position in (*layout.columns, *layout.empty)]
 
     def collect(row: Any) -> str:

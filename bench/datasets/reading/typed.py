@@ -29,10 +29,18 @@ from .ids import (
     null_rows,
     read_ids,
 )
+from .lines import is_number
 from .options import FileOptions, Source
-from .sniff import is_number
-from .values import text_ratings, text_times, value_problems
+from .values import (
+    Times,
+    join_times,
+    text_ratings,
+    text_times,
+    typed_times,
+    value_problems,
+)
 
+_QUESTIONED = 100  # texts of a chunk that tell whether times are numbers or dates
 _LARGEST_EXACT = 2.0**53  # above, a float64 may stand for several integers
 
 
@@ -66,7 +74,7 @@ def read_table(
     ratings = join([_ratings(chunk, names[2], options, source) for chunk in chunks[2]])
     times = None
     if len(chunked) == 4:
-        times = join(_of_one_type([_times(chunk, names[3], source) for chunk in chunks[3]]))
+        times = _times(chunks[3], names[3], source)
     ids, problems = [], []
     for n, role in enumerate(("user", "item")):
         read = [_ids(chunk, role, names[n], source) for chunk in chunks[n]]
@@ -83,12 +91,15 @@ def read_table(
     if not keep.all():
         for blocks in ids:
             _keep_in_blocks(blocks, keep)
-        ratings, times = ratings[keep], None if times is None else times[keep]
+        ratings = ratings[keep]
     users, items = (
         join_ids(blocks, role, source, stated=options.columns is not None)
         for blocks, role in zip(ids, ("user", "item"), strict=True)
     )
-    return RawRatings(users, items, ratings, times, dict(+dropped))  # + removes zero counts
+    stamps = None
+    if times is not None:
+        stamps = times.values if keep.all() else times.values[keep]
+    return RawRatings(users, items, ratings, stamps, dict(+dropped))  # + removes zero counts
 
 
 def _sound_rows(
@@ -187,30 +198,36 @@ def _ratings(column: Any, name: str, options: FileOptions, source: Source) -> ND
     return as_numpy(numbers.fill_null(np.nan) if numbers.null_count else numbers)
 
 
-def _times(column: Any, name: str, source: Source) -> NDArray[Any]:
-    """Return times as integers, floats or datetime64, NaN or NaT where they are missing."""
+def _times(chunks: list[Any], name: str, source: Source) -> Times:
+    """Return times as integers, floats or datetime64."""
+    parts = [_times_of(chunk, name, source, _are_dates(chunks)) for chunk in chunks]
+    missing = np.concatenate([part.missing for part in parts])
+    return Times(join_times([part.values for part in parts]), missing)
+
+
+def _are_dates(chunks: list[Any]) -> bool:
+    """Return whether most of the first texts of a column are no numbers."""
+    if not _is_text(chunks[0].type):
+        return False
+    first = [chunk.drop_null()[:_QUESTIONED].to_pylist() for chunk in chunks[:8]]
+    texts = [text for part in first for text in part]
+    return 2 * sum(is_number(text) for text in texts) < len(texts)
+
+
+def _times_of(column: Any, name: str, source: Source, dates: bool) -> Times:
     kind = column.type
     if _is_text(kind):
-        texts = column.fill_null("")
-        dates = len(texts) > 0 and not is_number(texts[0].as_py())
-        return text_times(texts, dates=dates)
+        return text_times(column, dates)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return as_numpy(column)  # integers become floats if one is missing
+        return typed_times(column)
     if pa.types.is_decimal(kind):
-        return as_numpy(column.cast(pa.float64(), safe=False))
+        return typed_times(column.cast(pa.float64(), safe=False))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return as_numpy(column.cast(pa.timestamp("us"), safe=False))
+        return typed_times(column.cast(pa.timestamp("us"), safe=False))
     raise DatasetError(
         f"{source}: column {name} of type {kind} cannot be timestamps; make it numbers or dates, "
         f"or {source.how('columns', (0, 1, 2))} for columns without it"
     )
-
-
-def _of_one_type(times: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Return arrays of floats if some chunks have floats, because a time is missing."""
-    if len({array.dtype for array in times}) > 1 and all(a.dtype.kind in "iuf" for a in times):
-        return [array.astype(np.float64) for array in times]
-    return times
 
 
 def _is_text(kind: Any) -> bool:

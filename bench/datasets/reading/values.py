@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from bench.datasets.errors import DatasetError
 
-from .ids import Problem, as_numpy
+from .ids import Problem, as_numpy, join
+from .lines import as_number
 from .options import Source
-from .sniff import as_number
 
 NOT_A_NUMBER = "the rating is not a finite number"
 NOT_A_TIME = "the timestamp is neither a number nor an ISO 8601 date"
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]|[0-9]{8}(T|$)")  # the beginning of a date in ISO 8601
 
 # A least rating of 0 is suspect if it holds over this share of the rows, and over twice as many as
 # the next rating, on a scale of at least this many ratings.
@@ -27,15 +31,20 @@ _SUSPECT_RATIO = 2
 _SUSPECT_SCALE = 4
 
 
-def value_problems(ratings: NDArray[Any], times: NDArray[Any] | None) -> Iterator[Problem]:
+class Times(NamedTuple):
+    """Times of rows, shape (n_rows,): integers, floats or datetime64, and which are missing."""
+
+    values: NDArray[Any]
+    missing: NDArray[np.bool_]
+
+
+def value_problems(ratings: NDArray[Any], times: Times | None) -> Iterator[Problem]:
     """Yield the rows whose rating is not finite, and those whose time is missing."""
     finite = np.isfinite(ratings)
     if not finite.all():
         yield Problem(~finite, NOT_A_NUMBER)
-    if times is not None and times.dtype.kind in "fMm":
-        missing = pd.isna(times)
-        if missing.any():
-            yield Problem(missing, NOT_A_TIME)
+    if times is not None and times.missing.any():
+        yield Problem(times.missing, NOT_A_TIME)
 
 
 def text_ratings(column: pa.Array, decimal: str = ".") -> NDArray[np.float64]:
@@ -56,27 +65,61 @@ def text_ratings(column: pa.Array, decimal: str = ".") -> NDArray[np.float64]:
         return _of_texts(np.array(numbers, np.float64), encoded)
 
 
-def text_times(column: pa.Array, dates: bool) -> NDArray[Any]:
+def text_times(column: pa.Array, dates: bool) -> Times:
     """Return times as integers or floats or, with ``dates``, as datetime64.
 
-    A text that is not a time becomes NaN or NaT. Dates with a time zone are converted to UTC.
+    Integers stay integers where a time is missing: a float would round nanoseconds. Dates with a
+    time zone are converted to UTC. What is not a time is missing.
     """
     if isinstance(column, pa.DictionaryArray):
-        return _of_texts(text_times(column.dictionary, dates), column)
+        distinct = text_times(column.dictionary, dates)
+        codes = as_numpy(column.indices.fill_null(-1))
+        if not len(distinct.values):
+            return Times(np.zeros(len(codes), np.int64), codes < 0)
+        return Times(distinct.values[codes], (codes < 0) | distinct.missing[codes])
     kinds = [pa.timestamp("us")] if dates else [pa.int64(), pa.float64()]
     for kind in kinds:
         try:
-            times = as_numpy(column.cast(kind))
+            return typed_times(column.cast(kind))
         except pa.ArrowInvalid:
             continue
-        return times if times.dtype.kind != "f" else np.where(np.isfinite(times), times, np.nan)
     # Some text is not a time, or Arrow does not understand it: slower, one value at a time.
-    texts = pd.Series(column.fill_null("").to_pylist(), dtype=object)
+    texts = ["" if text is None else text.strip() for text in column.to_pylist()]
     if dates:
-        stamps = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-        return stamps.dt.tz_localize(None).to_numpy("datetime64[us]")
+        # pandas would take -5 for a year.
+        calendar = [text if _DATE.match(text) else None for text in texts]
+        stamps = pd.to_datetime(
+            pd.Series(calendar, dtype=object), errors="coerce", format="ISO8601", utc=True
+        )
+        values = stamps.dt.tz_localize(None).to_numpy("datetime64[us]")
+        return Times(values, np.isnat(values))
     numbers = np.array([as_number(text) for text in texts], dtype=np.float64)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+    missing = ~np.isfinite(numbers)
+    whole = [_INTEGER.fullmatch(text) is not None and abs(int(text)) < 2**63 for text in texts]
+    if not (missing | whole).all():
+        return Times(np.where(missing, np.nan, numbers), missing)
+    integers = [int(text) if is_whole else 0 for text, is_whole in zip(texts, whole, strict=True)]
+    return Times(np.array(integers, np.int64), missing)
+
+
+def typed_times(column: pa.Array) -> Times:
+    """Return times from an Arrow array of integers, floats or timestamps."""
+    missing = as_numpy(column.is_null())
+    if column.null_count and not pa.types.is_floating(column.type):
+        column = column.fill_null(pa.scalar(0, pa.int64()).cast(column.type))
+    values = as_numpy(column)
+    if values.dtype.kind == "f":
+        missing = ~np.isfinite(values)
+        values = np.where(missing, np.nan, values) if missing.any() else values
+    return Times(values, missing)
+
+
+def join_times(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Join times of the parts of a column: floats if some parts are, beside integers."""
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    if len({part.dtype for part in filled}) > 1 and all(p.dtype.kind in "iuf" for p in filled):
+        filled = [part.astype(np.float64) for part in filled]
+    return join(filled)
 
 
 def check_sentinel(ratings: NDArray[np.float64], source: Source) -> None:
@@ -121,11 +164,6 @@ def _either(low: float, source: Source) -> str:
     return source.advice(f"If it does, {yes}; if it is a rating, {no}")
 
 
-def _of_texts(values: NDArray[Any], encoded: pa.DictionaryArray) -> NDArray[Any]:
-    """Return the values of a dictionary's texts for each row, NaN or NaT where it is null."""
-    if encoded.null_count:
-        if values.dtype.kind == "i":
-            values = values.astype(np.float64)
-        none = np.datetime64("NaT") if values.dtype.kind == "M" else np.nan
-        values = np.append(values, np.array([none], values.dtype))
-    return np.take(values, as_numpy(encoded.indices.fill_null(-1)))
+def _of_texts(values: NDArray[np.float64], encoded: pa.DictionaryArray) -> NDArray[np.float64]:
+    """Return the values of a dictionary's texts for each row, NaN where it is null."""
+    return np.take(np.append(values, np.nan), as_numpy(encoded.indices.fill_null(-1)))
