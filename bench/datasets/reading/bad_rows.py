@@ -23,6 +23,7 @@ from .values import NOT_A_NUMBER, NOT_A_TIME
 
 WRONG_NUMBER = "the number of fields is not {}"
 OPEN_QUOTE = "a quote is opened and not closed on the same line"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 _NO_IDS = (NO_ID.format("user"), NO_ID.format("item"))
 
 _LEAVE_OUT = "Correct it, or {} to leave out such rows"
@@ -56,6 +57,33 @@ def quote_problems(columns: list[Any]) -> Iterator[Problem]:
             yield Problem(as_numpy(ended.fill_null(False)), OPEN_QUOTE)
 
 
+def _check_quotes(block: Block, layout: Layout, source: Source, n_records: int) -> None:
+    """Raise an error if lines were swallowed that are not inside quotes that open and close.
+
+    A quote opens at the beginning of a field, and closes at the end of one.
+    """
+    n_lines = len(record_spans(block.data, quotes=False)[0])
+    if n_lines == n_records:
+        return
+    ends = re.escape(layout.separator).encode() + rb"\r\n"
+    opened = rb'(?:\A|(?<=[%s]))"' % ends
+    closed = rb'((?:[^"]|"")*+)"(?=[%s]|\Z)' % ends
+    first_open = None
+    for quote in re.finditer(opened + b"(?:" + closed + b")?", block.data):
+        if quote[1] is None:
+            first_open = quote.start() if first_open is None else first_open
+        else:
+            inside = _LINE_END.split(quote[1])
+            n_lines -= (len(inside) > 1) + sum(map(bool, inside[1:-1]))
+    if n_lines != n_records:
+        at = 0 if first_open is None else first_open
+        line = block.data[block.data.rfind(b"\n", 0, at) + 1 :][:200].split(b"\n")[0]
+        raise DatasetError(
+            f"{source}, line {block.line_at(at)}: {OPEN_QUOTE}: {shortened(line)}. "
+            f"{remedy(OPEN_QUOTE, source)}"
+        )
+
+
 def n_wrong(invalid: list[Any]) -> int:
     """Return the number of rows with a wrong number of fields; blank lines do not count."""
     return sum(not _is_blank(row) for row in invalid)
@@ -69,7 +97,6 @@ def check_rows(
     invalid: list[Any],
     problems: list[Problem],
     n_valid: int,
-    is_open: bool,
 ) -> None:
     """Raise an error that names the first row that cannot be read, if there is one.
 
@@ -86,8 +113,6 @@ def check_rows(
         What is wrong with the other rows, in masks of shape (n_valid,).
     n_valid
         The number of rows with the right number of fields.
-    is_open
-        Whether a quote is open at the end of the block.
 
     Raises
     ------
@@ -95,14 +120,14 @@ def check_rows(
         With the row's line number and text, and what to do about it.
     """
     n_records = n_valid + len(invalid)
+    if b'"' in block.data and is_quotable(layout.separator):
+        _check_quotes(block, layout, source, n_records)
     quotes = is_quotable(layout.separator) and b'"' in block.data
     # Problems count valid rows only; Arrow's numbers count, from 1, all records that are not empty.
     # Both are converted to positions, from 0, among all records of the block.
     found = [(row.number - 1, _why_invalid(row, layout)) for row in invalid if not _is_blank(row)]
     valid = np.delete(np.arange(n_records), [row.number - 1 for row in invalid])
     found += [(int(valid[np.argmax(problem.rows)]), problem.why) for problem in problems]
-    if is_open:
-        found.append((n_records - 1, OPEN_QUOTE))
     if drop:
         found = [(record, why) for record, why in found if why == OPEN_QUOTE]
     if not found:

@@ -51,6 +51,7 @@ class TextColumn(NamedTuple):
 
     ids: NDArray[Any] | pa.DictionaryArray
     problems: list[Problem]
+    padded: Sequence[str] = ()  # texts that are missing ids, but for the spaces around them
 
 
 def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextColumn:
@@ -63,8 +64,8 @@ def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextCo
     role
         "user" or "item".
     missing
-        Texts that stand for a missing id with spaces around them; without, they are null already
-        unless they were quoted.
+        Texts that stand for a missing id. They are null already unless they were quoted or have
+        spaces around them; the latter are returned.
     """
     if isinstance(column, pa.DictionaryArray):
         encoded = _used_only(column)
@@ -77,12 +78,16 @@ def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextCo
         return TextColumn(numbers, null_rows(column, role))
     encoded = encoded or column.dictionary_encode()
     texts = pc.utf8_trim(encoded.dictionary, characters=INVISIBLE)
-    problems = list(_unusable(encoded, texts, role, missing))
+    problems, padded = list(_unusable(encoded, texts, role)), []
     if not texts.equals(encoded.dictionary):  # "7" and " 7" are one id
+        if missing:
+            stands_for_none = pc.is_in(texts, value_set=pa.array(list(missing), texts.type))
+            changed = pc.not_equal(texts, encoded.dictionary)
+            padded = encoded.dictionary.filter(pc.and_(stands_for_none, changed)).to_pylist()
         again = texts.dictionary_encode()
         codes = pc.take(again.indices, encoded.indices)
         encoded = pa.DictionaryArray.from_arrays(codes, again.dictionary)
-    return TextColumn(encoded, problems)
+    return TextColumn(encoded, problems, padded)
 
 
 def plain_integers(column: pa.Array) -> NDArray[Any] | None:
@@ -191,22 +196,16 @@ def _used_only(encoded: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), texts.dictionary)
 
 
-def _unusable(
-    encoded: pa.DictionaryArray, texts: pa.Array, role: str, missing: Sequence[str]
-) -> Iterator[Problem]:
+def _unusable(encoded: pa.DictionaryArray, texts: pa.Array, role: str) -> Iterator[Problem]:
     """Yield the rows of a dictionary-encoded column that cannot be ids."""
     codes = as_numpy(encoded.indices.fill_null(-1))
     if encoded.null_count:
         yield Problem(codes < 0, NO_ID.format(role))
     # The dictionary has each text once, so a check costs as much as there are distinct ids.
-    checks = [
+    checks = (
         (pc.equal(texts, ""), NO_ID.format(role)),
         (pc.match_substring(texts, "\0"), HAS_NUL.format(role)),
-    ]
-    if missing:
-        is_missing = pc.is_in(texts, value_set=pa.array(list(missing), texts.type))
-        had_spaces = pc.not_equal(texts, encoded.dictionary)
-        checks.append((pc.and_(is_missing, had_spaces), NO_ID.format(role)))
+    )
     for is_bad, why in checks:
         if pc.any(is_bad).as_py():
             rows = as_numpy(is_bad)

@@ -34,7 +34,6 @@ from .values import join_times, text_ratings, text_times, value_problems
 MOST_THREADS = 4  # more do not help: cutting the file into blocks is sequential
 # One that does not occur replaces a separator of several bytes, which Arrow does not support.
 _CONTROLS = [chr(code) for code in (*range(0x1F, 0x0D, -1), *range(8, 0, -1))]
-_MARK = "\x02end\x03"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
 _SPACE_AT_END = re.compile(rb"(?:\A|(?<=[\r\n])) +| +(?=[\r\n]|\Z)")
 _SPACES = re.compile(rb"  +")
@@ -109,16 +108,19 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     """
     block, n_comments = _tidy(block, layout)
     has_quotes = b'"' in block.data and is_quotable(layout.separator)
-    invalid: list[Any] = []  # pyarrow.csv.InvalidRow
-    data = block.data + _last_line(layout) if has_quotes else block.data
-    columns = _arrow_columns(data or b"\n", layout, options.missing_texts, invalid)
-    is_open = has_quotes and not (len(columns[0]) and columns[0][-1].as_py() == _MARK)
-    if has_quotes and not is_open:
-        columns = [column[:-1] for column in columns]
+    missing: Sequence[str] = options.missing_texts
+    while True:
+        invalid: list[Any] = []  # pyarrow.csv.InvalidRow
+        columns = _arrow_columns(block.data or b"\n", layout, missing, invalid)
+        users = read_ids(columns[0], "user", options.missing_texts)
+        items = read_ids(columns[1], "item", options.missing_texts)
+        # Only Arrow knows what was quoted, so it reads the block again to find what was not.
+        padded = {*users.padded, *items.padded}.difference(missing)
+        if not padded:
+            break
+        missing = [*missing, *padded]
     n_wanted = len(layout.columns)
     wanted, empty = columns[:n_wanted], columns[n_wanted:]
-    users = read_ids(wanted[0], "user", options.missing_texts)
-    items = read_ids(wanted[1], "item", options.missing_texts)
     ratings = text_ratings(wanted[2], layout.decimal)
     times = text_times(wanted[3], layout.dates) if n_wanted == 4 else None
 
@@ -127,9 +129,7 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     if has_quotes:
         problems += quote_problems(wanted)
     if problems or invalid or has_quotes:
-        check_rows(
-            block, layout, options.drop_bad, source, invalid, problems, len(ratings), is_open
-        )
+        check_rows(block, layout, options.drop_bad, source, invalid, problems, len(ratings))
 
     # From here on bad rows are to be dropped. A row with two problems is counted for the first.
     dropped = Counter({WRONG_NUMBER.format(layout.n_fields): n_wrong(invalid)})
@@ -178,11 +178,6 @@ def _tidy(block: Block, layout: Layout) -> tuple[Block, int]:
         else:
             data = _SPACES.sub(b" ", data)
     return Block(data, block.first_line), n_comments
-
-
-def _last_line(layout: Layout) -> bytes:
-    """Return a line to put after a block: a quote that is open there swallows it."""
-    return f"\n{layout.separator.join([_MARK] * layout.n_fields)}\n".encode()
 
 
 def _arrow_columns(
