@@ -80,9 +80,13 @@ def text_times(column: pa.Array, dates: bool) -> Times:
     kinds = [pa.timestamp("us")] if dates else [pa.int64(), pa.float64()]
     for kind in kinds:
         try:
-            return typed_times(column.cast(kind))
+            times = typed_times(column.cast(kind))
         except pa.ArrowInvalid:
             continue
+        if kind == pa.float64() and times.missing.sum() > column.null_count:
+            # Without the texts "nan" and "inf" they may be integers.
+            return text_times(pc.if_else(pa.array(times.missing), None, column), dates)
+        return times
     # Some text is not a time, or Arrow does not understand it: slower, one value at a time.
     texts = ["" if text is None else text.strip() for text in column.to_pylist()]
     if dates:
