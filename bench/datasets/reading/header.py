@@ -136,7 +136,7 @@ def names_of_columns(rows: list[list[str]], first_line: str) -> list[str]:
     if n_fields == len(names) + 1:
         is_last_empty = all(not row[-1].strip(BLANK) for row in usual)
         may_be_row_names = len({row[0] for row in usual}) == len(usual)
-        if is_last_empty and (role_of(names[-1]) in ROLES[:3] or not may_be_row_names):
+        if is_last_empty and role_of(names[-1]) in ROLES:
             return [*names, ""]
         if may_be_row_names and (not is_last_empty or names[-1] == ""):
             return ["", *names]

@@ -43,6 +43,14 @@ class Problem(NamedTuple):
     why: str
 
 
+def union(problems: Sequence[Problem], n: int) -> Mask:
+    """Return which of ``n`` rows have a problem."""
+    rows = np.zeros(n, np.bool_)
+    for problem in problems:
+        rows |= problem.rows
+    return rows
+
+
 class TextColumn(NamedTuple):
     """Ids of a block of rows, shape (n_rows,): integers, or texts that occur once each.
 
@@ -88,6 +96,15 @@ def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextCo
         codes = pc.take(again.indices, encoded.indices)
         encoded = pa.DictionaryArray.from_arrays(codes, again.dictionary)
     return TextColumn(encoded, problems, padded)
+
+
+def without_rows(column: pa.Array, rows: Mask) -> pa.Array:
+    """Return a column of texts with null in the given rows."""
+    mask = pa.array(rows)
+    if not isinstance(column, pa.DictionaryArray):
+        return pc.if_else(mask, None, column)
+    codes = pc.if_else(mask, None, column.indices)
+    return _used_only(pa.DictionaryArray.from_arrays(codes, column.dictionary))
 
 
 def plain_integers(column: pa.Array) -> NDArray[Any] | None:

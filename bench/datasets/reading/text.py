@@ -25,11 +25,11 @@ from bench.datasets.raw import RawRatings
 
 from .bad_rows import WRONG_NUMBER, check_rows, n_wrong, quote_problems
 from .blocks import SAMPLE_BYTES, Block, blocks
-from .ids import Problem, as_numpy, join, join_ids, keep_rows, read_ids
+from .ids import Problem, as_numpy, join, join_ids, keep_rows, read_ids, union, without_rows
 from .lines import BLANK, is_quotable
 from .options import FileOptions, Source
 from .sniff import Layout, sniff
-from .values import join_times, text_ratings, text_times, value_problems
+from .values import join_times, text_ratings, text_times, time_problems, value_problems
 
 MOST_THREADS = 4  # more do not help: cutting the file into blocks is sequential
 # One that does not occur replaces a separator of several bytes, which Arrow does not support.
@@ -122,12 +122,16 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     n_wanted = len(layout.columns)
     wanted, empty = columns[:n_wanted], columns[n_wanted:]
     ratings = text_ratings(wanted[2], layout.decimal)
-    times = text_times(wanted[3], layout.dates) if n_wanted == 4 else None
-
-    problems = [*users.problems, *items.problems, *value_problems(ratings, times)]
-    problems += _filled(empty)
+    problems = [*users.problems, *items.problems, *value_problems(ratings), *_filled(empty)]
     if has_quotes:
         problems += quote_problems(wanted)
+    times = None
+    if n_wanted == 4:
+        # A row that cannot be used must not decide whether times are integers.
+        unusable = union(problems, len(ratings))
+        column = without_rows(wanted[3], unusable) if problems else wanted[3]
+        times = text_times(column, layout.dates)
+        problems += time_problems(times, unusable)
     if problems or invalid or has_quotes:
         check_rows(block, layout, options.drop_bad, source, invalid, problems, len(ratings))
 

@@ -20,6 +20,7 @@ from bench.datasets.raw import RawRatings
 from .bad_rows import remedy
 from .ids import (
     NO_ID,
+    Mask,
     Problem,
     TextColumn,
     as_numpy,
@@ -28,6 +29,8 @@ from .ids import (
     keep_rows,
     null_rows,
     read_ids,
+    union,
+    without_rows,
 )
 from .lines import is_number
 from .options import FileOptions, Source
@@ -36,6 +39,7 @@ from .values import (
     join_times,
     text_ratings,
     text_times,
+    time_problems,
     typed_times,
     value_problems,
 )
@@ -72,15 +76,17 @@ def read_table(
     ]
     chunks = [_chunks(column, name, source) for column, name in zip(chunked, names, strict=True)]
     ratings = join([_ratings(chunk, names[2], options, source) for chunk in chunks[2]])
-    times = None
-    if len(chunked) == 4:
-        times = _times(chunks[3], names[3], source)
     ids, problems = [], []
     for n, role in enumerate(("user", "item")):
         read = [_ids(chunk, role, names[n], source) for chunk in chunks[n]]
         ids.append([block.ids for block in read])
         problems += _joined([block.problems for block in read], [len(b.ids) for b in read])
-    problems += value_problems(ratings, times)
+    problems += value_problems(ratings)
+    times = None
+    if len(chunked) == 4:
+        unusable = union(problems, len(ratings))
+        times = _times(chunks[3], names[3], unusable, source)
+        problems += time_problems(times, unusable)
 
     keep, dropped = _sound_rows(problems, len(ratings), chunked, options, source)
     if options.sentinel is not None:
@@ -108,7 +114,7 @@ def _sound_rows(
     columns: Sequence[Any],
     options: FileOptions,
     source: Source,
-) -> tuple[NDArray[np.bool_], Counter[str]]:
+) -> tuple[Mask, Counter[str]]:
     """Return the rows that can be used, and how many cannot and why; or raise an error for one."""
     keep, dropped = np.ones(n, np.bool_), Counter[str]()
     for problem in problems:
@@ -126,7 +132,7 @@ def _sound_rows(
 
 def _joined(problems: list[list[Problem]], sizes: list[int]) -> list[Problem]:
     """Return the problems of consecutive chunks as those of the whole column."""
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: dict[str, Mask] = {}
     start = 0
     for chunk, size in zip(problems, sizes, strict=True):
         for problem in chunk:
@@ -136,7 +142,7 @@ def _joined(problems: list[list[Problem]], sizes: list[int]) -> list[Problem]:
     return [Problem(rows, why) for why, rows in masks.items()]
 
 
-def _keep_in_blocks(blocks: list[Any], keep: NDArray[np.bool_]) -> None:
+def _keep_in_blocks(blocks: list[Any], keep: Mask) -> None:
     start = 0
     for n, block in enumerate(blocks):
         stop = start + len(block)
@@ -198,9 +204,17 @@ def _ratings(column: Any, name: str, options: FileOptions, source: Source) -> ND
     return as_numpy(numbers.fill_null(np.nan) if numbers.null_count else numbers)
 
 
-def _times(chunks: list[Any], name: str, source: Source) -> Times:
-    """Return times as integers, floats or datetime64."""
-    parts = [_times_of(chunk, name, source, _are_dates(chunks)) for chunk in chunks]
+def _times(chunks: list[Any], name: str, unusable: Mask, source: Source) -> Times:
+    """Return times as integers, floats or datetime64.
+
+    Texts of rows that are ``unusable`` do not decide which of these they are.
+    """
+    dates, start, parts = _are_dates(chunks), 0, []
+    for chunk in chunks:
+        mask = unusable[start : start + len(chunk)]
+        usable = without_rows(chunk, mask) if _is_text(chunk.type) and mask.any() else chunk
+        parts.append(_times_of(usable, name, source, dates))
+        start += len(chunk)
     missing = np.concatenate([part.missing for part in parts])
     return Times(join_times([part.values for part in parts]), missing)
 

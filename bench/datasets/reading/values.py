@@ -21,6 +21,7 @@ from .options import Source
 NOT_A_NUMBER = "the rating is not a finite number"
 NOT_A_TIME = "the timestamp is neither a number nor an ISO 8601 date"
 
+_HEXADECIMAL = "^-?0[xX]"
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]|[0-9]{8}(T|$)")  # the beginning of a date in ISO 8601
 
@@ -38,13 +39,18 @@ class Times(NamedTuple):
     missing: NDArray[np.bool_]
 
 
-def value_problems(ratings: NDArray[Any], times: Times | None) -> Iterator[Problem]:
-    """Yield the rows whose rating is not finite, and those whose time is missing."""
+def value_problems(ratings: NDArray[Any]) -> Iterator[Problem]:
+    """Yield the rows whose rating is not finite."""
     finite = np.isfinite(ratings)
     if not finite.all():
         yield Problem(~finite, NOT_A_NUMBER)
-    if times is not None and times.missing.any():
-        yield Problem(times.missing, NOT_A_TIME)
+
+
+def time_problems(times: Times, unusable: NDArray[np.bool_]) -> Iterator[Problem]:
+    """Yield the rows whose time is missing, but for those that are ``unusable`` anyway."""
+    missing = times.missing & ~unusable
+    if missing.any():
+        yield Problem(missing, NOT_A_TIME)
 
 
 def text_ratings(column: pa.Array, decimal: str = ".") -> NDArray[np.float64]:
@@ -78,6 +84,8 @@ def text_times(column: pa.Array, dates: bool) -> Times:
             return Times(np.zeros(len(codes), np.int64), codes < 0)
         return Times(distinct.values[codes], (codes < 0) | distinct.missing[codes])
     kinds = [pa.timestamp("us")] if dates else [pa.int64(), pa.float64()]
+    if not dates and pc.any(pc.match_substring_regex(column, _HEXADECIMAL)).as_py():
+        kinds = []  # Arrow would take 0x1F for 31
     for kind in kinds:
         try:
             times = typed_times(column.cast(kind))
