@@ -64,11 +64,16 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
     records = [record for record in _records(text, stated.separator) if not _is_blank(record)]
     if stated.comment:
         n_all = len(records)
-        records = [record for record in records if not record[0].text.startswith(stated.comment)]
+        # An id that starts like a comment is none if it is quoted.
+        records = [
+            record
+            for record in records
+            if record[0].quoted or not record[0].text.startswith(stated.comment)
+        ]
         n_comments = n_all - len(records)
     else:
         n_comments = 0
-    if any(record[0].text.lstrip()[:1] in ("#", "%") for record in records):
+    if any(one[0].text.lstrip()[:1] in ("#", "%") and not one[0].quoted for one in records):
         raise CannotTell("a row that may be a comment")
     positions, n_fields = _positions(records, stated, options)
     body = records[1 if stated.header else 0 :]
@@ -140,7 +145,8 @@ def _records(text: str, separator: str) -> Iterator[Record]:
 
 
 def _is_blank(record: Record) -> bool:
-    return not any(cell.quoted or cell.text.strip(" \t") for cell in record)
+    # A line of separators alone is a row.
+    return len(record) == 1 and not (record[0].quoted or record[0].text.strip(" \t"))
 
 
 def _positions(
