@@ -381,6 +381,17 @@ def test_parquet_in_a_zip_is_told_so(tmp_path: Path) -> None:
     )
 
 
+def test_integers_in_one_part_of_a_table_and_texts_in_another(tmp_path: Path) -> None:
+    users = pa.array(["1", "2", "3", "x"], pa.large_string())
+    path = tmp_path / "ratings"
+    table = pa.table({"user": users, "item": [1, 2, 3, 4], "rating": [3, 4, 5, 4]})
+    pa.parquet.write_table(table, path, row_group_size=2)
+    assert read_ratings(path).users.tolist() == ["1", "2", "3", "x"]
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert read_ratings(path).users.tolist() == ["1", "2", "3", "x"]
+
+
 def test_an_unused_category_does_not_decide_what_ids_are(tmp_path: Path) -> None:
     users = pd.Categorical(["1", "2"], categories=["Total", "1", "2", "3"])
     path = tmp_path / "ratings"

@@ -159,7 +159,11 @@ def join_ids(
         If the ids are numbers with decimals, or texts of which two are the same number.
     """
     if not all(isinstance(block, np.ndarray) for block in blocks):
-        texts = [block.dictionary for block in blocks if not isinstance(block, np.ndarray)]
+        texts = [
+            block.dictionary.cast(pa.large_string())
+            for block in blocks
+            if not isinstance(block, np.ndarray)
+        ]
         distinct = texts[0]
         looks_whole = all(_looks_whole(text) for text in texts)
         if looks_whole and len(texts) > 1:
@@ -273,12 +277,10 @@ def _categories(
     """Return texts as categories, and empty the list of blocks."""
     coded = []
     for block in blocks:
-        encoded = block
-        if isinstance(block, np.ndarray):
-            encoded = pa.array(block).dictionary_encode()
-            texts = encoded.dictionary.cast(pa.string())
-            encoded = pa.DictionaryArray.from_arrays(encoded.indices, texts)
-        coded.append(encoded)
+        encoded = pa.array(block).dictionary_encode() if isinstance(block, np.ndarray) else block
+        # Blocks of integers, of categories and of other texts have dictionaries of other types.
+        codes, texts = encoded.indices.cast(pa.int32()), encoded.dictionary.cast(pa.large_string())
+        coded.append(pa.DictionaryArray.from_arrays(codes, texts))
     blocks.clear()
     whole = pa.chunked_array(coded).unify_dictionaries()
     del coded
@@ -306,7 +308,9 @@ def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> 
         texts.cast(pa.float64())
     except pa.ArrowInvalid:
         return
-    decimal = next(text for text in texts.to_pylist() if "." in text and float(text) % 1)
+    decimal = next((text for text in texts.to_pylist() if float(text) % 1), None)
+    if decimal is None:
+        return
     raise DatasetError(
         f"{source}: the {role} ids are numbers with decimals, such as {decimal!r}; this may be "
         f"another column. "

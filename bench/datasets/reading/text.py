@@ -25,7 +25,17 @@ from bench.datasets.raw import RawRatings
 
 from .bad_rows import WRONG_NUMBER, check_rows, n_wrong, quote_problems
 from .blocks import SAMPLE_BYTES, Block, blocks
-from .ids import Problem, as_numpy, join, join_ids, keep_rows, read_ids, union, without_rows
+from .ids import (
+    Problem,
+    TextColumn,
+    as_numpy,
+    join,
+    join_ids,
+    keep_rows,
+    read_ids,
+    union,
+    without_rows,
+)
 from .lines import BLANK, is_quotable
 from .options import FileOptions, Source
 from .sniff import Layout, sniff
@@ -108,17 +118,7 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     """
     block, n_comments = _tidy(block, layout)
     has_quotes = b'"' in block.data and is_quotable(layout.separator)
-    missing: Sequence[str] = options.missing_texts
-    while True:
-        invalid: list[Any] = []  # pyarrow.csv.InvalidRow
-        columns = _arrow_columns(block.data or b"\n", layout, missing, invalid)
-        users = read_ids(columns[0], "user", options.missing_texts)
-        items = read_ids(columns[1], "item", options.missing_texts)
-        # Only Arrow knows what was quoted, so it reads the block again to find what was not.
-        padded = {*users.padded, *items.padded}.difference(missing)
-        if not padded:
-            break
-        missing = [*missing, *padded]
+    columns, invalid, users, items = _columns_and_ids(block, layout, options.missing_texts)
     n_wanted = len(layout.columns)
     wanted, empty = columns[:n_wanted], columns[n_wanted:]
     ratings = text_ratings(wanted[2], layout.decimal)
@@ -139,13 +139,34 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     dropped = Counter({WRONG_NUMBER.format(layout.n_fields): n_wrong(invalid)})
     dropped[_COMMENT.format(layout.comment)] = n_comments
     part = Part(users.ids, items.ids, ratings, None if times is None else times.values, dropped)
+    return _usable_rows(part, problems, options.sentinel)
+
+
+def _columns_and_ids(
+    block: Block, layout: Layout, missing: Sequence[str]
+) -> tuple[list[Any], list[Any], TextColumn, TextColumn]:
+    """Return the columns of a block as text, its invalid rows, and its users and items."""
+    nulls = missing
+    while True:
+        invalid: list[Any] = []  # pyarrow.csv.InvalidRow
+        columns = _arrow_columns(block.data or b"\n", layout, nulls, invalid)
+        users, items = read_ids(columns[0], "user", missing), read_ids(columns[1], "item", missing)
+        padded = {*users.padded, *items.padded}.difference(nulls)
+        if not padded:
+            return columns, invalid, users, items
+        # Only Arrow knows what was quoted, so it reads the block again to find what was not.
+        nulls = [*nulls, *padded]
+
+
+def _usable_rows(part: Part, problems: Sequence[Problem], sentinel: float | None) -> Part:
+    """Return the rows without problems that are ratings, and count the others."""
+    dropped = part.dropped
     if problems:
-        keep = np.ones(len(ratings), np.bool_)
+        keep = np.ones(len(part.ratings), np.bool_)
         for problem in problems:
             dropped[problem.why] += int((keep & problem.rows).sum())
             keep &= ~problem.rows
         part = _kept(part, keep)
-    sentinel = options.sentinel
     if sentinel is not None and (part.ratings == sentinel).any():
         keep = part.ratings != sentinel
         dropped[f"rating {sentinel:g} means not rated"] += int((~keep).sum())
@@ -194,7 +215,7 @@ def _arrow_columns(
     """
     separator, quote = layout.separator, is_quotable(layout.separator)
     if not quote:
-        unused = next(one for one in _CONTROLS if one.encode() not in data)
+        unused = next((one for one in _CONTROLS if one.encode() not in data), "\0")
         data, separator = data.replace(separator.encode(), unused.encode()), unused
     wanted = [str(position) for position in (*layout.columns, *layout.empty)]
 
