@@ -162,7 +162,7 @@ def test_frames() -> None:
         ),
         (
             {"timestamp": [True, False, True]},
-            "timestamp of type bool cannot be timestamps; make it numbers or dates, or pass",
+            "timestamp of type bool cannot be timestamps; make it numbers or dates, or name",
         ),
     ],
 )

@@ -6,7 +6,7 @@ What makes a value bad is decided in `columns`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,35 @@ _NO_IDS = (NO_ID.format("user"), NO_ID.format("item"))
 _LEAVE_OUT = "Correct it, or {} to leave out such rows"
 
 
-def remedy(why: str, source: Source, text: str = "", separator: str = "") -> str:
+def remedy(
+    why: str,
+    source: Source,
+    columns: Sequence[str | int],
+    text: str = "",
+    layout: Layout | None = None,
+) -> str:
     """Return what to do about a row that cannot be read, for the end of an error.
 
-    ``text`` is the row, and ``separator`` that of its fields, "" if its columns have types.
+    Parameters
+    ----------
+    columns
+        Names or positions of the columns that are read.
+    text
+        The row.
+    layout
+        Of a text; None if the columns have types.
     """
     if why == OPEN_QUOTE:
         return "Close it; a quote inside a quoted field is written twice"
     if why == NOT_A_TIME:
         sentence = f"{_LEAVE_OUT}, or {{}} for columns without the timestamp"
-        return source.advice(sentence, on_bad_rows="drop", columns=(0, 1, 2))
-    if why in _NO_IDS and separator and any(missing in text for missing in MISSING_IDS):
+        return source.advice(sentence, on_bad_rows="drop", columns=tuple(columns[:3]))
+    if why in _NO_IDS and layout and any(missing in text for missing in MISSING_IDS):
         sentence = f"{_LEAVE_OUT}; if it is an id, {{}}"
         return source.advice(sentence, on_bad_rows="drop", missing_ids=())
+    separator = layout.separator if layout else ""
     comma = re.search(r'"\d+,\d+"' if separator == "," else r"\d,\d", text)
-    if why == NOT_A_NUMBER and separator and comma:
+    if why == NOT_A_NUMBER and comma and not (layout and layout.decimal == ","):
         sentence = f"{_LEAVE_OUT}; if the comma is a decimal comma, {{}}"
         return source.advice(sentence, on_bad_rows="drop", decimal=",")
     return source.advice(_LEAVE_OUT, on_bad_rows="drop")
@@ -80,7 +94,7 @@ def _check_quotes(block: Block, layout: Layout, source: Source, n_records: int) 
         line = block.data[block.data.rfind(b"\n", 0, at) + 1 :][:200].split(b"\n")[0]
         raise DatasetError(
             f"{source}, line {block.line_at(at)}: {OPEN_QUOTE}: {shortened(line)}. "
-            f"{remedy(OPEN_QUOTE, source)}"
+            f"{remedy(OPEN_QUOTE, source, layout.columns)}"
         )
 
 
@@ -144,7 +158,7 @@ def check_rows(
         start, stop = int(spans[0][record]), int(spans[1][record])
         text = shortened(block.data[start:stop])
         place = f"line {block.line_at(start)}: {why}: {text}"
-    raise DatasetError(f"{source}, {place}. {remedy(why, source, text, layout.separator)}")
+    raise DatasetError(f"{source}, {place}. {remedy(why, source, layout.columns, text, layout)}")
 
 
 def _spans(block: Block, n_records: int, quotes: bool) -> Any:

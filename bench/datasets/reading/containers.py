@@ -156,7 +156,8 @@ def _read_zip(path: Path, options: FileOptions, grown: Grown, source: Source) ->
         names = [member.filename for member in members]
         if members and all(name.endswith(".npy") for name in names):
             arrays = read_arrays(path, options.columns, grown, source)
-            return read_table(*columns_of(arrays, None, source), options, source)
+            columns = columns_of(arrays, range(len(arrays)), source)
+            return read_table(*columns, options, source)
         if any(name in names for name in _EXCEL):
             raise DatasetError(f"{source} is a spreadsheet, which is not read. Save it as CSV")
         if len(members) != 1:

@@ -22,6 +22,8 @@ _LARGEST_RATING = 100
 _MOST_RATINGS = 101  # distinct whole ratings: those of a scale from 0 to 100
 _SMALL_SCALE = 10  # most ratings are at most this, in steps of a half
 _DATE = re.compile(r"\s*\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\s*\d{1,2}[-/.]\d{1,2}[-/.]\d{4}.*")
+_MOST_OF_SMALL = 21  # distinct ratings of a scale up to 10
+_CLOCK = 8.5e8, 2.2e9  # Unix times from 1997 to 2039
 _FEWEST_COUNTED = 3  # rows from which on 1, 2, 3 is no coincidence
 
 _PLACES = ("first", "second", "third", "fourth")
@@ -62,10 +64,23 @@ class _Column(NamedTuple):
         return self.has_decimals or len(np.unique(x)) <= _MOST_RATINGS
 
     @property
-    def is_small_scale(self) -> bool:
-        """Whether they are several numbers up to 10 in steps of a half, in no order."""
+    def is_clock(self) -> bool:
+        """Whether all are Unix times, in seconds or milliseconds, since 1997."""
+        x, (first, last) = self.numbers, _CLOCK
+        if not self.is_numeric:
+            return False
+        seconds = x / 1000 if (x > last).all() else x
+        return bool(((seconds >= first) & (seconds <= last)).all())
+
+    @property
+    def varies(self) -> bool:
+        """Whether there are several numbers."""
+        return len(np.unique(self.numbers)) > 1
+
+    def is_scale(self, largest: float) -> bool:
+        """Whether they are several numbers up to a largest one, in steps of a half, in no order."""
         x = self.numbers
-        if not self.is_numeric or not len(x) or (np.abs(x) > _SMALL_SCALE).any():
+        if not self.is_numeric or not len(x) or (np.abs(x) > largest).any():
             return False
         return (
             bool((2 * x % 1 == 0).all()) and len(np.unique(x)) > 1 and bool((np.diff(x) < 0).any())
@@ -102,7 +117,9 @@ def check_order(
     if why is None:
         return
     guess = _guess(columns)
-    advice = "{}, or other positions (from 0) of user, item and rating in this order"
+    advice = (
+        "Say where user, item and rating are by their positions from 0: {} if they are as usual"
+    )
     if guess is None:
         shown = source.advice(advice, columns=tuple(positions[:3]))
     else:
@@ -151,6 +168,8 @@ def _doubt(columns: list[_Column]) -> str | None:
             return f"its {_PLACES[n]} column counts the rows, as an index does"
         if columns[n].is_date:
             return f"its {_PLACES[n]} column looks like dates, not like ids"
+        if columns[n].is_clock and not any(one.is_time for one in columns[2:]):
+            return f"its {_PLACES[n]} column looks like times, not like ids"
         if columns[n].is_numeric and columns[n].has_decimals:
             what = "user" if n == 0 else "item"
             return f"its {_PLACES[n]} column has decimals, which {what} ids do not have"
@@ -165,7 +184,14 @@ def _doubt(columns: list[_Column]) -> str | None:
         return f"its third column, with numbers up to {most}, does not look like ratings"
     n_ratings = len(np.unique(rating.numbers))
     for n in (0, 1, 3):
-        if n >= len(columns) or not columns[n].is_small_scale:
+        if n >= len(columns) or columns[n].is_time:
+            continue
+        if n == 3 and columns[n].is_rating and columns[n].varies:
+            return f"its {_PLACES[n]} column looks like ratings too"
+        # Ratings up to 100 can be taken for a few items, and a few items for such ratings.
+        if n == 1 and n_ratings > _MOST_OF_SMALL and columns[n].is_scale(_LARGEST_RATING):
+            return f"its {_PLACES[n]} column looks like ratings too"
+        if not columns[n].is_scale(_SMALL_SCALE):
             continue
         # A column of few users can look like ratings. It is in doubt if there are more "ratings".
         if n == 3 or n_ratings > 2 * len(np.unique(columns[n].numbers)):
@@ -181,7 +207,7 @@ def _guess(columns: list[_Column]) -> tuple[int, ...] | None:
     if len(left) != 3 or len(times) > 1:
         return None
     scales = [n for n in left if columns[n].is_rating and columns[n].has_decimals]
-    scales = scales or [n for n in left if columns[n].is_small_scale]
+    scales = scales or [n for n in left if columns[n].is_scale(_SMALL_SCALE)]
     if len(scales) != 1:  # ids come first
         scales = [n for n in left[-1:] if columns[n].is_rating]
     if len(scales) != 1:

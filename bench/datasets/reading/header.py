@@ -77,7 +77,9 @@ def _names_columns(line: str, row: str) -> bool:
     )
 
 
-def is_header(rows: list[list[str]], separator: str, options: FileOptions) -> bool:
+def is_header(
+    rows: list[list[str]], separator: str, options: FileOptions, first_line: str, source: Source
+) -> bool:
     """Return whether the first row names columns, unless the user states it.
 
     It does if none of its fields is a number, or if it has known names for the rating and at least
@@ -85,6 +87,13 @@ def is_header(rows: list[list[str]], separator: str, options: FileOptions) -> bo
     """
     if options.header is not None:
         return options.header
+    if _counts_columns(rows[0]):
+        raise DatasetError(
+            f"{first_line} may number the columns, or be a row. "
+            + source.advice("If it numbers them, {}, and say", header=True)
+            + " which are user, item and rating; "
+            + f"if it is a row, {source.how('header', False)}"
+        )
     first, known = rows[0], _known_roles(rows[0])
     if "rating" in known and len(known) >= 2:
         return True
@@ -116,10 +125,11 @@ def check_header(
         )
 
 
-def names_of_columns(rows: list[list[str]], first_line: str) -> list[str]:
+def names_of_columns(rows: list[list[str]], lines: Sequence[str], first_line: str) -> list[str]:
     """Return the names of all columns in the first row, one for each field of the others.
 
-    Names that R leaves out, above its row names, and those of an empty last column are "".
+    Names that R leaves out, above its row names, and those of an empty last column are "". R's row
+    names are quoted or count the rows; anything else may be a column whose name was forgotten.
 
     Raises
     ------
@@ -135,16 +145,41 @@ def names_of_columns(rows: list[list[str]], first_line: str) -> list[str]:
         return names[:-1]
     if n_fields == len(names) + 1:
         is_last_empty = all(not row[-1].strip(BLANK) for row in usual)
-        may_be_row_names = len({row[0] for row in usual}) == len(usual)
+        are_row_names = _are_row_names([row[0] for row in usual], lines[1:])
         if is_last_empty and role_of(names[-1]) in ROLES:
             return [*names, ""]
-        if may_be_row_names and (not is_last_empty or names[-1] == ""):
+        if are_row_names and (not is_last_empty or names[-1] == ""):
             return ["", *names]
     raise DatasetError(
         f"{first_line} has {plural(len(names), 'field')}, but most lines after it have "
         f"{n_fields}. Complete it if it names the columns, or remove it if it is a title or a "
         "comment"
     )
+
+
+def _counts_columns(first: list[str]) -> bool:
+    """Return whether fields are 0, 1, 2, ..., as pandas numbers columns without names.
+
+    After an empty field or a name, they may also begin with 1, as the items of a matrix.
+    """
+    numbers = [text.strip() for text in first if text.strip()]
+    if numbers and not numbers[0].isdecimal():
+        numbers = numbers[1:]
+    if len(numbers) < 3 or not all(text.isdecimal() for text in numbers):
+        return False
+    start = int(numbers[0])
+    is_count = [int(text) for text in numbers] == list(range(start, start + len(numbers)))
+    return is_count and (start == 0 or (start == 1 and len(numbers) < len(first)))
+
+
+def _are_row_names(texts: list[str], lines: Sequence[str]) -> bool:
+    """Return whether texts count the rows, a few of which may be missing, or all are quoted."""
+    if len(set(texts)) < len(texts):
+        return False
+    if all(line.lstrip().startswith('"') for line in lines):
+        return True
+    numbers = [int(text) for text in texts if text.isdecimal()]
+    return numbers == sorted(numbers) and texts[0] in ("0", "1") and numbers[-1] <= 2 * len(texts)
 
 
 def _known_roles(names: list[str]) -> set[str]:

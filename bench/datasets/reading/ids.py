@@ -98,6 +98,19 @@ def read_ids(column: pa.Array, role: str, missing: Sequence[str] = ()) -> TextCo
     return TextColumn(encoded, problems, padded)
 
 
+def without_missing(column: TextColumn, role: str, missing: Sequence[str]) -> TextColumn:
+    """Return ids of typed columns with those among the missing that the user stated."""
+    if isinstance(column.ids, np.ndarray):
+        rows = np.isin(column.ids.astype(str), missing)
+    else:
+        texts = column.ids.dictionary
+        is_missing = as_numpy(pc.is_in(texts, value_set=pa.array(list(missing), texts.type)))
+        codes = as_numpy(column.ids.indices.fill_null(-1))
+        rows = np.append(is_missing, False)[codes]
+    problems = [Problem(rows, NO_ID.format(role))] if rows.any() else []
+    return column._replace(problems=[*column.problems, *problems])
+
+
 def without_rows(column: pa.Array, rows: Mask) -> pa.Array:
     """Return a column of texts with null in the given rows."""
     mask = pa.array(rows)
@@ -141,7 +154,12 @@ def keep_rows(ids: NDArray[Any] | pa.DictionaryArray, keep: Mask) -> Any:
 
 
 def join_ids(
-    blocks: list[NDArray[Any] | pa.DictionaryArray], role: str, source: Source, *, stated: bool
+    blocks: list[NDArray[Any] | pa.DictionaryArray],
+    role: str,
+    source: Source,
+    *,
+    stated: bool,
+    fraction: bool = True,
 ) -> Ids:
     """Return the ids of all blocks as one column, and empty the list.
 
@@ -152,6 +170,8 @@ def join_ids(
     ----------
     stated
         Whether the user stated which column this is: then its ids may have decimals.
+    fraction
+        Whether ".000" at the end of a number is a fraction, not thousands.
 
     Raises
     ------
@@ -168,7 +188,9 @@ def join_ids(
         looks_whole = all(_looks_whole(text) for text in texts)
         if looks_whole and len(texts) > 1:
             distinct = pa.chunked_array(texts).unique()
-        if not looks_whole or _whole_numbers(distinct) is None:
+        thousands = not fraction and pc.any(pc.match_substring_regex(distinct, r"\.000$")).as_py()
+        may_be_whole = looks_whole and not thousands
+        if not may_be_whole or _whole_numbers(distinct) is None:
             return _categories(blocks, distinct, role, source, stated)
         blocks[:] = [_as_integers(block) for block in blocks]
     kinds = {ids.dtype.kind for ids in blocks if len(ids)}
@@ -292,6 +314,7 @@ def _categories(
 
 def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> None:
     """Raise an error for decimals as ids, and for "1" beside "1.0"."""
+    _check_spelling(texts, role, source, stated)
     fractions = texts.filter(pc.match_substring_regex(texts, _FRACTION))
     bare = pc.replace_substring_regex(fractions, _FRACTION, "")
     twice = pc.is_in(bare, value_set=texts)
@@ -320,6 +343,28 @@ def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> 
             columns=(0, 1, 2),
         )
     )
+
+
+def _check_spelling(texts: pa.Array, role: str, source: Source, stated: bool) -> None:
+    """Raise an error for ids in quotes after a space, and for those of which digits are lost."""
+    quoted = pc.match_substring_regex(texts, '^".*"$')
+    if pc.any(quoted).as_py():
+        raise DatasetError(
+            f"{source}: {role} ids have quotes in them, such as "
+            f"{texts.filter(quoted)[0].as_py()!r}. Remove the spaces before and after quotes: only "
+            "a quote right after a separator opens a field"
+        )
+    rounded = pc.match_substring_regex(texts, r"^-?[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,}$")
+    if pc.any(rounded).as_py() and not stated:
+        raise DatasetError(
+            f"{source}: the {role} id {texts.filter(rounded)[0].as_py()!r} looks like a long "
+            "number that was rounded when it was saved, so that other ids may be the same now. "
+            + source.advice(
+                "Save the ids as text, or {}, names or positions (from 0) of user, item and "
+                "rating, if they are right as they are",
+                columns=(0, 1, 2),
+            )
+        )
 
 
 def _not_a_number(texts: pa.Array) -> str:

@@ -34,7 +34,9 @@ def read_arrays(
     with np.load(path, allow_pickle=False) as stored:
         names = list(stored.files)
         if "format" in names and "shape" in names:
-            return dict(zip(ROLES, _sparse(stored, source), strict=False))
+            matrix = dict(zip(ROLES, _sparse(stored, source), strict=False))
+            chosen = [ROLES[n] for n in choose_columns(ROLES[:3], True, columns, source)]
+            return {name: matrix[name] for name in chosen}
         chosen = [names[n] for n in choose_columns(names, True, columns, source)]
         arrays = [stored[name] for name in chosen]
     shapes = {array.shape for array in arrays}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from bench.datasets.errors import DatasetError
 
@@ -100,7 +101,8 @@ class FileOptions:
             raise DatasetError(f'on_bad_rows must be "error" or "drop", got {self.on_bad_rows!r}')
         missing = self.missing_rating
         is_number = isinstance(missing, Real) and not isinstance(missing, bool)
-        if not (missing is None or missing == NONE or is_number):
+        is_none = missing is None or (isinstance(missing, str) and missing == NONE)
+        if not (is_none or (is_number and math.isfinite(cast("float", missing)))):
             raise DatasetError(
                 "missing_rating must be a number, such as -1, or 'none' if every number is a "
                 f"rating, or None, got {missing!r}"
@@ -122,8 +124,10 @@ class FileOptions:
                 f"header must be True, False or None (to recognise it), got {self.header!r}"
             )
         ids = self.missing_ids
-        if isinstance(ids, str) or not (
-            ids is None or all(isinstance(text, str) and text.isprintable() for text in ids)
+        if ids is not None and not (
+            isinstance(ids, Sequence)
+            and not isinstance(ids, str)
+            and all(isinstance(text, str) and text.isprintable() for text in ids)
         ):
             raise DatasetError(
                 f"missing_ids must be a tuple of texts, such as ('NULL', '?'), got {ids!r}"
@@ -164,4 +168,6 @@ class FileOptions:
 
 
 def _can_separate(separator: object) -> bool:
-    return isinstance(separator, str) and separator != "" and not set(separator) & set('\r\n"\0')
+    if not isinstance(separator, str) or separator == "" or set(separator) & set('\r\n"\0'):
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in separator)

@@ -82,10 +82,10 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
 
     separator = options.separator or head.separator or _separator(lines, source)
     rows = [split_line(line, separator) for line in lines]
-    header = is_header(rows, separator, options)
+    header = is_header(rows, separator, options, first_line, source)
     if header:
         check_header(rows, options, first_line, source)
-    names = names_of_columns(rows, first_line) if header else []
+    names = names_of_columns(rows, lines, first_line) if header else []
     # Without a header the first row may be a bad one, so the majority decides.
     n_fields = len(names) if header else most_common([len(row) for row in rows])[0]
     body = [row for row in rows[header:] if len(row) == n_fields]

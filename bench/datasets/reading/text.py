@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
 
 from .bad_rows import WRONG_NUMBER, check_rows, n_wrong, quote_problems
@@ -36,7 +37,7 @@ from .ids import (
     union,
     without_rows,
 )
-from .lines import BLANK, is_quotable
+from .lines import BLANK, is_number, is_quotable, split_line
 from .options import FileOptions, Source
 from .sniff import Layout, sniff
 from .values import join_times, text_ratings, text_times, time_problems, value_problems
@@ -45,7 +46,7 @@ MOST_THREADS = 4  # more do not help: cutting the file into blocks is sequential
 # One that does not occur replaces a separator of several bytes, which Arrow does not support.
 _CONTROLS = [chr(code) for code in (*range(0x1F, 0x0D, -1), *range(8, 0, -1))]
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
-_SPACE_AT_END = re.compile(rb"(?:\A|(?<=[\r\n])) +| +(?=[\r\n]|\Z)")
+_SPACE_AT_END = re.compile(rb"(?:\A|(?<=[\r\n])) +|(?<! ) ++(?=[\r\n]|\Z)")
 _SPACES = re.compile(rb"  +")
 _QUOTED_OR_SPACES = re.compile(rb'("[^"\r\n]*")|  +')
 _COMMENT = "a comment that starts with {}"
@@ -98,10 +99,10 @@ def read_text(read: Callable[[int], bytes], options: FileOptions, source: Source
     times = [part.times for part in parts if part.times is not None]
     # Only these lists refer to the arrays from here on, and joining a list frees its arrays.
     parts.clear()
-    stated = options.columns is not None
+    rule = {"stated": options.columns is not None, "fraction": layout.decimal == "."}
     return RawRatings(
-        users=join_ids(users, "user", source, stated=stated),
-        items=join_ids(items, "item", source, stated=stated),
+        users=join_ids(users, "user", source, **rule),
+        items=join_ids(items, "item", source, **rule),
         ratings=join(ratings),
         timestamps=join_times(times) if times else None,
         dropped=dict(dropped),
@@ -116,7 +117,7 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     DatasetError
         Naming the first row that cannot be read, unless bad rows are to be dropped.
     """
-    block, n_comments = _tidy(block, layout)
+    block, n_comments = _tidy(block, layout, source)
     has_quotes = b'"' in block.data and is_quotable(layout.separator)
     columns, invalid, users, items = _columns_and_ids(block, layout, options.missing_texts)
     n_wanted = len(layout.columns)
@@ -190,11 +191,25 @@ def _filled(columns: list[Any]) -> Iterator[Problem]:
             yield Problem(filled, _NOT_EMPTY)
 
 
-def _tidy(block: Block, layout: Layout) -> tuple[Block, int]:
-    """Return a block whose lines have no comments and no runs of spaces, and how many it had."""
+def _tidy(block: Block, layout: Layout, source: Source) -> tuple[Block, int]:
+    """Return a block whose lines have no comments and no runs of spaces, and how many it had.
+
+    Raises
+    ------
+    DatasetError
+        For a comment that may be a rating.
+    """
     data, n_comments = block.data, 0
     if layout.comment:
         comment = rb"(?m)^[ \t]*%s[^\r\n]*" % layout.comment.encode()
+        for match in re.finditer(comment, data):
+            fields = split_line(match[0].decode(), layout.separator)
+            if len(fields) == layout.n_fields and is_number(fields[layout.columns[2]]):
+                raise DatasetError(
+                    f"{source}, line {block.line_at(match.start())}: {match[0].decode()[:80]!r} "
+                    "may be a comment or a rating. Remove it, or quote the id that starts with "
+                    f"{layout.comment!r}"
+                )
         data, n_comments = re.subn(comment, b"", data)
     if layout.separator == " " and (b"  " in data or _SPACE_AT_END.search(data)):
         data = _SPACE_AT_END.sub(b"", data)

@@ -30,6 +30,7 @@ from .ids import (
     null_rows,
     read_ids,
     union,
+    without_missing,
     without_rows,
 )
 from .lines import is_number
@@ -45,7 +46,9 @@ from .values import (
 )
 
 _QUESTIONED = 100  # texts of a chunk that tell whether times are numbers or dates
-_LARGEST_EXACT = 2.0**53  # above, a float64 may stand for several integers
+# Above these, a float may stand for several integers.
+_LARGEST_EXACT = {"halffloat": 2.0**11, "float": 2.0**24}
+_LARGEST_EXACT_DOUBLE = 2.0**53
 
 
 def read_table(
@@ -79,6 +82,8 @@ def read_table(
     ids, problems = [], []
     for n, role in enumerate(("user", "item")):
         read = [_ids(chunk, role, names[n], source) for chunk in chunks[n]]
+        if options.missing_ids:
+            read = [without_missing(block, role, options.missing_ids) for block in read]
         ids.append([block.ids for block in read])
         problems += _joined([block.problems for block in read], [len(b.ids) for b in read])
     problems += value_problems(ratings)
@@ -88,7 +93,7 @@ def read_table(
         times = _times(chunks[3], names[3], unusable, source)
         problems += time_problems(times, unusable)
 
-    keep, dropped = _sound_rows(problems, len(ratings), chunked, options, source)
+    keep, dropped = _sound_rows(problems, len(ratings), chunked, names, options, source)
     if options.sentinel is not None:
         rated = ratings != options.sentinel
         n_unrated = int((keep & ~rated).sum())
@@ -112,6 +117,7 @@ def _sound_rows(
     problems: list[Problem],
     n: int,
     columns: Sequence[Any],
+    names: Sequence[str],
     options: FileOptions,
     source: Source,
 ) -> tuple[Mask, Counter[str]]:
@@ -125,7 +131,7 @@ def _sound_rows(
         row = int(np.argmin(keep))
         why = next(problem.why for problem in problems if problem.rows[row])
         shown = ", ".join(str(column[row].as_py())[:40] for column in columns)
-        advice = remedy(why, source, shown)
+        advice = remedy(why, source, names, shown)
         raise DatasetError(f"{source}, row {row + 1}: {why}: ({shown}). {advice}")
     return keep, dropped
 
@@ -179,7 +185,8 @@ def _whole_numbers(column: Any, role: str, name: str, source: Source) -> TextCol
         numbers = as_numpy(column.fill_null(np.nan)).astype(np.float64)
     missing = np.isnan(numbers)
     numbers = np.where(missing, 0, numbers)
-    wrong = (numbers != np.floor(numbers)) | (np.abs(numbers) > _LARGEST_EXACT)
+    largest = _LARGEST_EXACT.get(str(column.type), _LARGEST_EXACT_DOUBLE)
+    wrong = (numbers != np.floor(numbers)) | (np.abs(numbers) > largest)
     if wrong.any():
         first = numbers[wrong][0]
         raise DatasetError(
@@ -240,7 +247,7 @@ def _times_of(column: Any, name: str, source: Source, dates: bool) -> Times:
         return typed_times(column.cast(pa.timestamp("us"), safe=False))
     raise DatasetError(
         f"{source}: column {name} of type {kind} cannot be timestamps; make it numbers or dates, "
-        f"or {source.how('columns', (0, 1, 2))} for columns without it"
+        "or name three columns without it"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]|[0-9]{8}(T|$)")  # the beginning of a date i
 
 # A least rating of 0 is suspect if it holds over this share of the rows, and over twice as many as
 # the next rating, on a scale of at least this many ratings.
+_NINES = (99, 999, 9999, 99999)
 _SUSPECT_SHARE = 0.05
 _SUSPECT_RATIO = 2
 _SUSPECT_SCALE = 4
@@ -135,17 +136,20 @@ def join_times(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def check_sentinel(ratings: NDArray[np.float64], source: Source) -> None:
-    """Raise an error if the least rating seems to stand for "not rated".
+    """Raise an error if a rating seems to stand for "not rated".
 
-    It does if it is negative and all others are positive, unless the only other is 1 (a dislike
-    beside likes); or if it is 0, all others are positive, and it is far more frequent than the next
-    one.
+    The least one does if it is negative and all others are positive, unless the only other is 1 (a
+    dislike beside likes); or if it is 0, all others are positive, and it is far more frequent than
+    the next one. 99, 999, ... do, positive or negative, if all others are at most half as large.
 
     Raises
     ------
     DatasetError
         With the rating, how many rows have it, and the option that settles it.
     """
+    nines = _nines(ratings)
+    if nines is not None:
+        _raise_suspect(nines, ratings, "all others are far smaller", source)
     low = float(ratings.min(initial=np.inf))
     if not low <= 0:
         return
@@ -164,14 +168,32 @@ def check_sentinel(ratings: NDArray[np.float64], source: Source) -> None:
             and len(np.unique(others)) + 1 >= _SUSPECT_SCALE
         )
     if suspect:
-        raise DatasetError(
-            f"{source}: {n_low:,} of {n:,} ratings are {low:g}, and all others are positive: "
-            f'{low:g} may stand for "not rated". ' + _either(low, source)
-        )
+        _raise_suspect(low, ratings, "all others are positive", source)
+
+
+def _nines(ratings: NDArray[np.float64]) -> float | None:
+    """Return 99, 999 or the like, or its negative, if it is far beyond all other ratings."""
+    ends = (float(ratings.min(initial=0)), float(ratings.max(initial=0)))
+    for end in sorted(ends, key=abs, reverse=True):
+        if abs(end) in _NINES:
+            others = ratings[ratings != end]
+            if len(others) and abs(end) >= 2 * max(-others.min(), others.max()):
+                return end
+    return None
+
+
+def _raise_suspect(
+    rating: float, ratings: NDArray[np.float64], others: str, source: Source
+) -> NoReturn:
+    n = int((ratings == rating).sum())
+    raise DatasetError(
+        f"{source}: {n:,} of {len(ratings):,} ratings are {rating:g}, and {others}: {rating:g} may "
+        f'stand for "not rated". {_either(rating, source)}'
+    )
 
 
 def _either(low: float, source: Source) -> str:
-    stated = int(low) if low.is_integer() else low
+    stated = int(low) if low.is_integer() and abs(low) < 1e15 else low
     yes, no = (source.how("missing_rating", value) for value in (stated, "none"))
     return source.advice(f"If it does, {yes}; if it is a rating, {no}")
 
