@@ -43,7 +43,7 @@ def column_of(values: Any, name: str, *, nested: bool = False) -> Any:
     if is_arrow(values):
         return values
     if package == "polars" and hasattr(values, "to_arrow"):
-        return _of_polars(values)
+        return _of_polars(values, name)
     if package == "pandas" and hasattr(values, "dtype"):  # a series, an index or their arrays
         if not isinstance(values.dtype, np.dtype):
             return getattr(values, "array", values)
@@ -69,14 +69,20 @@ def is_arrow(values: Any) -> bool:
     return arrow is not None and isinstance(values, arrow.Array | arrow.ChunkedArray)
 
 
-def _of_polars(series: Any) -> Any:
+def _of_polars(series: Any, name: str) -> Any:
     """Return a polars series as Arrow, or as a list if it holds Python objects."""
     import polars as pl
 
     if series.dtype == pl.Object:  # Arrow would get their addresses
         return series.to_list()
-    # Of the levels of compatibility the oldest, whose text every release of pyarrow can encode.
-    return series.to_arrow(compat_level=pl.CompatLevel.oldest())
+    try:
+        # Of the levels of compatibility the oldest, whose text every release of pyarrow can encode.
+        return series.to_arrow(compat_level=pl.CompatLevel.oldest())
+    except Exception as error:  # pyarrow and polars raise errors of several kinds
+        raise RatingsError(
+            f"{name} of type {series.dtype} is not one that Arrow has ({error}); cast it to Int64, "
+            "Float64 or String"
+        ) from None
 
 
 def _of_interface(values: Any, name: str) -> Any:

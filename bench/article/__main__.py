@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.datasets import DatasetError, RawRatings, anime_twin
+from bench.datasets.raw import HOW_TO_KEEP_ONE, DuplicatePairs
 from bench.datasets.reading.options import Source
 from bench.datasets.reading.readers import read_file
 from bench.file_options import FileArguments, add_fields
@@ -120,7 +121,10 @@ def _read(options: argparse.Namespace) -> tuple[str, RawRatings]:
     if stated.missing is None:  # in the article's data set, -1 means not rated
         stated = replace(stated, missing=-1.0)
     raw = read_file(path, stated.file_options, "command line")
-    return path.name, raw.without_duplicates(stated.duplicates)
+    try:
+        return path.name, raw.without_duplicates(stated.duplicates)
+    except DuplicatePairs as error:
+        raise DatasetError(f"{path}: {error}. {HOW_TO_KEEP_ONE}") from error
 
 
 def _file_arguments(options: argparse.Namespace) -> FileArguments:

@@ -22,7 +22,7 @@ from bench.datasets.reading.readers import read_file
 from bench.text.files import written_whole
 
 from .errors import DatasetError
-from .raw import DuplicatePairs, Duplicates, RawRatings, join_ids
+from .raw import HOW_TO_KEEP_ONE, DuplicatePairs, Duplicates, RawRatings, join_ids
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 
@@ -269,8 +269,6 @@ def _split(
         distinct = raw.without_duplicates(duplicates)
         return Dataset(name, distinct, split_rows(distinct, method or "random", seed), None)
     except DuplicatePairs as error:
-        raise DatasetError(
-            f"{name}: {error}. To keep one, give --duplicates last or mean"
-        ) from error
+        raise DatasetError(f"{name}: {error}. {HOW_TO_KEEP_ONE}") from error
     except ValueError as error:
         raise DatasetError(f"{name}: {error}") from error

@@ -17,6 +17,9 @@ Duplicates = Literal["error", "last", "mean"]
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
+HOW_TO_KEEP_ONE = "To keep one, give --duplicates last or mean"
+
+
 class DuplicatePairs(ValueError):
     """Several rows rate the same pair of user and item."""
 

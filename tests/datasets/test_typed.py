@@ -87,7 +87,7 @@ CSR = {
         ),
         (
             {"users": np.array([1, "a"], object), "items": [1, 2], "ratings": [1, 2]},
-            "Object arrays cannot be loaded",
+            "has an array of Python objects, which is not read",
         ),
         (CSR | {"indptr": [0, 9, 2]}, "its row pointers do not match its 2 entries"),
         (CSR | {"indices": [3, 9]}, "a column index is outside the matrix of 2 x 9"),

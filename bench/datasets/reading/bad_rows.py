@@ -56,6 +56,7 @@ def remedy(
         sentence = f"{_LEAVE_OUT}; if it is an id, {{}}"
         return source.advice(sentence, on_bad_rows="drop", missing_ids=())
     separator = layout.separator if layout else ""
+    # In a row that is shown of typed columns, a space follows the comma between two values.
     comma = re.search(r'"\d+,\d+"' if separator == "," else r"\d,\d", text)
     if why == NOT_A_NUMBER and comma and not (layout and layout.decimal == ","):
         sentence = f"{_LEAVE_OUT}; if the comma is a decimal comma, {{}}"

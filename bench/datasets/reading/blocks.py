@@ -65,7 +65,7 @@ def blocks(read: Callable[[int], bytes], encoding: str | None, source: Source) -
         following = next(chunks, b"")
         data = carry + chunk
         end = _last_record_end(data) if following else len(data)
-        if len(data) > BLOCK_BYTES and b"\n" not in data[:end]:
+        if len(data) > BLOCK_BYTES and not n_line_ends(data[:end]):
             raise DatasetError(
                 f"{source}, line {line} is longer than {BLOCK_BYTES:,} bytes: "
                 f"{shortened(data[:200])}. Expected one rating per line"
@@ -117,6 +117,8 @@ def _last_record_end(data: bytes) -> int:
     longer than what was read.
     """
     end = data.rfind(b"\n") + 1
+    if not end:  # lines may end in \r alone
+        return data.rfind(b"\r") + 1
     if b'"' not in data:
         return end
     codes = np.frombuffer(data, np.uint8)
@@ -140,9 +142,15 @@ def _utf8_chunks(
     start = read(BLOCK_BYTES)
     if encoding is None:
         encoding = _marked_encoding(start) or "utf-8"
+    elif start.startswith(codecs.BOM_UTF8) and codecs.lookup(encoding).name[:5] != "utf-8":
+        raise DatasetError(
+            f"{source} begins with the byte order mark of UTF-8, so it is not in {encoding}. "
+            + source.advice("Leave the encoding out, or {}", encoding="utf-8")
+        )
     if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
         # Passed on undecoded, for speed; `_checked` validates each block.
-        start = start.removeprefix(codecs.BOM_UTF8)
+        while start.startswith(codecs.BOM_UTF8):
+            start = start.removeprefix(codecs.BOM_UTF8)
         while start:
             yield start
             start = read(BLOCK_BYTES)
@@ -150,9 +158,11 @@ def _utf8_chunks(
     # Incremental, because a chunk may end inside a character.
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
+        text = decoder.decode(start).lstrip("\ufeff")  # left if the encoding was stated
         while start:
-            yield decoder.decode(start).encode()
+            yield text.encode()
             start = read(BLOCK_BYTES)
+            text = decoder.decode(start)
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError as error:
         raise DatasetError(
@@ -169,6 +179,20 @@ def _marked_encoding(start: bytes) -> str | None:
     return None
 
 
+def _unmarked_utf16(data: bytes) -> str | None:
+    """Return the encoding of text in UTF-16 by where its NUL bytes are, or None."""
+    start = np.frombuffer(data[:1000], np.uint8)
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        every_other = start[first::2]
+        if (
+            len(every_other) > 2
+            and (every_other == 0).mean() > 0.9
+            and (start[1 - first :: 2] > 0).all()
+        ):
+            return name
+    return None
+
+
 def _checked(block: Block, source: Source) -> Block:
     """Return the block if it is text in UTF-8."""
     if block.first_line == 1 and (found := packed_table(block.data[:512])):
@@ -176,6 +200,11 @@ def _checked(block: Block, source: Source) -> Block:
     # Binary formats show a NUL byte early; later ones are bad ids, which `ids` reports.
     nul = block.data.find(0, 0, SAMPLE_BYTES) if block.first_line == 1 else -1
     if nul >= 0:
+        if guess := _unmarked_utf16(block.data):
+            raise DatasetError(
+                f"{source} seems to be text in UTF-16 without a byte order mark. "
+                + source.advice("If it is, {}", encoding=guess)
+            )
         raise DatasetError(
             f"{source} is neither text nor a binary format that can be read: it has a NUL byte in "
             f"line {block.line_at(nul)}. Save the ratings as CSV, Parquet, Feather or npz"

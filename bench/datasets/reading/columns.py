@@ -149,6 +149,8 @@ def _position(column: str | int, names: Sequence[str], n: int, has: str, source:
         return names.index(column)
     # A bool is an int to Python, but True is not meant as position 1.
     is_integer = isinstance(column, int | np.integer) and not isinstance(column, bool)
+    if is_integer and column >= n and names.count(str(column)) == 1:  # a name of digits
+        return names.index(str(column))
     if not is_integer or not 0 <= column < n:
         raise DatasetError(
             f"{has}, but {column!r} is neither the name nor the position (from 0) of one. "

@@ -9,7 +9,7 @@ import bz2
 import gzip
 import lzma
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from bench.datasets.raw import RawRatings
 from bench.text.wording import plural
 
 from .columns import choose_columns
-from .ipc_sizes import claimed_bytes, n_batches, opened_stream
+from .ipc_sizes import claimed_bytes, is_complete_stream
 from .npz import read_arrays
 from .options import FileOptions, Source
 from .tables import columns_of
 from .text import read_text
-from .typed import read_table
+from .typed import bytes_of, check_types, read_table
 
 # How far a compressed file may grow, as a multiple of its size and in bytes; the larger of the two
 # counts. Files of ratings are compressed 3 to 20 times.
@@ -58,7 +58,7 @@ def read_any(path: Path, options: FileOptions, source: Source) -> RawRatings:
     with path.open("rb") as file:
         start = file.read(8)
     grown = _growth_limit(path)
-    tables = {b"PAR1": _read_parquet, b"ARROW1": _read_arrow, _STREAM: _read_arrow}
+    tables = {b"PAR1": _read_parquet, b"ARROW1": _read_feather, _STREAM: _read_stream}
     for magic, read in tables.items():
         if start.startswith(magic):
             return read(path, options, grown, source)
@@ -78,16 +78,26 @@ def _read_parquet(path: Path, options: FileOptions, grown: Grown, source: Source
     names = list(schema.names)
     chosen = [names[n] for n in choose_columns(names, True, options.columns, source)]
     _check_unique(names, chosen, source)
+    check_types([schema.field(names.index(name)) for name in chosen], source)
     # Before anything is decompressed: 8 bytes a value are what ids and ratings take at least.
-    grown(8 * len(chosen) * sizes.num_rows)
+    kinds = [schema.field(names.index(name)).type for name in chosen]
+    widths = [kind.byte_width if pa.types.is_fixed_size_binary(kind) else 8 for kind in kinds]
+    grown(sum(widths) * sizes.num_rows)
     for group in range(sizes.num_row_groups):
         row_group = sizes.row_group(group)
         columns = map(row_group.column, range(row_group.num_columns))
-        wanted = [column for column in columns if column.path_in_schema.split(".")[0] in chosen]
+        wanted = [column for column in columns if column.path_in_schema in chosen]
         grown(sum(column.total_uncompressed_size for column in wanted))
     # Texts stay in their dictionaries: a long one that is repeated is in memory once.
-    texts = [name for name in chosen if _is_text(schema.field(name).type)]
-    return _read_batches(_batches(path, chosen, texts, grown), chosen, options, source)
+    texts = [name for name in chosen if _is_text(schema.field(names.index(name)).type)]
+    try:
+        batches = _batches(path, chosen, texts, grown)
+    except OSError as error:
+        if "Not yet implemented" not in str(error):
+            raise
+        # Some encodings of texts are not read as dictionaries.
+        batches = _batches(path, chosen, [], grown)
+    return _read_batches(batches, chosen, options, source)
 
 
 def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> list[Any]:
@@ -96,7 +106,9 @@ def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> 
     The file keeps what it has read, so it is opened here and freed at the end.
     """
     batches, n_bytes = [], 0
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+    with pyarrow.parquet.ParquetFile(
+        path, read_dictionary=texts, page_checksum_verification=True
+    ) as file:
         for batch in file.iter_batches(1 << 20, columns=columns):
             batch.validate(full=True)  # in a damaged file, codes may lie outside their dictionary
             n_bytes += batch.nbytes
@@ -105,24 +117,36 @@ def _batches(path: Path, columns: list[str], texts: list[str], grown: Grown) -> 
     return batches
 
 
-def _read_arrow(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
-    """Read Feather, which is the stream format between two magic words and an index, or a stream.
-
-    Both are read as streams, so that what is read is what was measured before.
-    """
+def _read_feather(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
     grown(sum(claimed_bytes(path)))
-    with opened_stream(path) as file, pyarrow.ipc.open_stream(file) as reader:
-        names = list(reader.schema.names)
-        positions = choose_columns(names, True, options.columns, source)
-        chosen = [names[n] for n in positions]
-        batches = []
-        for batch in reader:
-            # In a damaged file, offsets of strings may point outside the memory of the batch.
-            batch.validate(full=True)
-            batches.append(batch.select(list(positions)))
-    if len(batches) != n_batches(path):
-        raise DatasetError(f"{source} is damaged: a part of it is missing. Save it again")
-    return _read_batches(batches, chosen, options, source)
+    with pa.OSFile(str(path)) as file, pyarrow.ipc.open_file(file) as reader:
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+        return _read_arrow(reader.schema, batches, options, grown, source)
+
+
+def _read_stream(path: Path, options: FileOptions, grown: Grown, source: Source) -> RawRatings:
+    if not is_complete_stream(path):
+        raise DatasetError(f"{source} is damaged: its end is missing. Save it again")
+    grown(sum(claimed_bytes(path)))
+    with pa.OSFile(str(path)) as file, pyarrow.ipc.open_stream(file) as reader:
+        return _read_arrow(reader.schema, reader, options, grown, source)
+
+
+def _read_arrow(
+    schema: Any, batches: Iterable[Any], options: FileOptions, grown: Grown, source: Source
+) -> RawRatings:
+    names = list(schema.names)
+    positions = list(choose_columns(names, True, options.columns, source))
+    check_types([schema.field(n) for n in positions], source)
+    kept, n_bytes = [], 0
+    for batch in batches:
+        # In a damaged file, offsets of strings may point outside the memory of the batch.
+        batch.validate(full=True)
+        wanted = batch.select(positions)
+        n_bytes += sum(bytes_of(column) for column in wanted.columns)
+        grown(n_bytes)
+        kept.append(wanted)
+    return _read_batches(kept, [names[n] for n in positions], options, source)
 
 
 def _read_batches(

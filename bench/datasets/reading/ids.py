@@ -307,6 +307,9 @@ def _categories(
     whole = pa.chunked_array(coded).unify_dictionaries()
     del coded
     texts = whole.chunk(0).dictionary if whole.num_chunks else distinct
+    if len(texts.unique()) < len(texts):  # a single dictionary may have a text twice
+        whole = whole.cast(pa.large_string()).dictionary_encode()
+        texts = whole.chunk(0).dictionary
     _check_numbers(texts, role, source, stated)
     codes = np.concatenate([as_numpy(chunk.indices.fill_null(-1)) for chunk in whole.chunks])
     return pd.Categorical.from_codes(codes, pd.Index(texts.to_pandas()))

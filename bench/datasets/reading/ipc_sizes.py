@@ -26,41 +26,23 @@ _DATA = 1  # field of a dictionary batch: its record batch
 def claimed_bytes(path: Path) -> Iterator[int]:
     """Yield the number of bytes of each batch's body after decompression.
 
-    Raises
-    ------
-    struct.error, pyarrow.ArrowException
-        If the file is damaged.
+    A file that has its stream at another place than Arrow writes it yields nothing.
     """
-    with opened_stream(path) as file:
-        messages = pa.ipc.MessageReader.open_stream(file)
-        for message in messages:
-            yield _uncompressed(message)
+    with pa.OSFile(str(path)) as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            file.seek(0)
+        try:
+            for message in pa.ipc.MessageReader.open_stream(file):
+                yield _uncompressed(message)
+        except (OSError, struct.error, pa.ArrowException):
+            return  # the reader says what is wrong
 
 
-def opened_stream(path: Path) -> Any:
-    """Return an Arrow file, of the file or the stream format, where its stream begins."""
-    file = pa.OSFile(str(path))
-    if file.read(len(_MAGIC)) != _MAGIC:
-        file.seek(0)
-    return file
-
-
-def n_batches(path: Path) -> int | None:
-    """Return how many record batches a complete file has, None if it is cut off.
-
-    A stream that is cut off between two batches looks complete to Arrow, but for its last bytes.
-    """
-    with opened_stream(path) as file:
-        start, size = file.tell(), file.size()
-        if start:
-            with pa.OSFile(str(path)) as whole, pa.ipc.open_file(whole) as reader:
-                return int(reader.num_record_batches)
-        file.seek(max(size - len(_END), 0))
-        if file.read(len(_END)) != _END:
-            return None
-        file.seek(0)
-        messages = pa.ipc.MessageReader.open_stream(file)
-        return sum(int(message.type == "record batch") for message in messages)
+def is_complete_stream(path: Path) -> bool:
+    """Return whether a stream has its end: cut off between two batches, it has none."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - len(_END), 0))
+        return file.read() == _END
 
 
 def _uncompressed(message: Any) -> int:

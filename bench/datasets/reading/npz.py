@@ -38,7 +38,15 @@ def read_arrays(
             chosen = [ROLES[n] for n in choose_columns(ROLES[:3], True, columns, source)]
             return {name: matrix[name] for name in chosen}
         chosen = [names[n] for n in choose_columns(names, True, columns, source)]
-        arrays = [stored[name] for name in chosen]
+        try:
+            arrays = [stored[name] for name in chosen]
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise
+            raise DatasetError(
+                f"{source} has an array of Python objects, which is not read, because opening it "
+                "can run code. Save numbers, or strings of NumPy"
+            ) from error
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 1:
         raise DatasetError(

@@ -66,14 +66,16 @@ def read_ratings(
     encoding
         Of a text; by default UTF-8, or what its byte order mark indicates.
     decimal
-        The decimal separator of ratings in text, "." or ","; by default it is recognised.
+        The decimal separator of ratings that are text, "." or ","; in a text file, it is recognised
+        by default.
     missing_rating
         A value that means "not rated" (-1 in the anime data); such rows are left out and counted.
         "none" if every number is a rating. By default a least rating of 0 or below that looks like
         such a value is an error.
     missing_ids
-        Texts that stand for a missing id unless they are quoted; by default NULL, null, \N, NaN,
-        nan, NA, <NA>, N/A, n/a and None. An empty id is always missing.
+        Texts that stand for a missing id unless they are quoted; by default NULL, null, Null, \N,
+        NaN, nan, NA, <NA>, N/A, n/a, #N/A and None in a text file, and nothing elsewhere. An empty
+        id is always missing.
     on_bad_rows
         What to do with rows that have the wrong number of fields, a rating that is not a finite
         number, or a missing id: ``"error"`` raises an error, ``"drop"`` leaves them out and counts
@@ -129,7 +131,9 @@ def from_frame(
     frame: Any,
     *,
     columns: Columns | None = None,
+    decimal: str | None = None,
     missing_rating: float | Literal["none"] | None = None,
+    missing_ids: Sequence[str] | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> RawRatings:
     """Return the ratings in a table in memory; for the parameters see `read_ratings`.
@@ -146,7 +150,13 @@ def from_frame(
         If a column or a row cannot be used; rows are counted from 1.
     """
     source = Source("the data frame")
-    options = FileOptions(columns=columns, missing_rating=missing_rating, on_bad_rows=on_bad_rows)
+    options = FileOptions(
+        columns=columns,
+        decimal=decimal,
+        missing_rating=missing_rating,
+        missing_ids=missing_ids,
+        on_bad_rows=on_bad_rows,
+    )
     options.check(source)
     raw = read_table(*columns_of(frame, columns, source), options, source)
     return _checked(raw, options, source)

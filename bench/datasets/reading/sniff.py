@@ -97,7 +97,7 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
         raise DatasetError(
             f"{first_line} has {plural(n_fields - len(empty), 'field')} separated by "
             f"{separator!r}, but user, item and rating are needed. "
-            + source.advice("For another separator, {}", separator=_another(separator))
+            + source.advice("For another separator, {}", separator=_another(lines, separator))
         )
 
     names = names if header else [""] * n_fields
@@ -177,5 +177,8 @@ def _separator(lines: list[str], source: Source) -> str:
     return best[0]
 
 
-def _another(separator: str) -> str:
-    return ";" if separator != ";" else ","
+def _another(lines: list[str], separator: str) -> str:
+    """Return a separator that splits the lines into more fields than this one, if there is one."""
+    others = [other for other in SEPARATORS if other != separator]
+    counts = [most_common([len(split_line(line, other)) for line in lines]) for other in others]
+    return max(zip(counts, others, strict=True), key=lambda one: one[0])[1]

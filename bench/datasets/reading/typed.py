@@ -46,6 +46,7 @@ from .values import (
 )
 
 _QUESTIONED = 100  # texts of a chunk that tell whether times are numbers or dates
+_BINARY = ("binary", "large_binary")
 # Above these, a float may stand for several integers.
 _LARGEST_EXACT = {"halffloat": 2.0**11, "float": 2.0**24}
 _LARGEST_EXACT_DOUBLE = 2.0**53
@@ -251,6 +252,33 @@ def _times_of(column: Any, name: str, source: Source, dates: bool) -> Times:
     )
 
 
+def check_types(fields: Sequence[Any], source: Source) -> None:
+    """Raise an error for columns of lists and the like before they are read.
+
+    Raises
+    ------
+    DatasetError
+        With the column and its type.
+    """
+    for field in fields:
+        if pa.types.is_nested(field.type):
+            raise DatasetError(
+                f"{source}: column {field.name} has the type {field.type}; make it integers, "
+                "numbers or strings"
+            )
+
+
+def bytes_of(column: Any) -> int:
+    """Return the size of a column with all its texts written out, but for those of a dictionary."""
+    kind = str(column.type)
+    if kind in ("string_view", "binary_view"):
+        # A view has 16 bytes, of which the first four are the length.
+        views = np.frombuffer(column.buffers()[1], np.int32)
+        lengths = views[4 * column.offset : 4 * (column.offset + len(column)) : 4]
+        return int(np.maximum(lengths, 0).sum(dtype=np.int64))
+    return int(column.nbytes)
+
+
 def _is_text(kind: Any) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -268,9 +296,14 @@ def _plain(column: Any, name: str, source: Source) -> Any:
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind):
-        column = _plain(column.dictionary_decode(), name, source)
-    if str(kind) in ("string_view", "binary", "large_binary", "binary_view"):
+    if pa.types.is_dictionary(kind):
+        values = _plain(column.dictionary, name, source)
+        if _is_text(values.type):
+            codes = column.indices.cast(pa.int32())
+            return pa.DictionaryArray.from_arrays(codes, values)
+        return _plain(column.dictionary_decode(), name, source)
+    is_bytes = pa.types.is_fixed_size_binary(kind) or str(kind).startswith(_BINARY)
+    if is_bytes or str(kind) == "string_view":
         try:
             return pc.cast(column, pa.large_string())
         except pa.ArrowInvalid as error:
