@@ -128,9 +128,9 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
         problems += quote_problems(wanted)
     times = None
     if n_wanted == 4:
-        # A row that cannot be used must not decide whether times are integers.
-        unusable = union(problems, len(ratings))
-        column = without_rows(wanted[3], unusable) if problems else wanted[3]
+        # A row that is not used must not decide whether times are integers.
+        unusable = union(problems, len(ratings)) | (ratings == options.sentinel)
+        column = without_rows(wanted[3], unusable) if unusable.any() else wanted[3]
         times = text_times(column, layout.dates)
         problems += time_problems(times, unusable)
     if problems or invalid or has_quotes:
