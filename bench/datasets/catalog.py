@@ -22,7 +22,7 @@ from bench.datasets.reading.readers import read_file
 from bench.text.files import written_whole
 
 from .errors import DatasetError
-from .raw import HOW_TO_KEEP_ONE, DuplicatePairs, Duplicates, RawRatings, join_ids
+from .raw import HOW_TO_KEEP_ONE, DuplicatePairs, Duplicates, RawRatings, concatenated
 from .splits import Split, random_split, split_rows
 from .twin import anime_twin
 
@@ -256,8 +256,8 @@ def _check_unchanged(folder: Path) -> None:
 
 def _both(train: RawRatings, test: RawRatings) -> RawRatings:
     return RawRatings(
-        join_ids(train.users, test.users),
-        join_ids(train.items, test.items),
+        concatenated(train.users, test.users),
+        concatenated(train.items, test.items),
         np.concatenate([train.ratings, test.ratings]),
     )
 

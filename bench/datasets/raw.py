@@ -84,7 +84,7 @@ class RawRatings(NamedTuple):
         return raw.take(rows).dropping(why, len(repeated) - len(rows))
 
 
-def join_ids(first: Ids, second: Ids) -> Ids:
+def concatenated(first: Ids, second: Ids) -> Ids:
     """Return two columns of ids, one after the other, where text beside integers is str."""
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return np.concatenate([first, second])

@@ -31,12 +31,12 @@ from .ids import (
     TextColumn,
     as_numpy,
     join,
-    join_ids,
     keep_rows,
     read_ids,
     union,
     without_rows,
 )
+from .joined_ids import join_ids
 from .lines import BLANK, is_number, is_quotable, split_line
 from .options import FileOptions, Source
 from .sniff import Layout, sniff

@@ -25,7 +25,6 @@ from .ids import (
     TextColumn,
     as_numpy,
     join,
-    join_ids,
     keep_rows,
     null_rows,
     read_ids,
@@ -33,6 +32,7 @@ from .ids import (
     without_missing,
     without_rows,
 )
+from .joined_ids import join_ids
 from .lines import is_number
 from .options import FileOptions, Source
 from .values import (
