@@ -448,8 +448,8 @@ MUTANTS = (
     Mutant(
         "an index is a user",
         f"{_READING}/doubt.py",
-        "if columns[n].counts and columns[n].is_numeric:",
-        "if columns[n].counts and columns[n].is_date:",
+        "if columns[n].counts and columns[n].is_numeric and not is_one_user:",
+        "if columns[n].counts and columns[n].is_date and not is_one_user:",
         ("tests/datasets/test_kinds_of_files.py::test_refused",),
         "a column that counts the rows is in doubt",
     ),

@@ -228,3 +228,62 @@ def test_columns_that_would_take_much_memory(tmp_path: Path, column: Any, write:
     else:
         assert raw.users.tolist() == ["x" * LARGE] * n
     assert pa.total_allocated_bytes() - before < 10 * LARGE
+
+
+# ---- what a second reading found ----------------------------------------------------------------
+
+COMMAS = "1;3,5;7\n2;4,0;9\n1;2,5;12\n3;1,0;9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (COMMAS, "may be column 0 the user, column 2 the item, column 1 the rating"),
+        ("0;5;7;3,5\n1;6;9;4,0\n2;5;12;2,5\n", "so, pass columns=(1, 2, 3); if they"),
+        (
+            "user,item,rating\n" + "".join(f'"u{n}",1,2,100000000{n}\n' for n in range(9)),
+            "has 3 fields, but most lines after it have 4",
+        ),
+        (
+            "user,item,rating\n" + "".join(f"{n},1,2,5\n" for n in range(9)),
+            "has 3 fields, but most",
+        ),
+        ("user;item;rating\n1,0;2;3,5\n1;3;4,5\n", "are numbers with decimals, such as '1,0'"),
+        (
+            "user;item;rating\n1.000;2;3,5\n2.000;3;4,5\n1;3;4,0\n",
+            "contain both '1' and '1.000', which may be the same user. Write them in one way",
+        ),
+    ],
+)
+def test_refused_for_the_true_reason(tmp_path: Path, content: str, message: str) -> None:
+    assert message in refusal(stored(tmp_path, content))
+
+
+def test_a_missing_id_may_be_a_rating(tmp_path: Path) -> None:
+    path = stored(tmp_path, "user,item,rating\n1,10,0\n0,11,5\n2,12,3\n-1,3,-1\n4,5,-1\n")
+    raw = read_ratings(path, missing_ids=("0", "-1"), missing_rating=-1, on_bad_rows="drop")
+    assert rows(raw) == [(1, 10, 0.0), (2, 12, 3.0)]
+    assert raw.dropped == {"the user id is missing": 2, "rating -1 means not rated": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "n"),
+    [
+        ("0.000e+00 2.000e+00 5.000e+00\n1.200e+01 3.000e+00 4.000e+00\n", 2),  # numpy.savetxt
+        (table("", [n // 9 for n in N], [n * 7 % 60 for n in N], [n % 7 - 3.25 for n in N]), 60),
+        ("1 1 5\n1 2 3\n1 3 4\n", 3),  # a single user
+        ("1,2,3,\n4,5,1,\n", 2),
+        ("7,8,3.5,1302880923.5\n7,9,4.5,1302880923.5\n8,9,4,1302880923.5\n", 3),
+        ("user,item,rating\n1,2,-8.44\n1,3,2.5\n", 2),
+    ],
+)
+def test_what_nobody_would_doubt(tmp_path: Path, content: str, n: int) -> None:
+    raw = read_ratings(stored(tmp_path, content.removeprefix("\n")))
+    assert (len(raw.ratings), raw.dropped) == (n, {})
+    assert raw.users.dtype == raw.items.dtype == np.int64
+
+
+def test_periods_are_no_times() -> None:
+    frame = pd.DataFrame({"user": [1], "item": [2], "rating": [3.0]})
+    with pytest.raises(DatasetError, match=r"column time of type .*period.* make it numbers"):
+        from_frame(frame.assign(time=pd.period_range("2020", periods=1, freq="M")))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.datasets.errors import DatasetError
 
+from .lines import is_decimal_comma
 from .options import Source
 
 _SMALLEST_TIME = 1e8  # Unix time of a day in 1973; no rating scale reaches it
@@ -88,7 +89,12 @@ class _Column(NamedTuple):
 
 
 def check_order(
-    rows: Sequence[Sequence[str]], positions: Sequence[int], first_line: str, source: Source
+    rows: Sequence[Sequence[str]],
+    positions: Sequence[int],
+    first_line: str,
+    source: Source,
+    *,
+    comma: bool = False,
 ) -> None:
     """Check the columns of a file without a header, which are to be user, item, rating, time.
 
@@ -102,6 +108,8 @@ def check_order(
         The beginning of the error.
     source
         For the advice.
+    comma
+        Whether a comma may be a decimal comma.
 
     Raises
     ------
@@ -112,11 +120,15 @@ def check_order(
     # The columns of a data set that is known by its name are known too.
     if source.stand == "data set" or not rows or not 3 <= len(rows[0]) <= 5:
         return
-    columns = [_column([row[n] for row in rows]) for n in range(len(rows[0]))]
+    columns = [_column([row[n] for row in rows], comma) for n in range(len(rows[0]))]
     why = _doubt(columns)
     if why is None:
         return
-    guess = _guess(columns)
+    guess, is_sure = _guess(columns)
+    if guess == tuple(range(len(columns))):
+        if is_sure:  # nothing fits better
+            return
+        guess = None
     advice = (
         "Say where user, item and rating are by their positions from 0: {} if they are as usual"
     )
@@ -146,9 +158,17 @@ def _two_options(
     return advice.format(guessed, as_is)
 
 
-def _column(texts: list[str]) -> _Column:
+def looks_like_ratings(texts: Sequence[str], *, comma: bool) -> bool:
+    """Return whether a column could be ratings on some scale up to 100."""
+    column = _column(texts, comma)
+    return column.is_rating and not column.is_time
+
+
+def _column(texts: Sequence[str], comma: bool) -> _Column:
     numbers = []
     for text in texts:
+        if comma and is_decimal_comma(text):
+            text = text.replace(",", ".")
         try:
             number = float(text) if "_" not in text else np.nan
         except ValueError:
@@ -161,10 +181,12 @@ def _column(texts: list[str]) -> _Column:
 
 def _doubt(columns: list[_Column]) -> str | None:
     """Return why the columns may be others than user, item, rating and time; None if they fit."""
-    if sum(column.has_decimals for column in columns) > 1:
+    if sum(column.has_decimals and not column.is_time for column in columns) > 1:
         return "several of its columns have decimals, as those of a matrix of ratings do"
     for n in (0, 1):
-        if columns[n].counts and columns[n].is_numeric:
+        # Items count if a single user rated all of them.
+        is_one_user = n == 1 and (not columns[0].varies or columns[2].is_scale(_SMALL_SCALE))
+        if columns[n].counts and columns[n].is_numeric and not is_one_user:
             return f"its {_PLACES[n]} column counts the rows, as an index does"
         if columns[n].is_date:
             return f"its {_PLACES[n]} column looks like dates, not like ids"
@@ -199,18 +221,22 @@ def _doubt(columns: list[_Column]) -> str | None:
     return None
 
 
-def _guess(columns: list[_Column]) -> tuple[int, ...] | None:
-    """Return the positions of user, item, rating and time that would fit better, or None."""
+def _guess(columns: list[_Column]) -> tuple[tuple[int, ...] | None, bool]:
+    """Return the positions of user, item, rating and time that would fit best, or None.
+
+    It is sure of it if a single column looks like ratings.
+    """
     left = [n for n, column in enumerate(columns) if not column.counts]
     times = [n for n in left if columns[n].is_time]
     left = [n for n in left if n not in times]
     if len(left) != 3 or len(times) > 1:
-        return None
+        return None, False
     scales = [n for n in left if columns[n].is_rating and columns[n].has_decimals]
     scales = scales or [n for n in left if columns[n].is_scale(_SMALL_SCALE)]
-    if len(scales) != 1:  # ids come first
+    is_sure = len(scales) == 1
+    if not is_sure:  # ids come first
         scales = [n for n in left[-1:] if columns[n].is_rating]
     if len(scales) != 1:
-        return None
+        return None, False
     ids = [n for n in left if n != scales[0]]
-    return (*ids, scales[0], *times)
+    return (*ids, scales[0], *times), is_sure

@@ -10,6 +10,7 @@ from bench.datasets.errors import DatasetError
 from bench.text.wording import plural
 
 from .columns import ROLES, recognised_roles, role_of
+from .doubt import looks_like_ratings
 from .lines import BLANK, SEPARATORS, is_decimal_comma, is_number, most_common, split_line
 from .options import FileOptions, Source
 
@@ -125,11 +126,14 @@ def check_header(
         )
 
 
-def names_of_columns(rows: list[list[str]], lines: Sequence[str], first_line: str) -> list[str]:
+def names_of_columns(
+    rows: list[list[str]], lines: Sequence[str], separator: str, first_line: str
+) -> list[str]:
     """Return the names of all columns in the first row, one for each field of the others.
 
     Names that R leaves out, above its row names, and those of an empty last column are "". R's row
-    names are quoted or count the rows; anything else may be a column whose name was forgotten.
+    names are quoted, as is its header, or count the rows, which are not separated by commas then;
+    anything else may be a column whose name was forgotten.
 
     Raises
     ------
@@ -145,15 +149,26 @@ def names_of_columns(rows: list[list[str]], lines: Sequence[str], first_line: st
         return names[:-1]
     if n_fields == len(names) + 1:
         is_last_empty = all(not row[-1].strip(BLANK) for row in usual)
-        are_row_names = _are_row_names([row[0] for row in usual], lines[1:])
+        are_row_names = _are_row_names([row[0] for row in usual], lines, separator)
         if is_last_empty and role_of(names[-1]) in ROLES:
             return [*names, ""]
         if are_row_names and (not is_last_empty or names[-1] == ""):
             return ["", *names]
-    raise DatasetError(
-        f"{first_line} has {plural(len(names), 'field')}, but most lines after it have "
-        f"{n_fields}. Complete it if it names the columns, or remove it if it is a title or a "
-        "comment"
+    raise _other_length(first_line, len(names), n_fields)
+
+
+def check_shifted(
+    rows: list[list[str]], ratings: Sequence[str], separator: str, first_line: str
+) -> None:
+    """Raise an error if what would be the ratings beside R's row names does not look like them."""
+    if not looks_like_ratings(ratings, comma=separator != ","):
+        raise _other_length(first_line, len(rows[0]), len(rows[0]) + 1)
+
+
+def _other_length(first_line: str, n_names: int, n_fields: int) -> DatasetError:
+    return DatasetError(
+        f"{first_line} has {plural(n_names, 'field')}, but most lines after it have {n_fields}. "
+        "Complete it if it names the columns, or remove it if it is a title or a comment"
     )
 
 
@@ -162,23 +177,24 @@ def _counts_columns(first: list[str]) -> bool:
 
     After an empty field or a name, they may also begin with 1, as the items of a matrix.
     """
-    numbers = [text.strip() for text in first if text.strip()]
-    if numbers and not numbers[0].isdecimal():
-        numbers = numbers[1:]
+    is_named = not first[0].strip().isdecimal()
+    numbers = [text.strip() for text in first[is_named:]]
     if len(numbers) < 3 or not all(text.isdecimal() for text in numbers):
         return False
     start = int(numbers[0])
     is_count = [int(text) for text in numbers] == list(range(start, start + len(numbers)))
-    return is_count and (start == 0 or (start == 1 and len(numbers) < len(first)))
+    return is_count and (start == 0 or (start == 1 and is_named))
 
 
-def _are_row_names(texts: list[str], lines: Sequence[str]) -> bool:
+def _are_row_names(texts: list[str], lines: Sequence[str], separator: str) -> bool:
     """Return whether texts count the rows, a few of which may be missing, or all are quoted."""
     if len(set(texts)) < len(texts):
         return False
     if all(line.lstrip().startswith('"') for line in lines):
         return True
     numbers = [int(text) for text in texts if text.isdecimal()]
+    if separator == "," or not numbers:
+        return False
     return numbers == sorted(numbers) and texts[0] in ("0", "1") and numbers[-1] <= 2 * len(texts)
 
 

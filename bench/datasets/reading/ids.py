@@ -25,7 +25,7 @@ INVISIBLE = "".join(map(chr, (*range(9, 14), 0x20, 0x85, 0xA0, 0x1680)))
 INVISIBLE += "".join(map(chr, (*range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F, 0x205F, 0x2060)))
 INVISIBLE += "\u3000\ufeff"
 # Whole numbers as programs write them: 7, or 7.0 beside missing values; R writes 1e+05.
-POWER = r"^-?[1-9](\.[0-9]+)?e\+[0-9]+$"
+POWER = r"^-?[0-9](\.[0-9]+)?e\+[0-9]+$"
 WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+)?$|" + POWER
 
 

@@ -20,6 +20,7 @@ from .ids import POWER, WHOLE, as_numpy, join, looks_whole, plain_integers
 from .options import Source
 
 _FRACTION = r"\.0+$"
+_ANY_POWER = r"^-?[0-9]([.,][0-9]+)?[eE]\+[0-9]+$"
 
 
 def join_ids(
@@ -59,13 +60,13 @@ def join_ids(
             distinct = pa.chunked_array(texts).unique()
         thousands = not fraction and pc.any(pc.match_substring_regex(distinct, r"\.000$")).as_py()
         if thousands or not may_be_whole or _whole_numbers(distinct) is None:
-            return _categories(blocks, distinct, role, source, stated)
+            return _categories(blocks, distinct, role, source, stated, fraction)
         blocks[:] = [_as_integers(block) for block in blocks]
     kinds = {ids.dtype.kind for ids in blocks if len(ids)}
     if len(kinds) > 1:
         if not all(ids.dtype.kind == "u" or ids.min(initial=0) >= 0 for ids in blocks):
             # Beyond the 63 bits of a signed integer, and negative: no type has both.
-            return _categories(blocks, pa.array([], pa.string()), role, source, stated)
+            return _categories(blocks, pa.array([], pa.string()), role, source, stated, fraction)
         blocks[:] = [ids.astype(np.uint64) for ids in blocks]
     elif kinds:
         blocks[:] = [ids for ids in blocks if len(ids)]
@@ -106,6 +107,7 @@ def _categories(
     role: str,
     source: Source,
     stated: bool,
+    fraction: bool,
 ) -> pd.Categorical:
     """Return texts as categories, and empty the list of blocks."""
     coded = []
@@ -121,24 +123,30 @@ def _categories(
     if len(texts.unique()) < len(texts):  # a single dictionary may have a text twice
         whole = whole.cast(pa.large_string()).dictionary_encode()
         texts = whole.chunk(0).dictionary
-    _check_numbers(texts, role, source, stated)
+    _check_numbers(texts, role, source, stated, fraction)
     codes = np.concatenate([as_numpy(chunk.indices.fill_null(-1)) for chunk in whole.chunks])
     return pd.Categorical.from_codes(codes, pd.Index(texts.to_pandas()))
 
 
-def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> None:
+def _check_numbers(
+    texts: pa.Array, role: str, source: Source, stated: bool, fraction: bool
+) -> None:
     """Raise an error for decimals as ids, and for "1" beside "1.0"."""
     _check_spelling(texts, role, source, stated)
     fractions = texts.filter(pc.match_substring_regex(texts, _FRACTION))
     bare = pc.replace_substring_regex(fractions, _FRACTION, "")
     twice = pc.is_in(bare, value_set=texts)
     if len(fractions) and pc.any(twice).as_py():
-        first = bare.filter(twice)[0].as_py()
+        first, other = bare.filter(twice)[0].as_py(), _not_a_number(texts)
+        beside = f", beside ids that are not numbers, such as {other!r}" if other else ""
         raise DatasetError(
             f"{source}: the {role} ids contain both {first!r} and "
-            f"{fractions.filter(twice)[0].as_py()!r}, which may be the same {role}, beside ids "
-            f"that are not numbers, such as {_not_a_number(texts)!r}. Write them in one way"
+            f"{fractions.filter(twice)[0].as_py()!r}, which may be the same {role}{beside}. Write "
+            "them in one way"
         )
+    commas = texts.filter(pc.match_substring_regex(texts, r"^-?[0-9]+,[0-9]+$"))
+    if not (fraction or stated) and len(commas):
+        raise _decimals(commas[0].as_py(), role, source)
     if stated or not len(texts) or not pc.any(pc.match_substring(texts, ".")).as_py():
         return
     try:
@@ -148,9 +156,13 @@ def _check_numbers(texts: pa.Array, role: str, source: Source, stated: bool) -> 
     decimal = next((text for text in texts.to_pylist() if float(text) % 1), None)
     if decimal is None:
         return
-    raise DatasetError(
-        f"{source}: the {role} ids are numbers with decimals, such as {decimal!r}; this may be "
-        f"another column. "
+    raise _decimals(decimal, role, source)
+
+
+def _decimals(text: str, role: str, source: Source) -> DatasetError:
+    return DatasetError(
+        f"{source}: the {role} ids are numbers with decimals, such as {text!r}; this may be "
+        "another column. "
         + source.advice(
             "For the right columns, {}, names or positions (from 0) of user, item and rating in "
             "this order; ids of the columns that are named so may have decimals",
@@ -168,10 +180,11 @@ def _check_spelling(texts: pa.Array, role: str, source: Source, stated: bool) ->
             f"{texts.filter(quoted)[0].as_py()!r}. Remove the spaces before and after quotes: only "
             "a quote right after a separator opens a field"
         )
-    rounded = pc.match_substring_regex(texts, r"^-?[0-9]([.,][0-9]+)?[eE]\+[0-9]{2,}$")
-    if pc.any(rounded).as_py() and not stated:
+    powers = texts.filter(pc.match_substring_regex(texts, _ANY_POWER)).to_pylist()
+    rounded = next(filter(_has_lost_digits, powers), None)
+    if rounded is not None and not stated:
         raise DatasetError(
-            f"{source}: the {role} id {texts.filter(rounded)[0].as_py()!r} looks like a long "
+            f"{source}: the {role} id {rounded!r} looks like a long "
             "number that was rounded when it was saved, so that other ids may be the same now. "
             + source.advice(
                 "Save the ids as text, or {}, names or positions (from 0) of user, item and "
@@ -179,6 +192,13 @@ def _check_spelling(texts: pa.Array, role: str, source: Source, stated: bool) ->
                 columns=(0, 1, 2),
             )
         )
+
+
+def _has_lost_digits(power: str) -> bool:
+    """Return whether a number with an exponent has fewer digits than it would have without."""
+    mantissa, _, exponent = power.lower().partition("e+")
+    _, _, decimals = mantissa.replace(",", ".").partition(".")
+    return len(decimals) < int(exponent)
 
 
 def _not_a_number(texts: pa.Array) -> str:

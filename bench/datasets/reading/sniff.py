@@ -16,7 +16,7 @@ from bench.text.wording import plural
 from .columns import choose_columns, recognised_roles
 from .doubt import check_order
 from .formats import known_text
-from .header import check_header, is_header, names_of_columns, without_preamble
+from .header import check_header, check_shifted, is_header, names_of_columns, without_preamble
 from .lines import (
     BLANK,
     LINE_END,
@@ -85,7 +85,7 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
     header = is_header(rows, separator, options, first_line, source)
     if header:
         check_header(rows, options, first_line, source)
-    names = names_of_columns(rows, lines, first_line) if header else []
+    names = names_of_columns(rows, lines, separator, first_line) if header else []
     # Without a header the first row may be a bad one, so the majority decides.
     n_fields = len(names) if header else most_common([len(row) for row in rows])[0]
     body = [row for row in rows[header:] if len(row) == n_fields]
@@ -103,9 +103,12 @@ def sniff(sample: str, options: FileOptions, source: Source) -> Layout:
     names = names if header else [""] * n_fields
     if stated:
         columns = choose_columns(names, header, options.columns, source)
+        if header and len(names) > len(rows[0]) and names[0] == "" and options.columns is None:
+            check_shifted(rows, [row[columns[2]] for row in more], separator, first_line)
     else:
         filled = [position for position in range(n_fields) if position not in empty]
-        check_order([[row[n] for n in filled] for row in more], filled, first_line, source)
+        wanted = [[row[n] for n in filled] for row in more]
+        check_order(wanted, filled, first_line, source, comma=separator != ",")
         columns = tuple(filled[n] for n in choose_columns([""] * len(filled), False, None, source))
 
     dates = False

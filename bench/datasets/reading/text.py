@@ -154,6 +154,8 @@ def _columns_and_ids(
         users, items = read_ids(columns[0], "user", missing), read_ids(columns[1], "item", missing)
         padded = {*users.padded, *items.padded}.difference(nulls)
         if not padded:
+            if any(map(is_number, missing)):  # an id only, where a rating may be the same number
+                columns[2:] = _arrow_columns(block.data or b"\n", layout, (), [])[2:]
             return columns, invalid, users, items
         # Only Arrow knows what was quoted, so it reads the block again to find what was not.
         nulls = [*nulls, *padded]

@@ -294,6 +294,11 @@ def _chunks(column: pa.ChunkedArray, name: str, source: Source) -> list[Any]:
 def _plain(column: Any, name: str, source: Source) -> Any:
     """Return an array of a plain type: without extensions, and text as strings or dictionaries."""
     if isinstance(column, pa.ExtensionArray):
+        if column.type.extension_name.startswith("pandas."):  # a period is no integer
+            raise DatasetError(
+                f"{source}: column {name} of type {column.type} cannot be used; make it numbers, "
+                "dates or strings"
+            )
         column = column.storage
     kind = column.type
     if pa.types.is_dictionary(kind):

@@ -158,7 +158,7 @@ def check_sentinel(ratings: NDArray[np.float64], source: Source) -> None:
         return
     n_low, n = len(ratings) - len(others), len(ratings)
     if low < 0:
-        suspect = not (others == 1).all()
+        suspect = low.is_integer() and not (others == 1).all()
     else:
         next_low = others.min()
         n_next = int((others == next_low).sum())
