@@ -46,8 +46,8 @@ KNOWN_NAMES = {
 _RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
 
 _CHOOSE = (
-    "Name the columns user, item and rating, or {}, names or positions (from 0) of user, item and "
-    "rating in this order"
+    "Name the columns user, item and rating, or {}, or whatever their names or positions (from 0) "
+    "are"
 )
 _EXAMPLE = (0, 1, 2)
 
