@@ -129,7 +129,9 @@ def parse_block(layout: Layout, options: FileOptions, source: Source, block: Blo
     times = None
     if n_wanted == 4:
         # A row that is not used must not decide whether times are integers.
-        unusable = union(problems, len(ratings)) | (ratings == options.sentinel)
+        unusable = union(problems, len(ratings))
+        if options.sentinel is not None:
+            unusable |= ratings == options.sentinel
         column = without_rows(wanted[3], unusable) if unusable.any() else wanted[3]
         times = text_times(column, layout.dates)
         problems += time_problems(times, unusable)

@@ -90,7 +90,9 @@ def read_table(
     problems += value_problems(ratings)
     times = None
     if len(chunked) == 4:
-        unusable = union(problems, len(ratings)) | (ratings == options.sentinel)
+        unusable = union(problems, len(ratings))
+        if options.sentinel is not None:
+            unusable |= ratings == options.sentinel
         times = _times(chunks[3], names[3], unusable, source)
         problems += time_problems(times, unusable)
 
