@@ -20,6 +20,8 @@ from .ids import POWER, WHOLE, as_numpy, join, looks_whole, plain_integers
 from .options import Source
 
 _FRACTION = r"\.0+$"
+# What is looked at closely: numbers in any spelling, and what has quotes around it.
+_SUSPECT = r'^-?[0-9.,]+([eE]\+[0-9]+)?$|^".*"$'
 _ANY_POWER = r"^-?[0-9]([.,][0-9]+)?[eE]\+[0-9]+$"
 
 
@@ -120,7 +122,7 @@ def _categories(
     whole = pa.chunked_array(coded).unify_dictionaries()
     del coded
     texts = whole.chunk(0).dictionary if whole.num_chunks else distinct
-    if len(texts.unique()) < len(texts):  # a single dictionary may have a text twice
+    if whole.num_chunks == 1 and len(texts.unique()) < len(texts):  # it may have a text twice
         whole = whole.cast(pa.large_string()).dictionary_encode()
         texts = whole.chunk(0).dictionary
     _check_numbers(texts, role, source, stated, fraction)
@@ -132,11 +134,12 @@ def _check_numbers(
     texts: pa.Array, role: str, source: Source, stated: bool, fraction: bool
 ) -> None:
     """Raise an error for decimals as ids, and for "1" beside "1.0"."""
-    _check_spelling(texts, role, source, stated)
-    fractions = texts.filter(pc.match_substring_regex(texts, _FRACTION))
+    suspects = texts.filter(pc.match_substring_regex(texts, _SUSPECT))
+    _check_spelling(suspects, role, source, stated)
+    fractions = suspects.filter(pc.match_substring_regex(suspects, _FRACTION))
     bare = pc.replace_substring_regex(fractions, _FRACTION, "")
-    twice = pc.is_in(bare, value_set=texts)
-    if len(fractions) and pc.any(twice).as_py():
+    twice = pc.is_in(bare, value_set=suspects)
+    if pc.any(twice).as_py():
         first, other = bare.filter(twice)[0].as_py(), _not_a_number(texts)
         beside = f", beside ids that are not numbers, such as {other!r}" if other else ""
         raise DatasetError(
@@ -144,10 +147,10 @@ def _check_numbers(
             f"{fractions.filter(twice)[0].as_py()!r}, which may be the same {role}{beside}. Write "
             "them in one way"
         )
-    commas = texts.filter(pc.match_substring_regex(texts, r"^-?[0-9]+,[0-9]+$"))
+    commas = suspects.filter(pc.match_substring_regex(suspects, r"^-?[0-9]+,[0-9]+$"))
     if not (fraction or stated) and len(commas):
         raise _decimals(commas[0].as_py(), role, source)
-    if stated or not len(texts) or not pc.any(pc.match_substring(texts, ".")).as_py():
+    if stated or not pc.any(pc.match_substring(suspects, ".")).as_py():
         return
     try:
         texts.cast(pa.float64())
