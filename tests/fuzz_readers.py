@@ -332,6 +332,7 @@ def main() -> None:
                 failures += 1
                 print(f"case {number}:\n{traceback.format_exc(limit=-2)}", flush=True)
                 if given.keep:
+                    given.keep.mkdir(parents=True, exist_ok=True)
                     (given.keep / f"{given.seed}-{number}").write_bytes(path.read_bytes())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = time.perf_counter() - start

@@ -61,7 +61,11 @@ def text_readings(data: bytes, stated: Stated, options: dict[str, Any]) -> Itera
         raise CannotTell("a byte order mark inside")
     if '"' in text and "\n" in text and re.search(r"\r(?!\n)", text):
         raise CannotTell("quotes, and lines that end in two ways")
-    records = [record for record in _records(text, stated.separator) if not _is_blank(record)]
+    records = [
+        record
+        for record in _records(text, stated.separator)
+        if not _is_blank(record, stated.separator)
+    ]
     if stated.comment:
         n_all = len(records)
         # An id that starts like a comment is none if it is quoted.
@@ -144,9 +148,10 @@ def _records(text: str, separator: str) -> Iterator[Record]:
             record = []
 
 
-def _is_blank(record: Record) -> bool:
-    # A line of separators alone is a row.
-    return len(record) == 1 and not (record[0].quoted or record[0].text.strip(" \t"))
+def _is_blank(record: Record, separator: str) -> bool:
+    # A line of separators alone is a row, unless they are spaces or tabs.
+    may_be = len(record) == 1 or separator in ("\t", " ")
+    return may_be and not any(cell.quoted or cell.text.strip(" \t") for cell in record)
 
 
 def _positions(
