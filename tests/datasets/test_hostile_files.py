@@ -283,6 +283,13 @@ def test_what_nobody_would_doubt(tmp_path: Path, content: str, n: int) -> None:
     assert raw.users.dtype == raw.items.dtype == np.int64
 
 
+def test_a_large_id_that_is_dropped_does_not_decide_the_type(tmp_path: Path) -> None:
+    path = stored(tmp_path, f"user,item,rating\n{2**64 - 1},2,x\n5,2,3\n")
+    assert read_ratings(path, on_bad_rows="drop").users.dtype == np.int64
+    raw = from_frame({"user": np.array([5], np.uint64), "item": [2], "rating": [3]})
+    assert raw.users.dtype == np.int64
+
+
 def test_periods_are_no_times() -> None:
     frame = pd.DataFrame({"user": [1], "item": [2], "rating": [3.0]})
     with pytest.raises(DatasetError, match=r"column time of type .*period.* make it numbers"):

@@ -72,7 +72,10 @@ def join_ids(
         blocks[:] = [ids.astype(np.uint64) for ids in blocks]
     elif kinds:
         blocks[:] = [ids for ids in blocks if len(ids)]
-    return join(blocks)
+    joined = join(blocks)
+    # An id of a row that was left out must not decide either.
+    fits = joined.dtype.kind == "u" and joined.max(initial=0) < 2**63
+    return joined.astype(np.int64) if fits else joined
 
 
 def _whole_numbers(texts: Any) -> NDArray[Any] | None:
