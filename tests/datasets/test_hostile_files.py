@@ -294,3 +294,12 @@ def test_periods_are_no_times() -> None:
     frame = pd.DataFrame({"user": [1], "item": [2], "rating": [3.0]})
     with pytest.raises(DatasetError, match=r"column time of type .*period.* make it numbers"):
         from_frame(frame.assign(time=pd.period_range("2020", periods=1, freq="M")))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("place", [1, 2])
+def test_an_id_that_looks_like_a_comment(tmp_path: Path, end: str, place: int) -> None:
+    lines = ["# exported", "1::3::4", "2::4::5", "3\t4::2"]
+    lines.insert(place, "#1::2::4.5")
+    path = stored(tmp_path, end.join(lines) + end)
+    assert "may be" in refusal(path, on_bad_rows="drop")

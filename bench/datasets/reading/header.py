@@ -14,6 +14,7 @@ from .doubt import looks_like_ratings
 from .lines import BLANK, SEPARATORS, is_decimal_comma, is_number, most_common, split_line
 from .options import FileOptions, Source
 
+_FIRST_ROWS = 20  # that a comment is compared with
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -60,13 +61,13 @@ def without_preamble(lines: list[str], options: FileOptions, source: Source) -> 
 
 
 def _is_like(line: str, rows: Sequence[str]) -> bool:
-    """Return whether a line has numbers where the row after it has some, so that it may be one."""
-    if not rows:
-        return False
+    """Return whether a line has numbers where one of the first rows has some: it may be a row."""
     for separator in SEPARATORS:
-        fields, row = split_line(line, separator), split_line(rows[-1], separator)
-        if len(fields) == len(row) >= 3:
-            return [is_number(one) for one in fields[2:]] == [is_number(one) for one in row[2:]]
+        fields = split_line(line, separator)
+        numbers = [is_number(one) for one in fields[2:]]
+        for row in (split_line(row, separator) for row in rows[:_FIRST_ROWS]):
+            if len(fields) == len(row) >= 3 and numbers == [is_number(one) for one in row[2:]]:
+                return True
     return False
 
 

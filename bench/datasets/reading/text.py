@@ -205,7 +205,7 @@ def _tidy(block: Block, layout: Layout, source: Source) -> tuple[Block, int]:
     """
     data, n_comments = block.data, 0
     if layout.comment:
-        comment = rb"(?m)^[ \t]*%s[^\r\n]*" % layout.comment.encode()
+        comment = rb"(?:\A|(?<=[\r\n]))[ \t]*%s[^\r\n]*" % layout.comment.encode()
         for match in re.finditer(comment, data):
             fields = split_line(match[0].decode(), layout.separator)
             if len(fields) == layout.n_fields and is_number(fields[layout.columns[2]]):
