@@ -15,7 +15,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.records import RUNS, AnyRecord, Backend, RecordError, read_record, record_path
+from bench.records import (
+    RUNS,
+    AnyRecord,
+    Backend,
+    RecordError,
+    read_record,
+    read_state,
+    record_path,
+)
 from bench.records.store import RUN_STATE, newest_first
 from bench.text.files import write_whole
 from bench.text.progress import Notify
@@ -131,11 +139,8 @@ def _new_folder(command: str, runs: Path) -> RunFolder:
 
 def _is_done(folder: Path, command: str) -> bool | None:
     """Return whether a folder's run is complete; None if it is of another command or unreadable."""
-    try:
-        state = json.loads((folder / RUN_STATE).read_text("utf-8"))
-        return bool(state["done"]) if state["command"] == command else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    state = read_state(folder)
+    return state.done if state and state.command == command else None
 
 
 def _opened(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFolder:

@@ -37,10 +37,12 @@ from .schema import (
 from .store import (
     RUNS,
     RecordError,
+    RunState,
     by_kind,
     newest_run,
     read_record,
     read_records,
+    read_state,
     record_path,
     write_record,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "Reference",
     "RooflineRecord",
     "Round",
+    "RunState",
     "Score",
     "Status",
     "Target",
@@ -79,6 +82,7 @@ __all__ = [
     "newest_run",
     "read_record",
     "read_records",
+    "read_state",
     "record_path",
     "write_record",
 ]

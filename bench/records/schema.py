@@ -15,8 +15,9 @@ from msgspec import Meta
 #    a fit, and a key of hashes of what a record depends on.
 # 4: energy of a round.
 # 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
+# 6: records in progress.
 # Older records can be read: `store` converts them.
-SCHEMA = 5
+SCHEMA = 6
 
 # Over budget: more threads than allowed. Inconsistent: the times of its fits contradict each other.
 Failure = Literal[
@@ -28,7 +29,8 @@ Failure = Literal[
     "inconsistent",
     "unavailable",
 ]
-Status = Literal["matched", "missed", Failure]
+# In progress: some seeds are measured, and the run goes on or was cut off.
+Status = Literal["matched", "missed", "in progress", Failure]
 BoundName = Literal["memory", "arithmetic", "dependency chain"]
 # Integers up to 2^53 are read exactly by every JSON reader, also where all numbers are doubles.
 Count = Annotated[int, Meta(ge=-(2**53), le=2**53)]

@@ -19,6 +19,35 @@ RUNS = Path("reports/runs")  # one folder per run, relative to the working direc
 RUN_STATE = "run.state"
 
 
+class RunState(msgspec.Struct, frozen=True):
+    """What the folder of a run says about the run.
+
+    Attributes
+    ----------
+    command
+        The command line that started it.
+    done
+        Whether it ended with a record for each measurement.
+    written
+        When this was written, in the format of the names of folders; "" before version 3.
+    planned
+        File names of all records that the run is to write; empty before version 6.
+    """
+
+    command: str
+    done: bool
+    written: str = ""
+    planned: tuple[str, ...] = ()
+
+
+def read_state(folder: Path) -> RunState | None:
+    """Return the state of a run; None if the folder has none, or one that cannot be read."""
+    try:
+        return msgspec.json.decode((folder / RUN_STATE).read_bytes(), type=RunState)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 class RecordError(ValueError):
     """A file that is not a record, or has a schema version that this release cannot read."""
 
@@ -140,11 +169,8 @@ def newest_first(runs: Path) -> list[Path]:
 
 def _last_written(folder: Path) -> str:
     """Return when a run's state was written, in the format of folder names; "" if unknown."""
-    try:
-        written = json.loads((folder / RUN_STATE).read_text("utf-8"))["written"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return written if isinstance(written, str) else ""
+    state = read_state(folder)
+    return state.written if state else ""
 
 
 # Looks of backends in records from before looks were recorded. No entry will ever be added.

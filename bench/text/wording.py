@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+MOST_REASON = 500  # characters; a backend may raise an error with megabytes of text
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -38,6 +39,12 @@ def plural(count: float, thing: str) -> str:
     """Return a count of things: "1 round", "2.5 cores"."""
     written = str(count) if isinstance(count, int) else f"{count:g}"
     return f"{written} {thing}" if count == 1 else f"{written} {thing}s"
+
+
+def reason(text: str) -> str:
+    """Return the reason for a result on one line of at most `MOST_REASON` characters."""
+    line = one_line(text.encode("utf-8", "replace").decode())
+    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 4]} ..."
 
 
 def one_line(text: str) -> str:

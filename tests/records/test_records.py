@@ -113,7 +113,7 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(
         del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     (read,) = read_records([tmp_path])
-    assert SCHEMA == 5
+    assert SCHEMA == 6
     assert read["kind"] == "time to MSE"
     assert (read["schema"], read["key"], read["seeds"], read["order"]) == (
         SCHEMA,
@@ -187,7 +187,7 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ('{"a": 1}', "is not a record of factorbench"),
         (
             '{"schema": 99}',
-            "has schema version 99, this release reads versions 1 to 5; measure again",
+            "has schema version 99, this release reads versions 1 to 6; measure again",
         ),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
@@ -211,7 +211,7 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
             "is not a record of factorbench (JSON is malformed: invalid",
         ),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (Number out of range"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 5"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 6"),
     ],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
