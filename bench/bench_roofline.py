@@ -8,6 +8,7 @@ epoch at the first rank with all threads, as the worker measured it. See `bench.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import cast
 
@@ -20,10 +21,11 @@ from bench.measure.clock import ReportedClock
 from bench.measure.fingerprint import result_key
 from bench.measure.measurement import Run
 from bench.measure.run_folder import RunFolder
+from bench.measure.worker_process import Ended
 from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, measure_machine
 from bench.text.progress import Notify
 
-from .records import EpochCost, RooflineRecord, write_record
+from .records import AnyRecord, EpochCost, RooflineRecord
 
 _clock = ReportedClock()
 
@@ -32,10 +34,11 @@ _clock = ReportedClock()
 def machine(run: Run, roofline_options: RooflineOptions, notify: Notify) -> Machine:
     """Return the machine's limits, measured now."""
     if importlib.util.find_spec("numba") is None:
-        pytest.skip(
+        reason = (
             "the machine's limits are measured with numba kernels; "
             "run: pip install 'factorbench[numba]'"
         )
+        return Machine([], 0.0, Ended("unavailable", reason))
     notify("roofline: measuring the machine's limits")
     return measure_machine(roofline_options, run.limits)
 
@@ -51,7 +54,8 @@ def test_roofline(
     known_backends: dict[str, BackendRow],
     run: Run,
     roofline_options: RooflineOptions,
-    run_folder: RunFolder,
+    planned_folder: RunFolder,
+    write: Callable[[AnyRecord], None],
     notify: Notify,
 ) -> None:
     """An epoch can be measured at every rank and number of threads."""
@@ -62,7 +66,7 @@ def test_roofline(
     contender = Contender(known_backends[roofline_backend], threads=max(roofline_options.threads))
     facts = contender.facts()
     key = result_key(case.facts, facts, {"roofline": asdict(roofline_options)})
-    stored = run_folder.reusable_record("roofline", case.facts["name"], facts, key, report)
+    stored = planned_folder.reusable_record("roofline", case.facts["name"], facts, key, report)
     record = cast("RooflineRecord | None", stored)
     if record is None:
         # Requested only now, as it takes a while and may not be needed.
@@ -70,7 +74,7 @@ def test_roofline(
         record = measure_epochs(
             case, contender, machine, run, key=key, options=roofline_options, notify=report
         )
-        write_record(run_folder.path, record)
+        write(record)
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import itertools
 import shlex
 import sys
@@ -18,18 +17,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from backends import BackendUnavailable, UnknownBackend, available_cores, get_backend
 from bench.cases.case import Case
 from bench.measure.backend_facts import Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
+from bench.measure.turns import take_turns
 from bench.text.progress import StatusLine
 from bench.text.wording import number, plural
 
 from .options import Selection, add_options
-from .records import RUNS, Record, write_record
+from .records import RUNS, Record, record_path
 from .stats import ratio, summary, warnings_of
 
 SEEDS = 5
@@ -79,7 +77,13 @@ def main(arguments: list[str] | None = None) -> int:
         records = fight(case, contenders, selection, folder, command)
         folder.mark_done()
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(folder)
+    except OSError as error:
+        _status.clear()
+        print(
+            f"error: the duel is not done: {error}; the same command continues it", file=sys.stderr
+        )
+        return 2
     finally:
         folder.close()
     _status.clear()
@@ -166,35 +170,25 @@ def fight(
     folder: RunFolder,
     command: str,
 ) -> list[Record]:
-    """Calibrate the contenders, time them in blocks, and write and return their records."""
+    """Measure the contenders in turns, and write and return their records."""
     run = Run(folder.path.name, command, folder.work, selection.limits)
-    with contextlib.ExitStack() as stack:
-        measurements = []
-        for entrant in _numbered(contenders):
-            measurement = Measurement(
-                case,
-                entrant,
-                run,
-                seeds=selection.fit_seeds,
-                rounds=selection.rounds or ROUNDS,
-                order="interleaved",
-                notify=_status.of(entrant.label),
-            )
-            measurements.append(stack.enter_context(measurement))
-        for measurement in measurements:
-            measurement.calibrate()
-        # One block per turn. The order is random, because the first fit of a block may find the
-        # processor cooler or the caches emptier than the second.
-        rng = np.random.default_rng(selection.seed)
-        for _ in range(max(measurement.wanted_rounds() for measurement in measurements)):
-            for index in rng.permutation(len(measurements)):
-                measurements[index].time_round(rungs=False)
-        for measurement in measurements:
-            measurement.refit_unseen()
-        records = [measurement.record() for measurement in measurements]
-    for record in records:
-        write_record(folder.path, record)
-    return records
+    measurements = [
+        Measurement(
+            case,
+            entrant,
+            run,
+            seeds=selection.fit_seeds,
+            rounds=selection.rounds or ROUNDS,
+            order="interleaved",
+            notify=_status.of(entrant.label),
+        )
+        for entrant in _numbered(contenders)
+    ]
+    case_name = case.facts["name"]
+    folder.plan(
+        record_path(folder.path, "time to MSE", case_name, one.backend).name for one in measurements
+    )
+    return take_turns(measurements, folder, seed=selection.seed, rungs="none", apart=False)
 
 
 def verdicts(records: Sequence[Record]) -> list[str]:
@@ -215,9 +209,12 @@ def verdicts(records: Sequence[Record]) -> list[str]:
     return ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]
 
 
-def _interrupted() -> int:
+def _interrupted(folder: RunFolder | None = None) -> int:
     _status.clear()
-    print("interrupted: no record of this duel was written", file=sys.stderr)
+    kept = "nothing was measured"
+    if folder and any(folder.path.glob("*.json")):
+        kept = f"what was measured is in {folder.path}, and the same command continues it"
+    print(f"interrupted: {kept}", file=sys.stderr)
     return 130  # the shell's convention for a command that Ctrl-C ended
 
 

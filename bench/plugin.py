@@ -6,27 +6,29 @@ It is loaded by ``-p bench.plugin``: in a checkout by ``pyproject.toml``, elsewh
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
 from backends import UnknownBackend, get_backend
 from bench.cases.case import Case
-from bench.measure.backend_facts import BackendRow, backend_rows
-from bench.measure.measurement import Run
+from bench.measure.backend_facts import BackendRow, Contender, backend_rows
+from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
+from bench.measure.turns import Rungs, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
 from bench.text.progress import Notify, StatusLine
 from bench.text.wording import plural
 
 from .options import RANK, Selection, add_options
-from .records import RUNS
+from .records import RUNS, AnyRecord, Record, record_path
 
 ROOFLINE_RANKS = [16, 64, 128]
 
@@ -58,6 +60,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="measure with 1, 2, 4, ... threads, up to --threads",
     )
+    group.addoption(
+        "--no-turns",
+        action="store_true",
+        help="measure one backend after the other: takes less memory, but a drift of the machine's "
+        "speed counts as a difference between them",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,6 +83,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 _BACKENDS = pytest.StashKey[dict[str, BackendRow]]()
 _FOLDER = pytest.StashKey[RunFolder]()
+_PLANNED = pytest.StashKey[list["_Planned"]]()
+
+
+class _Planned(NamedTuple):
+    """A record that a collected test is to write."""
+
+    kind: Literal["time to MSE", "roofline"]
+    backend: str
+    threads: int
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -108,6 +125,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = others
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which records the collected tests are to write."""
+    config = session.config
+    planned: list[_Planned] = []
+    for item in session.items:
+        callspec = getattr(item, "callspec", None)
+        params = callspec.params if callspec else {}
+        if "measured_backend" in params:
+            threads = params.get("run_threads", selection(config).budget)
+            planned.append(_Planned("time to MSE", params["measured_backend"], threads))
+        if "roofline_backend" in params:
+            threads = selection(config).budget
+            planned.append(_Planned("roofline", params["roofline_backend"], threads))
+    config.stash[_PLANNED] = planned
+
+
 @pytest.fixture(scope="session")
 def notify(pytestconfig: pytest.Config) -> Iterator[Notify]:
     """Return a function that shows progress messages despite pytest's capturing.
@@ -134,6 +167,8 @@ def notify(pytestconfig: pytest.Config) -> Iterator[Notify]:
 @pytest.fixture(scope="session")
 def case(pytestconfig: pytest.Config, notify: Notify) -> Case:
     """Return the case that all backends of this run are measured on."""
+    if hasattr(pytestconfig, "workerinput"):  # a process of pytest-xdist
+        pytest.fail("benchmarks in parallel disturb each other: run them without -n", False)
     try:
         return selection(pytestconfig).build_case(lambda text: notify(f"case: {text}"))
     except ValueError as error:  # the data set or file cannot be used
@@ -147,10 +182,10 @@ def known_backends(pytestconfig: pytest.Config) -> dict[str, BackendRow]:
 
 
 @pytest.fixture(scope="session")
-def run(pytestconfig: pytest.Config, run_folder: RunFolder) -> Run:
+def run(pytestconfig: pytest.Config, planned_folder: RunFolder) -> Run:
     """Return the run, which all measurements have in common."""
     limits = selection(pytestconfig).limits
-    return Run(run_folder.path.name, _command_line(), run_folder.work, limits)
+    return Run(planned_folder.path.name, _command_line(), planned_folder.work, limits)
 
 
 @pytest.fixture(scope="session")
@@ -180,6 +215,104 @@ def run_folder(pytestconfig: pytest.Config, notify: Notify) -> RunFolder:
     return folder
 
 
+@pytest.fixture(scope="session")
+def planned_folder(
+    pytestconfig: pytest.Config,
+    case: Case,
+    known_backends: dict[str, BackendRow],
+    run_folder: RunFolder,
+) -> RunFolder:
+    """Return the folder of this run, which names all records that are to be written."""
+    names = []
+    for kind, backend, threads in pytestconfig.stash[_PLANNED]:
+        facts = Contender(known_backends[backend], threads).facts()
+        names.append(record_path(run_folder.path, kind, case.facts["name"], facts).name)
+    with _ending_the_run():
+        run_folder.plan(names)
+    return run_folder
+
+
+@pytest.fixture(scope="session")
+def measured(
+    pytestconfig: pytest.Config,
+    case: Case,
+    known_backends: dict[str, BackendRow],
+    run: Run,
+    planned_folder: RunFolder,
+    selected: Selection,
+    notify: Notify,
+) -> Callable[[str, int], Record]:
+    """Return a function that returns a record, for which it may have to measure.
+
+    Then it measures all backends that are to be measured with that number of threads, in turns.
+    """
+    records: dict[tuple[str, int], Record] = {}
+
+    def measure(names: Sequence[str], threads: int) -> None:
+        measurements = [
+            Measurement(
+                case,
+                Contender(known_backends[name], threads),
+                run,
+                seeds=selected.fit_seeds,
+                rounds=selected.timed_rounds,
+                order="interleaved" if len(names) > 1 else "sequential",
+                notify=_messages_of(name, notify),
+            )
+            for name in names
+        ]
+        # In a quick run the other targets are timed in the first round only.
+        rungs: Rungs = "first" if selected.quick else "all"
+        with _ending_the_run():
+            found = take_turns(measurements, planned_folder, seed=selected.seed, rungs=rungs)
+        for name, record in zip(names, found, strict=True):
+            records[name, threads] = record
+
+    def record_of(name: str, threads: int) -> Record:
+        if (name, threads) not in records:
+            names = [
+                planned.backend
+                for planned in pytestconfig.stash[_PLANNED]
+                if planned.kind == "time to MSE" and planned.threads == threads
+            ]
+            in_turns = not pytestconfig.getoption("no_turns")
+            available = [name for name in names if known_backends[name].available]
+            if in_turns and not room_for(len(available), case):
+                notify(f"run: not in turns, as {len(available)} workers need too much memory")
+                in_turns = False
+            measure(names if in_turns else [name], threads)
+        return records[name, threads]
+
+    return record_of
+
+
+@pytest.fixture(scope="session")
+def write(planned_folder: RunFolder) -> Callable[[AnyRecord], None]:
+    """Return a function that writes a record into the folder of this run."""
+
+    def write(record: AnyRecord) -> None:
+        with _ending_the_run():
+            planned_folder.write(record)
+
+    return write
+
+
+@contextlib.contextmanager
+def _ending_the_run() -> Iterator[None]:
+    """End the run in one line if a file cannot be written, so that it can be continued."""
+    try:
+        yield
+    except OSError as error:
+        pytest.exit(
+            f"factorbench: the run is not done: {error}; the same command continues it",
+            returncode=4,
+        )
+
+
+def _messages_of(name: str, notify: Notify) -> Notify:
+    return lambda text: notify(f"{name}: {text}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
     """Mark the run as done, unless it was interrupted, and only then release its folder.
@@ -195,6 +328,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
                 complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
                 if complete and not session.shouldfail:
                     folder.mark_done()
+            except OSError as error:
+                print(f"\nfactorbench: the run is not done: {error}", file=sys.stderr)
             finally:
                 folder.close()
 

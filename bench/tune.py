@@ -22,7 +22,6 @@ hyper-parameters. The records go into a new run, for `python -m bench.report`, a
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import io
 import math
@@ -36,7 +35,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from scipy.stats import qmc
 
 from backends import BackendUnavailable, UnknownBackend, get_backend
@@ -49,6 +47,7 @@ from bench.measure.calibration import training_seconds
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
+from bench.measure.turns import take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
 from bench.text.files import write_all
@@ -56,7 +55,7 @@ from bench.text.progress import Notify, StatusLine
 from bench.text.wording import DASH, mse, number
 
 from .options import Selection, add_options
-from .records import RUNS, TUNED, Record, Tuning, write_record
+from .records import RUNS, TUNED, Record, Tuning
 from .stats import ratio, summary
 
 TRIALS = 20
@@ -233,39 +232,29 @@ def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> 
 
 
 def measure(
-    case: Case, contenders: Sequence[Contender], run: Run, selection: Selection
+    case: Case,
+    contenders: Sequence[Contender],
+    run: Run,
+    selection: Selection,
+    folder: RunFolder,
+    tuning: Tuning,
 ) -> list[Record]:
-    """Measure contenders on the case; their rounds take turns in random order."""
-    rng = np.random.default_rng(selection.seed)
-    with contextlib.ExitStack() as stack:
-        measurements = [
-            stack.enter_context(
-                Measurement(
-                    case,
-                    entrant,
-                    run,
-                    seeds=selection.fit_seeds,
-                    rounds=selection.timed_rounds,
-                    notify=_status.of(entrant.label),
-                )
-            )
-            for entrant in contenders
-        ]
-        for measurement in measurements:
-            measurement.calibrate()
-        wanted = [measurement.wanted_rounds() for measurement in measurements]
-        for turn in range(max(wanted)):
-            for index in rng.permutation(len(measurements)):
-                if turn < wanted[index]:
-                    measurements[index].time_round(rungs=False)
-        for measurement in measurements:
-            measurement.refit_unseen()
-        for measurement in measurements:
-            measurement.end_workers()
-        for measurement in measurements:
-            measurement.start_cold()
-            measurement.watch_memory()
-        return [measurement.record() for measurement in measurements]
+    """Measure contenders on the case in turns, and write and return their records."""
+    measurements = [
+        Measurement(
+            case,
+            entrant,
+            run,
+            seeds=selection.fit_seeds,
+            rounds=selection.timed_rounds,
+            order="interleaved",
+            notify=_status.of(entrant.label),
+        )
+        for entrant in contenders
+    ]
+    for measurement in measurements:
+        measurement.tuning = tuning
+    return take_turns(measurements, folder, seed=selection.seed, rungs="none")
 
 
 @dataclass
@@ -331,10 +320,7 @@ def tune(
         contenders = [plain]
         if found.best.params:
             contenders.append(replace(plain, params=found.best.params, label=row.name + TUNED))
-        for record in measure(case, contenders, run, selection):
-            record["tuning"] = found.facts(most_seconds)
-            write_record(folder.path, record)
-            records.append(record)
+        records += measure(case, contenders, run, selection, folder, found.facts(most_seconds))
         text = tables.write(case, searches, records)
     return text
 
@@ -473,6 +459,10 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mark_done()
     except KeyboardInterrupt:
         return _interrupted(tables)
+    except OSError as error:
+        _status.clear()
+        print(f"error: a file cannot be written: {error}; start again", file=sys.stderr)
+        return 2
     finally:
         folder.close()
     _status.clear()

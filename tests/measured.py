@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cases.case import Case
+from bench.measure import turns
 from bench.measure.backend_facts import Contender, Limits, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.worker_process import WorkerProcess
@@ -56,16 +58,16 @@ def measure(
 ) -> Record:
     """Measure a backend as the benchmark does, cold starts and memory included."""
     asked = contender(name) if isinstance(name, str) else name
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Measurement(
-            case, asked, Run("r", "c", Path(folder), limits), seeds=seeds, rounds=rounds
-        ) as measurement,
-    ):
-        measurement.calibrate()
-        for _ in range(measurement.wanted_rounds()):
-            measurement.time_round()
-        measurement.refit_unseen()
-        measurement.start_cold()
-        measurement.watch_memory()
-        return measurement.record()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run("r", "c", Path(folder), limits)
+        return measured(Measurement(case, asked, run, seeds=seeds, rounds=rounds))
+
+
+def measured(measurement: Measurement) -> Record:
+    """Take all the turns of a measurement that is alone; its record."""
+    for place, seed in enumerate(measurement.seeds):
+        turns._measure_seed([measurement], seed, place, np.random.default_rng(0), "all")
+    measurement.start_cold()
+    measurement.watch_memory()
+    measurement.finish()
+    return measurement.record()

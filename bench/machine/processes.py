@@ -82,6 +82,16 @@ def start_of(pid: int) -> int | None:
         return None
 
 
+def marked(mark: str) -> list[int]:
+    """Return the ids of all processes that were started with "NAME=value" in their environment."""
+    found = []
+    for folder in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
 def sample(pid: int) -> ProcessSample | None:
     """Return a look at a process and its descendants; None if the process is gone."""
     descendants = family(pid)[1:]

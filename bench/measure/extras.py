@@ -1,6 +1,7 @@
 """What is measured apart from the timed rounds: fits of unseen ratings, cold starts, memory.
 
-- `refit_unseen` finds backends that keep results from one fit to the next.
+- `refit_unseen` finds backends that keep results from one fit to the next, by their times.
+- `refit_relabelled` finds backends that start from the model of an earlier fit, by their errors.
 - `start_cold` times a first fit in a fresh process, import and compilation included.
 - `watch_memory` samples memory and threads during a fit that nobody times, because the sampling
   costs time.
@@ -16,6 +17,7 @@ from typing import Literal
 
 from bench.machine.processes import ProcessSample
 from bench.records import Calibration, Cold, Memory, Round
+from bench.text.wording import plural
 
 from .fair_play import slower
 from .session import Session, Setting, epochs_of
@@ -24,6 +26,8 @@ from .worker_process import Ended
 _LONG_FIT = 5.0  # seconds; where fits take longer, a single fit of unseen ratings has to suffice
 _UNSEEN_FITS = 3  # for a first comparison with the rounds
 _PAIRS = 5  # fits of unseen and of known ratings in turn, where the first comparison is suspicious
+_WORSE = 1.03  # times the error of known rows; honest fits from different starts differ by less
+_SCORE_PAIRS = 3  # fits of relabelled and of known rows, where the first comparison is suspicious
 _LEAST_SAMPLES = 10  # fewer looks at a process do not show how many of its threads run at once
 
 
@@ -55,12 +59,12 @@ def refit_unseen(session: Session, calibration: Calibration, rounds: Sequence[Ro
     seeds = range(session.seed + 1, session.seed + 1 + n_fits + _PAIRS)
     unseen, known = [], []
     try:
-        fits = [session.time_unseen(epochs, seed) for seed in seeds[:n_fits]]
+        fits = [session.fit(epochs, seed=seed, ratings="reversed") for seed in seeds[:n_fits]]
         if not slower(fits, rounds):
             return
         for seed in seeds[n_fits:]:
-            unseen.append(session.time_unseen(epochs, seed))
-            known.append(session.time_again(epochs))
+            unseen.append(session.fit(epochs, seed=seed, ratings="reversed"))
+            known.append(session.fit(epochs))
     except Ended as end:
         if end.status == "diverged":  # with other ratings, which says nothing about the case
             return
@@ -75,9 +79,56 @@ def refit_unseen(session: Session, calibration: Calibration, rounds: Sequence[Ro
         )
 
 
-def empty_caches(setting: Setting) -> Path:
+def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequence[Round]) -> None:
+    """Check that fits reach the same error if users and items have other row numbers.
+
+    A fit that starts from the factors of an earlier one, which a backend may keep in memory or on
+    disk, needs fewer epochs than it would alone. Those factors are of no use where the rows have
+    other numbers, so as many epochs then end at a larger error. If a first fit does, that may be
+    the seed's: more pairs of fits decide, each of two with the same seed.
+
+    Parameters
+    ----------
+    session, calibration, rounds
+        As in `refit_unseen`.
+
+    Raises
+    ------
+    Ended
+        When the backend starts from an earlier fit.
+    """
+    epochs = epochs_of(calibration)
+    first, *seeds = range(session.seed + 101, session.seed + 102 + _SCORE_PAIRS)
+    unseen, known = [], []
+    try:
+        score = _score(session.fit(epochs, seed=first, ratings="relabelled"))
+        if score <= _WORSE * median(_score(timed) for timed in rounds):
+            return
+        for seed in seeds:
+            known.append(_score(session.fit(epochs, seed=seed)))
+            unseen.append(_score(session.fit(epochs, seed=seed, ratings="relabelled")))
+            if unseen[-1] <= _WORSE * known[-1]:
+                return
+    except Ended as end:
+        if end.status == "diverged":
+            return
+        raise
+    verb = "ends" if epochs == 1 else "end"
+    raise Ended(
+        "inconsistent",
+        f"{plural(epochs, 'epoch')} {verb} at a validation MSE of {median(unseen):.4f} with users "
+        f"and items in another order, and of {median(known):.4f} as they are: it starts from an "
+        "earlier fit",
+    )
+
+
+def _score(timed: Round) -> float:
+    return timed["validation_mse"]
+
+
+def empty_caches(folder: Path) -> Path:
     """Return an empty folder for compiled kernels, without those of the backend before."""
-    caches = setting.folder / "caches"
+    caches = folder / "caches"
     shutil.rmtree(caches, ignore_errors=True)
     caches.mkdir()
     return caches
@@ -106,7 +157,7 @@ def start_cold(
     try:
         with setting.start("stderr-apart.txt", caches) as process:
             session = Session(setting, process, calibration["seed"])
-            timed = session.time_again(epochs_of(calibration))
+            timed = session.fit(epochs_of(calibration))
     except Ended as end:
         reason = f"in a cold start, caches {state}: {end.reason}"
         raise Ended(end.status, reason, end.seconds) from None

@@ -1,15 +1,16 @@
 """The runner: measures one backend on one case, from starting the workers to the record.
 
-The benchmark suite and the duel use the same `Measurement`, a context manager::
+A `Measurement` is driven by `turns.take_turns`, for the benchmark suite as for the duel::
 
-    with Measurement(case, contender, run, seeds=[0, 1, 2]) as measurement:
-        measurement.calibrate()         # how many epochs the target takes, for each seed
-        for _ in range(measurement.wanted_rounds()):
-            measurement.time_round()    # one timed fit; the seeds take turns
-        measurement.refit_unseen()      # does it keep results from fit to fit?
-        measurement.start_cold()        # a first fit in a fresh process
-        measurement.watch_memory()
-        record = measurement.record()
+    for seed in measurement.seeds:
+        measurement.begin(seed)         # a worker of its own
+        measurement.calibrate()         # how many epochs each target takes
+        measurement.time_round(0)       # one timed fit, between those of other backends; ...
+        measurement.check_fits()        # does it keep anything from fit to fit?
+        measurement.end()
+    measurement.start_cold()            # a first fit in a fresh process
+    measurement.watch_memory()
+    record = measurement.record()       # also after each seed: it is in progress then
 
 Whatever goes wrong in a worker (an exception, a hang, a kill) raises `Ended` in here, which
 `_recording_end` catches. From then on every step does nothing, and the record states why.
@@ -19,19 +20,30 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
 from bench.cases.targets import meets
 from bench.machine.environment import environment_of, machine_facts, throttle_count
-from bench.records import SCHEMA, Calibration, Cold, Environment, Memory, Record, Round, Status
+from bench.records import (
+    SCHEMA,
+    Calibration,
+    Cold,
+    Environment,
+    ListMetrics,
+    Memory,
+    Record,
+    Round,
+    Status,
+    Tuning,
+)
 from bench.text.progress import Notify
+from bench.text.wording import plural
 
 from . import extras
 from .backend_facts import Contender, Limits
@@ -96,6 +108,10 @@ class Measurement:
     ----------
     ended
         Why the measurement ended early, None while it goes on.
+    complete
+        Whether nothing is left to measure. Until then, the record is in progress.
+    tuning
+        How the hyper-parameters were found, for the record; None if they were not searched for.
     """
 
     def __init__(
@@ -117,83 +133,89 @@ class Measurement:
         self.calibrations: list[Calibration] = []
         self.rounds: list[Round] = []
         self.rungs: list[Round] = []  # to the other targets, under the name of the record's field
+        self.lists: list[ListMetrics] = []
         self.cold: list[Cold] = []
         self.memory: Memory | None = None
         self.environment: Environment | None = None
+        self.tuning: Tuning | None = None
         self.ended: Ended | None = None
-        self._setting: Setting | None = None  # None when there is nothing to measure
+        self.complete = False
+        self._setting: Setting | None = None  # None until a worker was started
         self._throttled = throttle_count()
-        self._workers = contextlib.ExitStack()  # closing it ends the timed workers
-        self._sessions: list[Session] = []  # one per seed
+        self._worker = contextlib.ExitStack()  # closing it ends the timed worker
+        self._session: Session | None = None  # with the worker of the present seed
+        self._alive: list[list[int]] = []  # for each worker, its threads after each fit
 
-    def __enter__(self) -> Self:
-        try:
-            with self._recording_end():
-                setting = self._setting = self._make_setting()
-                for seed in self.seeds:
-                    process = self._workers.enter_context(setting.start(f"stderr-{seed}.txt"))
-                    self._sessions.append(Session(setting, process, seed))
-                    if self.environment is None:
-                        self.environment = self._environment(self._sessions[0])
-        except BaseException:
-            # After a Ctrl-C while a worker starts, __exit__ is not called: end the workers here.
-            self._workers.close()
-            raise
-        return self
+    @property
+    def measured_seeds(self) -> list[int]:
+        """The seeds whose rounds are measured, in the order in which they were."""
+        return [calibration["seed"] for calibration in self.calibrations]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._workers.close()
+    def resume(self, record: Record, seeds: Collection[int]) -> None:
+        """Take over what a record in progress contains about some of its seeds."""
+        self.calibrations = [one for one in record["calibrations"] if one["seed"] in seeds]
+        self.rounds = [one for one in record["rounds"] if one["seed"] in seeds]
+        self.rungs = [one for one in record["rungs"] if one["seed"] in seeds]
+        if self.calibrations:
+            # One entry per seed, or none at all where nothing is relevant.
+            self.lists = record.get("lists", [])[: len(self.calibrations)]
+            self.environment = record["environment"]
 
-    def calibrate(self) -> bool:
-        """Find how many epochs each target takes with each seed; see `calibration`.
-
-        Returns
-        -------
-        bool
-            Whether the target was reached with every seed, so that there is something to time.
-        """
+    def begin(self, seed: int) -> None:
+        """Start the worker of a seed."""
         if self.ended:
-            return False
+            return
         with self._recording_end():
-            for session in self._sessions:
-                seed = f", seed {session.seed}" if len(self.seeds) > 1 else ""
-                self.notify(f"calibrating{seed}")
-                self.calibrations.append(calibrate(session))
-        return not self.ended
+            setting = self._setting = self._setting or self._make_setting()
+            process = self._worker.enter_context(setting.start(f"stderr-{seed}.txt"))
+            self._session = Session(setting, process, seed)
+            if self.environment is None:
+                self.environment = self._environment(self._session)
+
+    def end(self) -> None:
+        """End the worker: its idle threads would compete with what follows."""
+        if self._session:
+            self._alive.append(self._session.alive)
+        self._session = None
+        self._worker.close()
+
+    def calibrate(self) -> None:
+        """Find how many epochs each target takes with the present seed; see `calibration`."""
+        if self.ended or self._session is None:
+            return
+        with self._recording_end():
+            which = f", seed {self._session.seed}" if len(self.seeds) > 1 else ""
+            self.notify(f"calibrating{which}")
+            self.calibrations.append(calibrate(self._session))
 
     def wanted_rounds(self) -> int:
-        """Return how many rounds to time over all seeds; 0 when there is nothing to time."""
+        """Return how many rounds to time with each seed; 0 when there is nothing to time."""
         if self.ended or not self.calibrations:
             return 0
-        per_seed = self._rounds_per_seed
-        if per_seed is None:
+        if self._rounds_per_seed is None:  # decided with the first seed
             slow = any(training_seconds(fit) > SLOW_FIT for fit in self.calibrations)
             if len(self.seeds) > 1:
-                per_seed = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if slow else _ROUNDS_OF_SEVERAL_SEEDS
+                rounds = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if slow else _ROUNDS_OF_SEVERAL_SEEDS
             else:
-                per_seed = _SLOW_ROUNDS if slow else _ROUNDS
-        return per_seed * len(self.seeds)
+                rounds = _SLOW_ROUNDS if slow else _ROUNDS
+            self._rounds_per_seed = rounds
+        return self._rounds_per_seed
 
-    def time_round(self, rungs: bool = True) -> None:
-        """Time one fit to the target, with the next seed in turn.
+    def time_round(self, number: int, rungs: bool = True) -> None:
+        """Time one fit to the target with the present seed.
 
         Parameters
         ----------
+        number
+            Of the round; rounds of other backends that have the same number belong to its block.
         rungs
             Whether to time one fit to each of the other targets as well.
         """
-        target = self.case.target
-        if self.ended or target is None:
+        target, session = self.case.target, self._session
+        if self.ended or target is None or session is None:
             return
-        number = len(self.rounds)
-        turn = number % len(self.seeds)
-        calibration, session = self.calibrations[turn], self._sessions[turn]
-        self.notify(f"timing {calibration['epochs']} epochs, round {number + 1}")
+        calibration = self.calibrations[-1]
+        self.notify(f"timing {calibration['epochs']} epochs, round {len(self.rounds) + 1}")
         # The matching target comes first: if a fit to another target goes wrong, the round is kept.
         epochs_to = {target["factor"]: calibration["epochs"]}
         if rungs:
@@ -207,8 +229,10 @@ class Measurement:
                     continue
                 if epochs not in timed:
                     # The first fit of a seed is to the matching target: its model is gated.
-                    is_first = not timed and number < len(self.seeds)
+                    is_first = not timed and not self._rounds_of(session.seed)
                     timed[epochs] = session.time(epochs, number, mse_of[factor], lists=is_first)
+                    if is_first and session.lists:
+                        self.lists.append(session.lists)
                 matched = meets(timed[epochs]["validation_mse"], mse_of[factor])
                 result = Round({**timed[epochs], "factor": factor, "matched": matched})
                 if factor == target["factor"]:
@@ -216,27 +240,29 @@ class Measurement:
                 else:
                     self.rungs.append(result)
 
-    def refit_unseen(self) -> None:
-        """Check that ratings which the backend cannot have seen take no longer; see `extras`."""
-        rounds = [timed for timed in self.rounds if timed["seed"] == self.seeds[0]]
-        if not rounds or self.ended:
+    def check_fits(self) -> None:
+        """Check that the fits of the present seed owe nothing to earlier ones; see `extras`."""
+        session = self._session
+        if self.ended or session is None:
+            return
+        rounds = self._rounds_of(session.seed)
+        if not rounds:
             return
         self.notify("fitting ratings that it has not seen")
         with self._recording_end():
-            extras.refit_unseen(self._sessions[0], self.calibrations[0], rounds)
-
-    def end_workers(self) -> None:
-        """End the timed workers: their idle threads would compete with what follows."""
-        self._workers.close()
+            if session.seed == self.seeds[0]:
+                extras.refit_unseen(session, self.calibrations[-1], rounds)
+            extras.refit_relabelled(session, self.calibrations[-1], rounds)
 
     def start_cold(self) -> None:
         """Fit in fresh processes, with empty caches of compiled kernels and then with filled ones.
 
-        The timed workers are ended first.
+        The timed worker is ended first.
         """
-        if not self.rounds or self.ended or self._setting is None:
+        if not self.rounds or self.ended:
             return
-        caches = extras.empty_caches(self._setting)
+        self.cold.clear()  # of a run that was cut off in here
+        caches = extras.empty_caches(self.run.work)
         for state in ("empty", "filled"):
             cold = self._in_fresh_worker(partial(extras.start_cold, caches=caches, state=state))
             if cold is not None:
@@ -245,9 +271,13 @@ class Measurement:
     def watch_memory(self) -> None:
         """Fit once more in a fresh process, untimed, and watch its memory and threads.
 
-        The timed workers are ended first.
+        The timed worker is ended first.
         """
         self.memory = self._in_fresh_worker(extras.watch_memory)
+
+    def finish(self) -> None:
+        """Declare that nothing is left to measure."""
+        self.complete = True
 
     def record(self) -> Record:
         """Return the record, however the measurement went."""
@@ -255,7 +285,7 @@ class Measurement:
         case = self.case
         environment = self.environment or environment_of(machine_facts())
         environment["throttled"] = self._throttlings()
-        return Record(
+        record = Record(
             schema=SCHEMA,
             kind="time to MSE",
             run=self.run.name,
@@ -277,19 +307,27 @@ class Measurement:
             calibrations=self.calibrations,
             rounds=self.rounds,
             rungs=self.rungs,
-            lists=[session.lists for session in self._sessions if session.lists],
+            lists=self.lists,
             cold=self.cold,
             memory=self.memory,
             environment=environment,
         )
+        if self.tuning:
+            record["tuning"] = self.tuning
+        return record
+
+    def _rounds_of(self, seed: int) -> list[Round]:
+        return [timed for timed in self.rounds if timed["seed"] == seed]
 
     def _outcome(self) -> tuple[Status, str]:
         """Return the status of the record, and its reason in one line: "" for a match."""
-        if not self.ended:
-            alive = [session.alive for session in self._sessions if session.alive]
-            self.ended = over_budget(self.backend["threads"], self.rounds, self.memory, alive)
+        if not self.ended and self.complete:
+            self.ended = over_budget(self.backend["threads"], self.rounds, self.memory, self._alive)
         if self.ended:
             return self.ended.status, self.ended.reason
+        if not self.complete:
+            seeds = f"{len(self.measured_seeds)} of {plural(len(self.seeds), 'seed')} measured"
+            return "in progress", seeds
         if not self.rounds:
             return "missed", "no round was timed"
         missed = [timed["validation_mse"] for timed in self.rounds if not timed["matched"]]
@@ -336,20 +374,27 @@ class Measurement:
 
     def _in_fresh_worker(self, measure: Callable[[Setting, Calibration], T]) -> T | None:
         """Measure something in a worker of its own; None if that fails or there were no rounds."""
-        if not self.rounds or self.ended or self._setting is None:
+        if not self.rounds or self.ended:
             return None
-        self.end_workers()
+        self.end()
         with self._recording_end():
-            return measure(self._setting, self.calibrations[0])
+            setting = self._setting = self._setting or self._make_setting()
+            return measure(setting, self.calibrations[0])
         return None  # when `_recording_end` has caught an `Ended`
 
     @contextlib.contextmanager
     def _recording_end(self) -> Iterator[None]:
-        """Catch `Ended`: note it as the end of this measurement, and end its workers."""
+        """Catch `Ended`: note it as the end of this measurement, and end its worker."""
         try:
             yield
         except Ended as end:
             if isinstance(end, Uncalibrated):
                 self.calibrations.append(end.calibration)
             self.ended = end
-            self._workers.close()
+        except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise  # no fault of the backend
+        except BaseException as stop:
+            # What pytest and its plugins raise to end a test, such as a time-out by a signal.
+            self.ended = Ended("timed out", f"stopped from outside: {stop}")
+        if self.ended:
+            self.end()

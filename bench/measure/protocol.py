@@ -6,13 +6,14 @@ The runner sends one `Request` at a time. The worker sends any number of `Update
     Open  Warm  Calibrate  Time  WatchMemory  MeasureEpochs  MeasureMachine     requests
     Opened  Warmed  Calibrated  Timed or Diverged or Inconsistent  ...          their answers
 
-JSON has neither NaN nor infinity: such a number arrives as null, and decoding fails where a number
-is required.
+JSON has neither NaN nor infinity: `as_done` refuses an answer that contains one.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,9 @@ from msgspec import Struct
 from bench.records import Calibration, Failure, ListMetrics, MachineLimits, ProcessFacts, Round
 
 Answer = TypeVar("Answer")
+RatingsKind = Literal["known", "reversed", "relabelled"]
+
+MOST_TRACE = 100_000  # characters of a traceback, and bytes of what a worker printed
 
 
 # ---- answers -------------------------------------------------------------------------------------
@@ -130,9 +134,10 @@ class Warm(Request[Warmed], tag="warm"):
 class Calibrate(Request[Calibrated], tag="calibrate"):
     """Fit with an evaluation after each epoch, to find how many epochs each target takes.
 
-    The fit ends at the tightest of ``targets`` (MSEs by name), or after 2 n + 2 epochs if
-    ``target`` took n. It is given up after ``max_epochs``, after ``max_seconds`` of training
-    (without evaluation), or after ``patience`` epochs without a new best score.
+    The fit ends at the tightest of ``targets`` (MSEs by name). It is given up after ``max_epochs``,
+    after ``max_seconds`` of training (without evaluation), after ``patience`` epochs without a new
+    best score, or if ``target`` took n epochs, there were 2 n + 2, and at its pace the tightest
+    target would take more than ``max_seconds``.
     """
 
     answer = Calibrated
@@ -148,7 +153,7 @@ class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
     """Time one fit of ``epochs`` epochs without evaluation, then score its model.
 
     ``factor`` and ``target`` are those of the target that the fit should meet; without ``target``
-    the score is not judged. With ``unseen`` the fit is of ratings that no backend can have seen.
+    the score is not judged. ``ratings`` says what is fitted, see `worker.Worker.ratings_of`.
     ``objective`` requests the value of the objective as well, ``lists`` the metrics of the model's
     lists, for which the test ratings decide what is relevant, or without them the validation
     ratings.
@@ -161,7 +166,7 @@ class Time(Request[Timed | Diverged | Inconsistent], tag="time"):
     factor: float
     target: float | None
     objective: bool
-    unseen: bool = False
+    ratings: RatingsKind = "known"
     lists: bool = False
 
 
@@ -213,6 +218,7 @@ class Failed(Struct, tag="failed"):
 
     status: Failure
     reason: str
+    trace: str = ""  # the traceback, which is written to a file beside the record
 
 
 class Done(Struct, tag="done"):
@@ -230,14 +236,42 @@ def as_line(message: Any) -> bytes:
 
 
 def as_done(answer: Any) -> Done:
-    """Return the message that contains an answer."""
+    """Return the message that contains an answer.
+
+    Raises
+    ------
+    ValueError
+        For a number that is not finite; the message names it.
+    """
+    strange = next(non_finite(msgspec.to_builtins(answer, enc_hook=_plain)), None)
+    if strange:
+        raise ValueError(f"it reports a number that is not finite: {strange}")
     return Done(msgspec.Raw(_ENCODER.encode(answer)))
 
 
-def as_failed(status: Failure, reason: str) -> Failed:
+def non_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Yield where in nested lists and dicts there is a number that is not finite, and which."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{place.lstrip('.')} is {value}"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from non_finite(inner, f"{place}.{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from non_finite(inner, f"{place}[{index}]")
+
+
+def as_failed(status: Failure, reason: str, trace: str = "") -> Failed:
     """Return the message of a failure; characters that UTF-8 cannot encode become "?"."""
     # An exception's text can contain lone surrogates, for example from an undecodable file name.
-    return Failed(status, reason.encode("utf-8", "replace").decode())
+    half = MOST_TRACE // 2
+    if len(trace) > MOST_TRACE:
+        trace = f"{trace[:half]}\n...\n{trace[-half:]}"
+    return Failed(status, _encodable(reason[:MOST_TRACE]), _encodable(trace))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _plain(value: Any) -> Any:

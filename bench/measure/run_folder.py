@@ -1,18 +1,19 @@
 """The folder of a run: created, or found again after a run that was cut off.
 
-A run that ends marks its folder as done. A run that was killed does not, and the same command then
-continues in its folder: a record is reused if it depends on nothing that has changed since (see
-`fingerprint`), all others are measured again.
+A run is done when each record that it has planned is written. Until then the same command continues
+in its folder: a record is reused if it depends on nothing that has changed since (see
+`fingerprint`), one in progress is continued, and all others are measured again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from bench.records import (
@@ -20,13 +21,16 @@ from bench.records import (
     AnyRecord,
     Backend,
     RecordError,
+    RunState,
     read_record,
     read_state,
     record_path,
+    write_record,
 )
 from bench.records.store import RUN_STATE, newest_first
 from bench.text.files import write_whole
 from bench.text.progress import Notify
+from bench.text.wording import plural, reason
 
 _LOCK, _WORK = "run.lock", "work"
 # Both the name of a folder and the time in its state. `newest_first` compares one with the other.
@@ -44,12 +48,17 @@ class RunFolder:
         A folder inside for temporary files.
     continued
         Whether this run continues one that was cut off.
+    missing
+        File names of the planned records that were neither written nor reused as yet.
     """
 
     def __init__(self, path: Path, command: str, lock: FileLock, continued: bool) -> None:
         self.path, self.command, self.continued = path, command, continued
         self.work = path / _WORK
         self._lock = lock
+        state = read_state(path)
+        self._planned: list[str] = list(state.planned) if state else []
+        self.missing: set[str] = set(self._planned)
         self._write_state(done=False)
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
@@ -59,14 +68,49 @@ class RunFolder:
         shutil.rmtree(self.work, ignore_errors=True)
         self._lock.release()
 
+    def plan(self, records: Iterable[str]) -> None:
+        """State the file names of all records that the run is to write, see `record_path`."""
+        self._planned = list(records)
+        self.missing = set(self._planned)
+        self._write_state(done=False)
+
+    def write(self, record: AnyRecord, details: str = "") -> None:
+        """Write a record into the folder.
+
+        Parameters
+        ----------
+        record
+            Final, or in progress.
+        details
+            A traceback, and what the backend printed. They are written to a text file beside the
+            record, whose reason then names that file.
+
+        Raises
+        ------
+        OSError
+            When there is no room. An earlier version of the record is left as it was.
+        """
+        path = record_path(self.path, record["kind"], record["case"]["name"], record["backend"])
+        notes = path.with_suffix(".txt")
+        notes.unlink(missing_ok=True)
+        if details:
+            write_whole(notes, details.encode("utf-8", "replace") + b"\n")
+            record["reason"] = f"{reason(record['reason'], 300)} (details: {notes.name})"
+        write_record(self.path, record)
+        if record["status"] != "in progress":
+            self.missing.discard(path.name)
+
     def mark_done(self) -> None:
-        """Mark the run as complete."""
-        self._write_state(done=True)
+        """Mark the run as complete, unless a planned record is missing."""
+        if not self.missing:
+            self._write_state(done=True)
 
     def reusable_record(
         self, kind: str, case: str, backend: Backend, key: dict[str, str], notify: Notify
     ) -> AnyRecord | None:
         """Return a record of the run that was cut off, None if there is none that can be reused.
+
+        It may be in progress.
 
         Parameters
         ----------
@@ -90,13 +134,19 @@ class RunFolder:
             names = " and ".join(changed)
             notify(f"measured again: there is a record, but {names} changed since")
             return None
-        notify("reusing the record from before the run was cut off")
+        if record["status"] == "in progress":
+            return record
+        self.missing.discard(path.name)
+        days = _days_since(record["created"])
+        age = f", {plural(days, 'day')} ago" if days else ""
+        notify(f"reusing the record from before the run was cut off{age}")
         return record
 
     def _write_state(self, done: bool) -> None:
         written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
-        state = json.dumps({"command": self.command, "done": done, "written": written})
-        write_whole(self.path / RUN_STATE, state + "\n")  # other runs may read it at any time
+        state = RunState(self.command, done, written, tuple(self._planned))
+        # Atomically, as other runs may read it at any time.
+        write_whole(self.path / RUN_STATE, msgspec.json.encode(state) + b"\n")
 
 
 def open_run(command: str, runs: Path = RUNS) -> RunFolder:
@@ -107,6 +157,7 @@ def open_run(command: str, runs: Path = RUNS) -> RunFolder:
     OSError
         When no folder can be created.
     """
+    command = command.encode("utf-8", "replace").decode()  # as it is stored
     for folder in newest_first(runs):
         done = _is_done(folder, command)
         if done is None:
@@ -141,6 +192,15 @@ def _is_done(folder: Path, command: str) -> bool | None:
     """Return whether a folder's run is complete; None if it is of another command or unreadable."""
     state = read_state(folder)
     return state.done if state and state.command == command else None
+
+
+def _days_since(created: str) -> int:
+    """Return how many whole days ago a record was written; 0 if that cannot be told."""
+    try:
+        then = datetime.datetime.fromisoformat(created)
+        return max((datetime.datetime.now(datetime.UTC) - then).days, 0)
+    except (ValueError, TypeError):  # not a time, or one without a time zone
+        return 0
 
 
 def _opened(folder: Path, command: str, lock: FileLock, continued: bool) -> RunFolder:

@@ -23,6 +23,7 @@ from .protocol import (
     Inconsistent,
     Open,
     Opened,
+    RatingsKind,
     Time,
     Timed,
     Warm,
@@ -135,13 +136,20 @@ class Session:
             self.alive.append(answer.alive)
         return answer.round
 
-    def time_again(self, epochs: int) -> Round:
-        """Time a fit of the same ratings outside the rounds, without checking score or threads."""
-        return self._time(epochs, self.seed, 0, None).round
+    def fit(self, epochs: int, *, seed: int | None = None, ratings: RatingsKind = "known") -> Round:
+        """Time a fit outside the rounds, without checking score or threads.
 
-    def time_unseen(self, epochs: int, seed: int) -> Round:
-        """Time a fit of ratings that no backend can have seen; it goes into no record."""
-        return self._time(epochs, seed, 0, None, unseen=True).round
+        Parameters
+        ----------
+        epochs
+            How many.
+        seed
+            Of the fit; the session's when None.
+        ratings
+            Which; see `worker.Worker.ratings_of`. The result goes into no record unless they are
+            the known ones.
+        """
+        return self._time(epochs, self.seed if seed is None else seed, 0, None, ratings).round
 
     def watch_memory(self, epochs: int) -> tuple[FitMemory, list[ProcessSample]]:
         """Fit, untimed; return the memory that it took, and samples of the process meanwhile."""
@@ -156,8 +164,7 @@ class Session:
         seed: int,
         number: int,
         target: float | None,
-        *,
-        unseen: bool = False,
+        ratings: RatingsKind = "known",
         lists: bool = False,
     ) -> Timed:
         """Time a fit in the worker; raise Ended if it diverged or contradicts the clock."""
@@ -167,8 +174,8 @@ class Session:
             round_number=number,
             factor=self.setting.target["factor"],
             target=target,
-            objective=self.setting.contender.row.minimises and not unseen,
-            unseen=unseen,
+            objective=self.setting.contender.row.minimises and ratings == "known",
+            ratings=ratings,
             lists=lists,
         )
         answer = self.process.ask(request, self.setting.limits.timeout, self.setting.notify)

@@ -6,11 +6,12 @@
 
 `Open` comes first and loads the data, then `Warm` compiles the backend; `protocol` describes all
 requests. The answers go to what was standard output when the process started. Standard output
-itself is redirected to standard error, because libraries print to it.
+itself is redirected to standard error, because libraries print to it, and standard input is empty
+for them.
 
 Every fit gets a new solver and a new `Ratings` object, so that nothing that these keep is available
 to the next fit. What a backend keeps elsewhere is found by fits of ratings that it has not seen,
-see `Worker.unseen_train`. `Worker._timed_fit` is the measurement that the whole project is about:
+see `Worker.ratings_of`. `Worker._timed_fit` is the measurement that the whole project is about:
 read it first. The only caller of this process is `worker_process.WorkerProcess`.
 """
 
@@ -25,6 +26,7 @@ import signal
 import statistics
 import sys
 import time
+import traceback
 import warnings
 from copy import copy
 from pathlib import Path
@@ -33,14 +35,17 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from backends import (
     BackendUnavailable,
     DivergenceWarning,
     Factorizer,
+    Parameters,
     Progress,
     Ratings,
     get_backend,
+    mean_squared_error,
 )
 from bench.cases.case_file import read_case
 from bench.cases.lists import list_metrics, model_scorer
@@ -64,6 +69,7 @@ from .protocol import (
     Message,
     Open,
     Opened,
+    RatingsKind,
     Time,
     Timed,
     Update,
@@ -181,10 +187,10 @@ class Worker:
         return Calibrated(calibration, status)
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
-        """Time one fit of the training ratings, or of unseen ones, then score its model."""
-        train = self.unseen_train() if request.unseen else self.fresh_train()
-        solver, cost = self._timed_fit(train, request.epochs, request.seed)
-        if solver.status_ == "diverged":
+        """Time one fit of ratings of the requested kind, then score its model."""
+        train, validation = self.ratings_of(request.ratings)
+        solver, parameters, cost = self._timed_fit(train, request.epochs, request.seed)
+        if parameters is None or not parameters.is_finite():
             return Diverged()
         # A solver that reports more seconds than have passed began to work before the clock.
         claimed = solver.prepare_seconds_
@@ -193,25 +199,21 @@ class Worker:
         if claimed > cost.seconds + _CLOCK_SLACK:
             return Inconsistent(claimed, cost.seconds)
 
-        # The scores of a fit of unseen ratings mean nothing; whoever asks for it ignores them.
-        score = mse(solver.model_, self.ratings["validation"])
-        test_score = mse(solver.model_, self.ratings.get("test"))
+        score = mean_squared_error(parameters, validation)
+        test = self.ratings.get("test")
+        test_score = mean_squared_error(parameters, test) if test else None
         objective = None
         if request.objective:
-            objective = solver.objective.value(solver.model_.parameters, train)
+            objective = solver.objective.value(parameters, train)
         for value in (score, test_score, objective):
             if value is not None and not math.isfinite(value):
                 return Diverged()
-        assert score is not None  # a case always has validation ratings
 
         lists = None
         if request.lists:
-            validation = self.ratings["validation"]
-            held_out = self.ratings.get("test") or validation
+            held_out = test or validation
             known = None if held_out is validation else validation
-            lists = list_metrics(
-                model_scorer(solver.model_.parameters, train), train, held_out, known
-            )
+            lists = list_metrics(model_scorer(parameters, train), train, held_out, known)
         first_epoch, other_epochs = _epoch_seconds(solver, request.epochs)
         timed = Round(
             round=request.round_number,
@@ -283,33 +285,47 @@ class Worker:
         train = self.ratings["train"]
         return Ratings(train.users, train.items, train.ratings, train.n_users, train.n_items)
 
-    def unseen_train(self) -> Ratings:
-        """Return training ratings that no backend has seen, and that take the same work to fit.
+    def ratings_of(self, kind: RatingsKind) -> tuple[Ratings, Ratings]:
+        """Return training and validation ratings: the known ones, or ones no backend has seen.
 
-        The ratings are listed in another order, and their scale is reversed: low + high - rating.
-        Counts, shapes and the work per epoch stay the same, so compiled code can be reused but
-        results cannot. The scale is also stretched by up to 0.1 %, differently each time, because a
-        backend might recognise ratings by their sum or mean.
+        Those that were not seen take the same work to fit: number of ratings, shape and counts are
+        the same, so that compiled code can be reused but results cannot.
+
+        - "reversed": the scale is reversed, low + high - rating, and stretched by up to 0.1 %,
+          differently each time, because a backend might recognise ratings by their sum or mean. The
+          rows stay what they are, so that a fit takes the same time. The validation ratings are
+          the known ones.
+        - "relabelled": users and items have other row numbers, at random. Then the factors that an
+          earlier fit found are those of other users and items, and of no use as a start.
         """
-        train = self.ratings["train"]
+        train, validation = self.fresh_train(), self.ratings["validation"]
+        if kind == "known":
+            return train, validation
         rng = np.random.default_rng()  # without a seed, so that it cannot be predicted
         order = rng.permutation(len(train))
+        if kind == "relabelled":
+            rows = (
+                rng.permutation(train.n_users).astype(train.users.dtype),
+                rng.permutation(train.n_items).astype(train.items.dtype),
+            )
+            train, validation = _relabelled(train, *rows), _relabelled(validation, *rows)
+            return train.take(order), validation
         stretch = train.ratings.dtype.type(1 + 1e-3 * rng.random())
-        reversed_scale = train.ratings.min() + train.ratings.max() - train.ratings
-        ratings = stretch * reversed_scale[order]
-        return Ratings(
-            train.users[order], train.items[order], ratings, train.n_users, train.n_items
-        )
+        ratings = stretch * (train.ratings.min() + train.ratings.max() - train.ratings)
+        shape = train.n_users, train.n_items
+        return Ratings(train.users, train.items, ratings, *shape).take(order), validation
 
     def send(self, message: Message) -> None:
         """Write one message to the channel."""
         self.channel.write(as_line(message))
         self.channel.flush()
 
-    def _timed_fit(self, train: Ratings, epochs: int, seed: int) -> tuple[Factorizer, _Cost]:
-        """Fit a new solver; return it, and what the fit took.
+    def _timed_fit(
+        self, train: Ratings, epochs: int, seed: int
+    ) -> tuple[Factorizer, Parameters | None, _Cost]:
+        """Fit a new solver; return it, a copy of its model's parameters, and what all this took.
 
-        Nothing but the fit is between the two readings of the clock.
+        Nothing else is between the two readings of the clock.
         """
         solver = self.solver()
         # `fit` would draw these parameters itself. They are drawn outside the clock because the
@@ -323,6 +339,11 @@ class Worker:
         start = perf_counter()
         # The fit ends by copying the model to the host, so a GPU has finished when this returns.
         solver = self._fit(train, solver, epochs=epochs, initial=initial, seed=seed)
+        # A model may be computed only when it is asked for, or in the background. What is scored is
+        # this copy, so whatever comes later is of no use to it.
+        parameters = None
+        if solver.status_ != "diverged":
+            parameters = _copy_of(solver.model_.parameters, train)
         seconds = perf_counter() - start
 
         cpu = cpu_seconds() - cpu
@@ -332,7 +353,7 @@ class Worker:
         if machine and machine_after:
             others = machine_after.busy - machine.busy - cpu
             stolen = machine_after.stolen - machine.stolen
-        return solver, _Cost(seconds, cpu, others, stolen, joules)
+        return solver, parameters, _Cost(seconds, cpu, others, stolen, joules)
 
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
         """Fit all epochs, unless a callback ends it; the model is that of the last epoch."""
@@ -341,7 +362,10 @@ class Worker:
         with warnings.catch_warnings():
             # Divergence is read from the solver's status.
             warnings.simplefilter("ignore", DivergenceWarning)
-            return solver.fit(train, keep="last", patience=None, **options)
+            solver = solver.fit(train, keep="last", patience=None, **options)
+        if solver.status_ == "interrupted":
+            raise KeyboardInterrupt("raised during a fit, although nobody pressed Ctrl-C")
+        return solver
 
 
 class _Cost(NamedTuple):
@@ -381,6 +405,7 @@ class _Watch:
         self.timed_out = False
         self.diverged = False
         self._best, self._best_epoch = float("inf"), 0
+        self._bests: list[float] = []  # the lowest score up to each epoch
         self._last_update = 0.0
 
     def __call__(self, progress: Progress) -> bool:
@@ -396,10 +421,11 @@ class _Watch:
         self.trace.append(TracePoint(epoch=epoch, seconds=seconds, validation_mse=score))
         if score < self._best:
             self._best, self._best_epoch = score, epoch
+        self._bests.append(self._best)
         if self.reached is None and meets(score, self.target):
             self.reached = epoch
         self._send_update(epoch, seconds, score)
-        enough = self._is_enough(epoch, score)
+        enough = self._is_enough(epoch, seconds)
         self.timed_out = not enough and seconds >= self.max_seconds
         return enough or self.timed_out
 
@@ -410,12 +436,23 @@ class _Watch:
                 return point["epoch"]
         return None
 
-    def _is_enough(self, epoch: int, score: float) -> bool:
+    def _is_enough(self, epoch: int, seconds: float) -> bool:
         """Return whether more epochs would add nothing to the calibration."""
         if self.reached is None:
             return epoch - self._best_epoch >= self.patience
-        # Tighter targets get twice the epochs that the target took, and two more.
-        return meets(score, self.tightest) or epoch >= 2 * self.reached + 2
+        if meets(self._best, self.tightest):
+            return True
+        # Tighter targets get twice the epochs that the target took, and two more. After these, they
+        # must be in reach: improvements become smaller, so a fit at whose present pace the limit
+        # comes first has no chance.
+        if epoch < 2 * self.reached + 2:
+            return False
+        span = max(epoch // 4, 2)
+        gained = self._bests[-1 - span] - self._best
+        if gained <= 0:
+            return True
+        epochs_left = (self._best - self.tightest) / gained * span
+        return seconds * (1 + epochs_left / epoch) > self.max_seconds
 
     def _send_update(self, epoch: int, seconds: float, score: float) -> None:
         """Report progress, but not so often that it would slow the fit down."""
@@ -425,6 +462,42 @@ class _Watch:
         self._last_update = now
         text = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
         self.worker.send(Update(text, seconds))
+
+
+def _relabelled(ratings: Ratings, users: NDArray[np.int32], items: NDArray[np.int32]) -> Ratings:
+    """Return ratings in which user u is row ``users[u]`` and item i row ``items[i]``."""
+    return Ratings(
+        users[ratings.users],
+        items[ratings.items],
+        ratings.ratings,
+        ratings.n_users,
+        ratings.n_items,
+    )
+
+
+def _copy_of(parameters: Parameters, train: Ratings) -> Parameters:
+    """Return a copy as plain arrays.
+
+    Raises
+    ------
+    ValueError
+        When they are no arrays of floating-point numbers of the right shapes.
+    """
+    rank = parameters.user_factors.shape[-1]
+    shapes = {
+        "user_bias": (train.n_users,),
+        "item_bias": (train.n_items,),
+        "user_factors": (train.n_users, rank),
+        "item_factors": (train.n_items, rank),
+    }
+    arrays = {name: np.array(getattr(parameters, name)) for name in shapes}
+    for name, array in arrays.items():
+        if array.shape != shapes[name] or array.dtype.kind != "f":
+            raise ValueError(
+                f"its model's {name} must be floating-point numbers of shape {shapes[name]}, got "
+                f"{array.dtype} of shape {array.shape}"
+            )
+    return Parameters(float(parameters.mean), **arrays)
 
 
 def _device(solver: Factorizer) -> str:
@@ -472,24 +545,43 @@ def _set_up_process() -> None:
 def main() -> None:
     """Answer requests until standard input ends."""
     _set_up_process()
-    # Answers need a channel of their own, since libraries print to standard output: keep a
-    # duplicate of descriptor 1 for the answers, then make descriptor 1 another standard error.
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    requests, channel = _private_channels()
     worker = Worker(channel)
     decoder = msgspec.json.Decoder(AnyRequest)
-    for line in sys.stdin.buffer:
-        try:
-            answer = worker.answer(decoder.decode(line))
-            worker.send(as_done(answer))
-        except BackendUnavailable as error:
-            worker.send(as_failed("unavailable", str(error)))
-        except MemoryError as error:
-            worker.send(as_failed("out of memory", f"MemoryError: {error}"))
-        except Exception as error:
-            # Any fault of a backend becomes a record; it must not end the run.
-            worker.send(as_failed("crashed", f"{type(error).__name__}: {error}"))
+    for line in requests:
+        worker.send(_outcome(worker, decoder.decode(line)))
 
 
-if __name__ == "__main__":
-    main()
+def _private_channels() -> tuple[IO[bytes], IO[bytes]]:
+    """Take over the pipes of requests and answers, which libraries would read from and print to.
+
+    From here on standard input is empty, and standard output is another standard error.
+    """
+    requests, channel = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, channel
+
+
+def _outcome(worker: Worker, request: AnyRequest) -> Message:
+    """Return the answer to a request, or the failure: any fault of a backend becomes a record."""
+    try:
+        return as_done(worker.answer(request))
+    except BackendUnavailable as error:
+        return as_failed("unavailable", str(error))
+    except MemoryError as error:
+        return as_failed("out of memory", f"MemoryError: {error}", traceback.format_exc())
+    # All others too: a backend may call sys.exit, or raise KeyboardInterrupt, which no key has
+    # caused, as a worker is out of the terminal's reach.
+    except BaseException as error:
+        name, text = type(error).__name__, _text_of(error)
+        return as_failed("crashed", f"{name}: {text}" if text else name, traceback.format_exc())
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be read"

@@ -19,19 +19,41 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self, cast
 
 import msgspec
 
-from bench.machine.processes import ProcessSample, family, memory_limit_mb, sample, start_of
+from bench.machine.processes import (
+    ProcessSample,
+    family,
+    marked,
+    memory_limit_mb,
+    sample,
+    start_of,
+)
 from bench.records import Status
 from bench.text.progress import Notify
 
-from .protocol import Answer, Done, Failed, Message, Request, Update, as_line
+from .protocol import MOST_TRACE, Answer, Done, Failed, Message, Request, Update, as_line
 
 _DECODER = msgspec.json.Decoder(Message)
+# What a worker's interpreter runs. It imports what this process would, from the same places in the
+# same order: its own idea of them depends on how it was started.
+_START = (
+    "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
+    "from bench.measure.worker import main; main()"
+)
+_MARK = "FACTORBENCH_WORKER"  # environment variable that identifies a worker
+_GUARD = (
+    'read nothing; kill -s KILL -- "-$0"; '
+    'for found in $(grep -lsa "$1" /proc/[0-9]*/environ); do '
+    'found="${found#/proc/}"; kill -s KILL "${found%/environ}"; done'
+)
+_LONGEST_LINE = 1 << 26  # bytes of an answer; the longest honest ones have some hundred thousand
+_PATIENCE = 5.0  # seconds to wait for something that should happen at once
 _LOOK_SECONDS = 0.5  # between two looks at a worker whose answer is awaited
 # A worker may use this share of the memory there is. Beyond it we end the worker ourselves, before
 # the system has to choose a process to kill.
@@ -54,12 +76,21 @@ _CACHE_VARIABLES = (
 class Ended(Exception):
     """A measurement that cannot go on, with the status and reason for its record.
 
-    ``seconds`` is how long it had trained when it was given up for taking too long, else None.
+    Attributes
+    ----------
+    status, reason
+        For the record.
+    seconds
+        How long it had trained when it was given up for taking too long, else None.
+    details
+        A traceback and what the worker printed, for a file beside the record; "" for none.
     """
 
-    def __init__(self, status: Status, reason: str, seconds: float | None = None) -> None:
+    def __init__(
+        self, status: Status, reason: str, seconds: float | None = None, details: str = ""
+    ) -> None:
         super().__init__(reason)
-        self.status, self.reason, self.seconds = status, reason, seconds
+        self.status, self.reason, self.seconds, self.details = status, reason, seconds, details
 
 
 class WorkerProcess:
@@ -95,19 +126,21 @@ class WorkerProcess:
         self.memory_mb = memory_mb
         self.samples: list[ProcessSample] = []
         self.stderr = stderr
+        # Whatever the worker starts inherits this mark, unless it clears its environment.
+        self._mark = f"{_MARK}={uuid.uuid4().hex}"
         # Every descendant that was seen, with its start time: process ids are reused, and only the
         # two together identify a process.
         self._descendants: dict[int, int | None] = {}
         with stderr.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.measure.worker"],
+                [sys.executable, "-c", _START, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=_worker_environment(threads, caches),
+                env=_worker_environment(threads, caches, self._mark),
                 start_new_session=True,  # which also makes a process group, named by its pid
             )
-        self._guard = _guard(self.process.pid)
+        self._guard = _guard(self.process.pid, self._mark)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[bytes] = self.process.stdin
         # A pipe cannot be read with a timeout on every system, but a queue can: a thread reads the
@@ -129,11 +162,16 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if start_of(pid) == started:
                     os.kill(pid, signal.SIGKILL)
+        for _attempt in range(3):  # those never seen; one may just be starting another
+            for pid in marked(self._mark):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
         if self._guard:
             self._guard.kill()
             self._guard.communicate()
         self.process.wait()
-        self.reader.join()
+        # A process that none of this found may hold the pipe open. The reader then stays behind.
+        self.reader.join(timeout=_PATIENCE)
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
 
@@ -178,11 +216,13 @@ class WorkerProcess:
                 if isinstance(message, Done):
                     answer = msgspec.json.decode(message.answer, type=request.answer)
                     return cast("Answer", answer)
-            except msgspec.DecodeError as error:
+            # Something else was written to the pipe. Bytes that are no UTF-8 are a ValueError.
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 reason = f"the worker's answer to {request.name} is not valid ({error})"
-                raise Ended("crashed", reason) from None
+                raise Ended("crashed", reason, details=self._printed()) from None
             if isinstance(message, Failed):
-                raise Ended(message.status, message.reason)
+                details = "\n".join(filter(None, (message.trace, self._printed())))
+                raise Ended(message.status, message.reason, details=details)
             assert isinstance(message, Update)
             last_update, trained = time.monotonic(), message.seconds
             notify(message.text)
@@ -202,7 +242,7 @@ class WorkerProcess:
                 if time.monotonic() >= deadline:
                     return None
                 continue
-            if not line:
+            if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:  # the end of the pipe
                 raise self._death()
             return line
 
@@ -226,30 +266,47 @@ class WorkerProcess:
     def _read(self, stream: IO[bytes]) -> None:
         """Move lines from the pipe to the queue; run by the reader thread."""
         with stream:
-            for line in stream:
+            while line := stream.readline(_LONGEST_LINE):
                 self.answers.put(line)
         self.answers.put(b"")
 
     def _death(self) -> Ended:
         """Return how a worker that died on its own came to its end."""
-        code = self.process.wait()
+        try:
+            code = self.process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return Ended("crashed", "the worker closed its answer pipe", details=self._printed())
         status: Status = "crashed"
         reason = f"the worker ended with exit status {code}"
         if code < 0:  # minus the number of the signal that killed it
-            reason = f"the worker was killed by {signal.Signals(-code).name}"
+            reason = f"the worker was killed by {_signal_name(-code)}"
         if code == -signal.SIGKILL:
             # We did not kill it, and the system gives no reason when it does. But running out of
             # memory is the only one it usually has.
             status = "out of memory"
             reason += ", as the system does when memory runs out"
-        printed = self.stderr.read_text("utf-8", errors="replace").strip().splitlines()
+        printed = self._printed()
         if printed:
-            reason += f": {printed[-1]}"
-        return Ended(status, reason)
+            reason += f": {printed.splitlines()[-1]}"
+        return Ended(status, reason, details=printed)
+
+    def _printed(self) -> str:
+        """Return the end of what the worker and its libraries printed."""
+        with self.stderr.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MOST_TRACE))
+            return file.read().decode("utf-8", errors="replace").strip()
 
 
-def _worker_environment(threads: int, caches: Path | None) -> dict[str, str]:
-    """Return the environment variables of a worker: ours, with its budget and its caches."""
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
+def _worker_environment(threads: int, caches: Path | None, mark: str) -> dict[str, str]:
+    """Return the environment variables of a worker: ours, with its budget, caches and mark."""
     # PASSIVE: threads that wait for each other sleep. By default they spin; then a single other
     # busy process makes every parallel loop ten times slower, and timings say nothing about the
     # solver. Whoever runs the benchmark may set another policy.
@@ -257,16 +314,19 @@ def _worker_environment(threads: int, caches: Path | None) -> dict[str, str]:
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if caches:
         environment |= dict.fromkeys(_CACHE_VARIABLES, str(caches))
-    environment["PYTHONPATH"] = _import_path()
-    return environment
+    # A warning that a backend's library gives is no fault of the backend.
+    environment.pop("PYTHONWARNINGS", None)
+    name, _, value = mark.partition("=")
+    return environment | {name: value}
 
 
-def _guard(group: int) -> subprocess.Popen[bytes] | None:
-    """Start a shell that kills a process group as soon as this process ends, however it ends.
+def _guard(group: int, mark: str) -> subprocess.Popen[bytes] | None:
+    """Start a shell that kills a worker's processes as soon as this process ends, however it ends.
 
-    The shell waits for a line from a pipe of which this process holds the other end. When this
-    process is gone, even by SIGKILL, the system closes that end and the wait is over. The worker
-    would notice by itself (see `worker`), but the processes that it has started would not.
+    These are the worker's process group, and processes elsewhere that have its mark. The shell
+    waits for a line from a pipe of which this process holds the other end. When this process is
+    gone, even by SIGKILL, the system closes that end and the wait is over. The worker would notice
+    by itself (see `worker`), but the processes that it has started would not.
 
     Returns
     -------
@@ -276,18 +336,9 @@ def _guard(group: int) -> subprocess.Popen[bytes] | None:
     if os.name != "posix":
         return None
     return subprocess.Popen(
-        ["sh", "-c", 'read nothing; kill -s KILL -- "-$0"', str(group)],
+        ["sh", "-c", _GUARD, str(group), mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C in the terminal must not end it
     )
-
-
-def _import_path() -> str:
-    """Return a PYTHONPATH by which the worker imports the same code as this process."""
-    here = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    if inherited:
-        return os.pathsep.join([here, inherited])
-    return here

@@ -41,10 +41,10 @@ def plural(count: float, thing: str) -> str:
     return f"{written} {thing}" if count == 1 else f"{written} {thing}s"
 
 
-def reason(text: str) -> str:
-    """Return the reason for a result on one line of at most `MOST_REASON` characters."""
+def reason(text: str, most: int = MOST_REASON) -> str:
+    """Return the reason for a result on one line of at most so many characters."""
     line = one_line(text.encode("utf-8", "replace").decode())
-    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 4]} ..."
+    return line if len(line) <= most else f"{line[: most - 4]} ..."
 
 
 def one_line(text: str) -> str:

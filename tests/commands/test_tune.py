@@ -18,7 +18,7 @@ from bench.cases.case_file import write_case
 from bench.cases.inner import inner_case
 from bench.measure.backend_facts import BackendRow, Contender, Limits, backend_rows
 from bench.measure.session import Setting
-from bench.records import Tuning, read_records
+from bench.records import Tuning, read_records, read_state
 from bench.report.figures import styles
 from bench.report.outcome.cases import group_cases
 from bench.report.tables.facts import case_facts
@@ -325,7 +325,9 @@ def test_after_a_ctrl_c_what_was_done_is_kept(
     ]
     (folder,) = (tmp_path / "reports" / "runs").iterdir()
     assert [record["backend"]["name"] for record in read_records([folder])] == ["numpy"]
-    assert '"done": false' in (folder / "run.state").read_text("utf-8")
+    state = read_state(folder)
+    assert state is not None
+    assert not state.done
 
 
 @pytest.mark.load

@@ -27,23 +27,21 @@ def rounds_of(*seconds: float) -> list[Round]:
 
 
 class Told:
-    """A worker whose fits take the given seconds."""
+    """A worker whose fits take the given seconds, or end at the given errors."""
 
     seed = 3
 
-    def __init__(self, unseen: Sequence[float], known: Sequence[float] = ()) -> None:
-        self.unseen, self.known = iter(unseen), iter(known)
+    def __init__(
+        self, unseen: Sequence[float], known: Sequence[float] = (), column: str = "seconds"
+    ) -> None:
+        self.unseen, self.known, self.column = iter(unseen), iter(known), column
         self.asked: list[tuple[str, int]] = []
 
-    def time_unseen(self, epochs: int, seed: int) -> Round:
+    def fit(self, epochs: int, *, seed: int | None = None, ratings: str = "known") -> Round:
         assert epochs == EPOCHS
-        self.asked.append(("unseen", seed))
-        return rounds_of(next(self.unseen))[0]
-
-    def time_again(self, epochs: int) -> Round:
-        assert epochs == EPOCHS
-        self.asked.append(("known", self.seed))
-        return rounds_of(next(self.known))[0]
+        self.asked.append((ratings, self.seed if seed is None else seed))
+        value = next(self.known if ratings == "known" else self.unseen)
+        return cast("Round", {**rounds_of(1.0)[0], self.column: value})
 
 
 def refit(told: Told, *seconds: float) -> None:
@@ -53,19 +51,19 @@ def refit(told: Told, *seconds: float) -> None:
 def test_three_fits_of_unseen_ratings_as_fast_as_rounds_are_enough() -> None:
     told = Told([9.0, 1.5, 9.0])
     refit(told, 1.0, 1.0)
-    assert told.asked == [("unseen", 4), ("unseen", 5), ("unseen", 6)]
+    assert told.asked == [("reversed", 4), ("reversed", 5), ("reversed", 6)]
 
 
 def test_of_a_long_fit_one_is_enough() -> None:
     told = Told([6.0])
     refit(told, 6.0)
-    assert told.asked == [("unseen", 4)]
+    assert told.asked == [("reversed", 4)]
 
 
 def test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns() -> None:
     told = Told([2.0] * 8, [2.0] * 5)
     refit(told, 1.0)  # but other load slows both
-    unseen = [("unseen", seed) for seed in range(7, 12)]
+    unseen = [("reversed", seed) for seed in range(7, 12)]
     assert told.asked[3:] == [fit for pair in unseen for fit in (pair, ("known", 3))]
 
 
@@ -80,15 +78,43 @@ def test_only_a_fit_that_diverges_on_unseen_ratings_is_forgiven() -> None:
     def end_by(status: Any) -> Told:
         told = Told([])
 
-        def ends(*_: Any) -> Round:
+        def ends(*_: Any, **__: Any) -> Round:
             raise Ended(status, "why")
 
-        told.time_unseen = ends  # type: ignore[method-assign]
+        told.fit = ends  # type: ignore[method-assign]
         return told
 
     refit(end_by("diverged"), 1.0)
     with pytest.raises(Ended, match="why"):
         refit(end_by("crashed"), 1.0)
+
+
+def refit_relabelled(told: Told, *scores: float) -> None:
+    rounds = [
+        cast("Round", {**one, "validation_mse": score})
+        for one, score in zip(rounds_of(*scores), scores, strict=True)
+    ]
+    extras.refit_relabelled(cast("Session", told), CALIBRATION, rounds)
+
+
+def test_one_fit_of_relabelled_rows_that_ends_where_the_rounds_did_is_enough() -> None:
+    told = Told([1.02], column="validation_mse")
+    refit_relabelled(told, 1.0, 1.0)
+    assert told.asked == [("relabelled", 104)]
+
+
+def test_an_unlucky_seed_is_held_against_known_rows_with_the_same_seed() -> None:
+    told = Told([1.2, 1.2, 1.2], [1.1, 1.19], column="validation_mse")
+    refit_relabelled(told, 1.0)
+    pair = [("known", 105), ("relabelled", 105), ("known", 106), ("relabelled", 106)]
+    assert told.asked[1:] == pair
+
+
+def test_what_ends_at_a_larger_error_on_relabelled_rows_starts_from_an_earlier_fit() -> None:
+    reason = "of 1.2000 with users and items in another order, and of 1.0000 as they are"
+    with pytest.raises(Ended, match=reason) as raised:
+        refit_relabelled(Told([1.2] * 4, [1.0] * 3, column="validation_mse"), 1.0)
+    assert raised.value.status == "inconsistent"
 
 
 def test_caches_are_empty_and_then_filled(
@@ -111,7 +137,7 @@ def test_caches_are_empty_and_then_filled(
         return SimpleNamespace(
             opened=SimpleNamespace(import_seconds=0.5),
             warmed=SimpleNamespace(compile_seconds=2.0),
-            time_again=lambda *_: timed,
+            fit=lambda *_: timed,
         )
 
     monkeypatch.setattr(extras, "Session", worker)
@@ -128,10 +154,10 @@ def test_caches_are_empty_and_then_filled(
     assert [start["total_seconds"] for start in starts] == [6.5, 6.5]
 
 
-# ---- turns of seeds -----------------------------------------------------------------------------
+# ---- rounds of seeds ----------------------------------------------------------------------------
 
 
-def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
+def test_each_seed_is_timed_with_its_own_epochs(case: Case, tmp_path: Path) -> None:
     """Seeds 4 and 9 need different epochs; other targets are timed after the main one."""
     run, asked = Run("r", "c", tmp_path, LIMITS), list[tuple[int, int, int, float]]()
     listed: list[tuple[int, int, float]] = []
@@ -141,35 +167,40 @@ def test_seeds_take_turns(case: Case, tmp_path: Path) -> None:
             asked.append((seed, epochs, number, goal))
             if lists:
                 listed.append((seed, number, goal))
-            mse = goal if number < 3 else 2 * goal
+            mse = goal if number < 6 else 2 * goal
             told = {"validation_mse": mse, "seed": seed, "round": number, "cpu_seconds": None}
             return Round({**rounds_of(1.0)[0], **told})
 
         return SimpleNamespace(seed=seed, time=time, alive=[], lists=None)
 
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
-    measurement._sessions = [worker(4), worker(9)]
     reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
     targets = [TargetReached(factor=factor, epochs=epochs) for factor, epochs in reached]
-    measurement.calibrations = [
-        {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": targets}
-        for seed, epochs in ((4, 3), (9, 7))  # in turns
-    ]
-    assert measurement.wanted_rounds() == 4
-    measurement.time_round(rungs=True)
-    for _ in range(3):
-        measurement.time_round(rungs=False)
+    for seed, epochs, number in ((4, 3, 0), (9, 7, 5)):
+        measurement._session = worker(seed)
+        measurement.calibrations.append(
+            {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": targets}
+        )
+        assert measurement.wanted_rounds() == 2
+        measurement.time_round(number, rungs=number == 0)
+        measurement.time_round(number + 1, rungs=False)
+        measurement.end()
+        record = measurement.record()
+        assert record["status"] == "in progress"
+    assert measurement.measured_seeds == [4, 9]
     goals = {target["factor"]: target["mse"] for target in case.ladder}
     assert case.target is not None
     assert case.target["factor"] == 1.01
     goal = goals[1.01]
     first = [(4, 3, 0, goal), (4, 2, 0, goals[1.05])]
-    assert asked == [*first, (9, 7, 1, goal), (4, 3, 2, goal), (9, 7, 3, goal)]
-    assert listed == [(4, 0, goal), (9, 1, goal)]  # of the first fit to the matching target
+    assert asked == [*first, (4, 3, 1, goal), (9, 7, 5, goal), (9, 7, 6, goal)]
+    assert listed == [(4, 0, goal), (9, 5, goal)]  # of the first fit to the matching target
     numbered = [(row["round"], row["seed"]) for row in measurement.rounds]
-    assert numbered == [(0, 4), (1, 9), (2, 4), (3, 9)]
+    assert numbered == [(0, 4), (1, 4), (5, 9), (6, 9)]
     assert [row["matched"] for row in measurement.rounds] == [True, True, True, False]
     assert [(row["factor"], row["round"]) for row in measurement.rungs] == [(1.05, 0)]
+    assert record["reason"] == "2 of 2 seeds measured"
+    measurement.finish()
     record = measurement.record()
     assert record["status"] == "missed"
     assert record["reason"].startswith("1 of 4 timed rounds missed; MSE up to")

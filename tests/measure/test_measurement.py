@@ -187,10 +187,11 @@ def test_a_hang_is_ended_and_its_process_is_gone(
 
 def test_an_unavailable_backend_is_a_record(case: Case, tmp_path: Path) -> None:
     absent = contender("numpy", available=False, reason="no such device")
-    with Measurement(case, absent, Run("r", "c", tmp_path, LIMITS)) as measurement:
-        assert not measurement.calibrate()
-        assert measurement.wanted_rounds() == 0
-        record = measurement.record()
+    measurement = Measurement(case, absent, Run("r", "c", tmp_path, LIMITS))
+    measurement.begin(0)
+    measurement.calibrate()
+    assert measurement.wanted_rounds() == 0
+    record = measurement.record()
     assert (record["status"], record["reason"]) == ("unavailable", "no such device")
 
 
@@ -203,11 +204,14 @@ def test_a_case_without_a_target_is_not_measured(case: Case) -> None:
 
 
 def test_a_miss_in_a_timed_round_fails_the_measurement(case: Case, tmp_path: Path) -> None:
-    with Measurement(case, contender("numpy-als"), Run("r", "c", tmp_path, LIMITS)) as measurement:
-        measurement.calibrate()
-        measurement.calibrations[0]["epochs"] = 1  # too few
-        measurement.time_round()
-        record = measurement.record()
+    measurement = Measurement(case, contender("numpy-als"), Run("r", "c", tmp_path, LIMITS))
+    measurement.begin(0)
+    measurement.calibrate()
+    measurement.calibrations[0]["epochs"] = 1  # too few
+    measurement.time_round(0)
+    measurement.end()
+    measurement.finish()
+    record = measurement.record()
     assert record["status"] == "missed"
     assert record["reason"].startswith("1 of 1 timed rounds missed; MSE up to")
 

@@ -22,8 +22,9 @@ from bench.machine.processes import family, start_of
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import open_run
+from bench.measure.turns import take_turns
 from bench.options import Selection
-from bench.records import Round
+from bench.records import Round, read_records
 from bench.stats import ratio
 from tests.kill_storm import until
 from tests.planted.backends import Slower, SpinsProcesses, Steady
@@ -135,20 +136,21 @@ def test_a_busy_machine_makes_no_backend_a_cheat(case: Case, tmp_path: Path, nam
     """Other programs start after the rounds and slow the rest, numba-gd in CPU-seconds too."""
     asked = measured.contender(name, threads=2, dtype="float32")
     busy = [sys.executable, "-c", "while True: pass"]
-    with Measurement(
-        case, asked, Run("r", "c", tmp_path, Limits(timeout=60)), rounds=3
-    ) as measurement:
-        measurement.calibrate()
-        for _ in range(3):
-            measurement.time_round(rungs=False)
-        others = [subprocess.Popen(busy, start_new_session=True) for _ in range(6)]
-        try:
-            measurement.refit_unseen()
-        finally:
-            for one in others:
-                one.kill()
-                one.wait()
-        record = measurement.record()
+    measurement = Measurement(case, asked, Run("r", "c", tmp_path, Limits(timeout=60)), rounds=3)
+    measurement.begin(0)
+    measurement.calibrate()
+    for number in range(3):
+        measurement.time_round(number, rungs=False)
+    others = [subprocess.Popen(busy, start_new_session=True) for _ in range(6)]
+    try:
+        measurement.check_fits()
+    finally:
+        measurement.end()
+        for one in others:
+            one.kill()
+            one.wait()
+    measurement.finish()
+    record = measurement.record()
     assert record["status"] == "matched", record["reason"]
 
 
@@ -209,7 +211,7 @@ def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
 def test_nothing_outlives_a_run_that_is_killed() -> None:
     """The worker's end is the system's business; that of what it has started is the guard's."""
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
-        guard = f"from bench.measure.worker_process import _guard; _guard({worker.pid})"
+        guard = f"from bench.measure.worker_process import _guard; _guard({worker.pid}, 'x=y')"
         script = f"import time; {guard}; print(flush=True); time.sleep(60)"
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         with subprocess.Popen(
@@ -397,18 +399,110 @@ def test_a_timed_fit_starts_where_its_calibration_did(case: Case, tmp_path: Path
 @pytest.mark.process
 def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) -> None:
     run = Run("r", "c", tmp_path, LIMITS)
-    with Measurement(
-        case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1
-    ) as measurement:
+    measurement = Measurement(case, measured.contender("numpy-als"), run, seeds=(0, 1), rounds=1)
+    for seed in measurement.seeds:
+        measurement.begin(seed)
         measurement.calibrate()
-        measurement.calibrations[1]["epochs"] = 1  # too few
-        for _ in range(2):
-            measurement.time_round(rungs=False)
-        record = measurement.record()
+        if seed == 1:
+            measurement.calibrations[-1]["epochs"] = 1  # too few
+        measurement.time_round(seed, rungs=False)
+        measurement.end()
+    measurement.finish()
+    record = measurement.record()
     assert (record["status"], record["reason"][:31]) == (
         "missed",
         "1 of 2 timed rounds missed; MSE",
     )
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        (
+            "noseconds",
+            "crashed",
+            "ValueError: it reports a number that is not finite: round.prepare_seconds is nan",
+        ),
+        ("infinite", "diverged", "its loss exploded in timed round 1"),
+        ("wrongshape", "crashed", "ValueError: its model's user_factors must be floating-point"),
+        ("realtimesignal", "crashed", "the worker was killed by signal 39"),
+        ("writesbytes", "crashed", "the worker's answer to calibrate is not valid ("),
+        ("writesjson", "crashed", "the worker's answer to calibrate is not valid ("),
+        ("writesnested", "crashed", "the worker's answer to calibrate is not valid ("),
+        ("hangsup", "crashed", "the worker closed its answer pipe"),
+        ("interrupts", "crashed", "KeyboardInterrupt: raised during a fit, although nobody"),
+        ("interruptsfirst", "crashed", "KeyboardInterrupt"),
+        ("leaves", "crashed", "SystemExit: good bye"),
+        ("readsinput", "crashed", "EOFError: EOF when reading a line"),
+        ("rambles", "crashed", "ValueError: [31mvery long ?very long ?"),
+        ("unspeakable", "crashed", "Error: its message cannot be read"),
+    ],
+)
+def test_whatever_a_backend_does_there_is_a_record(
+    case: Case, tmp_path: Path, name: str, status: str, reason: str
+) -> None:
+    asked, folder = measured.contender(name), open_run("c", tmp_path)
+    run = Run("r", "c", folder.work, LIMITS)
+    others = [Measurement(case, one, run, seeds=[0], rounds=1) for one in (asked,)]
+    (record,) = take_turns(others, folder, seed=0, rungs="none", apart=False)
+    folder.close()
+    assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
+    (read,) = read_records([folder.path])
+    assert read == record
+    assert len(record["reason"]) <= 500
+    assert record["reason"].isprintable()
+    details = list(folder.path.glob("*.txt"))
+    assert [path.name for path in details if path.name in record["reason"]] == [
+        path.name for path in details
+    ]
+    assert sum(path.stat().st_size for path in folder.path.iterdir()) < 1_000_000
+    if ": " in reason and status == "crashed" and name != "hangsup":
+        assert "Traceback (most recent call last)" in details[0].read_text("utf-8")
+
+
+@pytest.mark.process
+def test_what_holds_the_pipes_beyond_the_end_holds_nothing_up(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started just before the end, so that nobody has seen it."""
+    monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
+    monkeypatch.setattr("bench.measure.worker_process._LOOK_SECONDS", 60)
+    record = measure(case, "leavesandholds")
+    assert record["reason"].startswith("the worker was killed by SIGTERM"), record["reason"]
+    assert is_gone(int((tmp_path / "child").read_text("utf-8")))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["lazy", "fillslater"])
+def test_what_is_computed_after_the_clock_is_of_no_use(case: Case, name: str) -> None:
+    record = measure(case, name, rounds=1)
+    if name == "lazy":  # it is computed when the clock asks for it
+        assert record["status"] == "matched"
+        honest = measure(case, "numpy-als", rounds=1)["rounds"][0]["seconds"]
+        assert record["rounds"][0]["seconds"] > honest / 5
+    else:
+        assert record["status"] == "missed"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["startswarm", "startswarmbyhash"])
+def test_a_warm_start_from_disk_is_not_ranked(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """With one checkpoint it is found in the next run, with one for each ratings by its seeds."""
+    monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
+    seeds = (0,) if name == "startswarm" else (0, 1)
+    if name == "startswarm":
+        assert measure(case, name, rounds=1)["status"] == "matched"
+    record = measure(case, name, seeds=seeds, rounds=1)
+    assert record["calibrations"][-1]["epochs"] == 1
+    assert record["status"] == "inconsistent"
+    assert re.fullmatch(
+        r"1 epoch ends at a validation MSE of .* with users and items in another order, "
+        r"and of .* as they are: it starts from an earlier fit",
+        record["reason"],
+    ), record["reason"]
 
 
 def rounds_of(seconds: np.ndarray) -> list[Round]:

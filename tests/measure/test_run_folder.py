@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from bench.measure import fingerprint, run_folder
 from bench.measure.fingerprint import result_key
 from bench.measure.run_folder import open_run
-from bench.records import newest_run, read_record, record_path, write_record
+from bench.records import newest_run, read_record, read_state, record_path, write_record
 from tests import kill_storm
 from tests.fake_records import fake_record
 
@@ -25,7 +26,7 @@ KEY = {name: name for name in ("code", "data", "machine", "settings", "versions"
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc")
 def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) -> None:
-    """It is killed while its first backend is measured, and again once that has its record."""
+    """It is killed while its first seed is measured, and again once that is in its records."""
 
     def a_worker_has_started(folder: Path, cache: Path) -> None:
         workers = "bench.measure.worker"
@@ -34,12 +35,12 @@ def test_a_killed_run_loses_the_case_in_flight_and_nothing_else(tmp_path: Path) 
         )
         assert kill_storm.stored(folder) == []
 
-    def a_record_is_there(folder: Path, cache: Path) -> None:
-        kill_storm.until(lambda: kill_storm.stored(folder))
+    def a_seed_is_done(folder: Path, cache: Path) -> None:
+        kill_storm.until(lambda: len(kill_storm.stored(folder)) == 2)
 
-    assert kill_storm.storm(tmp_path, [a_worker_has_started, a_record_is_there]) == 1
+    assert kill_storm.storm(tmp_path, [a_worker_has_started, a_seed_is_done]) == 2
     whole = kill_storm.left_alone(tmp_path)
-    assert {len(record["rounds"]) for record in whole.values()} == {1}
+    assert {len(record["rounds"]) for record in whole.values()} == {2}
     assert len(whole) == 2
 
 
@@ -167,7 +168,7 @@ def test_a_run_with_a_damaged_state_is_not_continued(tmp_path: Path, state: str)
 
 def test_records_are_kept_only_where_their_key_is_what_it_would_be_now(tmp_path: Path) -> None:
     run, said = open_run("c", tmp_path), list[str]()
-    record = fake_record("numpy")
+    record = fake_record("numpy", created=datetime.now(UTC).isoformat())
     ask = ("time to MSE", record["case"]["name"], record["backend"])
     assert run.reusable_record(*ask, KEY, said.append) is None
     assert said == []
@@ -182,6 +183,74 @@ def test_records_are_kept_only_where_their_key_is_what_it_would_be_now(tmp_path:
     assert run.reusable_record(*ask, KEY, said.append) is None
     assert "is not a record" in said[-1]
     run.close()
+
+
+def test_the_age_of_a_record_is_said(tmp_path: Path) -> None:
+    run, said = open_run("c", tmp_path), list[str]()
+    for created, age in [
+        (datetime.now(UTC) - timedelta(days=40, hours=1), ", 40 days ago"),
+        (datetime.now(UTC) + timedelta(days=40), ""),  # the clock was set back
+        (datetime.now(), ""),  # of no time zone
+    ]:
+        record = fake_record("numpy", created=created.isoformat())
+        write_record(run.path, record)
+        ask = ("time to MSE", record["case"]["name"], record["backend"])
+        assert run.reusable_record(*ask, KEY, said.append) == record
+        assert said[-1] == f"reusing the record from before the run was cut off{age}"
+    run.close()
+
+
+def test_a_run_is_done_when_all_that_is_planned_is_final(tmp_path: Path) -> None:
+    run = open_run("c", tmp_path)
+    records = [fake_record(name) for name in ("numpy", "numpy-als")]
+    paths = [
+        record_path(run.path, one["kind"], one["case"]["name"], one["backend"]) for one in records
+    ]
+    run.plan(path.name for path in paths)
+    run.write({**records[0], "status": "in progress", "reason": "1 of 3 seeds measured"})
+    run.write(records[1])
+    run.mark_done()
+    run.close()
+    again, state = open_run("c", tmp_path), read_state(run.path)
+    assert state is not None
+    assert (state.done, again.continued, again.missing) == (False, True, {p.name for p in paths})
+    ask = ("time to MSE", records[1]["case"]["name"])
+    assert again.reusable_record(*ask, records[1]["backend"], KEY, lambda _: None)
+    in_progress = again.reusable_record(*ask, records[0]["backend"], KEY, lambda _: None)
+    assert in_progress is not None
+    assert in_progress["status"] == "in progress"
+    assert again.missing == {paths[0].name}
+    again.write(records[0])
+    again.mark_done()
+    again.close()
+    state = read_state(run.path)
+    assert state is not None
+    assert state.done
+
+
+def test_details_are_beside_the_record_that_names_them(tmp_path: Path) -> None:
+    run = open_run("c", tmp_path)
+    record = fake_record("numpy", status="crashed")
+    record["reason"] = "KeyError: 595\n" + "x" * 1000
+    run.write(record, "Traceback \udce4")
+    path = record_path(run.path, record["kind"], record["case"]["name"], record["backend"])
+    notes = path.with_suffix(".txt")
+    assert notes.read_text("utf-8") == "Traceback ?\n"
+    reason = read_record(path)["reason"]
+    assert reason.startswith("KeyError: 595 xxx")
+    assert reason.endswith(f" ... (details: {notes.name})")
+    assert len(reason) < 500
+    run.write(fake_record("numpy"))
+    assert not notes.exists()  # they were of the record before
+    run.close()
+
+
+def test_a_command_of_any_characters_is_continued(tmp_path: Path) -> None:
+    first = open_run("c --ratings caf\udce9.csv", tmp_path)
+    first.close()
+    again = open_run("c --ratings caf\udce9.csv", tmp_path)
+    assert again.continued
+    again.close()
 
 
 def test_the_key_says_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """The worker's answers, asked for in this process: what is fitted, scored, counted and given up."""
 
 import io
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -76,7 +78,7 @@ def test_a_fit_that_reports_more_time_than_passed_is_inconsistent(
 
 def test_unseen_ratings_are_the_same_problem_with_other_contents(here: Worker) -> None:
     train = here.ratings["train"]
-    drawn = [here.unseen_train() for _ in range(3)]
+    drawn = [here.ratings_of("reversed")[0] for _ in range(3)]
     assert len({float(part.ratings.sum()) for part in (train, *drawn)}) == 4
     assert len({part.users.tobytes() for part in (train, *drawn)}) == 4
     pairs = np.sort(train.users.astype(np.int64) * train.n_items + train.items)
@@ -93,11 +95,81 @@ def test_unseen_ratings_are_fitted_only_where_asked_for(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    drawn = here.unseen_train()
-    monkeypatch.setattr(here, "unseen_train", lambda: drawn)
-    known, unseen, solver = timed(here), timed(here, unseen=True), fitted(here, drawn)
+    drawn, validation = here.ratings_of("reversed")
+    ratings_of = here.ratings_of
+    monkeypatch.setattr(
+        here,
+        "ratings_of",
+        lambda kind: ratings_of(kind) if kind == "known" else (drawn, validation),
+    )
+    known, unseen, solver = timed(here), timed(here, ratings="reversed"), fitted(here, drawn)
     assert unseen["objective"] == solver.objective.value(solver.model_.parameters, drawn)
     assert unseen["objective"] != known["objective"]
+
+
+def test_relabelled_ratings_are_the_same_with_other_row_numbers(here: Worker) -> None:
+    """A fit that is told who is who finds what it found before."""
+    train, validation = here.ratings["train"], here.ratings["validation"]
+    new, new_validation = here.ratings_of("relabelled")
+    assert not np.array_equal(new.user_counts(), train.user_counts())
+    for before, now in (
+        (train.user_counts(), new.user_counts()),
+        (train.item_counts(), new.item_counts()),
+    ):
+        assert np.array_equal(np.sort(before), np.sort(now))
+    assert np.array_equal(np.sort(new.ratings), np.sort(train.ratings))
+    assert np.array_equal(new_validation.ratings, validation.ratings)
+    # Each pair of rows is renumbered in the same way in both.
+    users = dict(zip(validation.users.tolist(), new_validation.users.tolist(), strict=True))
+    seen = np.array([user in users for user in train.users.tolist()])
+    renumbered = np.array([users[user] for user in train.users[seen].tolist()])
+    counts, new_counts = train.user_counts(), new.user_counts()
+    assert np.array_equal(counts[train.users[seen]], new_counts[renumbered])
+    again = timed(here, ratings="relabelled", epochs=30)["validation_mse"]
+    assert again == pytest.approx(timed(here, epochs=30)["validation_mse"], rel=0.02)
+
+
+def test_what_is_scored_is_a_copy_of_the_model_when_the_clock_stops(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what a model computes later nor what a thread writes into it counts."""
+    fit = here._fit
+
+    def changed_later(*arguments: Any, **options: Any) -> Any:
+        solver = fit(*arguments, **options)
+        parameters = solver.model_.parameters
+        monkeypatch.setattr(
+            worker, "perf_counter", lambda: parameters.user_bias.fill(1e6) or time.perf_counter()
+        )
+        return solver
+
+    honest = timed(here)["validation_mse"]
+    monkeypatch.setattr(here, "_fit", changed_later)
+    assert timed(here)["validation_mse"] == honest
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "got"),
+    [
+        ("user_factors", np.zeros((3, 4)), "float64 of shape (3, 4)"),
+        ("item_bias", np.zeros(7), "float64 of shape (7,)"),
+        ("user_bias", None, "object of shape ()"),
+    ],
+)
+def test_a_model_of_other_shapes_is_refused(
+    here: Worker, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, got: str
+) -> None:
+    fit = here._fit
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        solver = fit(*arguments, **options)
+        object.__setattr__(solver.model_.parameters, name, value)
+        return solver
+
+    monkeypatch.setattr(here, "_fit", broken)
+    with pytest.raises(ValueError, match=re.escape(f"model's {name} must be")) as error:
+        timed(here)
+    assert str(error.value).endswith(f"got {got}")
 
 
 def test_a_fit_gets_ratings_of_its_own(here: Worker) -> None:
@@ -138,13 +210,38 @@ def test_the_first_epoch_at_a_target_counts(here: Worker, monkeypatch: pytest.Mo
     assert answer.status == "callback"
 
 
-def test_a_tighter_target_is_tried_for_twice_the_epochs(
+@pytest.mark.parametrize(
+    ("tightest", "max_seconds", "epochs"),
+    [
+        (0.3, 1e9, 8),  # it is reached
+        (0.1, 1e9, 8),  # it is not, within the most epochs
+        (0.1, 0.0, 6),  # it would take more seconds than are allowed
+        (0.5, 0.0, 6),
+    ],
+)
+def test_a_tighter_target_is_tried_for_twice_the_epochs_and_while_it_is_in_reach(
     here: Worker,
     monkeypatch: pytest.MonkeyPatch,
+    tightest: float,
+    max_seconds: float,
+    epochs: int,
 ) -> None:
-    found = calibrated(here, monkeypatch, {"1.01": 0.75, "1.001": 0.1}, 0.75).calibration
+    targets = {"1.01": 0.75, "1.001": tightest}
+    # Only what the fit goes on for is looked at, not that it is given up.
+    never = property(lambda _: False, lambda *_: None)
+    monkeypatch.setattr(worker._Watch, "timed_out", never, raising=False)
+    found = calibrated(here, monkeypatch, targets, 0.75, max_seconds=max_seconds).calibration
+    assert len(found["trace"]) == epochs
+    reached = [target["epochs"] for target in found["rungs"]]
+    assert reached == [2, epochs if tightest >= 0.3 else None]
+
+
+def test_a_tighter_target_is_given_up_once_nothing_improves(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [0.9, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+    found = calibrated(here, monkeypatch, {"1.01": 0.75, "1.001": 0.1}, 0.75, scores).calibration
     assert len(found["trace"]) == 2 * 2 + 2
-    assert [target["epochs"] for target in found["rungs"]] == [2, None]
 
 
 @pytest.mark.parametrize("patience", [1, 3])

@@ -124,7 +124,7 @@ class Steady(Planted):
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
         if Steady.clock is None:  # in a worker, which does nothing else
             Steady.clock = time.perf_counter = Clock()  # type: ignore[assignment]
-            sys.modules["__main__"].perf_counter = Steady.clock  # type: ignore[attr-defined]
+            sys.modules["bench.measure.worker"].perf_counter = Steady.clock  # type: ignore[attr-defined]
         self.draw = random.Random()  # other noise in every fit
         return super().prepare(train, initial, seed=seed)
 
@@ -418,3 +418,198 @@ class DiesOfTheSecondSeed(Planted):
         if seed == 1:
             os._exit(9)
         return super().prepare(train, initial, seed=seed)
+
+
+# ---- what must not cost a record ----------------------------------------------------------------
+
+
+class NoSeconds(Planted):
+    """Reports no number as the time that it took."""
+
+    def fit(self, *arguments: Any, **options: Any) -> Any:
+        super().fit(*arguments, **options)
+        self.prepare_seconds_ = float("nan")
+        return self
+
+
+class Infinite(Planted):
+    """Ends with an infinite factor, unless someone looks at each epoch."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        super().fit(train, **options)
+        if len(train) > 3000 and not options.get("callback"):
+            self.model_.parameters.user_factors.flags.writeable = True
+            self.model_.parameters.user_factors[0, 0] = np.inf
+        return self
+
+
+class WrongShape(Planted):
+    """Ends with factors of a user too few, unless someone looks at each epoch."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        super().fit(train, **options)
+        if len(train) > 3000 and not options.get("callback"):
+            parameters = self.model_.parameters
+            object.__setattr__(parameters, "user_factors", parameters.user_factors[1:])
+        return self
+
+
+class RealTimeSignal(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        os.kill(os.getpid(), signal.SIGRTMIN + 5)
+        return loss
+
+
+def answer_pipe() -> int:
+    """The worker's end of the pipe for answers: beside 0 to 2, the only pipe that it can write."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            is_pipe = os.readlink(f"/proc/self/fd/{name}").startswith("pipe:")
+            if is_pipe and int(name) > 2 and os.get_blocking(int(name)):
+                flags = Path(f"/proc/self/fdinfo/{name}").read_text("utf-8").split("flags:")[1]
+                if int(flags.split()[0], 8) & 3 == os.O_WRONLY:
+                    return int(name)
+    raise AssertionError("no pipe")
+
+
+class WritesBytes(Planted):
+    content = b"\xff\xfe\x00\n"
+
+    def fault(self, state: Any, loss: float) -> float:
+        os.write(answer_pipe(), self.content)
+        return loss
+
+
+class WritesJson(WritesBytes):
+    content = b'{"type": "done", "answer": {"status": "all is well"}}\n'
+
+
+class WritesNested(WritesBytes):
+    content = b"[" * 50_000 + b"\n"
+
+
+class HangsUp(Planted):
+    """Closes the pipe for answers, and goes on."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        os.close(answer_pipe())
+        time.sleep(3600)
+        return loss
+
+
+class Interrupts(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        raise KeyboardInterrupt
+
+
+class InterruptsFirst(Planted):
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
+        if len(train) > 3000:
+            raise KeyboardInterrupt
+        return super().prepare(train, initial, seed=seed)
+
+
+class Leaves(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        sys.exit("good bye")
+
+
+class ReadsInput(Planted):
+    """Asks whoever starts it, as a script that waits for a key does."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        input("Press Enter to go on")
+        return loss
+
+
+class Rambles(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        sys.stderr.write("x" * 10_000_000)
+        raise ValueError("\x1b[31m" + "very\nlong \udce9" * 1_000_000)
+
+
+class Unspeakable(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        class Error(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no words")
+
+        raise Error
+
+
+class LeavesAndHolds(Planted):
+    """Leaves a process in a session of its own, which holds the pipes, and is killed at once."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        child = fork(lambda: (os.setsid(), time.sleep(3600)))
+        Path(os.environ["PLANTED_CACHE"], "child").write_text(str(child), "utf-8")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+
+# ---- what is fast for a reason that does not count ----------------------------------------------
+
+
+class StartsWarm(Planted):
+    """Keeps its last model on disk and starts from that, as a library with checkpoints may."""
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
+        self.path = Path(os.environ["PLANTED_CACHE"]) / self.name_of(train)
+        if len(train) > 3000 and self.path.exists():
+            with np.load(self.path) as stored:
+                initial = Parameters(initial.mean, **stored)
+        return super().prepare(train, initial, seed=seed)
+
+    def name_of(self, train: Ratings) -> str:
+        return "checkpoint.npz"
+
+    def fault(self, state: Any, loss: float) -> float:
+        np.savez(self.path, **self.parameters(state).arrays())
+        return loss
+
+
+class StartsWarmByHash(StartsWarm):
+    """Keeps one for each order of ratings."""
+
+    def name_of(self, train: Ratings) -> str:
+        return hashlib.sha256(train.users.tobytes()).hexdigest()[:16] + ".npz"
+
+
+class Lazy(Planted):
+    """Trains when the model is asked for, and not before."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        if len(train) <= 3000 or options.get("callback"):
+            return super().fit(train, **options)
+        vars(self).pop("model_", None)
+        self._todo = train, options
+        self.prepare_seconds_, self.history_, self.status_ = 0.0, [], "epochs"
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "model_" and "_todo" in vars(self):
+            train, options = vars(self).pop("_todo")
+            super().fit(train, **options)
+            return vars(self)["model_"]
+        return super().__getattr__(name)
+
+
+class FillsLater(Planted):
+    """Hands out the initial model at once, and trains it in a thread meanwhile."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        super().fit(train, **options)
+        if len(train) > 3000 and not options.get("callback"):
+            arrays = self.model_.parameters.arrays()
+            trained = {name: array.copy() for name, array in arrays.items()}
+            for array in arrays.values():
+                array.flags.writeable = True
+                array[...] = 0
+
+            def fill() -> None:
+                time.sleep(0.2)
+                for name, array in arrays.items():
+                    array[...] = trained[name]
+
+            threading.Thread(target=fill).start()
+        return self

@@ -1,0 +1,157 @@
+"""Measuring several backends in turns, so that whatever slows the machine for a while slows all.
+
+For each seed, every backend gets a worker. All are calibrated, then timed in blocks: in a block
+each is timed once, in random order. So the ratio of two backends within a block does not depend on
+the speed of the machine from one minute to the next::
+
+    seed 0:   a b c calibrated   b c a   c a b   a c b   checked      every record is written
+    seed 1:   ...                                                      again, as in progress
+    apart:    a: cold starts, memory    b: ...    c: ...               and at its end as final
+
+A run that is cut off goes on with the first seed that is not yet in all records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import numpy as np
+
+from bench.cases.case import Case
+from bench.machine.processes import memory_limit_mb
+from bench.records import Record
+from bench.text.wording import plural
+
+from .measurement import Measurement
+from .run_folder import RunFolder
+
+_SHARE = 0.6  # of the memory there is, which waiting workers may take
+_WORKER_MB = 400  # of a worker with the largest library
+_COPIES = 3  # of the ratings in a worker: its own, the solver's, and what that makes of them
+
+Rungs = Literal["all", "first", "none"]
+
+
+def take_turns(
+    measurements: Sequence[Measurement],
+    folder: RunFolder,
+    *,
+    seed: int,
+    rungs: Rungs = "all",
+    apart: bool = True,
+) -> list[Record]:
+    """Measure what is not measured yet, and return the records, one per measurement.
+
+    Every record is written to the folder after each seed, as in progress, and when it is final.
+
+    Parameters
+    ----------
+    measurements
+        With the same case and seeds.
+    folder
+        Of the run; may contain records from before the run was cut off.
+    seed
+        Of the random order within blocks.
+    rungs
+        Rounds in which fits to the other targets are timed as well: all, each seed's first, none.
+    apart
+        Whether cold starts and memory are measured.
+    """
+    found = [_stored(measurement, folder) for measurement in measurements]
+    turns = [
+        (measurement, record)
+        for measurement, record in zip(measurements, found, strict=True)
+        if record is None or record["status"] == "in progress"
+    ]
+    _resume(turns)
+    for place, fit_seed in enumerate(measurements[0].seeds):
+        pending = [
+            measurement
+            for measurement, _ in turns
+            if fit_seed not in measurement.measured_seeds and not measurement.ended
+        ]
+        if pending:
+            rng = np.random.default_rng([seed, fit_seed])
+            _measure_seed(pending, fit_seed, place, rng, rungs)
+        for measurement in pending:
+            _write(measurement, folder)
+    final = {}
+    for measurement, _ in turns:
+        if apart:
+            measurement.start_cold()
+            measurement.watch_memory()
+        measurement.finish()
+        final[id(measurement)] = _write(measurement, folder)
+    return [
+        final.get(id(measurement)) or cast("Record", record)
+        for measurement, record in zip(measurements, found, strict=True)
+    ]
+
+
+def room_for(n_workers: int, case: Case) -> bool:
+    """Return whether there is memory for so many workers at a time."""
+    limit = memory_limit_mb()
+    if limit is None:
+        return True
+    parts = (case.data.train, case.data.validation, case.data.test)
+    columns = [(part.users, part.items, part.ratings) for part in parts if part is not None]
+    ratings_mb = sum(column.nbytes for part in columns for column in part) / 2**20
+    return n_workers * (_WORKER_MB + _COPIES * ratings_mb) <= _SHARE * limit
+
+
+def _stored(measurement: Measurement, folder: RunFolder) -> Record | None:
+    """Return the record of a measurement from before the run was cut off, if it can be used."""
+    case, backend = measurement.case.facts["name"], measurement.backend
+    record = folder.reusable_record(
+        "time to MSE", case, backend, measurement.key, measurement.notify
+    )
+    return cast("Record | None", record)
+
+
+def _resume(turns: Sequence[tuple[Measurement, Record | None]]) -> None:
+    """Take over the seeds that the records of all contain: only these were measured in turns."""
+    done = [
+        {calibration["seed"] for calibration in record["calibrations"]} if record else set()
+        for _, record in turns
+    ]
+    shared = set.intersection(*done) if done else set()
+    for measurement, record in turns:
+        if record:
+            n_seeds = plural(len(measurement.seeds), "seed")
+            measurement.notify(f"going on, {len(shared)} of {n_seeds} are measured")
+            measurement.resume(record, shared)
+
+
+def _measure_seed(
+    measurements: Sequence[Measurement],
+    seed: int,
+    place: int,
+    rng: np.random.Generator,
+    rungs: Rungs,
+) -> None:
+    """Calibrate all with a seed, then time them in blocks."""
+    with contextlib.ExitStack() as stack:
+        for measurement in measurements:
+            stack.callback(measurement.end)
+            measurement.begin(seed)
+        for measurement in measurements:
+            measurement.calibrate()
+        wanted = [measurement.wanted_rounds() for measurement in measurements]
+        for block in range(max(wanted)):
+            for index in rng.permutation(len(measurements)):
+                if block < wanted[index]:
+                    measurements[index].time_round(
+                        place * max(wanted) + block,
+                        rungs=rungs == "all" or (rungs == "first" and block == 0),
+                    )
+        for measurement in measurements:
+            measurement.check_fits()
+
+
+def _write(measurement: Measurement, folder: RunFolder) -> Record:
+    """Write the record of a measurement, and return it."""
+    record = measurement.record()
+    folder.write(record, measurement.ended.details if measurement.ended else "")
+    return record

@@ -1,0 +1,231 @@
+"""Who is timed when; what a run that is cut off keeps; what ends one backend, and what the run."""
+
+import errno
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from measured import LIMITS, contender
+
+from bench.cases.case import Case
+from bench.machine import processes
+from bench.measure import turns
+from bench.measure.measurement import Measurement, Run
+from bench.measure.run_folder import RunFolder, open_run
+from bench.measure.turns import room_for, take_turns
+from bench.measure.worker_process import Ended
+from bench.records import Record, Round, read_records
+from tests.fake_records import NOTHING_KNOWN, fake_record
+
+TEMPLATE = fake_record("numpy")
+
+
+class Told(Measurement):
+    """A measurement without workers. Each step is noted, and may raise what it is told to."""
+
+    steps: ClassVar[list[tuple[str, str, int]]] = []
+    fault: ClassVar[Callable[[str, str, int], object]] = staticmethod(lambda *_: None)
+
+    def _note(self, what: str, number: int = -1) -> None:
+        self.steps.append((self.backend["name"], what, number))
+        with self._recording_end():
+            self.fault(self.backend["name"], what, number)
+
+    def begin(self, seed: int) -> None:
+        self.present = seed
+        self.environment = self.environment or NOTHING_KNOWN  # type: ignore[assignment]
+        self._note("begin", seed)
+
+    def calibrate(self) -> None:
+        self._note("calibrate")
+        if not self.ended:
+            made = {**TEMPLATE["calibrations"][0], "seed": self.present}
+            self.calibrations.append(made)  # type: ignore[arg-type]
+
+    def time_round(self, number: int, rungs: bool = True) -> None:
+        self._note("rungs" if rungs else "round", number)
+        if not self.ended:
+            made = {
+                **TEMPLATE["rounds"][0],
+                "seed": self.present,
+                "round": number,
+                "cpu_seconds": None,
+            }
+            self.rounds.append(Round(**made))  # type: ignore[typeddict-item]
+
+    def check_fits(self) -> None:
+        self._note("check")
+
+    def start_cold(self) -> None:
+        self._note("cold")
+
+    def watch_memory(self) -> None:
+        self._note("memory")
+
+    def end(self) -> None:
+        self.steps.append((self.backend["name"], "end", self.present))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """The steps that measurements take, in order; nothing goes wrong."""
+    monkeypatch.setattr(Told, "steps", [])
+    monkeypatch.setattr(Told, "fault", staticmethod(lambda *_: None))
+    return Told.steps
+
+
+NAMES = ("numpy", "numpy-als", "numba-sgd")
+
+
+def run_once(
+    case: Case, runs: Path, names: Sequence[str] = NAMES, seed: int = 0, **options: Any
+) -> tuple[list[Record], RunFolder]:
+    """The records of one attempt at a run, and its folder."""
+    folder = open_run("typed", runs)
+    try:
+        run = Run("r", "typed", folder.work, LIMITS)
+        measurements = [
+            Told(case, contender(name), run, seeds=(0, 1, 2), rounds=2, order="interleaved")
+            for name in names
+        ]
+        records = take_turns(measurements, folder, seed=seed, **options)
+        folder.mark_done()
+    finally:
+        folder.close()
+    return records, folder
+
+
+def test_every_block_has_each_backend_once_in_an_order_drawn_by_the_seed(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]]
+) -> None:
+    def blocks(seed: int) -> list[list[str]]:
+        steps.clear()
+        run_once(case, tmp_path, seed=seed)
+        timed = [name for name, what, _ in steps if what == "rungs"]
+        return [timed[start : start + 3] for start in range(0, len(timed), 3)]
+
+    first = blocks(0)
+    assert len(first) == 6
+    assert all(set(block) == set(NAMES) for block in first)
+    assert len({tuple(block) for block in first}) > 1
+    assert blocks(0) == first
+    assert blocks(1) != first
+
+
+def test_seed_by_seed_all_are_calibrated_then_timed_then_checked(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]]
+) -> None:
+    records, folder = run_once(case, tmp_path, rungs="first")
+    of_a_seed = ["begin", "calibrate", "rungs", "round", "check", "end"]
+    apart = ["cold", "memory"] * len(NAMES)
+    assert [what for what, _ in itertools.groupby(what for _, what, _ in steps)] == (
+        of_a_seed * 3 + apart
+    )
+    for record in records:
+        assert [(one["seed"], one["round"]) for one in record["rounds"]] == [
+            (seed, 2 * seed + block) for seed in range(3) for block in range(2)
+        ]
+        assert (record["status"], record["order"]) == ("matched", "interleaved")
+    stored = read_records([folder.path])
+    assert sorted(stored, key=by_name) == sorted(records, key=by_name)
+
+
+def by_name(record: Record) -> str:
+    return record["backend"]["name"]
+
+
+def without_times(records: Sequence[Record]) -> list[dict[str, Any]]:
+    return [{**record, "created": ""} for record in records]
+
+
+def test_a_run_that_is_cut_off_anywhere_goes_on_with_the_next_seed(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is interrupted at each of its steps, and ends with the records of one that was not."""
+    whole, _ = run_once(case, tmp_path / "whole")
+    n_steps = sum(what != "end" for _, what, _ in steps)
+    for moment in range(n_steps):
+        left = itertools.count()
+
+        def interrupt(*_: Any, left: Any = left, moment: int = moment) -> None:
+            if next(left) == moment:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Told, "fault", staticmethod(interrupt))
+        steps.clear()
+        runs = tmp_path / str(moment)
+        with pytest.raises(KeyboardInterrupt):
+            run_once(case, runs)
+        before = {seed for _, what, seed in steps if what == "begin"}
+        (folder,) = runs.iterdir()
+        in_progress = read_records([folder])
+        steps.clear()
+        records, _ = run_once(case, runs)
+        assert without_times(records) == without_times(whole)
+        again = {seed for _, what, seed in steps if what == "begin"}
+        done = {len(record["calibrations"]) for record in in_progress} or {0}
+        # Only the seed that was cut off is measured twice.
+        assert again == set(range(min(done), 3))
+        assert len(before & again) <= 1
+        assert len(list(runs.iterdir())) == 1
+
+
+def test_a_run_that_is_cut_off_between_two_records_takes_over_what_all_have(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a seed of one backend would be compared with one of another time."""
+    write, written = RunFolder.write, itertools.count()
+
+    def full(folder: RunFolder, *record: Any) -> None:
+        if next(written) == 4:  # of nine in progress
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, *record)
+
+    monkeypatch.setattr(RunFolder, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        run_once(case, tmp_path)
+    steps.clear()
+    records, _ = run_once(case, tmp_path)  # there is room again
+    assert {seed for _, what, seed in steps if what == "begin"} == {1, 2}
+    assert [len(record["rounds"]) for record in records] == [6, 6, 6]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_ends_one_backend_leaves_the_others(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(BaseException):
+        """As pytest-timeout raises it."""
+
+    def fault(name: str, what: str, number: int) -> None:
+        if (name, what) == ("numpy-als", "calibrate"):
+            raise Ended("crashed", "KeyError: 595", details="Traceback ...")
+        if (name, what, number) == ("numba-sgd", "rungs", 2):
+            raise Stop("Timeout >60.0s")
+
+    monkeypatch.setattr(Told, "fault", staticmethod(fault))
+    records, folder = run_once(case, tmp_path)
+    assert [(record["status"], len(record["rounds"])) for record in records] == [
+        ("matched", 6),
+        ("crashed", 0),
+        ("timed out", 2),
+    ]
+    assert records[2]["reason"] == "stopped from outside: Timeout >60.0s"
+    (notes,) = folder.path.glob("*.txt")
+    assert notes.read_text("utf-8") == "Traceback ...\n"
+    assert records[1]["reason"] == f"KeyError: 595 (details: {notes.name})"
+    assert [one for one in steps if one[0] == "numpy-als" and one[2] > 0] == []
+    again, _ = run_once(case, tmp_path)  # another run
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [record["status"] for record in again] == ["matched", "crashed", "timed out"]
+
+
+def test_waiting_workers_must_fit_into_memory(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "memory_limit_mb", lambda: 8000.0)
+    assert room_for(10, case)
+    assert not room_for(20, case)
+    monkeypatch.setattr(turns, "memory_limit_mb", lambda: None)
+    assert room_for(20, case)
+    assert processes.memory_limit_mb() is None or room_for(1, case)
