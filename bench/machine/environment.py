@@ -89,12 +89,12 @@ _CPU = Path("/sys/devices/system/cpu/cpu0")
 def machine_facts() -> MachineFacts:
     """Return the facts that do not change during a run."""
     # Imported only here: comparing records from two machines (`machine_key`) needs no solver.
-    from backends import available_cores
+    from backends import available_cores, cpu_quota
 
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
-        "cpu_limit": _cpu_limit(),
+        "cpu_limit": cpu_quota(),
         "caches": _caches(),
         "governor": _text(_CPU / "cpufreq" / "scaling_governor"),
         "frequency_driver": _text(_CPU / "cpufreq" / "scaling_driver"),
@@ -231,15 +231,6 @@ def _caches() -> str | None:
         if level and size and kind != "Instruction":
             found[f"L{level}"] = size
     return ", ".join(f"{level} {size}" for level, size in found.items()) or None
-
-
-def _cpu_limit() -> float | None:
-    """Return the control group's limit on CPU time, in cores; None without a limit."""
-    # "QUOTA PERIOD" in microseconds, or "max PERIOD".
-    quota, _, period = (_text(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    if not (quota.isdecimal() and period.isdecimal()):
-        return None
-    return int(quota) / int(period)
 
 
 def _gpus() -> str | None:

@@ -13,7 +13,6 @@ import pytest
 from helpers import in_fresh_process
 from threadpoolctl import threadpool_limits
 
-from backends import available_cores
 from bench.machine import environment
 from bench.machine.environment import (
     environment_of,
@@ -118,6 +117,7 @@ def test_facts_that_cannot_be_read_are_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     read_instead(monkeypatch, {})
+    monkeypatch.setattr("backends.cpu_quota", lambda: None)
     for name in ("_git_state", "_memory_gb", "_gpus"):
         monkeypatch.setattr(environment, name, lambda: None)
     monkeypatch.setattr(environment, "_CPU", tmp_path)
@@ -137,7 +137,9 @@ def test_facts_are_read(
     files({"../intel_pstate/no_turbo": "1\n"})
     without_settings(monkeypatch)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setattr("backends.cpu_quota", lambda: 1.5)
     facts = machine_facts()
+    assert facts["cpu_limit"] == 1.5
     assert (facts["governor"], facts["frequency_driver"], facts["no_turbo"]) == (
         "powersave",
         "intel_pstate",
@@ -298,19 +300,6 @@ def test_a_hypervisor_is_seen_by_its_flag(
     assert facts.get("hypervisor") == said
 
 
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [("150000 100000", 1.5), ("max 100000", None), ("", None), ("150000", None), ("x y", None)],
-)
-def test_the_limit_of_a_control_group(
-    monkeypatch: pytest.MonkeyPatch, text: str, limit: float | None
-) -> None:
-    read_instead(monkeypatch, {"/sys/fs/cgroup/cpu.max": text})
-    assert environment._cpu_limit() == limit
-    read_instead(monkeypatch, {})
-    assert environment._cpu_limit() is None
-
-
 def test_caches_are_those_that_hold_data(files: Callable[[dict[str, str]], None]) -> None:
     assert environment._caches() is None
     for index, (level, kind, size) in enumerate(
@@ -413,16 +402,6 @@ def test_facts_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = process_facts()
     assert facts["variables"] == {"OMP_NUM_THREADS": "7"}
     assert json.loads(json.dumps(facts)) == facts
-
-
-def test_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 4, 5}, raising=False)
-    assert available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert available_cores() == 8
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores() == 1
 
 
 @pytest.mark.process
