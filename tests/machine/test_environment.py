@@ -13,7 +13,7 @@ import pytest
 from helpers import in_fresh_process
 from threadpoolctl import threadpool_limits
 
-from bench.machine import environment
+from bench.machine import environment, variables
 from bench.machine.environment import (
     environment_of,
     machine_facts,
@@ -70,8 +70,9 @@ def fake_smi(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
 
 
 def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in process_facts()["variables"]:
-        monkeypatch.delenv(name)
+    for name in list(os.environ):
+        if name in variables._KNOWN or variables._OURS.match(name):
+            monkeypatch.delenv(name)
 
 
 # ---- which machine ------------------------------------------------------------------------------
@@ -149,103 +150,6 @@ def test_facts_are_read(
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["python"].endswith(sys.version.split()[0])
     assert "no-such-package" not in facts["packages"]
-
-
-SETTINGS = [
-    *("ATEN_CPU_CAPABILITY", "BLIS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING"),
-    *(
-        "CUDA_VISIBLE_DEVICES",
-        "DNNL_MAX_CPU_ISA",
-        "GLIBC_TUNABLES",
-        "GOMP_CPU_AFFINITY",
-        "GOMP_SPINCOUNT",
-    ),
-    *(
-        "KMP_AFFINITY",
-        "KMP_BLOCKTIME",
-        "LD_PRELOAD",
-        "MALLOC_ARENA_MAX",
-        "MALLOC_TRIM_THRESHOLD_",
-        "MKL_CBWR",
-    ),
-    *(
-        "MKL_DYNAMIC",
-        "MKL_ENABLE_INSTRUCTIONS",
-        "NPY_DISABLE_CPU_FEATURES",
-        "NUMBA_CPU_FEATURES",
-        "NUMBA_CPU_NAME",
-    ),
-    *(
-        "NUMBA_ENABLE_AVX",
-        "NUMBA_OPT",
-        "NUMBA_THREADING_LAYER",
-        "NVIDIA_TF32_OVERRIDE",
-        "OMP_DYNAMIC",
-    ),
-    *(
-        "OMP_PLACES",
-        "OMP_PROC_BIND",
-        "OMP_SCHEDULE",
-        "OMP_THREAD_LIMIT",
-        "OMP_WAIT_POLICY",
-        "ONEDNN_MAX_CPU_ISA",
-    ),
-    *("OPENBLAS_CORETYPE", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING"),
-    *(
-        "TORCHINDUCTOR_MAX_AUTOTUNE",
-        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-        "TORCH_BLAS_PREFER_CUBLASLT",
-    ),
-    *("VECLIB_MAXIMUM_THREADS",),
-]
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_variable_that_changes_how_libraries_run_makes_another_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(environment, "_gpus", lambda: None)
-    monkeypatch.delenv(name, raising=False)
-    before = machine_facts()
-    monkeypatch.setenv(name, "1")
-    after = machine_facts()
-    assert after["settings"] == before["settings"] | {name: "1"}
-    assert machine_key(after) != machine_key(before)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "NUMBA_CACHE_DIR",
-            "TORCHINDUCTOR_CACHE_DIR",
-            "TORCH_HOME",
-            "TORCH_EXTENSIONS_DIR",
-            "TRITON_CACHE_DIR",
-        ),
-        *(
-            "PYTORCH_KERNEL_CACHE_PATH",
-            "CUDA_CACHE_PATH",
-            "CUDA_HOME",
-            "PATH",
-            "HOME",
-            "COMPOSE_FILE",
-            "ROMP_X",
-        ),
-        *(
-            "TORCH_HUB_TOKEN",
-            "MKL_LICENSE_KEY",
-            "PYTORCH_AUTHORIZATION",
-            "TORCH_SECRET_1",
-            "NPY_PASSWORD",
-        ),
-    ],
-)
-def test_what_names_a_folder_or_is_secret_is_not_recorded(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv(name, "hunter2")
-    assert "hunter2" not in json.dumps([machine_facts()["settings"], process_facts()])
 
 
 def test_what_a_worker_is_given_in_any_case_makes_no_other_machine(
