@@ -9,7 +9,7 @@
 
 from backends._engine.interrupt import checkpoint
 
-from ._engine.threads import available_cores
+from ._engine.cores import available_cores, cpu_quota, memory_limit
 from .biases import damped_biases
 from .errors import (
     BackendUnavailable,
@@ -51,10 +51,12 @@ __all__ = [
     "UnknownIdError",
     "available_cores",
     "checkpoint",
+    "cpu_quota",
     "damped_biases",
     "get_backend",
     "initial_model",
     "list_backends",
     "mean_squared_error",
+    "memory_limit",
     "to_arrow",
 ]

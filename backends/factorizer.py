@@ -23,8 +23,8 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from backends._engine.cores import available_cores
 from backends._engine.interrupt import delayed_interrupt
-from backends._engine.threads import available_cores
 
 from ._arrays import Float
 from ._validation import check_choice, check_count, check_fits, check_number

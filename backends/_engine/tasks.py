@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from backends.kernels.epoch import CANCELLED, DONE, NO_TASK, WAITING
 from backends.kernels.layout import new_counters
 
-from .threads import Threads, available_cores
+from .cores import available_cores
+from .threads import Threads
 
 # How many times a waiting thread reads a counter before it goes to sleep. On x86 each read is
 # followed by a `pause`, and so many take about 0.1 ms, as long as it takes to wake a thread: a wait

@@ -1,6 +1,5 @@
 """The threads of one fit, for kernels that release the GIL, and a limit on those of BLAS."""
 
-import os
 import sys
 import threading
 import weakref
@@ -25,13 +24,6 @@ _RECHECK_INTERVAL = 0.05
 _limit_lock = threading.Lock()
 _limits: list[Any] = []  # the limit on BLAS that all running fits share; one at most
 _n_fits = 0  # running fits that use it
-
-
-def available_cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.datasets.public.counts import as_number, check_counts
-from bench.datasets.public.download import cache_folder, check_remembered, fetch, remember
+from bench.datasets.public.download import (
+    CACHE_FOLDER,
+    cache_folder,
+    check_remembered,
+    fetch,
+    remember,
+)
 from bench.datasets.public.known import KNOWN, Known
 from bench.datasets.reading.options import FileOptions
 from bench.datasets.reading.readers import read_file
@@ -178,7 +184,12 @@ def fetch_dataset(name: str, *, progress: bool = False) -> Path:
     except DatasetError:
         if not (known.sources or known.kaggle):
             raise
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be written to ({error}); set {CACHE_FOLDER} to another folder"
+        ) from error
     if not known.sources:
         return _from_kaggle(name, known, folder)
     n_ratings = as_number(known.counts.rows)
@@ -236,14 +247,14 @@ def _from_kaggle(name: str, known: Known, folder: Path) -> Path:
 def _cite_once(name: str, known: Known) -> None:
     """Print terms and citation the first time a data set is used on this machine."""
     shown = cache_folder() / "cited" / name
-    if shown.exists():
-        return
-    print(f"{name}: {known.licence}. Please cite: {known.citation}", file=sys.stderr)
     try:
+        if shown.exists():
+            return
         shown.parent.mkdir(parents=True, exist_ok=True)
         shown.touch()
-    except OSError:  # the cache is read-only: the citation is printed again next time
-        pass
+    except OSError:
+        pass  # the cache cannot be used: they are printed again next time
+    print(f"{name}: {known.licence}. Please cite: {known.citation}", file=sys.stderr)
 
 
 def _check_unchanged(folder: Path) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.records import Environment, MachineFacts, ProcessFacts
+
+from .variables import library_variables, worker_settings
 
 _PACKAGES = (
     "factorbench",
@@ -52,49 +53,18 @@ _MACHINE = (
 # Facts that were added later. They are left out where they are unknown, so that the key of such a
 # machine is the same as in older records.
 _MACHINE_WHERE_KNOWN = ("no_turbo",)
-# Variables that change how numerical libraries run. They are recognised by their prefixes, because
-# there are too many to list, and new releases add more. One that does not matter is recorded
-# needlessly; but if one that matters is missed, results are compared that should not be.
-_PREFIXES = re.compile(
-    "(ATEN|BLIS|CUBLAS|CUDNN|DNNL|GOMP|KMP|MALLOC|MKL|NPY|NUMBA|OMP|ONEDNN|OPENBLAS|PYTORCH|TORCH[A-Z]*|TRITON)_"
-)
-_VARIABLES = {
-    "CUDA_DEVICE_MAX_CONNECTIONS",
-    "CUDA_DEVICE_ORDER",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDA_MODULE_LOADING",
-    "CUDA_VISIBLE_DEVICES",
-    "GLIBC_TUNABLES",
-    "LD_AUDIT",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "NVIDIA_TF32_OVERRIDE",
-    "VECLIB_MAXIMUM_THREADS",
-    "XLA_FLAGS",
-}
-# Variables that only contain a path do not matter. Secrets must not be recorded: records are meant
-# to be published.
-_LEFT_OUT = re.compile(
-    "_(DIR|FILE|FOLDER|HOME|PATH|ROOT)$|AUTH|CREDENTIAL|PASSW|SECRET|TOKEN|(^|_)KEY(_|$)"
-)
-# Workers get these values whatever is set outside, so they do not distinguish runs.
-_BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
-_DEFAULTS = {("OMP_WAIT_POLICY", "PASSIVE")}
-# Libraries (threadpoolctl, scikit-learn) set these when imported, and it is a matter of chance
-# whether they have been.
-_SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
 def machine_facts() -> MachineFacts:
     """Return the facts that do not change during a run."""
     # Imported only here: comparing records from two machines (`machine_key`) needs no solver.
-    from backends import available_cores
+    from backends import available_cores, cpu_quota
 
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
-        "cpu_limit": _cpu_limit(),
+        "cpu_limit": cpu_quota(),
         "caches": _caches(),
         "governor": _text(_CPU / "cpufreq" / "scaling_governor"),
         "frequency_driver": _text(_CPU / "cpufreq" / "scaling_driver"),
@@ -106,7 +76,7 @@ def machine_facts() -> MachineFacts:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": _versions(),
         "git": _git_state(),
-        "settings": _worker_settings(),
+        "settings": worker_settings(),
     }
 
 
@@ -162,7 +132,7 @@ def process_facts() -> ProcessFacts:
     fields = ("internal_api", "version", "num_threads", "architecture")
     pools = [{key: pool[key] for key in fields if pool.get(key)} for pool in threadpool_info()]
     return {
-        "variables": _library_variables(),
+        "variables": library_variables(),
         "thread_pools": pools,
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
@@ -183,24 +153,6 @@ def peak_memory_mb() -> float | None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     units_per_mb = 1 << 20 if platform.system() == "Darwin" else 1 << 10  # macOS counts bytes
     return peak / units_per_mb
-
-
-def _library_variables() -> dict[str, str]:
-    """Return the variables of this process that change how numerical libraries run."""
-    by_prefix = {
-        name for name in os.environ if _PREFIXES.match(name) and not _LEFT_OUT.search(name)
-    }
-    found = (by_prefix | (_VARIABLES & os.environ.keys())) - _SET_BY_IMPORTS
-    return {name: os.environ[name] for name in sorted(found)}
-
-
-def _worker_settings() -> dict[str, str]:
-    """Return the variables of this process that make a difference to its workers."""
-    return {
-        name: value
-        for name, value in _library_variables().items()
-        if name not in _BUDGETS and (name, value) not in _DEFAULTS
-    }
 
 
 def _cpu_model() -> str:
@@ -231,15 +183,6 @@ def _caches() -> str | None:
         if level and size and kind != "Instruction":
             found[f"L{level}"] = size
     return ", ".join(f"{level} {size}" for level, size in found.items()) or None
-
-
-def _cpu_limit() -> float | None:
-    """Return the control group's limit on CPU time, in cores; None without a limit."""
-    # "QUOTA PERIOD" in microseconds, or "max PERIOD".
-    quota, _, period = (_text(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    if not (quota.isdecimal() and period.isdecimal()):
-        return None
-    return int(quota) / int(period)
 
 
 def _gpus() -> str | None:

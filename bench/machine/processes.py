@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from backends import memory_limit
+
 _PROC = Path("/proc")
 
 
@@ -112,17 +114,9 @@ def sample(pid: int) -> ProcessSample | None:
 
 
 def memory_limit_mb() -> float | None:
-    """Return how much memory a process can use: the machine's, or the control group's limit."""
-    try:
-        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20]
-    except (ValueError, OSError, AttributeError):
-        return None
-    for path in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int((Path("/sys/fs/cgroup") / path).read_text("utf-8")) / 2**20)
-        except (OSError, ValueError):  # another version of control groups, or "max": no limit
-            continue
-    return min(limits)
+    """Return how much memory a process can use: the machine's, or a control group's limit."""
+    limit = memory_limit()
+    return None if limit is None else limit / 2**20
 
 
 def _of_living_descendants(pid: int) -> float:

@@ -92,9 +92,9 @@ def test_an_edited_callee_is_not_served_stale(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("variable", ["unset", "set"])
 def test_kernels_work_where_no_folder_can_be_written_to(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     """The backends listed as available work there too, but every process compiles again."""
     ignore = shutil.ignore_patterns("__pycache__")
@@ -102,6 +102,8 @@ def test_kernels_work_where_no_folder_can_be_written_to(
     (tmp_path / "backends" / "kernels" / "__pycache__").touch()  # a file, which stops even root
     (tmp_path / "file").touch()
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    if variable == "set":
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / "file" / "cache"))
     code = f"""

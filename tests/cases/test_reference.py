@@ -1,5 +1,6 @@
 """References: where ALS converges, remembered by the content of the data."""
 
+import warnings
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,25 @@ def test_a_quick_reference_is_kept_apart_and_gives_way_to_a_full_one(
     full = reference.find_reference(*parts, **options)[1]
     assert full["seeds"] == len(reference.SEEDS)
     assert reference.find_reference(*parts, quick=True, **options)[1] == full
+
+
+@pytest.mark.parametrize("way", ["folder/that/is/a/file", "file"])
+def test_a_reference_that_cannot_be_stored_is_a_warning_even_where_those_are_errors(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    for name in ("folder", "file"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path / way))
+    parts = case.data.train, case.data.validation, case.data.test
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        found = reference.find_reference(
+            *parts, rank=2, reg=0.2, damping=5.0, key="some hash", quick=True
+        )
+    assert found[0] == Objective(2, 0.2, damping=5.0)
+    (warning,) = caught
+    assert str(warning.message).startswith("the reference cannot be stored for the next run (")
+    assert str(warning.message).endswith("set FACTORBENCH_CACHE to a folder that can be written to")
 
 
 def test_what_is_given_is_not_searched_for() -> None:

@@ -80,6 +80,34 @@ def test_fetch_then_load(
     assert server.asked == ["tiny.zip"]
 
 
+def test_a_cache_that_cannot_be_used_hinders_no_data_that_is_here(
+    places: tuple[Path, Path],
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny(monkeypatch, server, b"")
+    data, cache = places
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(cache / "file" / "cache"))
+    cache.mkdir(exist_ok=True)
+    (cache / "file").touch()
+    message = r"ml-latest-small cannot be written to .* set FACTORBENCH_CACHE to another folder"
+    with pytest.raises(DatasetError, match=message):
+        fetch_dataset("ml-latest-small")
+    put(data / "ml-latest-small", "ratings.csv", TINY)
+    exists = Path.exists
+
+    def forbidden(path: Path) -> bool:
+        if path.is_relative_to(cache):
+            raise PermissionError(path)
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    for _ in range(2):
+        assert triplets(load_dataset("ml-latest-small").raw) == THREE
+        assert "Please cite: F. Maxwell Harper" in capsys.readouterr().err
+
+
 def test_a_fetch_that_was_interrupted_is_completed(
     places: tuple[Path, Path],
     server: Server,

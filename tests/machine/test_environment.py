@@ -13,8 +13,7 @@ import pytest
 from helpers import in_fresh_process
 from threadpoolctl import threadpool_limits
 
-from backends import available_cores
-from bench.machine import environment
+from bench.machine import environment, variables
 from bench.machine.environment import (
     environment_of,
     machine_facts,
@@ -71,8 +70,9 @@ def fake_smi(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
 
 
 def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in process_facts()["variables"]:
-        monkeypatch.delenv(name)
+    for name in list(os.environ):
+        if name in variables._KNOWN or variables._OURS.match(name):
+            monkeypatch.delenv(name)
 
 
 # ---- which machine ------------------------------------------------------------------------------
@@ -118,6 +118,7 @@ def test_facts_that_cannot_be_read_are_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     read_instead(monkeypatch, {})
+    monkeypatch.setattr("backends.cpu_quota", lambda: None)
     for name in ("_git_state", "_memory_gb", "_gpus"):
         monkeypatch.setattr(environment, name, lambda: None)
     monkeypatch.setattr(environment, "_CPU", tmp_path)
@@ -137,7 +138,9 @@ def test_facts_are_read(
     files({"../intel_pstate/no_turbo": "1\n"})
     without_settings(monkeypatch)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setattr("backends.cpu_quota", lambda: 1.5)
     facts = machine_facts()
+    assert facts["cpu_limit"] == 1.5
     assert (facts["governor"], facts["frequency_driver"], facts["no_turbo"]) == (
         "powersave",
         "intel_pstate",
@@ -147,103 +150,6 @@ def test_facts_are_read(
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["python"].endswith(sys.version.split()[0])
     assert "no-such-package" not in facts["packages"]
-
-
-SETTINGS = [
-    *("ATEN_CPU_CAPABILITY", "BLIS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING"),
-    *(
-        "CUDA_VISIBLE_DEVICES",
-        "DNNL_MAX_CPU_ISA",
-        "GLIBC_TUNABLES",
-        "GOMP_CPU_AFFINITY",
-        "GOMP_SPINCOUNT",
-    ),
-    *(
-        "KMP_AFFINITY",
-        "KMP_BLOCKTIME",
-        "LD_PRELOAD",
-        "MALLOC_ARENA_MAX",
-        "MALLOC_TRIM_THRESHOLD_",
-        "MKL_CBWR",
-    ),
-    *(
-        "MKL_DYNAMIC",
-        "MKL_ENABLE_INSTRUCTIONS",
-        "NPY_DISABLE_CPU_FEATURES",
-        "NUMBA_CPU_FEATURES",
-        "NUMBA_CPU_NAME",
-    ),
-    *(
-        "NUMBA_ENABLE_AVX",
-        "NUMBA_OPT",
-        "NUMBA_THREADING_LAYER",
-        "NVIDIA_TF32_OVERRIDE",
-        "OMP_DYNAMIC",
-    ),
-    *(
-        "OMP_PLACES",
-        "OMP_PROC_BIND",
-        "OMP_SCHEDULE",
-        "OMP_THREAD_LIMIT",
-        "OMP_WAIT_POLICY",
-        "ONEDNN_MAX_CPU_ISA",
-    ),
-    *("OPENBLAS_CORETYPE", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING"),
-    *(
-        "TORCHINDUCTOR_MAX_AUTOTUNE",
-        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-        "TORCH_BLAS_PREFER_CUBLASLT",
-    ),
-    *("VECLIB_MAXIMUM_THREADS",),
-]
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_variable_that_changes_how_libraries_run_makes_another_machine(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(environment, "_gpus", lambda: None)
-    monkeypatch.delenv(name, raising=False)
-    before = machine_facts()
-    monkeypatch.setenv(name, "1")
-    after = machine_facts()
-    assert after["settings"] == before["settings"] | {name: "1"}
-    assert machine_key(after) != machine_key(before)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "NUMBA_CACHE_DIR",
-            "TORCHINDUCTOR_CACHE_DIR",
-            "TORCH_HOME",
-            "TORCH_EXTENSIONS_DIR",
-            "TRITON_CACHE_DIR",
-        ),
-        *(
-            "PYTORCH_KERNEL_CACHE_PATH",
-            "CUDA_CACHE_PATH",
-            "CUDA_HOME",
-            "PATH",
-            "HOME",
-            "COMPOSE_FILE",
-            "ROMP_X",
-        ),
-        *(
-            "TORCH_HUB_TOKEN",
-            "MKL_LICENSE_KEY",
-            "PYTORCH_AUTHORIZATION",
-            "TORCH_SECRET_1",
-            "NPY_PASSWORD",
-        ),
-    ],
-)
-def test_what_names_a_folder_or_is_secret_is_not_recorded(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv(name, "hunter2")
-    assert "hunter2" not in json.dumps([machine_facts()["settings"], process_facts()])
 
 
 def test_what_a_worker_is_given_in_any_case_makes_no_other_machine(
@@ -296,19 +202,6 @@ def test_a_hypervisor_is_seen_by_its_flag(
     facts = machine_facts()
     assert facts["cpu"] == "Xeon: the fast one"
     assert facts.get("hypervisor") == said
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [("150000 100000", 1.5), ("max 100000", None), ("", None), ("150000", None), ("x y", None)],
-)
-def test_the_limit_of_a_control_group(
-    monkeypatch: pytest.MonkeyPatch, text: str, limit: float | None
-) -> None:
-    read_instead(monkeypatch, {"/sys/fs/cgroup/cpu.max": text})
-    assert environment._cpu_limit() == limit
-    read_instead(monkeypatch, {})
-    assert environment._cpu_limit() is None
 
 
 def test_caches_are_those_that_hold_data(files: Callable[[dict[str, str]], None]) -> None:
@@ -413,16 +306,6 @@ def test_facts_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = process_facts()
     assert facts["variables"] == {"OMP_NUM_THREADS": "7"}
     assert json.loads(json.dumps(facts)) == facts
-
-
-def test_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 4, 5}, raising=False)
-    assert available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert available_cores() == 8
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores() == 1
 
 
 @pytest.mark.process

@@ -42,22 +42,6 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def limits(monkeypatch: pytest.MonkeyPatch, folder: Path, **files: str) -> float | None:
-    """The limit of memory under control groups of version 1, 2 or both, with these texts."""
-    names = {"v2": "memory.max", "v1": "memory/memory.limit_in_bytes"}
-    for name, text in files.items():
-        path = folder / names[name]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def redirected(path: str) -> Path:
-        assert path == "/sys/fs/cgroup"
-        return folder
-
-    monkeypatch.setattr(processes, "Path", redirected)
-    return memory_limit_mb()
-
-
 # ---- the machine --------------------------------------------------------------------------------
 
 
@@ -162,18 +146,9 @@ def test_memory_here_is_limited_by_something() -> None:
     assert 0 < limit <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
 
 
-@linux
-def test_the_least_limit_of_control_groups_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
-    assert limits(monkeypatch, tmp_path / "none") == machine
-    assert limits(monkeypatch, tmp_path / "2", v2=f"{64 * 2**20}\n") == 64
-    assert limits(monkeypatch, tmp_path / "1", v1=f"{32 * 2**20}\n") == 32
-    assert limits(monkeypatch, tmp_path / "both", v2=f"{64 * 2**20}\n", v1=f"{32 * 2**20}\n") == 32
-    assert limits(monkeypatch, tmp_path / "max", v2="max\n") == machine
-    # This is how version 1 says "no limit".
-    assert limits(monkeypatch, tmp_path / "huge", v1="9223372036854771712\n") == machine
+def test_memory_is_counted_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "memory_limit", lambda: 64 * 2**20)
+    assert memory_limit_mb() == 64
 
 
 def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
