@@ -81,7 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _status.clear()
         print(
-            f"error: the duel is not done: {error}; the same command continues it", file=sys.stderr
+            f"error: the duel is not done, as a file in {folder.path} cannot be written ({error}); "
+            "the same command continues it",
+            file=sys.stderr,
         )
         return 2
     finally:

@@ -304,7 +304,8 @@ def _ending_the_run() -> Iterator[None]:
         yield
     except OSError as error:
         pytest.exit(
-            f"factorbench: the run is not done: {error}; the same command continues it",
+            f"factorbench: the run is not done, as a file in {RUNS.resolve()} cannot be written "
+            f"({error}); the same command continues it",
             returncode=4,
         )
 

@@ -461,7 +461,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _interrupted(tables)
     except OSError as error:
         _status.clear()
-        print(f"error: a file cannot be written: {error}; start again", file=sys.stderr)
+        where = f"{folder.path} or {output}"
+        print(f"error: a file in {where} cannot be written ({error})", file=sys.stderr)
         return 2
     finally:
         folder.close()
