@@ -94,6 +94,8 @@ def sentence(roofline: Roofline) -> str:
         line += f": share of the limit that binds, at best: {words(shares)}"
     if failed:
         line += f"; not measured: {'; '.join(failed)}"
+    if roofline.missing:
+        line += f"; {roofline.missing.text}"
     return one_line(f"{line}.")
 
 
