@@ -263,6 +263,8 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
         *entries
     )
     assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
+    begun = fake_record("numpy", "in progress")
+    assert "as numpy has no valid measurement;" in verdict(*entries, begun)
 
 
 def test_verdict_of_one_round_gives_no_interval() -> None:
@@ -900,6 +902,9 @@ def test_a_roofline_says_what_of_it_is_missing(
     folder = begin_run(tmp_path / "run", [fake_roofline()], [fake_roofline("numba-gd")])
     (line,) = printed(folder, tmp_path / "out", capsys)
     assert line.endswith(f"; {CUT_OFF}1 of 2 measurements is missing (numba-gd).")
+    begin_run(folder, [fake_record(), fake_roofline()], [fake_record("b")])
+    lines = printed(folder, tmp_path / "out", capsys)
+    assert ["missing" in line for line in lines] == [True, False]  # and no third line
 
 
 def test_many_missing_are_counted_and_threads_are_told_where_they_differ() -> None:

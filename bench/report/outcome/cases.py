@@ -141,8 +141,17 @@ class Case:
         """Why the yardstick is not numpy, "" if it is."""
         if self.yardstick is None or self.yardstick.record["backend"]["name"] == YARDSTICK:
             return ""
-        unranked = {entry.record["backend"]["name"] for entry in self.unranked}
-        reason = "did not match" if YARDSTICK in unranked else "was not measured"
+        statuses = {
+            entry.record["status"]
+            for entry in self.unranked
+            if entry.record["backend"]["name"] == YARDSTICK
+        }
+        if not statuses:
+            reason = "was not measured"
+        elif statuses <= set(_ENDED_WITHOUT):
+            reason = "did not match"
+        else:
+            reason = "has no valid measurement"
         return f"the slowest that matched, as {YARDSTICK} {reason}"
 
     @cached_property

@@ -125,8 +125,8 @@ def all_missing(plan: Plan, titles: Mapping[Group, str], complete: set[str]) -> 
     Parameters
     ----------
     titles
-        The titles of the groups that the report shows. If there is a single one and everything
-        that is missing belongs to it, it says so itself, and "" is returned.
+        The titles of the groups that the report shows, each of which says itself what is missing
+        of it. "" is returned if that is everything and there is a single case.
     complete
         As in `find_missing`.
     """
@@ -135,7 +135,8 @@ def all_missing(plan: Plan, titles: Mapping[Group, str], complete: set[str]) -> 
         for group in dict.fromkeys(map(group_of, plan.files))
         if (missing := find_missing(plan, group, complete))
     }
-    if not found or (len(titles) == 1 and found.keys() == titles.keys()):
+    n_cases = sum(not group.is_roofline for group in titles)
+    if not found or (n_cases < 2 and found.keys() <= titles.keys()):
         return ""
     clauses = []
     for group, missing in found.items():

@@ -178,7 +178,7 @@ def cautions(case: Case) -> list[str]:
 
 
 def missing_in_all(plan: Plan, cases: Sequence[Case], rooflines: Sequence[Roofline]) -> str:
-    """Return what is missing of all measurements, "" for nothing or if the only case says so."""
+    """Return what is missing of all measurements, "" for nothing or if the only case says it."""
     shown: list[tuple[str, AnyRecord]] = [
         (case.title, record) for case in cases for record in case.records
     ]

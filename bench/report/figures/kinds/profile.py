@@ -19,13 +19,13 @@ from bench.report.outcome.cases import Case, ratio
 
 _CAPTION = (
     "Performance profile: the share of cases in which a backend is within a factor of the fastest. "
-    "At 1: how often it is the fastest. At the far right: how often it matches at all. Only "
-    "comparisons with the fastest can be read off it, not those between two slower backends."
+    "At 1: how often it is the fastest. At the far right: how often it was measured and matched. "
+    "Only comparisons with the fastest can be read off it, not those between two slower backends."
 )
 _METHOD = (
     "In each case, the seconds of a backend are divided by those of the fastest. The profile is "
     "the share of cases in which this ratio does not exceed a factor (Dolan and More 2002). A "
-    "backend that did not match is not within any factor."
+    "backend that did not match a case, or was not measured on it, is not within any factor there."
 )
 
 
