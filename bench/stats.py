@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 # Student's quantiles. scipy.stats has them too, but takes 0.7 s to import.
 from scipy.special import stdtrit
 
-from bench.text.wording import plural
+from bench.text.wording import mse, plural
 
 from .records import Record, Round
 
@@ -39,9 +39,12 @@ _MOST_SEEDS = 1000  # the most seeds that it considers
 # `instability` warns where rounds exceed these.
 _SPREAD = 0.1  # interquartile range, relative to the median
 _OUTLIER = 1.5  # a single round, relative to the median
-_DRIFT = 0.05  # change from the first third of the rounds to the last
+_DRIFT = 0.05  # change from the first third of the rounds of each seed to the last
 _OTHERS = 0.1  # cores busy with other programs
 _STOLEN = 0.02  # share of a core's time that the hypervisor took
+# A solver of the objective comes close to the reference's validation MSE, by stopping early or by
+# luck a little below it, but not by this share.
+_FAR_BELOW = 0.2
 # The system counts CPU time in steps of 0.01 s. If the rounds take fewer seconds than this in all,
 # its counts mean nothing.
 _LEAST_SECONDS = 0.5
@@ -204,8 +207,8 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     Parameters
     ----------
     rounds
-        In the order in which they were timed. Drift is found only if seeds take turns, as they do
-        in a run.
+        Those of each seed in the order in which they were timed. Seeds may take turns or follow
+        one another.
 
     Returns
     -------
@@ -215,7 +218,10 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     if not rounds:
         return []
     medians = _medians(rounds)
-    relative = np.array([timed["seconds"] / medians[timed["seed"]] for timed in rounds])
+    by_seeds = {
+        seed: np.array(seconds) / medians[seed] for seed, seconds in by_seed(rounds).items()
+    }
+    relative = np.concatenate(list(by_seeds.values()))
     warnings = []
     if len(rounds) < LEAST_ROUNDS:
         are = "is" if len(rounds) == 1 else "are"
@@ -228,11 +234,11 @@ def instability(rounds: Sequence[Round]) -> list[str]:
     if outliers:
         counts = f"{outliers} of {len(rounds)}"
         warnings.append(f"{counts} rounds took over {_OUTLIER:g} times the median")
-    return warnings + _drift(relative) + _other_load(rounds)
+    return warnings + _drift(list(by_seeds.values())) + _other_load(rounds)
 
 
 def warnings_of(record: Record) -> list[str]:
-    """Return warnings about a record's times: about its rounds, then about the machine's state."""
+    """Return warnings about a record's rounds, the machine's state, and too good an error."""
     if not record["rounds"]:
         return []
     warnings = instability(record["rounds"])
@@ -247,7 +253,19 @@ def warnings_of(record: Record) -> list[str]:
     if cpu_limit is not None and cpu_limit < threads:
         allowed, budget = plural(cpu_limit, "core"), plural(threads, "thread")
         warnings.append(f"the cgroup allows {allowed}, the budget is {budget}")
-    return warnings
+    return warnings + _too_good(record)
+
+
+def cores_busy(rounds: Sequence[Round]) -> float | None:
+    """Return how many cores a backend kept busy on average over its rounds.
+
+    None if its CPU time is unknown, or if the rounds are too short for the clock that counts it.
+    """
+    watched = [timed for timed in rounds if timed["cpu_seconds"] is not None]
+    seconds = sum(timed["seconds"] for timed in watched)
+    if seconds < _LEAST_SECONDS:
+        return None
+    return sum(timed["cpu_seconds"] or 0.0 for timed in watched) / seconds
 
 
 def _medians(rounds: Sequence[Round], column: str = "seconds") -> dict[int, float]:
@@ -298,21 +316,44 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
     return float(np.mean(first) - np.mean(second)), math.sqrt(total), freedom
 
 
-def _drift(relative: NDArray[np.float64]) -> list[str]:
-    """Return a warning if the last third of the rounds is clearly slower or faster than the first.
+def _drift(by_seeds: Sequence[NDArray[np.float64]]) -> list[str]:
+    """Return a warning if late rounds of the seeds are clearly slower or faster than early ones.
 
-    That is, their medians differ by 5 % or more, and their ranges of values do not overlap.
+    The first third of the rounds of each seed are pooled, and so are the last. Their medians then
+    differ by 5 % or more, and their ranges of values do not overlap. Each seed is compared with
+    itself only, so it does not matter whether seeds take turns or follow one another.
+
+    Parameters
+    ----------
+    by_seeds
+        The rounds of each seed, relative to the seed's median.
     """
-    third = len(relative) // 3
-    if third < 2:
+    several = [relative for relative in by_seeds if len(relative) > 1]
+    thirds = [max(len(relative) // 3, 1) for relative in several]
+    if sum(thirds) < 2:
         return []
-    first, last = relative[:third], relative[-third:]
+    first = np.concatenate([each[:n] for each, n in zip(several, thirds, strict=True)])
+    last = np.concatenate([each[-n:] for each, n in zip(several, thirds, strict=True)])
     change = float(np.median(last) / np.median(first) - 1)
     overlap = first.max() >= last.min() and last.max() >= first.min()
     if overlap or abs(change) < _DRIFT:
         return []
     direction = "slower" if change > 0 else "faster"
-    return [f"rounds became {100 * abs(change):.0f} % {direction} from the first to the last"]
+    whose = "each seed's rounds" if len(several) > 1 else "rounds"
+    return [f"{whose} became {100 * abs(change):.0f} % {direction} from the first to the last"]
+
+
+def _too_good(record: Record) -> list[str]:
+    """Return a warning if a validation MSE is too low for any solver of the objective."""
+    score = summary(record["rounds"], "validation_mse")
+    reference = record["reference"]["validation_mse"]
+    if score is None or score >= (1 - _FAR_BELOW) * reference:
+        return []
+    return [
+        f"its validation MSE of {mse(score)} is {100 * (1 - score / reference):.0f} % below the "
+        f"reference's {mse(reference)}, where no solver of this objective gets: it may see the "
+        "validation ratings, or minimise something else"
+    ]
 
 
 def _other_load(rounds: Sequence[Round]) -> list[str]:

@@ -265,6 +265,8 @@ _REASONS: dict[Status, str] = {
     "timed out": "ran for more than 600 s",
     "out of memory": "asked for 31 GB where 8 GB are free",
     "over budget": "used 2.0 cores in its timed rounds; the budget is 1",
+    "inconsistent": "was fast only with ratings that it had fitted before",
+    "in progress": "measured in part",
     "unavailable": "is not installed; run: pip install 'factorbench[torch]'",
 }
 

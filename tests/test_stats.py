@@ -8,8 +8,18 @@ import pytest
 from scipy import stats
 
 from bench.records import Round
-from bench.stats import Ratio, by_seed, instability, ratio, seed_range, summary, warnings_of
+from bench.stats import (
+    Ratio,
+    by_seed,
+    cores_busy,
+    instability,
+    ratio,
+    seed_range,
+    summary,
+    warnings_of,
+)
 from tests.fake_records import fake_record
+from tests.simulate_verdicts import DRIFTS, simulate
 
 
 def rounds(*by_seed: Sequence[float], **columns: Any) -> list[Round]:
@@ -369,6 +379,61 @@ def test_seeds_with_more_work_are_neither_spread_nor_outliers_nor_drift() -> Non
     ]
 
 
+def drifting(
+    rng: np.random.Generator, slope: float, seeds: int = 3, n: int = 3, noise: float = 0.01
+) -> list[Round]:
+    """Rounds of seeds that differ by up to half, each of which becomes slower by ``slope``."""
+    level = rng.uniform(1, 1.5, (seeds, 1))
+    steady = np.linspace(1, 1 + slope, n)
+    return rounds(*(level * steady * np.exp(rng.normal(0, noise, (seeds, n)))))
+
+
+def drift_warnings(made: Sequence[Round]) -> list[str]:
+    return [warning for warning in instability(made) if "became" in warning]
+
+
+@pytest.mark.parametrize("seed_by_seed", [False, True], ids=["seeds in turn", "seed by seed"])
+@pytest.mark.parametrize(("seeds", "n"), [(3, 3), (5, 3), (2, 6), (1, 9), (4, 2)])
+def test_a_drift_within_the_seeds_is_found_in_either_order(
+    seed_by_seed: bool, seeds: int, n: int
+) -> None:
+    def shares(slope: float) -> float:
+        rng = np.random.default_rng(3)
+        found = []
+        for _ in range(200):
+            made = drifting(rng, slope, seeds, n)
+            if seed_by_seed:
+                made.sort(key=lambda row: row["seed"])
+            found.append(bool(drift_warnings(made)))
+        return float(np.mean(found))
+
+    assert shares(0.12) > 0.95
+    assert shares(-0.12) > 0.95
+    assert shares(0.0) <= 0.01
+
+
+def test_a_drift_is_told_in_words_and_seeds_that_differ_are_none() -> None:
+    slower = rounds([1.0, 1.05, 1.1], [3.0, 3.15, 3.3])
+    said = "each seed's rounds became 10 % slower from the first to the last"
+    assert drift_warnings(slower) == [said]
+    assert drift_warnings(sorted(slower, key=lambda row: row["seed"])) == [said]
+    # The second seed ran when the machine was slower, which no round of its own shows.
+    assert drift_warnings(rounds([1.0] * 3, [1.2] * 3)) == []
+    # One seed in which the rounds become slower and one in which they become faster.
+    assert drift_warnings(rounds([1.0, 1.05, 1.1], [1.1, 1.05, 1.0])) == []
+    assert drift_warnings(rounds([1.0], [2.0], [3.0])) == []
+
+
+def test_the_cores_that_were_busy_need_rounds_that_are_long_enough() -> None:
+    made = rounds([0.2, 0.3], [0.1, 0.4], cpu_seconds=0.3)
+    assert cores_busy(made) == pytest.approx(1.2)
+    assert cores_busy(made[:1]) is None  # of 0.2 s
+    made[0]["cpu_seconds"] = None
+    assert cores_busy(made) == pytest.approx(0.9 / 0.8)
+    assert cores_busy(rounds([9.0])) is None
+    assert cores_busy([]) is None
+
+
 def test_only_rounds_that_were_watched_count_for_other_load() -> None:
     made = rounds([1.0] * 6)
     made[0]["others_seconds"] = 0.5
@@ -414,6 +479,18 @@ def test_warnings_name_the_rounds_first_and_need_rounds() -> None:
     assert warnings_of(fake_record("numba-sgd", status="timed out", environment=facts)) == []
 
 
+@pytest.mark.parametrize(("share", "warned"), [(1.01, False), (0.81, False), (0.79, True)])
+def test_an_error_that_no_solver_reaches_is_doubted(share: float, warned: bool) -> None:
+    record = fake_record("numba-sgd")
+    for row in record["rounds"]:
+        row["validation_mse"] = share * record["reference"]["validation_mse"]
+    said = (
+        "its validation MSE of 0.6661 is 21 % below the reference's 0.8432, where no solver of "
+        "this objective gets: it may see the validation ratings, or minimise something else"
+    )
+    assert warnings_of(record) == ([said] if warned else [])
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
@@ -447,3 +524,21 @@ def test_rounds_whose_load_was_underestimated_count_too() -> None:
     for row, value in zip(made, [0.04, -0.05, 0.05, -0.04, 0.03, -0.03], strict=True):
         row["others_seconds"] = value
     assert instability(made) == []
+
+
+# ---- verdicts on a machine that drifts ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_backends_that_take_turns_are_judged_as_on_a_steady_machine(drift: str) -> None:
+    """Of 150 each; with a true share of 5 %, more than 10 % would be found in 1 of 200 tests."""
+    found = simulate("interleaved", drift, 150, np.random.default_rng(7))
+    assert found.equals <= 0.1
+    assert found.fastest <= 0.1
+    assert found.slower >= 0.8
+
+
+def test_backends_measured_one_by_one_are_told_apart_by_drift_alone() -> None:
+    """So the simulation has a drift that matters."""
+    assert simulate("sequential", "slope", 50, np.random.default_rng(7)).equals > 0.5
+    assert simulate("sequential", "none", 50, np.random.default_rng(7)).equals <= 0.14

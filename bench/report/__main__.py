@@ -8,9 +8,11 @@ from pathlib import Path
 
 from bench.records import RUNS, RecordError, by_kind, newest_run, read_records
 from bench.report.outcome.cases import group_cases
+from bench.report.outcome.plan import read_plan
 from bench.report.outcome.rooflines import group_rooflines
-from bench.report.outcome.verdict import sentence
+from bench.report.outcome.verdict import missing_in_all, sentence
 from bench.report.tables.roofline import sentence as roofline_sentence
+from bench.text.wording import one_line
 
 from .files import MOST_PICTURES, write_report
 from .watch import watch
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.input:
         sources = options.input
     try:
-        records = read_records(sources)
+        records, plan = read_records(sources), read_plan(sources)
     except (RecordError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,15 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(NO_RECORDS.format(f"in {where}"), file=sys.stderr)
         return 1
     try:
-        page = write_report(records, options.output, pictures=pictures, pdf=options.pdf)
+        page = write_report(records, options.output, plan=plan, pictures=pictures, pdf=options.pdf)
     except OSError as error:
         print(f"error: the report cannot be written to {options.output} ({error})", file=sys.stderr)
         return 2
     times, rooflines = by_kind(records)
-    for case in group_cases(times):
+    cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
+    for case in cases:
         print(sentence(case))
-    for roofline in group_rooflines(rooflines):
+    for roofline in roofs:
         print(roofline_sentence(roofline))
+    missing = missing_in_all(plan, cases, roofs)
+    if missing:
+        print(one_line(f"{missing[0].upper()}{missing[1:]}."))
     print(page)
     return 0
 

@@ -13,6 +13,7 @@ from pandas import DataFrame
 from PIL import Image
 
 from bench.records import AnyRecord, by_kind
+from bench.report.outcome.plan import NO_PLAN, Plan
 from bench.report.outcome.tidy import cases_table, roofline_table, rounds_table
 from bench.report.page.contents import Report, gather
 from bench.report.page.html import render_html
@@ -28,6 +29,7 @@ def write_report(
     records: Sequence[AnyRecord],
     output: Path,
     *,
+    plan: Plan = NO_PLAN,
     pictures: int | None = MOST_PICTURES,
     pdf: bool = False,
     reload: float | None = None,
@@ -40,6 +42,8 @@ def write_report(
     ----------
     output
         The folder, which is created if it does not exist.
+    plan
+        What runs that have not ended are to measure.
     pictures
         How many figures are also drawn as PNG files, None for all. If that covers all figures,
         they are drawn as SVG too.
@@ -49,7 +53,7 @@ def write_report(
         As in `page.html.render_html`.
     """
     # Everything is made before anything is written: an error leaves the earlier report as it was.
-    report = gather(records)
+    report = gather(records, plan)
     contents = _tables(records, report)
     drawn = list(islice(report.exhibits, pictures))
     formats = ["png"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.records import AnyRecord, RecordError, by_kind, newest_run, read_record
 from bench.report.outcome.cases import group_cases
+from bench.report.outcome.plan import Plan, read_plan
 from bench.report.outcome.verdict import answer
 from bench.text.wording import one_line, plural, words
 
@@ -59,7 +60,8 @@ def watch(
                 seen, found = stamp, list(_read(stamp, reported))
                 if found:
                     records = sorted(found, key=lambda record: record["created"])
-                    _report(_render(records, output, interval))
+                    plan = read_plan(_folders(sources), going_on=True)
+                    _report(_render(records, plan, output, interval))
             wait(interval)
     except KeyboardInterrupt:
         pass
@@ -67,7 +69,8 @@ def watch(
         print("Stopped before the first record was written.", file=sys.stderr)
         return 1
     try:
-        page = write_report(records, output, pictures=pictures, pdf=pdf)
+        plan = read_plan(_folders(sources))
+        page = write_report(records, output, plan=plan, pictures=pictures, pdf=pdf)
     except OSError as error:
         print(f"error: the report cannot be written to {output} ({error})", file=sys.stderr)
         return 2
@@ -81,24 +84,22 @@ def watch(
     return 0
 
 
-def _render(records: Sequence[AnyRecord], output: Path, interval: float) -> str:
+def _render(records: Sequence[AnyRecord], plan: Plan, output: Path, interval: float) -> str:
     """Write the page, and return a line about it.
 
     Errors are part of that line: a full disk may have room again for the next record.
     """
     try:
-        return _progress(records, write_report(records, output, pictures=0, reload=interval))
+        page = write_report(records, output, plan=plan, pictures=0, reload=interval)
+        return _progress(records, page)
     except OSError as error:
         return f"the report cannot be written to {output} ({error})"
 
 
 def _stamp(sources: Sequence[Path] | None) -> _Stamp:
     """Return the files with records that exist now."""
-    if not sources:
-        run = newest_run()
-        sources = [run] if run else []
     found: _Stamp = {}
-    for source in sources:
+    for source in _folders(sources):
         for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
             try:
                 state = path.stat()
@@ -106,6 +107,14 @@ def _stamp(sources: Sequence[Path] | None) -> _Stamp:
                 continue
             found[path] = (state.st_mtime_ns, state.st_size)
     return found
+
+
+def _folders(sources: Sequence[Path] | None) -> Sequence[Path]:
+    """Return the folders and files that are watched now."""
+    if sources:
+        return sources
+    run = newest_run()
+    return [run] if run else []
 
 
 def _read(stamp: _Stamp, reported: set[str]) -> Iterator[AnyRecord]:

@@ -61,7 +61,7 @@ def epoch_cost(
     rank
         Number of factors that was measured.
     measured
-        The worker's answer.
+        The worker's answer. Its CPU-seconds are 0 if the system's clock is too coarse for them.
     """
     threads, n_ratings = limits["threads"], facts["n_train"]
     work = model.work(rank, facts, cache)
@@ -75,7 +75,10 @@ def epoch_cost(
         # Each thread advances several chains at a time, so their latencies overlap.
         latency = next(chain["ns"] for chain in limits["chain"] if chain["rank"] == rank)
         chain_ns = latency / (threads * chains)
-    bound, limit_ns = nearest_bound(cpu_ns, threads, memory_ns, arithmetic_ns, chain_ns)
+    # A clock that is too coarse for the epochs counts no CPU time at all. All threads are then
+    # taken to have been busy, so that the CPU share is the share.
+    busy_ns = cpu_ns or ns * threads
+    bound, limit_ns = nearest_bound(busy_ns, threads, memory_ns, arithmetic_ns, chain_ns)
     return EpochCost(
         rank=rank,
         threads=threads,
@@ -92,5 +95,5 @@ def epoch_cost(
         bound=bound,
         limit_ns=limit_ns,
         share=limit_ns / ns,
-        cpu_share=limit_ns * threads / cpu_ns,
+        cpu_share=limit_ns * threads / busy_ns,
     )

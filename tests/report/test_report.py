@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,21 +12,33 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from fake_records import fake_record, fake_score
+from fake_records import fake_record, fake_roofline, fake_score
 from helpers import in_fresh_process
 
 from bench.records import ListMetrics, Record, Score, write_record
 from bench.report.__main__ import main
 from bench.report.figures import all_kinds
 from bench.report.figures.kinds.profile import profile_table
+from bench.report.figures.kinds.speedup import speedup_table
 from bench.report.figures.palette import GREY, hashed_look, styles
 from bench.report.files import write_report
 from bench.report.outcome.cases import case_title, group_cases
+from bench.report.outcome.parts import all_parts
+from bench.report.outcome.plan import Plan, file_of
 from bench.report.outcome.tidy import cases_table
-from bench.report.outcome.verdict import answer, headline, left_out, sentence
+from bench.report.outcome.verdict import (
+    answer,
+    cautions,
+    headline,
+    left_out,
+    origin,
+    sentence,
+)
 from bench.report.tables.facts import case_facts
 from bench.report.tables.measured import measured_tables
-from bench.text.wording import number
+from bench.report.tables.parts import parts_table
+from bench.report.tables.ranking import overview_table, ranking_table
+from bench.text.wording import DASH, TIMES, number
 
 pytestmark = pytest.mark.draws
 
@@ -79,9 +92,9 @@ def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> P
     return write_report(records, tmp_path_factory.mktemp("report")).parent
 
 
-def noisy(name: str, seconds: float) -> Record:
+def noisy(name: str, seconds: float, **overrides: Any) -> Record:
     """Return a record of three seeds, whose order by speed depends on the name."""
-    record = fake_record(name, seconds=seconds, seeds=[0, 1, 2])
+    record = fake_record(name, seconds=seconds, seeds=[0, 1, 2], **overrides)
     factors = (0.97, 1.0, 1.04) if name == "a" else (1.05, 0.98, 1.0)
     (first,) = record["calibrations"]
     record["calibrations"] = [{**first, "seed": seed} for seed in range(3)]
@@ -183,13 +196,13 @@ def test_tables_have_captions_and_rows_of_equal_length(report: Path) -> None:
     page = re.sub(
         "<script.*?</script>", "", (report / "index.html").read_text("utf-8"), flags=re.DOTALL
     )
-    assert page.count("<table") == page.count("<caption><span>") == 9
+    assert page.count("<table") == page.count("<caption><span>") == 10
     views = len(re.findall(r'<div class="view" role="img" aria-label="[^"]+', page))
     assert views == len(list(report.glob("*.png"))) >= len(STEMS)
     tables = re.findall(
         r"(?:^\|.*\n)+", (report / "report.md").read_text("utf-8"), flags=re.MULTILINE
     )
-    assert len(tables) == 9
+    assert len(tables) == 10
     for table in tables:
         assert len({line.count(" | ") for line in table.splitlines()}) == 1, table
 
@@ -215,12 +228,14 @@ def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
 
     seeds = [noisy(name, seconds) for name, seconds in (("a", 1.0), ("b", 2.0))]
     assert said(*seeds)[0] == ["a"]
-    assert re.fullmatch(r"is the fastest: 1\.0\d s, 2\.00 times as fast as b\.", said(*seeds)[1])
+    assert re.fullmatch(
+        r"is the fastest: 1\.0\d s, 2\.00 \(1\.72 to 2\.36\) times as fast as b\.", said(*seeds)[1]
+    )
     one_seed = said(fake_record("a", seconds=1), fake_record("b", seconds=2))
     assert one_seed[1].startswith("was the fastest: ")
     assert one_seed[1].endswith(" times as fast as b; one seed, so that this may be noise.")
     mixed = said(*seeds, fake_record("c", seconds=9))[1]
-    assert mixed.endswith("2.00 times as fast as b; one seed of c, so that this may be noise.")
+    assert mixed.endswith(") times as fast as b; one seed of c, so that this may be noise.")
     assert said(fake_record("a"), fake_record("b", "missed")) == (
         ["a"],
         "is the only one to match, in 1.01 s.",
@@ -248,26 +263,75 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
         *entries
     )
     assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
+    begun = fake_record("numpy", "in progress")
+    assert "as numpy has no valid measurement;" in verdict(*entries, begun)
 
 
 def test_verdict_of_one_round_gives_no_interval() -> None:
     text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
     said = (
-        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this may be noise."
+        "in 1.00 s (one round), 3.00 times as fast as numpy; one seed, so that this may be noise; "
+        "be careful with a and numpy (1 round is too few to estimate the noise)."
     )
     assert said in text
 
 
 def test_verdict_of_none_and_of_one_matched() -> None:
-    none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "crashed"))
+    none = verdict(fake_record("numpy", "missed"), fake_record("torch-cpu", "diverged"))
     said = (
         "no backend reached the matching validation MSE of 0.8516; "
-        "not matched: torch-cpu (crashed: "
+        "not matched: torch-cpu (diverged: "
     )
     assert said in none
     assert "only numpy reached the matching validation MSE" in verdict(
-        fake_record(), fake_record("b", "timed out")
+        fake_record(), fake_record("b", "missed"), fake_record("c", "diverged")
     )
+    assert "only" not in verdict(fake_record())
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "crashed",
+        "timed out",
+        "out of memory",
+        "over budget",
+        "inconsistent",
+        "unavailable",
+        "in progress",
+    ],
+)
+def test_nothing_is_claimed_about_backends_without_a_valid_measurement(status: Any) -> None:
+    others = [fake_record("b", "missed"), unfinished("c", status), unfinished("d", status)]
+    (case,) = group_cases([fake_record(), *others])
+    assert ": numpy reached the matching validation MSE of 0.8516, in " in headline(case)
+    assert headline(case).endswith("; 2 others have no valid measurement")
+    assert answer(case).text == "matches, in 1.01 s; 2 others have no valid measurement."
+    (case,) = group_cases([fake_record(), others[1]])
+    assert answer(case).text == "matches, in 1.01 s; 1 other has no valid measurement."
+    (case,) = group_cases(others)
+    said = "no backend is known to reach the matching validation MSE"
+    assert headline(case).endswith(f"{said} of 0.8516: 2 of 3 backends have no valid measurement")
+    assert answer(case).text == f"N{said[1:]}: 2 of 3 backends have no valid measurement."
+    (case,) = group_cases(others[:2])
+    assert answer(case).text.endswith(": 1 of 2 backends has no valid measurement.")
+
+
+def test_a_backend_in_progress_has_no_place_and_is_told_with_its_reason() -> None:
+    reason = "1 of 3 seeds measured"
+    begun = fake_record("numba-sgd", "in progress", seconds=0.001, reason=reason)
+    begun["rounds"] = fake_record("numba-sgd", seconds=0.001)["rounds"]
+    (case,) = group_cases([noisy("a", 1.0), noisy("b", 2.0), begun])
+    assert [entry.name for entry in case.ranked] == ["a", "b"]
+    assert headline(case).startswith("ml-100k-rank=16-seed=0: a is the fastest of those measured ")
+    assert answer(case).text.startswith("is the fastest of those measured: ")
+    assert left_out(case) == "measured in part: numba-sgd (1 of 3 seeds measured)"
+    row = ranking_table(case, styles({name: "" for name in ("a", "b", "numba-sgd")})).rows[-1]
+    assert (row[0], row[2], row[-1]) == (DASH, DASH, "in progress: 1 of 3 seeds measured")
+
+
+def unfinished(name: str, status: Any) -> Record:
+    return fake_record(name, status, reason=f"{name} was not measured")
 
 
 @pytest.mark.parametrize(
@@ -626,6 +690,19 @@ def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("profile.*"))
 
 
+def test_every_factor_of_the_profile_has_its_interval() -> None:
+    cases = [
+        noisy(name, at, case=case)
+        for name, at in (("a", 1.0), ("b", 2.0))
+        for case in ({}, OTHER_CASE)
+    ]
+    table = profile_table(group_cases(cases))
+    (row,) = table[table["backend"] == "b"].to_dict("records")
+    assert (row["factor"], row["low"], row["high"]) == pytest.approx((2.0, 1.72, 2.36), abs=0.01)
+    (row,) = table[table["backend"] == "a"].to_dict("records")
+    assert row["factor"] == 1.0 and pd.isna(row["low"])  # the fastest itself
+
+
 def test_cases_are_in_the_order_of_their_numbers() -> None:
     ranks = (128, 16, 64)
     made = [
@@ -714,3 +791,285 @@ def test_lists_are_shown_beside_those_without_a_model() -> None:
     (row, other) = cases_table([record, fake_record("numba-sgd")]).to_dict("records")
     assert (row["ndcg"], row["coverage"]) == (0.2, 0.0625)
     assert pd.isna(other["ndcg"])
+
+
+# ---- runs that did not end ----------------------------------------------------------------------
+
+
+def begin_run(folder: Path, records: list[Any], absent: list[Any], done: bool = False) -> Path:
+    """Write records and the state of a run that was to write the absent ones too."""
+    for record in records:
+        write_record(folder, record)
+    files = [file_of(record) for record in [*records, *absent]]
+    state = {"command": "pytest bench/", "done": done, "written": "", "planned": files}
+    (folder / "run.state").write_text(json.dumps(state))
+    return folder
+
+
+def printed(folder: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["--input", str(folder), "--output", str(output)]) == 0
+    return capsys.readouterr().out.splitlines()[:-1]
+
+
+CUT_OFF = "the run was cut off or still goes on: "
+
+
+def test_a_run_that_was_cut_off_says_so_wherever_it_has_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present = [fake_record("numpy"), fake_record("b", "missed"), fake_record("c", "in progress")]
+    folder = begin_run(tmp_path / "run", present, [fake_record("d"), fake_record("e")])
+    said = f"{CUT_OFF}3 of 5 measurements are missing (c, d and e)"
+    (line,) = printed(folder, tmp_path / "out", capsys)
+    assert line.endswith(f"; {said}.")
+    assert ": numpy reached the matching" in line and "; 3 others have no valid measurement" in line
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert page.count(f"T{said[1:]}.") == 1
+    assert page.index(f"T{said[1:]}") < page.index("<table")
+    verdicts = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n## ")[1]
+    assert said in verdicts.replace("\\", "")
+
+
+def test_the_fastest_of_an_incomplete_run_is_that_of_those_measured() -> None:
+    records = [noisy("a", 1.0), noisy("b", 2.0)]
+    files = [file_of(record) for record in [*records, fake_record("c")]]
+    for going_on, claim, said in (
+        (False, "is the fastest of those measured", f"{CUT_OFF}1 of 3 measurements is missing (c)"),
+        (True, "is the fastest so far", "1 of 3 measurements is still missing (c)"),
+    ):
+        (case,) = group_cases(list(records), Plan(files, going_on))
+        assert f"a {claim} to the matching" in headline(case)
+        assert answer(case).text.startswith(f"{claim}: ")
+        assert cautions(case) == [said]
+    (case,) = group_cases(list(records), Plan(files[:2]))
+    assert "a is the fastest to the matching" in headline(case)
+    assert cautions(case) == []
+
+
+def test_a_run_that_ended_or_has_no_plan_misses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begin_run(tmp_path / "run", [fake_record()], [fake_record("b")], done=True)
+    assert not any("missing" in line for line in printed(folder, tmp_path / "out", capsys))
+    begin_run(folder, [fake_record()], [fake_record("b")])
+    assert any("missing (b)" in line for line in printed(folder, tmp_path / "out", capsys))
+    assert any("missing (b)" in line for line in printed(tmp_path, tmp_path / "out", capsys))
+    file = folder / file_of(fake_record())  # a file is not the folder of a run
+    assert not any("missing" in line for line in printed(file, tmp_path / "out", capsys))
+    (folder / "run.state").write_text("{")
+    assert not any("missing" in line for line in printed(folder, tmp_path / "out", capsys))
+
+
+def test_what_a_later_run_measured_is_not_missing() -> None:
+    later = fake_record("b", created="2026-01-01T00:00:00Z")
+    files = [file_of(fake_record()), file_of(later)]
+    (case,) = group_cases([fake_record(), later], Plan(files))
+    assert case.missing is None
+    newest = fake_record("b", "in progress", created="2026-02-01T00:00:00Z")
+    (case,) = group_cases([fake_record(), later, newest], Plan(files))
+    assert case.missing is not None and case.missing.names == ["b"]
+
+
+def test_the_missing_of_several_cases_are_told_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = {**OTHER_CASE, "name": "ml-1m, rank 8"}
+    absent = [fake_record("b", case=OTHER_CASE), fake_record("b", case=third), fake_roofline()]
+    present = [fake_record(), fake_record("b"), fake_record(case=OTHER_CASE)]
+    folder = begin_run(tmp_path / "run", present, absent)
+    lines = printed(folder, tmp_path / "out", capsys)
+    assert lines[0].endswith(f"; {CUT_OFF}1 of 2 measurements is missing (b).")
+    assert "missing" not in lines[1]
+    assert lines[2] == (
+        "The run was cut off or still goes on: 3 of 6 measurements are missing "
+        "(ml-1m-rank=64-seed=1: b; ml-1m rank 8: b; roofline of ml-100k-rank=16-seed=0: numba-sgd)."
+    )
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert page.index(lines[2]) < page.index("<nav")
+    assert lines[2][1:-1] in (tmp_path / "out" / "report.md").read_text("utf-8").replace("\\", "")
+    (first, second) = overview_table(
+        group_cases(present, Plan([file_of(record) for record in [*present, *absent]]))
+    ).rows
+    assert (first[-1], second[-1]) == ("1 of 2, 1 missing", "2 of 2")
+    # The verdict in the summary of a folded case.
+    (brief,) = re.findall(r'<span class="brief">(numpy matches.*?)</span>', page, re.DOTALL)
+    assert "1 of 2 measurements is missing (b)." in brief
+
+
+def test_a_roofline_says_what_of_it_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begin_run(tmp_path / "run", [fake_roofline()], [fake_roofline("numba-gd")])
+    (line,) = printed(folder, tmp_path / "out", capsys)
+    assert line.endswith(f"; {CUT_OFF}1 of 2 measurements is missing (numba-gd).")
+    begin_run(folder, [fake_record(), fake_roofline()], [fake_record("b")])
+    lines = printed(folder, tmp_path / "out", capsys)
+    assert ["missing" in line for line in lines] == [True, False]  # and no third line
+
+
+def test_many_missing_are_counted_and_threads_are_told_where_they_differ() -> None:
+    sweep = [fake_record("a") for _ in range(2)]
+    sweep[0]["backend"]["threads"] = 1
+    many = [fake_record(f"x{n:02d}") for n in range(12)]
+    plan = Plan([file_of(record) for record in [fake_record(), *sweep, *many]])
+    (case,) = group_cases([fake_record(), sweep[0]], plan)
+    names = ", ".join(f"x{n:02d}" for n in range(9))
+    assert case.missing is not None
+    assert case.missing.text.endswith(f"missing (a (2 threads), {names} and 3 more)")
+
+
+@pytest.mark.parametrize(
+    ("newest", "said"),
+    [
+        ("2025-06-02T09:59:59Z", ""),
+        ("2025-06-02T11:00:00+00:00", "1 day, from 2025-06-01 to 2025-06-02"),
+        ("2025-07-11T10:30:00", "40 days, from 2025-06-01 to 2025-07-11"),
+        ("yesterday", ""),
+    ],
+)
+def test_records_of_other_days_are_told(newest: str, said: str, tmp_path: Path) -> None:
+    records = [
+        fake_record(created="2025-06-01T10:00:00Z"),
+        fake_record("b", created=newest),
+        fake_record("c", "unavailable", created="2030-01-01T00:00:00Z"),
+    ]
+    (case,) = group_cases(list(records))
+    text = f"these records were measured over {said}: the machine may have changed in between"
+    assert cautions(case) == ([text] if said else [])
+    write_report(records, tmp_path, pictures=0)
+    for name in ("index.html", "report.md"):
+        assert (text[1:] in (tmp_path / name).read_text("utf-8")) == bool(said)
+    assert (text in sentence(case)) == bool(said)
+
+
+# ---- what stands beside a ratio -----------------------------------------------------------------
+
+
+def test_warnings_travel_with_the_ratios_they_concern() -> None:
+    loud = noisy("a", 1.0)
+    loud["environment"]["throttled"] = 2
+    other = noisy("c", 1.5)
+    other["environment"]["throttled"] = 1
+    (case,) = group_cases([loud, noisy("b", 1.2), other, noisy("numpy", 3.0)])
+    said = "be careful with a (the processor was throttled 2 times during the measurement)"
+    assert cautions(case) == [said]  # the time of c is not in the verdict
+    assert sentence(case).endswith(f"; {said}.")
+    (warning,) = overview_table([case]).warnings
+    assert warning == (f"warning-1--{case.slug}", said)
+    (case,) = group_cases([noisy("b", 1.2), noisy("numpy", 3.0)])
+    assert overview_table([case]).warnings == (("", ""),)
+
+
+def test_the_bars_of_the_speed_up_carry_their_intervals() -> None:
+    (case,) = group_cases([noisy("a", 1.0), noisy("numpy", 2.0)])
+    labels = dict(zip(*(speedup_table(case)[name] for name in ("backend", "label")), strict=True))
+    assert labels == {"a": f"2.00{TIMES} (1.72 to 2.36)", "numpy": f"1.00{TIMES}"}
+
+
+def test_the_ranking_says_how_many_threads_were_busy() -> None:
+    long, short = fake_record("numpy-als"), fake_record("numba-sgd", seconds=0.01)
+    for row in long["rounds"]:
+        row["cpu_seconds"] = 1.04 * row["seconds"]
+    (case,) = group_cases([long, short])
+    table = ranking_table(case, styles({"numpy-als": "", "numba-sgd": ""}))
+    cells = {row[1]: row[table.header.index("Runs on")] for row in table.rows}
+    assert cells == {"numpy-als": "cpu, 1.0 of 2 threads busy", "numba-sgd": "cpu, 2 threads"}
+
+
+@pytest.mark.parametrize(
+    ("orders", "runs", "said"),
+    [
+        (["interleaved"] * 2, ["r", "r"], "the backends took turns, in blocks with one round"),
+        (["interleaved"] * 2, ["r", "s"], "the backends of each run took turns; between runs,"),
+        (["sequential"] * 2, ["r", "r"], "one backend after the other; intervals do not cover"),
+        (
+            ["interleaved", "sequential"],
+            ["r", "r"],
+            "a took turns, b did not; where one of the latter is compared, intervals do not cover",
+        ),
+    ],
+)
+def test_the_order_of_a_case_is_told(orders: list[str], runs: list[str], said: str) -> None:
+    records = [
+        fake_record(name, order=order, run=run)
+        for name, order, run in zip("ab", orders, runs, strict=True)
+    ]
+    (case,) = group_cases([*records, fake_record("c", "unavailable")])
+    assert dict(case_facts(case))["Order"].startswith(said)
+    (case,) = group_cases(records[:1])
+    assert "Order" not in dict(case_facts(case))
+
+
+# ---- where a speed-up comes from ----------------------------------------------------------------
+
+
+def with_epochs(name: str, seconds: float, epochs: list[int], **overrides: Any) -> Record:
+    record = noisy(name, seconds, **overrides)
+    for calibration, count in zip(record["calibrations"], epochs, strict=True):
+        calibration["epochs"] = count
+    record["backend"]["threads"] = 2
+    return record
+
+
+def test_a_speed_up_is_split_into_engine_and_algorithm() -> None:
+    records = [
+        with_epochs("numpy", 40.0, [41, 42, 41]),
+        with_epochs("numba-gd", 4.0, [41, 42, 42]),
+        with_epochs("numba-sgd", 1.0, [4, 5, 5]),
+        with_epochs("torch-cpu", 8.0, [41, 42, 42]),
+    ]
+    (case,) = group_cases(list(records))
+    (parts,) = all_parts(case)  # the others have the algorithm of numpy
+    assert parts.between is not None and parts.between.name == "numba-gd"
+    assert parts.first.value * parts.second.value == pytest.approx(parts.total.value)
+    assert parts.first.value == pytest.approx(10.0, rel=0.01)
+    assert parts.first.interval is not None and parts.second.interval is not None
+    assert parts.epochs == "4 to 5 instead of 41 to 42"
+    assert re.sub(r"[\d.]+ \([\d.]+ to [\d.]+\)", "N", origin(case)) == (
+        "the N times by which numba-sgd is faster than numpy are a factor of N by the engine "
+        "(numba-gd against numpy, the same algorithm), times a factor of N by the algorithm "
+        "(numba-sgd against numba-gd: 4 to 5 instead of 41 to 42 epochs)"
+    )
+    table = parts_table(case)
+    assert table is not None and table.caption.startswith("Where the speed-up comes from: it is ")
+    assert [row[0] for row in table.rows] == ["numba-sgd"]
+    assert table.rows[0][2].endswith(" by the engine: numba-gd against numpy")
+    assert table.rows[0][3].endswith(" by the algorithm: numba-sgd against numba-gd")
+
+
+def test_without_the_yardstick_s_algorithm_a_speed_up_is_split_by_epochs(tmp_path: Path) -> None:
+    records = [
+        with_epochs("numpy", 40.0, [40, 44, 40]),
+        with_epochs("numba-sgd", 1.0, [4, 4, 4]),
+        # A backend of the same engine, but with other parameters than the yardstick.
+        with_epochs("numba-gd", 4.0, [40] * 3),
+    ]
+    records[2]["backend"]["params"] = {"learning_rate": 2.0}
+    (case,) = group_cases(list(records))
+    (parts,) = all_parts(case)
+    assert parts.between is None
+    assert parts.second.value == pytest.approx(10.0)
+    assert parts.first.value * parts.second.value == pytest.approx(parts.total.value, rel=0.1)
+    assert parts.second.interval is not None and parts.second.interval[1] > 10.1
+    assert origin(case).endswith("by the number of epochs (4 instead of 40 to 44)")
+    page = write_report(records, tmp_path, pictures=0).read_text("utf-8")
+    assert "may differ a little from the speed-up" in page and f"T{origin(case)[1:]}." in page
+    markdown = (tmp_path / "report.md").read_text("utf-8")
+    assert "**Where the speed-up comes from: " in markdown and origin(case) in markdown
+
+
+def test_a_backend_of_the_yardstick_s_engine_owes_all_to_its_algorithm() -> None:
+    records = [with_epochs("numpy", 9.0, [41] * 3), with_epochs("numpy-als", 3.0, [3] * 3)]
+    (case,) = group_cases(list(records))
+    (parts,) = all_parts(case)
+    assert (parts.first.value, parts.between) == (1.0, case.yardstick)
+    assert origin(case).endswith(" alone, as both have the same engine: 3 instead of 41 epochs")
+
+
+def test_a_speed_up_without_epochs_is_not_split() -> None:
+    one = with_epochs("numba-sgd", 1.0, [4, 4, 4])
+    one["calibrations"] = []
+    (case,) = group_cases([one, with_epochs("numpy", 9.0, [41] * 3)])
+    assert all_parts(case) == [] and parts_table(case) is None and origin(case) == ""
+    (case,) = group_cases([fake_record("numpy", "missed")])
+    assert all_parts(case) == [] and origin(case) == ""

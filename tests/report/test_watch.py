@@ -5,6 +5,7 @@ It ends at Ctrl-C.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from helpers import ROOT
 
 from bench.records import write_record
 from bench.report.__main__ import main
+from bench.report.outcome.plan import file_of
 from bench.report.watch import watch
 
 pytestmark = pytest.mark.draws
@@ -74,6 +76,20 @@ def test_it_renders_when_a_record_lands_and_only_then(
     assert lines[3:] == [f"Stopped; the report: {out / 'index.html'}"]
     assert RELOADS not in (out / "index.html").read_text("utf-8")
     assert (out / "seconds.png").is_file()
+
+
+def test_what_is_still_missing_is_told_while_it_is_measured(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    write_record(run, fake_record("a"))
+    planned = [file_of(fake_record(name)) for name in "ab"]
+    state = {"command": "pytest bench/", "done": False, "planned": planned}
+    (run / "run.state").write_text(json.dumps(state))
+    pages: list[str] = []
+    assert watched([run], out, lambda: pages.append((out / "index.html").read_text("utf-8"))) == 0
+    pages.append((out / "index.html").read_text("utf-8"))
+    # After Ctrl-C nobody knows whether the run goes on.
+    assert "1 of 2 measurements is still missing (b)." in pages[0]
+    assert "still goes on: 1 of 2 measurements is missing (b)." in pages[1]
 
 
 def test_a_broken_record_is_one_line_and_comes_in_when_it_is_whole(

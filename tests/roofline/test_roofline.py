@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +25,13 @@ from bench.measure.protocol import EpochSeconds
 from bench.records import CaseFacts, MachineLimits
 from bench.report.__main__ import main
 from bench.report.figures.kinds.roofline import roofline_figures
+from bench.report.figures.palette import Look
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
-from bench.report.tables.roofline import sentence
+from bench.report.tables.roofline import make_roofline_section, sentence
 from bench.roofline.share import epoch_cost, nearest_bound
 from bench.roofline.work import WORK_MODELS, WorkModel
+from bench.text.wording import DASH
 
 FACTS: CaseFacts = {**fake_record()["case"], "n_users": 1000, "n_items": 500, "n_train": 100_000}
 ROOMY = 1e9
@@ -155,6 +158,26 @@ def test_the_share_of_planted_numbers() -> None:
     )
     assert gd["chain_ns"] is None
     assert (gd["bound"], gd["share"]) == ("arithmetic", pytest.approx((384 + 6.72) / 96 / 10))
+
+
+def test_a_clock_too_coarse_for_the_epochs_leaves_the_time_by_the_clock() -> None:
+    cost = epoch_cost(
+        model_of("numba-sgd"),
+        FACTS,
+        ROOMY,
+        MACHINE,
+        rank=16,
+        measured=EpochSeconds(9, 0.001, 0.0),
+    )
+    # The chain binds although no CPU time was counted: both threads are taken to have been busy.
+    assert (cost["bound"], cost["cpu_ns"]) == ("dependency chain", 0.0)
+    assert cost["cpu_share"] == cost["share"] == pytest.approx(0.15)
+    (group,) = group_rooflines([fake_roofline(ranks=(16,), threads=(2,), costs=[cost])])
+    table = make_roofline_section(group, defaultdict(lambda: Look("#000000", "o")), True).costs
+    (row,) = table.rows
+    cells = dict(zip(table.header, row, strict=True))
+    assert (cells["CPU-ns per rating"], cells["CPU share"], cells["Note"]) == (DASH, DASH, "")
+    assert cells["Share"] == "15 %"
 
 
 # ---- the machine's limits -----------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
 
@@ -14,8 +15,12 @@ from bench.records import Record, Round
 from bench.stats import Ratio
 from bench.text.wording import plural
 
+from .plan import NO_PLAN, Missing, Plan, complete_files, file_of, find_missing, group_of
+
 YARDSTICK = "numpy"  # speed-ups are relative to this backend wherever it matched
 
+# Statuses of backends that ended by themselves without reaching the target.
+_ENDED_WITHOUT = ("missed", "diverged")
 _RANK = re.compile(r", rank (\d+)(?=,|$)")
 
 
@@ -90,6 +95,8 @@ class Case:
         The backends that matched, fastest first.
     superseded
         The number of records left out because the same backend has a newer one.
+    missing
+        What a run that has not ended is still to measure; None for nothing.
     """
 
     title: str
@@ -98,6 +105,7 @@ class Case:
     ranked: list[Entry]
     unranked: list[Entry]
     superseded: int = field(default=0)
+    missing: Missing | None = field(default=None)
 
     @property
     def entries(self) -> list[Entry]:
@@ -133,9 +141,47 @@ class Case:
         """Why the yardstick is not numpy, "" if it is."""
         if self.yardstick is None or self.yardstick.record["backend"]["name"] == YARDSTICK:
             return ""
-        unranked = {entry.record["backend"]["name"] for entry in self.unranked}
-        reason = "did not match" if YARDSTICK in unranked else "was not measured"
+        statuses = {
+            entry.record["status"]
+            for entry in self.unranked
+            if entry.record["backend"]["name"] == YARDSTICK
+        }
+        if not statuses:
+            reason = "was not measured"
+        elif statuses <= set(_ENDED_WITHOUT):
+            reason = "did not match"
+        else:
+            reason = "has no valid measurement"
         return f"the slowest that matched, as {YARDSTICK} {reason}"
+
+    @cached_property
+    def not_begun(self) -> int:
+        """How many of the missing measurements have no record at all."""
+        shown = {file_of(record) for record in self.records}
+        return len(set(self.missing.files) - shown) if self.missing else 0
+
+    @cached_property
+    def unmeasured(self) -> int:
+        """How many backends neither matched nor ended by themselves without reaching the target.
+
+        They are unavailable, in progress or not begun, were stopped, or broke a rule.
+        """
+        statuses = [entry.record["status"] for entry in self.unranked]
+        return self.not_begun + sum(status not in _ENDED_WITHOUT for status in statuses)
+
+    @cached_property
+    def days(self) -> tuple[datetime, datetime] | None:
+        """When the first and the last of the records were written, None if their times are unknown.
+
+        Those of backends that are not available are not counted.
+        """
+        written = [
+            _moment(record["created"])
+            for record in self.records
+            if record["status"] != "unavailable"
+        ]
+        known = [moment for moment in written if moment]
+        return (min(known), max(known)) if known else None
 
     @cached_property
     def speedups(self) -> dict[str, Ratio]:
@@ -148,7 +194,7 @@ class Case:
 def ratio(slow: Entry, fast: Entry) -> Ratio:
     """Return how many times as fast ``fast`` is as ``slow``.
 
-    The rounds of a duel alternate between its backends, so they are compared block by block.
+    Backends that took turns in one run are compared block by block.
     """
     if slow is fast:
         return Ratio(1.0, None)
@@ -171,8 +217,14 @@ def roofline_title(name: str) -> str:
     return _RANK.sub("", name)
 
 
-def group_cases(records: list[Record]) -> list[Case]:
-    """Group records by case and machine. If a backend has several records, the newest is shown."""
+def group_cases(records: list[Record], plan: Plan = NO_PLAN) -> list[Case]:
+    """Group records by case and machine. If a backend has several records, the newest is shown.
+
+    Parameters
+    ----------
+    plan
+        What runs that have not ended are to measure.
+    """
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record["created"]):
         machine = record["key"].get("machine", "")
@@ -190,7 +242,11 @@ def group_cases(records: list[Record]) -> list[Case]:
         slug = _new_slug(title, slugs)
         slugs.add(slug)
         cases.append(_case(title, slug, groups[key]))
-    return cases
+    complete = complete_files(record for case in cases for record in case.records)
+    return [
+        replace(case, missing=find_missing(plan, group_of(file_of(case.facts)), complete))
+        for case in cases
+    ]
 
 
 def _natural_order(text: str) -> list[tuple[int, str]]:
@@ -230,6 +286,15 @@ def _case(title: str, slug: str, records: list[Record]) -> Case:
         unranked=sorted(unranked, key=lambda entry: (entry.record["status"], entry.name)),
         superseded=len(records) - len(entries),
     )
+
+
+def _moment(created: str) -> datetime | None:
+    """Return when a record was written, None if the text is no time."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _why_unranked(record: Record) -> str:

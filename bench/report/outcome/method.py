@@ -32,14 +32,20 @@ GATE = (
 SEEDS = (
     "Each backend is fitted with several seeds. Each seed is calibrated and timed in a process of "
     "its own, and a backend is ranked only if all of them match. Figures are medians over seeds "
-    "of the medians over their rounds."
+    "of the medians over their rounds. Seeds vary the initial model and everything that a solver "
+    "draws, but not the split of the ratings, which is the same in all fits of a case: intervals "
+    "do not cover other splits, nor other data."
 )
 INTERVALS = (
     "Intervals are Student's 95 % intervals of the ratio of two backends' seconds, with one "
     "observation per seed. They cover the variation between rounds, processes and initial models. "
     "If an interval contains 1, no difference is claimed; with one seed there is no interval. "
-    "Except in duels (python -m bench.duel), where backends alternate, intervals do not cover "
-    "changes of the machine's speed from one minute to the next."
+    "Each interval is of one pair: among many equal backends, some pair may be told apart by "
+    "chance. Backends take turns, unless --no-turns was given: for each seed all are calibrated, "
+    "then timed in blocks with one round of each, in random order. The ratios are taken within "
+    "blocks, so that slow changes of the machine's speed cancel. For backends that were measured "
+    "one after the other, or in different runs, they do not cancel, and intervals do not cover "
+    "them. Each case states its order."
 )
 THREADS = (
     "All libraries share one budget of threads, which is verified after each fit. CPU-seconds, "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.records import EpochCost, RooflineRecord
+
+from .plan import NO_PLAN, Missing, Plan, complete_files, file_of, find_missing, group_of
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,15 @@ class Roofline:
         One per backend, sorted by name.
     superseded
         The number of records left out because the same backend has a newer one.
+    missing
+        What a run that has not ended is still to measure; None for nothing.
     """
 
     title: str
     slug: str
     records: list[RooflineRecord]
     superseded: int = field(default=0)
+    missing: Missing | None = field(default=None)
 
     @property
     def costs(self) -> list[tuple[RooflineRecord, EpochCost]]:
@@ -34,8 +39,14 @@ class Roofline:
         return [(record, cost) for record in self.records for cost in record["costs"]]
 
 
-def group_rooflines(records: list[RooflineRecord]) -> list[Roofline]:
-    """Group records by case, run and limits; of several per backend, the newest is shown."""
+def group_rooflines(records: list[RooflineRecord], plan: Plan = NO_PLAN) -> list[Roofline]:
+    """Group records by case, run and limits; of several per backend, the newest is shown.
+
+    Parameters
+    ----------
+    plan
+        What runs that have not ended are to measure.
+    """
     groups: dict[str, list[RooflineRecord]] = {}
     for record in sorted(records, key=lambda record: record["created"]):
         shared = [record["case"]["name"], record["run"], record["case"], record["limits"]]
@@ -53,4 +64,11 @@ def group_rooflines(records: list[RooflineRecord]) -> list[Roofline]:
         slug = slug or f"roofline-{place}"
         shown = [newest[backend] for backend in sorted(newest)]
         rooflines.append(Roofline(title, slug, shown, len(groups[key]) - len(newest)))
-    return rooflines
+    complete = complete_files(record for roofline in rooflines for record in roofline.records)
+    return [
+        replace(
+            roofline,
+            missing=find_missing(plan, group_of(file_of(roofline.records[0])), complete),
+        )
+        for roofline in rooflines
+    ]

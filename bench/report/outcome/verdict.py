@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-from bench.records import Score
+from bench.records import AnyRecord, Score
 from bench.stats import Ratio
-from bench.text.wording import mse, number, one_line, words
+from bench.text.wording import mse, number, one_line, plural, words
 
 from .cases import Case, Entry, ratio
+from .parts import parts_of
+from .plan import Plan, all_missing, complete_files, file_of, group_of
+from .rooflines import Roofline
 
 _INTERVAL = "95 % interval "
+_APART = timedelta(hours=24)  # between records that were not measured in one go
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
@@ -47,25 +53,24 @@ def answer(case: Case) -> Answer:
         reason = _simpler(case) or "there is no matching validation MSE"
         return Answer([], f"No backend is ranked: {reason}.")
     if not case.ranked:
-        return Answer([], "No backend reached the matching validation MSE.")
+        return Answer([], f"{_upper(_nobody(case, 'the matching validation MSE'))}.")
     first, tied = case.ranked[0], _tied(case)
     names = [entry.name for entry in tied]
     behind = [entry for entry in case.ranked if entry not in tied]
     if not behind and len(tied) == 1:
-        claim = "matches" if len(case.entries) == 1 else "is the only one to match"
-        return Answer(names, f"{claim}, in {number(first.median)} s.")
+        claim = "is the only one to match" if _is_only(case) else "matches"
+        return Answer(names, f"{claim}, in {number(first.median)} s{_unmeasured(case)}.")
     noise = _noise(*case.ranked)
     lead = ""
     if behind:
-        factor = number(ratio(behind[0], first).value)
+        factor = with_interval(ratio(behind[0], first), "")
         lead = f"{factor} times as fast as {behind[0].name}{noise}"
     # Several names are followed by their range of times, a single one by its lead.
     if len(tied) > 1:
         range_ = f"{number(first.median)} to {number(tied[-1].median)} s"
         also = f"; {first.name} is {lead}" if lead else ""
         return Answer(names, f"cannot be told apart, at {range_}{also}.")
-    claim = "was the fastest" if noise else "is the fastest"
-    return Answer(names, f"{claim}: {number(first.median)} s, {lead}.")
+    return Answer(names, f"{_claim(case, noise)}: {number(first.median)} s, {lead}.")
 
 
 def headline(case: Case) -> str:
@@ -77,16 +82,18 @@ def headline(case: Case) -> str:
         return f"{case.title}: no backend is ranked, as {_simpler(case) or reason}"
     goal = f"the matching validation MSE of {mse(case.target)}"
     if not case.ranked:
-        return f"{case.title}: no backend reached {goal}"
+        return f"{case.title}: {_nobody(case, goal)}"
     first, *others = case.ranked
     if not others:
-        only = "only " if len(case.entries) > 1 else ""
-        return f"{case.title}: {only}{first.name} reached {goal}, in {_time(first)}"
+        only = "only " if _is_only(case) else ""
+        return (
+            f"{case.title}: {only}{first.name} reached {goal}, in {_time(first)}{_unmeasured(case)}"
+        )
     # With a single seed there is no interval. The claim is then in the past tense, as it is about
     # these rounds only.
     tied, noise, factors = _tied(case), _noise(*case.ranked), _lead(case)
     if len(tied) == 1:
-        claim = "was the fastest" if noise else "is the fastest"
+        claim = _claim(case, noise)
         return f"{case.title}: {first.name} {claim} to {goal}, in {_time(first)}, {factors}{noise}"
     names = words([entry.name for entry in tied])
     medians = words([number(entry.median) for entry in tied])
@@ -133,21 +140,87 @@ def left_out(case: Case) -> str:
     table.
     """
     absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
-    others = [entry for entry in case.unranked if entry.name not in absent]
+    begun = [entry for entry in case.unranked if entry.record["status"] == "in progress"]
+    others = [entry for entry in case.unranked if entry.name not in absent and entry not in begun]
     missed = [f"{entry.name} ({entry.why})" for entry in others]
     clauses = []
     if case.target is None and others:
         clauses.append(f"not timed: {words([entry.name for entry in others])}")
     elif missed:
         clauses.append(f"not matched: {'; '.join(missed)}")
+    if begun:
+        reasons = [f"{entry.name} ({_progress(entry)})" for entry in begun]
+        clauses.append(f"measured in part: {'; '.join(reasons)}")
     if absent:
         clauses.append(f"not available here: {words(absent)}")
     return "; ".join(clauses)
 
 
+def cautions(case: Case) -> list[str]:
+    """Return why the verdict may be wrong, as clauses: what is missing, and what is doubtful."""
+    found = [case.missing.text] if case.missing else []
+    if case.days:
+        first, last = case.days
+        apart = last - first
+        if apart > _APART:
+            found.append(
+                f"these records were measured over {plural(apart.days, 'day')}, from "
+                f"{first:%Y-%m-%d} to {last:%Y-%m-%d}: the machine may have changed in between"
+            )
+    doubtful: dict[str, list[str]] = {}
+    for entry in compared(case):
+        if entry.warnings:
+            doubtful.setdefault("; ".join(entry.warnings), []).append(entry.name)
+    if doubtful:
+        listed = [f"{words(names)} ({reasons})" for reasons, names in doubtful.items()]
+        found.append(f"be careful with {words(listed)}")
+    return found
+
+
+def missing_in_all(plan: Plan, cases: Sequence[Case], rooflines: Sequence[Roofline]) -> str:
+    """Return what is missing of all measurements, "" for nothing or if the only case says it."""
+    shown: list[tuple[str, AnyRecord]] = [
+        (case.title, record) for case in cases for record in case.records
+    ]
+    shown += [(roofline.title, record) for roofline in rooflines for record in roofline.records]
+    titles = {group_of(file_of(record)): title for title, record in shown}
+    return all_missing(plan, titles, complete_files(record for _, record in shown))
+
+
+def origin(case: Case) -> str:
+    """Return where the speed-up of the fastest backend comes from, "" if it cannot be split."""
+    parts = parts_of(case, case.ranked[0]) if case.ranked else None
+    if parts is None or case.yardstick is None:
+        return ""
+    name, base, total = parts.entry.name, case.yardstick.name, with_interval(parts.total, "")
+    if parts.between is case.yardstick:
+        return (
+            f"{name} is {total} times as fast as {base} by its algorithm alone, as both have the "
+            f"same engine: {parts.epochs} epochs"
+        )
+    factors = f"{with_interval(parts.first, '')} by", f"{with_interval(parts.second, '')} by"
+    if parts.between is None:
+        return (
+            f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
+            f"the seconds per epoch, times a factor of {factors[1]} the number of epochs "
+            f"({parts.epochs})"
+        )
+    between = parts.between.name
+    return (
+        f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
+        f"the engine ({between} against {base}, the same algorithm), times a factor of "
+        f"{factors[1]} the algorithm ({name} against {between}: {parts.epochs} epochs)"
+    )
+
+
+def compared(case: Case) -> list[Entry]:
+    """Return the backends whose times are in the verdict."""
+    return [*_tied(case), *_behind(case)] if case.ranked else []
+
+
 def sentence(case: Case) -> str:
     """Return the verdict of a case in one sentence on one line, fit for a terminal."""
-    clauses = [headline(case), left_out(case)]
+    clauses = [headline(case), left_out(case), *cautions(case)]
     return one_line("; ".join(filter(None, clauses)) + ".")
 
 
@@ -161,18 +234,65 @@ def _tied(case: Case) -> list[Entry]:
     return [first, *(entry for entry in others if ratio(entry, first).within_noise)]
 
 
-def _lead(case: Case) -> str:
-    """Return how many times as fast the first is as the next one that is not tied with it.
-
-    The yardstick is added if it is yet another one; "" if all are tied.
-    """
-    first, tied = case.ranked[0], _tied(case)
+def _behind(case: Case) -> list[Entry]:
+    """Return the next one that is not tied with the first, and the yardstick if it is another."""
+    tied = _tied(case)
     behind = [entry for entry in case.ranked if entry not in tied]
-    compared = behind[:1]
-    if case.yardstick is not None and case.yardstick in behind[1:]:
-        compared.append(case.yardstick)
+    yardstick = [entry for entry in behind[1:] if entry is case.yardstick]
+    return behind[:1] + yardstick
+
+
+def _is_only(case: Case) -> bool:
+    """Whether all others ended by themselves without reaching the target, and there are others."""
+    return len(case.entries) > len(case.ranked) == 1 and not case.unmeasured
+
+
+def _unmeasured(case: Case) -> str:
+    """Return how many others have no valid measurement, as a clause; "" for none."""
+    if not case.unmeasured:
+        return ""
+    others = "other has" if case.unmeasured == 1 else "others have"
+    return f"; {case.unmeasured} {others} no valid measurement"
+
+
+def _nobody(case: Case, goal: str) -> str:
+    """Return that no backend is ranked, without a claim about those that were not measured."""
+    if not case.unmeasured:
+        return f"no backend reached {goal}"
+    have = "has" if case.unmeasured == 1 else "have"
+    return (
+        f"no backend is known to reach {goal}: {case.unmeasured} of "
+        f"{plural(len(case.entries) + case.not_begun, 'backend')} {have} no valid measurement"
+    )
+
+
+def _claim(case: Case, noise: str) -> str:
+    """Return the claim of the fastest, limited to what was measured."""
+    claim = "was the fastest" if noise else "is the fastest"
+    begun = any(entry.record["status"] == "in progress" for entry in case.unranked)
+    if not case.missing and not begun:
+        return claim
+    return (
+        f"{claim} so far"
+        if case.missing and case.missing.going_on
+        else f"{claim} of those measured"
+    )
+
+
+def _progress(entry: Entry) -> str:
+    """Return how far a measurement came, as its record says."""
+    return entry.why.removeprefix("in progress: ")
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _lead(case: Case) -> str:
+    """Return how many times as fast the first is as those in `_behind`; "" if all are tied."""
+    first = case.ranked[0]
     factors = []
-    for place, entry in enumerate(compared):
+    for place, entry in enumerate(_behind(case)):
         intro = "" if place else _INTERVAL  # explained once
         is_yardstick = entry is case.yardstick
         note = f", {case.yardstick_note}" if is_yardstick and case.yardstick_note else ""

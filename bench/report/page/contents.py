@@ -11,10 +11,20 @@ from bench.records import AnyRecord, RooflineRecord, by_kind
 from bench.report.figures import Look, styles
 from bench.report.outcome.cases import Case, group_cases
 from bench.report.outcome.method import METHOD
+from bench.report.outcome.plan import NO_PLAN, Plan
 from bench.report.outcome.rooflines import group_rooflines
-from bench.report.outcome.verdict import Answer, answer, headline, left_out
+from bench.report.outcome.verdict import (
+    Answer,
+    answer,
+    cautions,
+    headline,
+    left_out,
+    missing_in_all,
+    origin,
+)
 from bench.report.tables.facts import case_facts, environment_tables
 from bench.report.tables.measured import measured_tables
+from bench.report.tables.parts import parts_table
 from bench.report.tables.published import published_table
 from bench.report.tables.ranking import overview_table, ranking_table
 from bench.report.tables.roofline import RooflineSection, make_roofline_section
@@ -32,8 +42,11 @@ class Section:
     answer: Answer
     headline: str
     left_out: str
+    cautions: list[str]
+    origin: str
     facts: list[tuple[str, str]]
     ranking: Table
+    parts: Table | None
     exhibits: list[Exhibit]
     tables: list[Table]
     published: Table | None
@@ -47,6 +60,9 @@ class Report:
     ----------
     looks
         Colour and marker of each backend, in the order in which backends first appear.
+    missing
+        What runs that have not ended are still to measure, over all cases; "" for nothing, or if
+        the only case says so itself.
     overview
         A table with one row per case; None for a single case.
     overall
@@ -57,6 +73,7 @@ class Report:
 
     records: Sequence[AnyRecord]
     looks: dict[str, Look]
+    missing: str
     overview: Table | None
     sections: list[Section]
     overall: list[Exhibit]
@@ -109,10 +126,16 @@ class Report:
         return METHOD if self.sections else ()
 
 
-def gather(records: Sequence[AnyRecord]) -> Report:
-    """Return the contents of a report of some records."""
+def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
+    """Return the contents of a report of some records.
+
+    Parameters
+    ----------
+    plan
+        What runs that have not ended are to measure.
+    """
     times, rooflines = by_kind(records)
-    cases, roofs = group_cases(times), group_rooflines(rooflines)
+    cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
     looks = _looks(cases, rooflines)
     shown = [record for case in cases for record in case.records]
     sections = [_section(case, looks, f"--{case.slug}" if len(cases) > 1 else "") for case in cases]
@@ -124,6 +147,7 @@ def gather(records: Sequence[AnyRecord]) -> Report:
     return Report(
         records=[*shown, *[record for roof in roofs for record in roof.records]],
         looks=looks,
+        missing=missing_in_all(plan, cases, roofs),
         overview=overview_table(cases) if len(cases) > 1 else None,
         sections=sections,
         overall=make_exhibits("cases", cases, "", shown),
@@ -137,8 +161,11 @@ def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
         answer=answer(case),
         headline=headline(case),
         left_out=left_out(case),
+        cautions=cautions(case),
+        origin=origin(case),
         facts=case_facts(case),
         ranking=ranking_table(case, looks),
+        parts=parts_table(case),
         exhibits=make_exhibits("case", case, suffix, case.records, warnings_of(case)),
         tables=measured_tables(case),
         published=published_table(case),

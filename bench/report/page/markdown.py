@@ -15,9 +15,11 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
     """Render a report; ``pictures`` are the names of the picture files beside it."""
     lines = ["# factorbench report", "", escape(report.source), "", "## Verdict", ""]
     for section in report.sections:
-        verdict = "; ".join(filter(None, [section.headline, section.left_out]))
-        lines.append(f"- {escape(verdict)}.")
+        clauses = [section.headline, section.left_out, *section.cautions, section.origin]
+        lines.append(f"- {escape('; '.join(filter(None, clauses)))}.")
     lines += [f"- {escape(roofline.sentence)}" for roofline, _ in report.rooflines]
+    if report.missing:
+        lines.append(f"- {escape(report.missing)}.")
     if report.overview:
         lines += _table(report.overview)
     if report.overall:
@@ -57,6 +59,8 @@ def escape(text: str) -> str:
 def _section(section: Section, pictures: Collection[str]) -> list[str]:
     lines = ["", f"## {escape(section.case.title)}", "", *_facts(section.facts)]
     lines += _table(section.ranking)
+    if section.parts:
+        lines += _table(section.parts)
     lines += _figures(section.exhibits, pictures)
     for table in section.tables:
         lines += _table(table)

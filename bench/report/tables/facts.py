@@ -33,6 +33,7 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("Left out", facts["dropped"]),
         ("Objective", _objective(facts)),
         ("Precision", _precision(case)),
+        ("Order", _order(case)),
         ("Several runs", _measured_apart(case)),
         ("Reference", _reference(case.facts["reference"])),
         ("Target", _target(case)),
@@ -71,6 +72,29 @@ def _objective(facts: CaseFacts) -> str:
 def _precision(case: Case) -> str:
     dtypes = sorted({record["backend"]["dtype"] for record in case.records if record["rounds"]})
     return f"{dtypes[0]}, in all backends" if len(dtypes) == 1 else words(dtypes)
+
+
+def _order(case: Case) -> str:
+    """Return whether the backends took turns, "" for a single backend."""
+    timed = [entry for entry in case.entries if entry.record["rounds"]]
+    if len(timed) < 2:
+        return ""
+    uncovered = "intervals do not cover changes of the machine's speed"
+    alone = [entry.name for entry in timed if entry.record["order"] == "sequential"]
+    if len(alone) == len(timed):
+        return f"one backend after the other; {uncovered} from one to the next"
+    if alone:
+        others = [entry.name for entry in timed if entry.name not in alone]
+        return (
+            f"{words(others)} took turns, {words(alone)} did not; where one of the latter is "
+            f"compared, {uncovered}"
+        )
+    if len({entry.record["run"] for entry in timed}) > 1:
+        return f"the backends of each run took turns; between runs, {uncovered}"
+    return (
+        "the backends took turns, in blocks with one round of each in random order, so that slow "
+        "changes of the machine's speed cancel"
+    )
 
 
 def _measured_apart(case: Case) -> str:

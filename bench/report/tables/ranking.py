@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.figures.palette import Look
 from bench.report.outcome.cases import Case, Entry, ratio
-from bench.report.outcome.verdict import answer, with_interval
+from bench.report.outcome.verdict import answer, cautions, compared, with_interval
+from bench.stats import cores_busy
 from bench.text.wording import DASH, mse, number, plural, words
 
 from .measured import extent, seconds_or_more, warning_id
@@ -39,7 +40,9 @@ def ranking_table(case: Case, looks: Mapping[str, Look]) -> Table:
     ]
     caption = (
         "By seconds to the matching validation MSE: the median over seeds of the medians over "
-        f"their rounds. {_speedup_note(case)}Gap in J: the objective relative to the reference's."
+        f"their rounds. {_speedup_note(case)}Gap in J: the objective relative to the reference's. "
+        "Busy: the CPU time of a round over its time, where the rounds are long enough for the "
+        "clock that counts it."
     )
     return Table(
         caption,
@@ -60,6 +63,7 @@ def overview_table(cases: Sequence[Case]) -> Table:
         [_overview_row(case) for case in cases],
         frozenset({2, 3}),
         links=tuple(f"#case-{case.slug}" for case in cases),
+        warnings=tuple(_overview_warning(case) for case in cases),
     )
 
 
@@ -70,11 +74,21 @@ def _speedup_note(case: Case) -> str:
     return f"Speed-up is relative to {case.yardstick.name}{reason}. "
 
 
+def _overview_warning(case: Case) -> tuple[str, str]:
+    """Return a link to the warnings about the times in a row, and the reasons to be careful."""
+    doubtful = [entry for entry in compared(case) if entry.warnings]
+    id_ = warning_id(case, doubtful[0]) if doubtful else f"case-{case.slug}"
+    text = "; ".join(cautions(case))
+    return (id_, text) if text else ("", "")
+
+
 def _overview_row(case: Case) -> list[str]:
     names = answer(case).names
     first = case.ranked[0] if case.ranked else None
     behind = [entry for entry in case.ranked if entry.name not in names]
-    matched = f"{len(case.ranked)} of {len(case.entries)}"
+    matched = f"{len(case.ranked)} of {len(case.entries) + case.not_begun}"
+    if case.missing:
+        matched += f", {len(case.missing.files)} missing"
     if first is None or not behind:
         seconds = number(first.median) if first else DASH
         return [case.title, words(names) or "none", seconds, DASH, DASH, matched]
@@ -108,10 +122,17 @@ def _row(case: Case, entry: Entry) -> list[str]:
         mse(entry.score("test_mse")),
         _gap(entry),
         DASH if peak_mb is None else f"{peak_mb:,.0f}",
-        f"{backend['device']}, {plural(backend['threads'], 'thread')}",
+        f"{backend['device']}, {_threads(entry)}",
         backend["algorithm"],
         status if ranked else entry.why,
     ]
+
+
+def _threads(entry: Entry) -> str:
+    """Return the budget of threads, with how many of them were busy if that is known."""
+    budget = plural(entry.record["backend"]["threads"], "thread")
+    busy = cores_busy(entry.record["rounds"])
+    return budget if busy is None else f"{busy:.1f} of {budget} busy"
 
 
 def _gap(entry: Entry) -> str:

@@ -94,6 +94,8 @@ def sentence(roofline: Roofline) -> str:
         line += f": share of the limit that binds, at best: {words(shares)}"
     if failed:
         line += f"; not measured: {'; '.join(failed)}"
+    if roofline.missing:
+        line += f"; {roofline.missing.text}"
     return one_line(f"{line}.")
 
 
@@ -123,10 +125,12 @@ def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
         name = record["backend"]["name"]
         for cost in record["costs"]:
             row = [str(cost["rank"]), name, str(cost["threads"])]
-            row += [number(cost["ns"]), number(cost["cpu_ns"])]
+            # 0: the system's clock was too coarse to count it.
+            cpu_share = _percent(cost["cpu_share"]) if cost["cpu_ns"] else DASH
+            row += [number(cost["ns"]), number(cost["cpu_ns"] or None)]
             row += [number(cost["memory_ns"]), number(cost["arithmetic_ns"])]
             row += [number(cost["chain_ns"]), cost["bound"]]
-            row += [_percent(cost["share"]), _percent(cost["cpu_share"]), _note(cost)]
+            row += [_percent(cost["share"]), cpu_share, _note(cost)]
             rows.append(row)
         if record["status"] != "measured":
             dashes = [DASH] * (len(header) - 3)
@@ -163,7 +167,8 @@ def _note(cost: EpochCost) -> str:
             "over 100 %: it did less work than the model counts, or the machine was slower when "
             "its limits were measured"
         )
-    if cost["chain_ns"] is not None and cost["cpu_ns"] < cost["chain_ns"] * cost["threads"]:
+    chain_ns, cpu_ns = cost["chain_ns"], cost["cpu_ns"]
+    if chain_ns is not None and 0 < cpu_ns < chain_ns * cost["threads"]:
         return (
             "below the chain: it updates more rows at a time, or its chain is shorter than that "
             "of the plain loop"

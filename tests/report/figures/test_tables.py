@@ -120,7 +120,7 @@ def test_a_stopped_run_is_a_bound_and_what_else_failed_is_named(case: Case) -> N
     assert next(layer for layer in figure.layers if layer.of == "stopped").hollow
     assert "> 180 s" in texts(to_svg(vega_spec(figure)))
     assert figure.y.categories[-1] == "lost-tim"
-    assert "Not matched, without a time: lost-" in figure.caption and "lost-mis" in figure.alt
+    assert "Without a time: lost-" in figure.caption and "lost-mis" in figure.alt
 
 
 def test_speed_ups_and_intervals_are_the_ratios(case: Case) -> None:

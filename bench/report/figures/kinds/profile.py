@@ -13,41 +13,48 @@ import pandas as pd
 
 from bench.report.figures.figure import Axis, Figure, Layer
 from bench.report.figures.kind import Kind
+from bench.report.figures.shared import tidy
 from bench.report.outcome import method
-from bench.report.outcome.cases import Case
+from bench.report.outcome.cases import Case, ratio
 
 _CAPTION = (
     "Performance profile: the share of cases in which a backend is within a factor of the fastest. "
-    "At 1: how often it is the fastest. At the far right: how often it matches at all. Only "
-    "comparisons with the fastest can be read off it, not those between two slower backends."
+    "At 1: how often it is the fastest. At the far right: how often it was measured and matched. "
+    "Only comparisons with the fastest can be read off it, not those between two slower backends."
 )
 _METHOD = (
     "In each case, the seconds of a backend are divided by those of the fastest. The profile is "
     "the share of cases in which this ratio does not exceed a factor (Dolan and More 2002). A "
-    "backend that did not match is not within any factor."
+    "backend that did not match a case, or was not measured on it, is not within any factor there."
 )
 
 
 def profile_table(cases: Sequence[Case]) -> pd.DataFrame:
     """Return one row per backend and factor at which its share of cases increases.
 
-    Cases in which no backend matched are left out.
+    Each factor has the bounds of its 95 % interval, if there is one. Cases in which no backend
+    matched are left out.
     """
     ranked = [case for case in cases if case.ranked]
     names = sorted({entry.name for case in ranked for entry in case.entries})
     rows = []
     for name in names:
         factors = sorted(
-            entry.median / case.ranked[0].median
-            for case in ranked
-            for entry in case.ranked
-            if entry.name == name
+            (
+                ratio(entry, case.ranked[0])
+                for case in ranked
+                for entry in case.ranked
+                if entry.name == name
+            ),
+            key=lambda factor: factor.value,
         )
         # Of equal factors only the last counts, which has the largest share.
-        shares = {factor: count / len(ranked) for count, factor in enumerate(factors, 1)}
-        for factor, share in shares.items():
-            rows.append({"backend": name, "factor": factor, "share": share})
-    return pd.DataFrame(rows, columns=["backend", "factor", "share"])
+        last = {factor.value: (factor, count) for count, factor in enumerate(factors, 1)}
+        for factor, count in last.values():
+            low, high = factor.interval or (None, None)
+            row = {"backend": name, "factor": factor.value, "low": low, "high": high}
+            rows.append({**row, "share": count / len(ranked)})
+    return tidy(rows, ("backend",), ("factor", "low", "high", "share"))
 
 
 def profile_figures(cases: Sequence[Case]) -> list[Figure]:
@@ -74,7 +81,13 @@ def profile_figures(cases: Sequence[Case]) -> list[Figure]:
         y=Axis("share of cases", limits=(-0.03, 1.03)),
         layers=(Layer("step", "factor", "share"),),
         subject=f"over {len(cases)} cases",
-        values={"backend": "backend", "factor": "times as long", "share": "share of cases"},
+        values={
+            "backend": "backend",
+            "factor": "times as long",
+            "low": "at least",
+            "high": "at most",
+            "share": "share of cases",
+        },
     )
     return [figure]
 

@@ -71,7 +71,7 @@ def _labelled(backend: str, kind: str, value: float, label: str) -> dict[str, ob
 
 def _left_out(case: Case, names: tuple[str, ...]) -> str:
     missing = [entry.name for entry in case.unranked if entry.name not in names]
-    return f" Not matched, without a time: {', '.join(missing)}." if missing else ""
+    return f" Without a time: {', '.join(missing)}." if missing else ""
 
 
 KIND = Kind(

@@ -9,6 +9,7 @@ from bench.report.figures.kind import Kind
 from bench.report.figures.shared import tidy, words_of
 from bench.report.outcome import method
 from bench.report.outcome.cases import Case
+from bench.stats import Ratio
 from bench.text.wording import TIMES, number
 
 
@@ -56,7 +57,7 @@ def speedup_table(case: Case) -> pd.DataFrame:
         low, high = ratio.interval or (None, None)
         row = {
             "backend": name,
-            "label": f"{number(ratio.value)}{TIMES}",
+            "label": _label(ratio),
             "speedup": ratio.value,
             "low": low,
             "high": high,
@@ -64,6 +65,14 @@ def speedup_table(case: Case) -> pd.DataFrame:
         }
         rows.append(row)
     return tidy(rows, ("backend", "label"), ("speedup", "low", "high", "one"))
+
+
+def _label(ratio: Ratio) -> str:
+    """Return a ratio as text, with its interval if there is one."""
+    if ratio.interval is None:
+        return f"{number(ratio.value)}{TIMES}"
+    low, high = ratio.interval
+    return f"{number(ratio.value)}{TIMES} ({number(low)} to {number(high)})"
 
 
 KIND = Kind(
