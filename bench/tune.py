@@ -51,6 +51,7 @@ from bench.measure.turns import take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
 from bench.text.files import write_all
+from bench.text.privacy import scrub
 from bench.text.progress import Notify, StatusLine
 from bench.text.wording import DASH, mse, number
 
@@ -438,7 +439,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _interrupted(None)
     command = shlex.join(["python", "-m", "bench.tune", *words])
-    tables = Tables(output, _stem(case, options["backend"]), command)
+    tables = Tables(output, _stem(case, options["backend"]), scrub(command))
     try:
         folder = open_run(command)
     except OSError as error:

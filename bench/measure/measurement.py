@@ -42,6 +42,7 @@ from bench.records import (
     Status,
     Tuning,
 )
+from bench.text.privacy import scrub
 from bench.text.progress import Notify
 from bench.text.wording import plural
 
@@ -186,7 +187,7 @@ class Measurement:
         with self._recording_end():
             which = f", seed {self._session.seed}" if len(self.seeds) > 1 else ""
             self.notify(f"calibrating{which}")
-            self.calibrations.append(calibrate(self._session))
+            self.calibrations.append({**calibrate(self._session), "created": _now()})
 
     def wanted_rounds(self) -> int:
         """Return how many rounds to time with each seed; 0 when there is nothing to time."""
@@ -289,8 +290,8 @@ class Measurement:
             schema=SCHEMA,
             kind="time to MSE",
             run=self.run.name,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-            command=self.run.command,
+            created=_now(),
+            command=scrub(self.run.command),
             order=self.order,
             key=self.key,
             status=status,
@@ -398,3 +399,7 @@ class Measurement:
             self.ended = Ended("timed out", f"stopped from outside: {stop}")
         if self.ended:
             self.end()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -29,6 +29,7 @@ from bench.records import (
 )
 from bench.records.store import RUN_STATE, newest_first
 from bench.text.files import write_whole
+from bench.text.privacy import scrub
 from bench.text.progress import Notify
 from bench.text.wording import plural, reason
 
@@ -93,6 +94,7 @@ class RunFolder:
         path = record_path(self.path, record["kind"], record["case"]["name"], record["backend"])
         notes = path.with_suffix(".txt")
         notes.unlink(missing_ok=True)
+        record["reason"] = scrub(record["reason"])
         if details:
             write_whole(notes, details.encode("utf-8", "replace") + b"\n")
             record["reason"] = f"{reason(record['reason'], 300)} (details: {notes.name})"

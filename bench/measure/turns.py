@@ -66,6 +66,11 @@ def take_turns(
         if record is None or record["status"] == "in progress"
     ]
     _resume(turns)
+    if any(record["status"] == "matched" for record in found if record is not None):
+        # Not in turns with those that are through already.
+        for measurement, _ in turns:
+            if len(measurement.measured_seeds) < len(measurement.seeds):
+                measurement.order = "sequential"
     for place, fit_seed in enumerate(measurements[0].seeds):
         pending = [
             measurement

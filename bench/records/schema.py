@@ -15,7 +15,7 @@ from msgspec import Meta
 #    a fit, and a key of hashes of what a record depends on.
 # 4: energy of a round.
 # 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
-# 6: records in progress.
+# 6: records in progress; the time of each seed.
 # Older records can be read: `store` converts them.
 SCHEMA = 6
 
@@ -138,6 +138,7 @@ class Calibration(TypedDict):
     """An untimed fit that determines how many epochs the timed rounds of a seed run."""
 
     seed: Count
+    created: NotRequired[str]  # when it ended; absent before version 6
     epochs: Count | None  # to the target; None if it was not reached
     repeats: Count  # number of fits; this is the slowest
     evaluation_seconds: float | None  # median seconds of one evaluation; in no other result

@@ -18,6 +18,7 @@ from bench.measure.measurement import Run
 from bench.measure.protocol import Diverged, MeasureEpochs, MeasureMachine, Open, Warm
 from bench.measure.worker_process import Ended, WorkerProcess
 from bench.records import SCHEMA, Failure, MachineLimits, RooflineRecord
+from bench.text.privacy import scrub
 from bench.text.progress import Notify
 
 from .share import epoch_cost
@@ -95,7 +96,7 @@ def measure_epochs(
         kind="roofline",
         run=run.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        command=run.command,
+        command=scrub(run.command),
         key=key,
         status="measured",
         reason="",

@@ -227,3 +227,59 @@ print([name for name in ("matplotlib", "pytest", "jinja2", "pandas") if name in 
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
+
+
+# ---- what a worker imports ----------------------------------------------------------------------
+
+SOLVER = """
+from backends.numpy_als import NumpyALS
+
+class Solver(NumpyALS):
+    device = {where!r}
+"""
+
+
+def install(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    return folder
+
+
+def device_of(case: Case, folder: Path) -> str | None:
+    """On which device a backend of another package says that it computes, in a worker."""
+    contender_ = contender("theirs")
+    measurement = Measurement(case, contender_, Run("r", "c", folder, LIMITS))
+    measurement.begin(0)
+    measurement.end()
+    assert measurement.ended is None, measurement.ended
+    assert measurement.environment is not None
+    return measurement.environment["device"]
+
+
+@pytest.mark.parametrize("first", ["installed", "newer"])
+def test_a_worker_imports_what_its_parent_would(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Whatever PYTHONPATH says, of which Python has made its path in another order."""
+    names = ["installed", "newer"]
+    places = {name: install(tmp_path / name, theirs=SOLVER.format(where=name)) for name in names}
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text(
+        "[factorbench.backends]\ntheirs = theirs:Solver\n", "utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(places[names[1 - names.index(first)]]))
+    monkeypatch.setattr(sys, "path", [str(places[first]), *sys.path, str(tmp_path)])
+    assert device_of(case, tmp_path) == first
+
+
+def test_backports_behind_the_standard_library_are_not_imported(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "raise ImportError('for another Python')"
+    backports = install(tmp_path / "site", dataclasses=broken, typing=broken, enum=broken)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(backports)])
+    monkeypatch.setenv("PYTHONWARNINGS", "error")  # nor are warnings faults of a backend
+    assert measure(case, "numpy-als", rounds=1)["status"] == "matched"

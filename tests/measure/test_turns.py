@@ -193,6 +193,21 @@ def test_a_run_that_is_cut_off_between_two_records_takes_over_what_all_have(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_is_measured_after_the_others_has_not_taken_turns(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of one backend is lost when the others are final, and the run is continued."""
+    steps.clear()
+    monkeypatch.setattr(RunFolder, "mark_done", lambda _: None)
+    _, folder = run_once(case, tmp_path)
+    (lost,) = folder.path.glob("*numba-sgd*.json")
+    lost.unlink()
+    records, again = run_once(case, tmp_path)
+    assert again.path == folder.path
+    orders = [record["order"] for record in records]
+    assert orders == ["interleaved", "interleaved", "sequential"]
+
+
 def test_what_ends_one_backend_leaves_the_others(
     case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

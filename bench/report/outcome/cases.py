@@ -171,14 +171,15 @@ class Case:
 
     @cached_property
     def days(self) -> tuple[datetime, datetime] | None:
-        """When the first and the last of the records were written, None if their times are unknown.
+        """When the first and the last result was measured, None if their times are unknown.
 
         Those of backends that are not available are not counted.
         """
         written = [
-            _moment(record["created"])
+            _moment(created)
             for record in self.records
             if record["status"] != "unavailable"
+            for created in _times(record)
         ]
         known = [moment for moment in written if moment]
         return (min(known), max(known)) if known else None
@@ -189,6 +190,12 @@ class Case:
         if self.yardstick is None:
             return {}
         return {entry.name: ratio(self.yardstick, entry) for entry in self.ranked}
+
+
+def _times(record: Record) -> list[str]:
+    """Return when a record was written, and when its seeds were measured, where that is known."""
+    seeds = [calibration.get("created", "") for calibration in record["calibrations"]]
+    return [record["created"], *seeds]
 
 
 def ratio(slow: Entry, fast: Entry) -> Ratio:
