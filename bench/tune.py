@@ -51,6 +51,7 @@ from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
+from bench.text import command
 from bench.text.files import write_all
 from bench.text.progress import Notify, StatusLine
 from bench.text.wording import DASH, mse, number
@@ -544,4 +545,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +71,8 @@ def watch(
     try:
         page = write_report(records, output, pictures=pictures, pdf=pdf)
     except OSError as error:
-        print(f"error: the report cannot be written to {output} ({error})", file=sys.stderr)
+        text = f"error: the report cannot be written to {output} ({error})"
+        print(one_line(text), file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # pressed again
         print(
@@ -94,17 +97,18 @@ def _render(records: Sequence[AnyRecord], output: Path, interval: float) -> str:
 
 def _stamp(sources: Sequence[Path] | None) -> _Stamp:
     """Return the files with records that exist now."""
-    if not sources:
-        run = newest_run()
-        sources = [run] if run else []
     found: _Stamp = {}
-    for source in sources:
-        for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
-            try:
-                state = path.stat()
-            except OSError:  # the file was removed meanwhile
-                continue
-            found[path] = (state.st_mtime_ns, state.st_size)
+    # Files and folders may be removed meanwhile.
+    with contextlib.suppress(OSError):
+        if not sources:
+            run = newest_run()
+            sources = [run] if run else []
+        for source in sources:
+            for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
+                with contextlib.suppress(OSError):
+                    state = path.stat()
+                    if not stat.S_ISDIR(state.st_mode):
+                        found[path] = (state.st_mtime_ns, state.st_size)
     return found
 
 

@@ -588,6 +588,12 @@ def test_command_refuses_what_is_no_record(
     (tmp_path / "x.json").write_text('{"schema": 99}')
     assert main(["--input", str(tmp_path)]) == 2
     assert "has schema version 99, this release reads version" in capsys.readouterr().err
+    (tmp_path / "x.json").write_text("[" * 10**5)
+    assert main(["--input", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/x.json is not a record of factorbench "
+        "(lists or objects are nested too deeply)\n"
+    )
 
 
 @pytest.mark.process
