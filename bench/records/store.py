@@ -27,6 +27,8 @@ RUN_STATE = "run.state"
 
 _DEEPEST = 20  # levels of lists and objects in a record; this release writes six
 _TOO_DEEP = "lists or objects are nested too deeply"
+# Sizes of all numbers but 0 and hyper-parameters: products and quotients of several are finite.
+_LEAST, _MOST = 1e-100, 1e100
 _Path = tuple[str | int, ...]  # of a value in a record: ("rounds", 0, "seconds")
 _AnyKind = TypeVar("_AnyKind", bound=AnyRecord)
 
@@ -99,16 +101,23 @@ def write_state(folder: Path, state: RunState) -> None:
 def checked(record: _AnyKind) -> _AnyKind:
     """Return a record as it is written: one that can be read.
 
-    Lone surrogates become "?", and the reason one line. If there is a number that is not finite, or
-    another value that a reader refuses, the status is "crashed", the reason names the field, and
-    the part of the record that contains the value is left out. Checking again changes nothing.
+    Lone surrogates become "?", and the reason one line; what is almost 0 becomes 0. If there is a
+    number that is not finite, or another value that a reader refuses, the status is "crashed", the
+    reason names the field, and the part of the record that contains the value is left out. Checking
+    again changes nothing.
     """
     plain: dict[str, Any] = _plain(record)
     plain["reason"] = reason(plain["reason"])
-    wrong = [(path, value) for path, value in _floats(plain) if not math.isfinite(value)]
+    wrong = []
+    for path, value in list(_numbers(plain)):
+        if not math.isfinite(value) or (abs(value) > _MOST and "params" not in path):
+            wrong.append((path, value))
+        elif 0 < abs(value) < _LEAST and "params" not in path:
+            _set(plain, path, 0.0)
     if wrong:
         path, value = wrong[0]
-        _crash(plain, f"contains a number that is not finite: {_field(path)} is {value}")
+        sort = "too large" if math.isfinite(value) else "not finite"
+        _crash(plain, f"contains a number that is {sort}: {_field(path)} is {value}")
     for path, _ in wrong:
         _leave_out(plain, path)
     for _ in range(len(plain)):  # at most once for each part
@@ -143,12 +152,12 @@ def _plain(value: Any) -> Any:
     return without_surrogates(str(value))
 
 
-def _floats(value: Any, path: _Path = ()) -> Iterator[tuple[_Path, float]]:
-    """Yield the floats in a value with their paths."""
+def _numbers(value: Any, path: _Path = ()) -> Iterator[tuple[_Path, float]]:
+    """Yield the numbers in a value with their paths."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _floats(inner, (*path, key))
-    elif isinstance(value, float):
+            yield from _numbers(inner, (*path, key))
+    elif isinstance(value, int | float):
         yield path, value
 
 
@@ -193,10 +202,15 @@ def _leave_out(record: dict[str, Any], path: _Path) -> None:
     elif inside[:1] == ["params"]:
         record["backend"]["params"].pop(inside[1], None)
     else:  # a setting of the case, an error of the reference
-        value: Any = record
-        for step in path[:-1]:
-            value = value[step]
-        value[path[-1]] = 0.0
+        _set(record, path, 0.0)
+
+
+def _set(record: dict[str, Any], path: _Path, value: float) -> None:
+    """Set a number in a record."""
+    at: Any = record
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
 
 
 def read_record(path: Path) -> AnyRecord:
@@ -244,16 +258,18 @@ def _no_record(path: Path, why: object) -> RecordError:
 def _check_values(value: Any, path: _Path = ()) -> None:
     """Raise ValueError for what no release has written, and not all that use records can handle.
 
-    That is, for deep nesting, by which recursion runs out of stack, and for integers beyond the
-    range of floats.
+    That is, for deep nesting, by which recursion runs out of stack, and for numbers whose products
+    or quotients are not finite.
     """
     if isinstance(value, dict | list):
         if len(path) == _DEEPEST:
             raise ValueError(_TOO_DEEP)
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _check_values(inner, (*path, key))
-    elif isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise ValueError(f"Number out of range - at `$.{_field(path)}`")
+    elif isinstance(value, int | float) and value:
+        least, most = (0, sys.float_info.max) if "params" in path else (_LEAST, _MOST)
+        if not least <= abs(value) <= most:
+            raise ValueError(f"Number out of range - at `$.{_field(path)}`")
 
 
 def _convert(record: dict[str, Any]) -> Any:

@@ -261,6 +261,19 @@ def test_numbers_that_are_not_finite_are_left_out_and_named(
     assert dict(record)["status"] == "missed"  # only the copy is changed
 
 
+def test_numbers_of_extreme_size(tmp_path: Path) -> None:
+    record = fake_record("numpy")
+    record["rounds"][0]["others_seconds"] = -1e-200
+    record["backend"]["params"] = {"tiny": 1e-200, "huge": 1e200}
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["status"] == "matched"
+    assert dict(read)["rounds"][0]["others_seconds"] == 0
+    assert read["backend"]["params"] == {"tiny": 1e-200, "huge": 1e200}
+    record["rounds"][0]["objective"] = 10**101
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["reason"].endswith("that is too large: rounds[0].objective is 1" + 101 * "0")
+
+
 def test_optional_parts_and_costs_with_numbers_that_are_not_finite(tmp_path: Path) -> None:
     lists: Any = {"threshold": 4.0, "users": 3} | dict.fromkeys(
         ("precision", "recall", "ndcg", "coverage", "rare"), NAN
@@ -429,7 +442,9 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         (("calibrations", 0, "seed"), 1, "one of the record's seeds - at `$.calibrations[0].seed`"),
         (("rounds",), [], "A match has at least one round - at `$.rounds`"),
         (("rounds", 0, "seconds"), 0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
-        (("rounds", 0, "seconds"), 5e-324, "Expected `float` >= 1e-09"),
+        (("rounds", 0, "seconds"), 5e-324, "Number out of range - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "seconds"), 1e-10, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "objective"), 1e101, "Number out of range - at `$.rounds[0].objective`"),
         (("rounds", 0, "seconds"), -1.0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
         (("rounds", 0, "validation_mse"), -1.0, "Expected `float` >= 0.0"),
         (("calibrations", 0, "epochs"), -1, "Expected `int` >= 0 - at `$.calibrations[0].epochs`"),
