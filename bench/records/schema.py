@@ -59,7 +59,7 @@ class Backend(TypedDict):
 class CaseFacts(TypedDict):
     """The case: data, split, and the objective, with the names of `backends.Objective`."""
 
-    name: str
+    name: Annotated[str, Meta(max_length=255)]  # part of the name of a file
     dataset: str
     split: str
     seed: Integer

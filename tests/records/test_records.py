@@ -448,6 +448,7 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         (("rounds", 0, "seconds"), -1.0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
         (("rounds", 0, "validation_mse"), -1.0, "Expected `float` >= 0.0"),
         (("calibrations", 0, "epochs"), -1, "Expected `int` >= 0 - at `$.calibrations[0].epochs`"),
+        (("case", "name"), "x" * 256, "Expected `str` of length <= 255 - at `$.case.name`"),
         (("backend", "threads"), 0, "Expected `int` >= 1 - at `$.backend.threads`"),
         (("case", "reg_unit"), 1, "Expected `str`, got `int` - at `$.case.reg_unit`"),
         (("case", "damping"), None, "Expected `float`, got `null` - at `$.case.damping`"),

@@ -638,6 +638,7 @@ def test_cases_are_in_the_order_of_their_numbers() -> None:
         fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks
     ]
     assert [case.facts["case"]["rank"] for case in group_cases(made)] == [16, 64, 128]
+    assert group_cases([fake_record(case={"dataset": "7" * 5000})])  # too long for a number
 
 
 def seeded(name: str, medians: list[float]) -> Record:
