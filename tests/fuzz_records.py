@@ -89,8 +89,8 @@ def mutate(record: Any, rng: random.Random) -> None:
     elif kind < 0.25:
         parent[rng.choice(("x", "\ud800", "<b>", "", "schema", "seed"))] = copy.deepcopy(value)
     elif kind < 0.5 and isinstance(value, int | float) and not isinstance(value, bool):
-        factor = rng.choice((-1, 0, 1e-12, 1e-3, 0.5, 2, 10, 1e6, 1e30))
-        parent[key] = type(value)(min(max(value * factor, -1e300), 1e300))
+        factor = rng.choice((-1, 0, 1e-12, 1e-3, 0.5, 2, 10, 1e4))
+        parent[key] = type(value)(max(min(value, 10**300), -(10**300)) * factor)
     elif kind < 0.55:
         for _ in range(rng.choice((1, 2, 18, 30, 150))):
             value = [value] if rng.random() < 0.5 else {"a": value}
@@ -101,7 +101,8 @@ def mutate(record: Any, rng: random.Random) -> None:
             other = other[step]
         parent[key] = copy.deepcopy(other)
     else:
-        parent[key] = copy.deepcopy(rng.choice(ODD))
+        alike = [each for each in ODD if type(each) is type(value)]  # more of these are accepted
+        parent[key] = copy.deepcopy(rng.choice(alike if alike and rng.random() < 0.7 else ODD))
 
 
 def plausible(rng: random.Random) -> list[Any]:

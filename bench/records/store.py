@@ -292,6 +292,13 @@ def _convert(record: dict[str, Any]) -> Any:
                 raise msgspec.ValidationError(
                     f"Expected one of the record's seeds - at `$.{part}[{place}].seed`"
                 )
+    blocks: set[tuple[int, int]] = set()
+    for place, timed in enumerate(time["rounds"]):
+        if (timed["seed"], timed["round"]) in blocks:
+            raise msgspec.ValidationError(
+                f"Expected another number for each round of a seed - at `$.rounds[{place}].round`"
+            )
+        blocks.add((timed["seed"], timed["round"]))
     return time
 
 

@@ -441,6 +441,7 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         (("seeds",), [1], "Expected one of the record's seeds - at `$.rounds[0].seed`"),
         (("calibrations", 0, "seed"), 1, "one of the record's seeds - at `$.calibrations[0].seed`"),
         (("rounds",), [], "A match has at least one round - at `$.rounds`"),
+        (("rounds", 2, "round"), 1, "another number for each round of a seed - at `$.rounds[2]."),
         (("rounds", 0, "seconds"), 0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
         (("rounds", 0, "seconds"), 5e-324, "Number out of range - at `$.rounds[0].seconds`"),
         (("rounds", 0, "seconds"), 1e-10, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
