@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.text import command
+
 _BENCHMARKS = ("bench.bench_time_to_mse", "bench.bench_roofline")
 _PLUGINS = ("pytest_benchmark.plugin", "bench.plugin", "no:cacheprovider")
 
@@ -51,4 +53,4 @@ def _forget_other_tests() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -25,7 +25,7 @@ from bench.measure.worker_process import Ended
 from bench.roofline.measure import Machine, RooflineOptions, measure_epochs, measure_machine
 from bench.text.progress import Notify
 
-from .records import AnyRecord, EpochCost, RooflineRecord
+from .records import EpochCost, RooflineRecord
 
 _clock = ReportedClock()
 
@@ -55,7 +55,7 @@ def test_roofline(
     run: Run,
     roofline_options: RooflineOptions,
     planned_folder: RunFolder,
-    write: Callable[[AnyRecord], None],
+    write: Callable[[RooflineRecord], RooflineRecord],
     notify: Notify,
 ) -> None:
     """An epoch can be measured at every rank and number of threads."""
@@ -74,7 +74,7 @@ def test_roofline(
         record = measure_epochs(
             case, contender, machine, run, key=key, options=roofline_options, notify=report
         )
-        write(record)
+        record = write(record)
     benchmark.extra_info["record"] = record
     if record["status"] == "unavailable":
         pytest.skip(record["reason"])

@@ -28,6 +28,7 @@ from backends import Factorizer, get_backend
 from bench.cases.encode import EncodedData, encode
 from bench.cases.targets import baselines, bias_mse, mse
 from bench.machine.environment import machine_facts
+from bench.text import command
 from bench.text.progress import StatusLine
 
 from .datasets import load_dataset, load_file
@@ -329,4 +330,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -23,6 +23,7 @@ from bench.measure.backend_facts import Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.turns import take_turns
+from bench.text import command
 from bench.text.progress import StatusLine
 from bench.text.wording import number, plural
 
@@ -269,4 +270,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -28,7 +28,7 @@ from bench.text.progress import Notify, StatusLine
 from bench.text.wording import plural
 
 from .options import RANK, Selection, add_options
-from .records import RUNS, AnyRecord, Record, record_path
+from .records import RUNS, Record, RooflineRecord, record_path
 
 ROOFLINE_RANKS = [16, 64, 128]
 
@@ -287,12 +287,12 @@ def measured(
 
 
 @pytest.fixture(scope="session")
-def write(planned_folder: RunFolder) -> Callable[[AnyRecord], None]:
-    """Return a function that writes a record into the folder of this run."""
+def write(planned_folder: RunFolder) -> Callable[[RooflineRecord], RooflineRecord]:
+    """Return a function that writes a record into the folder of this run and returns it."""
 
-    def write(record: AnyRecord) -> None:
+    def write(record: RooflineRecord) -> RooflineRecord:
         with _ending_the_run():
-            planned_folder.write(record)
+            return planned_folder.write(record)
 
     return write
 

@@ -50,6 +50,7 @@ from bench.measure.session import Session, Setting
 from bench.measure.turns import take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
+from bench.text import command
 from bench.text.files import write_all
 from bench.text.privacy import scrub
 from bench.text.progress import Notify, StatusLine
@@ -536,4 +537,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -15,6 +15,7 @@ from bench.datasets.raw import HOW_TO_KEEP_ONE, DuplicatePairs
 from bench.datasets.reading.options import Source
 from bench.datasets.reading.readers import read_file
 from bench.file_options import FileArguments, add_fields
+from bench.text import command
 from bench.text.progress import StatusLine
 
 from .data import prepare
@@ -162,4 +163,4 @@ def _print(text: str, file: TextIO | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -7,6 +7,7 @@ import json
 
 from backends import Objective
 from bench.datasets import load_dataset
+from bench.text import command
 from bench.text.progress import StatusLine
 
 from .encode import encode
@@ -43,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from bench.records import Record, RecordError, RooflineRecord, by_kind, read_records
 from bench.stats import Ratio, summary
+from bench.text import command
 from bench.text.terminal import aligned, wrapped
 from bench.text.wording import number, one_line, plural
 
@@ -205,4 +206,4 @@ def _refuse(lines: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

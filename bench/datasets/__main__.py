@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bench.datasets.public.counts import in_words
 from bench.datasets.public.known import KNOWN
+from bench.text import command
 
 from .catalog import fetch_dataset, find_file, find_known, how_to_get, size_of
 from .errors import DatasetError
@@ -111,4 +112,4 @@ def _here(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 
 from backends import BackendUnavailable
+from bench.text import command
 from bench.text.wording import plural
 
 from .check import Check, table
@@ -94,4 +95,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -11,14 +11,21 @@ JSON has neither NaN nor infinity: `as_done` refuses an answer that contains one
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from bench.records import Calibration, Failure, ListMetrics, MachineLimits, ProcessFacts, Round
+from bench.records import (
+    Calibration,
+    Failure,
+    ListMetrics,
+    MachineLimits,
+    ProcessFacts,
+    Round,
+    non_finite,
+)
+from bench.text.wording import without_surrogates
 
 Answer = TypeVar("Answer")
 RatingsKind = Literal["known", "reversed", "relabelled"]
@@ -249,29 +256,13 @@ def as_done(answer: Any) -> Done:
     return Done(msgspec.Raw(_ENCODER.encode(answer)))
 
 
-def non_finite(value: Any, place: str = "") -> Iterator[str]:
-    """Yield where in nested lists and dicts there is a number that is not finite, and which."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{place.lstrip('.')} is {value}"
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from non_finite(inner, f"{place}.{name}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from non_finite(inner, f"{place}[{index}]")
-
-
 def as_failed(status: Failure, reason: str, trace: str = "") -> Failed:
     """Return the message of a failure; characters that UTF-8 cannot encode become "?"."""
     # An exception's text can contain lone surrogates, for example from an undecodable file name.
     half = MOST_TRACE // 2
     if len(trace) > MOST_TRACE:
         trace = f"{trace[:half]}\n...\n{trace[-half:]}"
-    return Failed(status, _encodable(reason[:MOST_TRACE]), _encodable(trace))
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return Failed(status, without_surrogates(reason[:MOST_TRACE]), without_surrogates(trace))
 
 
 def _plain(value: Any) -> Any:

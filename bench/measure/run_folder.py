@@ -12,26 +12,31 @@ import datetime
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from bench.records import (
     RUNS,
     AnyRecord,
     Backend,
+    Record,
     RecordError,
+    RooflineRecord,
     RunState,
+    checked,
     read_record,
     read_state,
     record_path,
     write_record,
 )
-from bench.records.store import RUN_STATE, newest_first
+from bench.records.store import newest_first, write_state
 from bench.text.files import write_whole
 from bench.text.privacy import scrub
 from bench.text.progress import Notify
-from bench.text.wording import plural, reason
+from bench.text.wording import plural, reason, without_surrogates
+
+AnyRecordT = TypeVar("AnyRecordT", Record, RooflineRecord)
 
 _LOCK, _WORK = "run.lock", "work"
 # Both the name of a folder and the time in its state. `newest_first` compares one with the other.
@@ -75,8 +80,8 @@ class RunFolder:
         self.missing = set(self._planned)
         self._write_state(done=False)
 
-    def write(self, record: AnyRecord, details: str = "") -> None:
-        """Write a record into the folder.
+    def write(self, record: AnyRecordT, details: str = "") -> AnyRecordT:
+        """Write a record into the folder, and return what was written.
 
         Parameters
         ----------
@@ -96,11 +101,13 @@ class RunFolder:
         notes.unlink(missing_ok=True)
         record["reason"] = scrub(record["reason"])
         if details:
-            write_whole(notes, details.encode("utf-8", "replace") + b"\n")
+            write_whole(notes, without_surrogates(details) + "\n")
             record["reason"] = f"{reason(record['reason'], 300)} (details: {notes.name})"
+        record = checked(record)
         write_record(self.path, record)
         if record["status"] != "in progress":
             self.missing.discard(path.name)
+        return record
 
     def mark_done(self) -> None:
         """Mark the run as complete, unless a planned record is missing."""
@@ -147,8 +154,7 @@ class RunFolder:
     def _write_state(self, done: bool) -> None:
         written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
         state = RunState(self.command, done, written, tuple(self._planned))
-        # Atomically, as other runs may read it at any time.
-        write_whole(self.path / RUN_STATE, msgspec.json.encode(state) + b"\n")
+        write_state(self.path, state)  # other runs may read it at any time
 
 
 def open_run(command: str, runs: Path = RUNS) -> RunFolder:
@@ -159,7 +165,7 @@ def open_run(command: str, runs: Path = RUNS) -> RunFolder:
     OSError
         When no folder can be created.
     """
-    command = command.encode("utf-8", "replace").decode()  # as it is stored
+    command = without_surrogates(command)  # as it is stored
     for folder in newest_first(runs):
         done = _is_done(folder, command)
         if done is None:

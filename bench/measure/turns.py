@@ -156,7 +156,6 @@ def _measure_seed(
 
 
 def _write(measurement: Measurement, folder: RunFolder) -> Record:
-    """Write the record of a measurement, and return it."""
-    record = measurement.record()
-    folder.write(record, measurement.ended.details if measurement.ended else "")
-    return record
+    """Write the record of a measurement, and return what was written."""
+    details = measurement.ended.details if measurement.ended else ""
+    return folder.write(measurement.record(), details)

@@ -64,6 +64,11 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+# How long OpenMP's threads wait for each other before they sleep, in turns of a loop (GNU) or in
+# milliseconds (LLVM, Intel). With GNU's own 300,000 turns, a single other busy process makes some
+# of torch's loops 30 times slower. If they sleep at once, the same loops take 1.5 times as long on
+# an idle machine, and with 10,000 turns 1.1 times. Whoever runs the benchmark may set others.
+_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 # Where libraries keep compiled kernels between processes. A cold start directs all to one folder.
 _CACHE_VARIABLES = (
     "NUMBA_CACHE_DIR",
@@ -307,10 +312,9 @@ def _signal_name(number: int) -> str:
 
 def _worker_environment(threads: int, caches: Path | None, mark: str) -> dict[str, str]:
     """Return the environment variables of a worker: ours, with its budget, caches and mark."""
-    # PASSIVE: threads that wait for each other sleep. By default they spin; then a single other
-    # busy process makes every parallel loop ten times slower, and timings say nothing about the
-    # solver. Whoever runs the benchmark may set another policy.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = dict(os.environ)
+    if "OMP_WAIT_POLICY" not in environment:
+        environment = _WAITING | environment
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if caches:
         environment |= dict.fromkeys(_CACHE_VARIABLES, str(caches))

@@ -39,12 +39,15 @@ from .store import (
     RecordError,
     RunState,
     by_kind,
+    checked,
     newest_run,
+    non_finite,
     read_record,
     read_records,
     read_state,
     record_path,
     write_record,
+    write_state,
 )
 
 __all__ = [
@@ -79,10 +82,13 @@ __all__ = [
     "TracePoint",
     "Tuning",
     "by_kind",
+    "checked",
     "newest_run",
+    "non_finite",
     "read_record",
     "read_records",
     "read_state",
     "record_path",
     "write_record",
+    "write_state",
 ]

@@ -33,7 +33,13 @@ Failure = Literal[
 Status = Literal["matched", "missed", "in progress", Failure]
 BoundName = Literal["memory", "arithmetic", "dependency chain"]
 # Integers up to 2^53 are read exactly by every JSON reader, also where all numbers are doubles.
-Count = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Integer = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
+Nonnegative = Annotated[float, Meta(ge=0)]
+# Of a fit: no clock resolves less than a nanosecond, and nobody waits for decades. Within these
+# bounds, quotients of times and the exponentials of their intervals are finite.
+FitSeconds = Annotated[float, Meta(ge=1e-9, le=1e9)]
 
 
 class Backend(TypedDict):
@@ -44,7 +50,7 @@ class Backend(TypedDict):
     algorithm: str
     device: str
     dtype: str
-    threads: Count
+    threads: Positive
     deterministic: bool
     minimises: bool  # whether it minimises the objective, so that its gap to the reference is shown
     look: NotRequired[str]  # colour and marker from the registry; absent if it has none
@@ -53,19 +59,19 @@ class Backend(TypedDict):
 class CaseFacts(TypedDict):
     """The case: data, split, and the objective, with the names of `backends.Objective`."""
 
-    name: str
+    name: Annotated[str, Meta(max_length=255)]  # part of the name of a file
     dataset: str
     split: str
-    seed: Count
-    rank: Count
-    reg: float
+    seed: Integer
+    rank: Positive
+    reg: Nonnegative
     reg_scaling: str
     bias: bool
     reg_unit: str  # "rating" in records before version 5
-    damping: float  # 0 before version 5, like the other two dampings
-    bias_reg: float  # same as reg before version 5
-    user_bias_damping: float
-    item_bias_damping: float
+    damping: Nonnegative  # 0 before version 5, like the other two dampings
+    bias_reg: Nonnegative  # same as reg before version 5
+    user_bias_damping: Nonnegative
+    item_bias_damping: Nonnegative
     n_users: Count
     n_items: Count
     n_train: Count
@@ -79,8 +85,8 @@ class CaseFacts(TypedDict):
 class Score(TypedDict):
     """Mean squared errors of a baseline, and the parameters tuned on the validation ratings."""
 
-    validation_mse: float
-    test_mse: float | None
+    validation_mse: Nonnegative
+    test_mse: Nonnegative | None
     # None if it was not tuned. Before version 5 the reg of all biases was, since then the dampings.
     reg: float | None
     user_damping: float | None
@@ -103,10 +109,10 @@ class ListMetrics(TypedDict):
 class Reference(TypedDict):
     """Float64 ALS at convergence: medians over several seeds, and the spread of the seeds."""
 
-    validation_mse: float
-    test_mse: float | None
-    objective: float
-    spread: float  # largest minus smallest validation MSE of the seeds
+    validation_mse: Nonnegative
+    test_mse: Nonnegative | None
+    objective: Nonnegative
+    spread: Nonnegative  # largest minus smallest validation MSE of the seeds
     seeds: Count
     note: NotRequired[str]  # a remark on how it was found; "" for none
 
@@ -115,7 +121,7 @@ class Target(TypedDict):
     """A validation MSE to reach, as a multiple of the reference's."""
 
     factor: float
-    mse: float
+    mse: Nonnegative
     dropped: str  # why it cannot be a target on this data; "" if it can
 
 
@@ -123,8 +129,8 @@ class TracePoint(TypedDict):
     """The validation MSE after an epoch of the calibration."""
 
     epoch: Count
-    seconds: float  # of training up to here, without evaluation
-    validation_mse: float
+    seconds: Nonnegative  # of training up to here, without evaluation
+    validation_mse: Nonnegative
 
 
 class TargetReached(TypedDict):
@@ -137,11 +143,11 @@ class TargetReached(TypedDict):
 class Calibration(TypedDict):
     """An untimed fit that determines how many epochs the timed rounds of a seed run."""
 
-    seed: Count
+    seed: Integer
     created: NotRequired[str]  # when it ended; absent before version 6
     epochs: Count | None  # to the target; None if it was not reached
     repeats: Count  # number of fits; this is the slowest
-    evaluation_seconds: float | None  # median seconds of one evaluation; in no other result
+    evaluation_seconds: Nonnegative | None  # median seconds of one evaluation; in no other result
     trace: list[TracePoint]
     rungs: list[TargetReached]
 
@@ -155,12 +161,12 @@ class Round(TypedDict):
 
     # With the order "interleaved", the rounds of a number ran in one block, in random order.
     round: Count
-    seed: Count
+    seed: Integer
     factor: float  # of the target
-    seconds: float
-    prepare_seconds: float
-    first_epoch_seconds: float | None
-    epoch_seconds: float | None  # median over the other epochs; None if there are none
+    seconds: FitSeconds
+    prepare_seconds: Nonnegative
+    first_epoch_seconds: Nonnegative | None
+    epoch_seconds: Nonnegative | None  # median over the other epochs; None if there are none
     # Of all threads of the process and of its child processes. A child that ended without being
     # waited for is missing.
     cpu_seconds: float | None
@@ -170,9 +176,9 @@ class Round(TypedDict):
     stolen_seconds: float | None  # CPU-seconds that the hypervisor took
     # Used during the round by the processor's packages and the GPU, by other programs as well.
     energy_joules: float | None
-    validation_mse: float
-    test_mse: float | None
-    objective: float | None
+    validation_mse: Nonnegative
+    test_mse: Nonnegative | None
+    objective: Nonnegative | None
     matched: bool
 
 
@@ -232,14 +238,14 @@ class Tuning(TypedDict):
 
     # Fits with different hyper-parameters. The first has the case's reg and damping, and the
     # backend's defaults.
-    trials: Count
+    trials: Positive
     seconds: float  # that all trials took, with starting processes and compiling
     most_seconds: float  # of training in a trial
     split: str  # the ratings that the trials were fitted to and scored on, in words
     score: str  # what the trials were compared by, in words
     default: float | None  # score of the first trial; None if it has none
     best: float | None  # score of the best trial
-    best_trial: Count  # counted from 1
+    best_trial: Positive  # counted from 1
     params: dict[str, Any]  # hyper-parameters of the best trial; empty for the first
 
 
@@ -252,7 +258,7 @@ class Environment(MachineFacts, ProcessFacts):
     import_seconds: float | None
     compile_seconds: float | None
     device: str | None
-    throttled: Count | None  # how often the processor was throttled during the measurement
+    throttled: Integer | None  # how often the processor was throttled during the measurement
 
 
 class Record(TypedDict):
@@ -276,7 +282,8 @@ class Record(TypedDict):
     list_baselines: NotRequired[dict[str, ListMetrics]]  # of lists without a model, by name
     ladder: list[Target]
     target: Target | None  # the matching target; None if it had to be dropped
-    seeds: list[Count]  # of the fits; the data and its split have a seed of their own
+    # Of the fits; the data and its split have a seed of their own.
+    seeds: Annotated[list[Integer], Meta(min_length=1)]
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the matching target
     rungs: list[Round]  # to the other targets of the ladder
@@ -290,14 +297,14 @@ class Record(TypedDict):
 class ChainLatency(TypedDict):
     """Nanoseconds between two updates of one row: dot product, error, update."""
 
-    rank: Count
+    rank: Positive
     ns: float
 
 
 class MachineLimits(TypedDict):
     """The most that the machine achieves with a number of threads, which all run at once."""
 
-    threads: Count
+    threads: Positive
     memory_gb_per_s: float  # 1e9 bytes read
     gflop_per_s: float  # float32; a multiply-add counts as two
     chain: list[ChainLatency]  # of a single thread; the others are totals
@@ -306,8 +313,8 @@ class MachineLimits(TypedDict):
 class EpochCost(TypedDict):
     """The cost of an epoch, and the machine's limits for it; nanoseconds are per rating."""
 
-    rank: Count
-    threads: Count
+    rank: Positive
+    threads: Positive
     epochs: Count  # how many the medians are taken over
     seconds: float  # of an epoch
     cpu_seconds: float  # of an epoch, of all threads together

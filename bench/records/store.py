@@ -1,22 +1,36 @@
-"""Records on disk: written atomically, read with their fields checked, converted if older."""
+"""Records on disk: written atomically, read with their fields checked, converted if older.
+
+Whatever is written can be read: `checked` says what becomes of a record that could not be.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from bench.text.files import write_whole
+from bench.text.wording import one_line, reason, without_surrogates
 
 from .schema import SCHEMA, AnyRecord, Backend, Environment, Record, RooflineRecord
 
 RUNS = Path("reports/runs")  # one folder per run, relative to the working directory
 # File in the folder of a run with its command and whether it is done; see `measure.run_folder`.
 RUN_STATE = "run.state"
+
+_DEEPEST = 20  # levels of lists and objects in a record; this release writes six
+_TOO_DEEP = "lists or objects are nested too deeply"
+# Sizes of all numbers but 0 and hyper-parameters: products and quotients of several are finite.
+_LEAST, _MOST = 1e-100, 1e100
+_Path = tuple[str | int, ...]  # of a value in a record: ("rounds", 0, "seconds")
+_AnyKind = TypeVar("_AnyKind", bound=AnyRecord)
 
 
 class RunState(msgspec.Struct, frozen=True):
@@ -72,10 +86,138 @@ def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
 
 
 def write_record(folder: Path, record: AnyRecord) -> Path:
-    """Write a record into ``folder``, atomically, and return its path."""
+    """Write ``checked(record)`` into ``folder``, atomically, and return its path."""
     path = record_path(folder, record["kind"], record["case"]["name"], record["backend"])
-    write_whole(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(checked(record), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def write_state(folder: Path, state: RunState) -> None:
+    """Write the state of a run into its folder, atomically, without lone surrogates."""
+    content = msgspec.json.encode(_plain(msgspec.to_builtins(state)))
+    write_whole(folder / RUN_STATE, content + b"\n")
+
+
+def checked(record: _AnyKind) -> _AnyKind:
+    """Return a record as it is written: one that can be read.
+
+    Lone surrogates become "?", and the reason one line; what is almost 0 becomes 0. If there is a
+    number that is not finite, or another value that a reader refuses, the status is "crashed", the
+    reason names the field, and the part of the record that contains the value is left out. Checking
+    again changes nothing.
+    """
+    plain: dict[str, Any] = _plain(record)
+    plain["reason"] = reason(plain["reason"])
+    wrong = []
+    for path, value in list(_numbers(plain)):
+        if not math.isfinite(value) or (abs(value) > _MOST and "params" not in path):
+            wrong.append((path, value))
+        elif 0 < abs(value) < _LEAST and "params" not in path:
+            _set(plain, path, 0.0)
+    if wrong:
+        path, value = wrong[0]
+        sort = "too large" if math.isfinite(value) else "not finite"
+        _crash(plain, f"contains a number that is {sort}: {_field(path)} is {value}")
+    for path, _ in wrong:
+        _leave_out(plain, path)
+    for _ in range(len(plain)):  # at most once for each part
+        try:
+            _convert(plain)
+            break
+        except msgspec.ValidationError as error:
+            part = re.search(r"`\$\.(\w+)", str(error))
+            if part is None or part[1] not in (*_NOTHING, *_OPTIONAL):
+                break
+            _crash(plain, f"contains what no reader accepts: {error}")
+            _leave_out(plain, (part[1],))
+    return cast("_AnyKind", plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy of a value in JSON's types; what has no such type becomes text."""
+    if isinstance(value, dict):
+        return {without_surrogates(str(name)): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) > sys.float_info.max:  # other readers represent all numbers as floats
+            return math.inf if value > 0 else -math.inf
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if hasattr(value, "item"):  # of NumPy
+        return _plain(value.item())
+    return without_surrogates(str(value))
+
+
+def _numbers(value: Any, path: _Path = ()) -> Iterator[tuple[_Path, float]]:
+    """Yield the numbers in a value with their paths."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(inner, (*path, key))
+    elif isinstance(value, int | float):
+        yield path, value
+
+
+def non_finite(value: Any) -> Iterator[str]:
+    """Yield where in nested lists and dicts there is a number that is not finite, and which."""
+    for path, number in _numbers(value):
+        if not math.isfinite(number):
+            yield f"{_field(path)} is {number}"
+
+
+def _field(path: _Path) -> str:
+    """Return a path as text: "rounds[0].seconds"."""
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).lstrip(".")
+
+
+def _crash(record: dict[str, Any], why: str) -> None:
+    """Set the status to "crashed"; an earlier reason follows the new one."""
+    earlier = f"; {record['status']}: {record['reason']}" if record["reason"] else ""
+    record |= {"status": "crashed", "reason": reason(f"its record {why}{earlier}")}
+
+
+# Parts of a record that can be left out: what stands for nothing, and those that may be absent.
+_NOTHING: dict[str, Any] = {
+    "baselines": {},
+    "calibrations": [],
+    "cold": [],
+    "costs": [],
+    "gave_up_after": None,
+    "ladder": [],
+    "limits": [],
+    "memory": None,
+    "rounds": [],
+    "rungs": [],
+    "target": None,
+}
+_OPTIONAL = ("list_baselines", "lists", "tuning")
+
+
+def _leave_out(record: dict[str, Any], path: _Path) -> None:
+    """Remove the part of a record that a path is in; of a part that must be there, the value."""
+    part, *inside = path
+    if part in _NOTHING:
+        record[str(part)] = copy.copy(_NOTHING[str(part)])
+    elif part in _OPTIONAL:
+        record.pop(str(part), None)
+    elif part == "environment":
+        record["environment"][inside[0]] = None
+    elif inside[:1] == ["params"]:
+        record["backend"]["params"].pop(inside[1], None)
+    else:  # a setting of the case, an error of the reference
+        _set(record, path, 0.0)
+
+
+def _set(record: dict[str, Any], path: _Path, value: float) -> None:
+    """Set a number in a record."""
+    at: Any = record
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
 
 
 def read_record(path: Path) -> AnyRecord:
@@ -89,27 +231,82 @@ def read_record(path: Path) -> AnyRecord:
     try:
         record: Any = msgspec.json.decode(path.read_bytes())
         schema = record["schema"]
+        _check_values(record)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RecordError(f"{one_line(str(path))} cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise _no_record(path, _TOO_DEEP) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path} is not a record of factorbench ({error})") from error
+        raise _no_record(path, error) from error
     if schema not in range(1, SCHEMA + 1) or isinstance(schema, bool):
         raise RecordError(
-            f"{path} has schema version {schema!r}, this release reads versions 1 to {SCHEMA}; "
-            "measure again"
+            f"{one_line(str(path))} has schema version {reason(repr(schema))}, this release reads "
+            f"versions 1 to {SCHEMA}; measure again"
         )
     try:
         record = _upgrade(record)
         facts = record.get("environment")
-        kind = RooflineRecord if record.get("kind") == "roofline" else Record
-        record = msgspec.convert(record, kind)
+        record = _convert(record)
         # `convert` drops fields it does not know. Facts that a later release added are kept.
         record["environment"] = {**facts, **record["environment"]}
     except msgspec.ValidationError as error:
-        raise RecordError(f"{path} is not a record of factorbench ({error})") from error
+        raise _no_record(path, error) from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise RecordError(
-            f"{path} is not a record of factorbench (version {schema}: {error!r})"
-        ) from error
+        raise _no_record(path, f"version {schema}: {error!r}") from error
     return cast("AnyRecord", record)
+
+
+def _no_record(path: Path, why: object) -> RecordError:
+    return RecordError(f"{one_line(str(path))} is not a record of factorbench ({reason(str(why))})")
+
+
+def _check_values(value: Any, path: _Path = ()) -> None:
+    """Raise ValueError for what no release has written, and not all that use records can handle.
+
+    That is, for deep nesting, by which recursion runs out of stack, and for numbers whose products
+    or quotients are not finite.
+    """
+    if isinstance(value, dict | list):
+        if len(path) == _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_values(inner, (*path, key))
+    elif isinstance(value, int | float) and value:
+        least, most = (0, sys.float_info.max) if "params" in path else (_LEAST, _MOST)
+        if not least <= abs(value) <= most:
+            raise ValueError(f"Number out of range - at `$.{_field(path)}`")
+
+
+def _convert(record: dict[str, Any]) -> Any:
+    """Return a record of this version with its types checked, and that its parts belong together.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        It names the field.
+    """
+    if record.get("kind") == "roofline":
+        return msgspec.convert(record, RooflineRecord)
+    time: Record = msgspec.convert(record, Record)
+    if time["status"] == "matched" and not time["rounds"]:
+        raise msgspec.ValidationError("A match has at least one round - at `$.rounds`")
+    seeds = set(time["seeds"])
+    for part in ("rounds", "rungs", "calibrations"):
+        for place, measured in enumerate(time[part]):
+            if measured["seed"] not in seeds:
+                raise msgspec.ValidationError(
+                    f"Expected one of the record's seeds - at `$.{part}[{place}].seed`"
+                )
+    blocks: set[tuple[int, int]] = set()
+    for place, timed in enumerate(time["rounds"]):
+        if (timed["seed"], timed["round"]) in blocks:
+            raise msgspec.ValidationError(
+                f"Expected another number for each round of a seed - at `$.rounds[{place}].round`"
+            )
+        blocks.add((timed["seed"], timed["round"]))
+    return time
 
 
 def read_records(sources: Iterable[Path]) -> list[AnyRecord]:

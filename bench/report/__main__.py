@@ -12,6 +12,7 @@ from bench.report.outcome.plan import read_plan
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.outcome.verdict import missing_in_all, sentence
 from bench.report.tables.roofline import sentence as roofline_sentence
+from bench.text import command
 from bench.text.wording import one_line
 
 from .files import MOST_PICTURES, write_report
@@ -33,14 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
         return watch(
             options.input, options.output, options.interval, pictures=pictures, pdf=options.pdf
         )
-    run = newest_run()
-    sources: list[Path] = [run] if run else []
-    if options.input:
-        sources = options.input
     try:
+        run = None if options.input else newest_run()
+        sources: list[Path] = options.input or ([run] if run else [])
         records, plan = read_records(sources), read_plan(sources)
     except (RecordError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(one_line(f"error: {error}"), file=sys.stderr)
         return 2
     if not records:
         where = ", ".join(map(str, sources)) or str(RUNS)
@@ -49,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         page = write_report(records, options.output, plan=plan, pictures=pictures, pdf=options.pdf)
     except OSError as error:
-        print(f"error: the report cannot be written to {options.output} ({error})", file=sys.stderr)
+        text = f"error: the report cannot be written to {options.output} ({error})"
+        print(one_line(text), file=sys.stderr)
         return 2
     times, rooflines = by_kind(records)
     cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
@@ -125,8 +125,4 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted: the earlier report is unchanged", file=sys.stderr)
-        sys.exit(130)
+    command.run(main, interrupted="the earlier report is unchanged")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +74,8 @@ def watch(
         plan = read_plan(_folders(sources))
         page = write_report(records, output, plan=plan, pictures=pictures, pdf=pdf)
     except OSError as error:
-        print(f"error: the report cannot be written to {output} ({error})", file=sys.stderr)
+        text = f"error: the report cannot be written to {output} ({error})"
+        print(one_line(text), file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # pressed again
         print(
@@ -99,13 +102,14 @@ def _render(records: Sequence[AnyRecord], plan: Plan, output: Path, interval: fl
 def _stamp(sources: Sequence[Path] | None) -> _Stamp:
     """Return the files with records that exist now."""
     found: _Stamp = {}
-    for source in _folders(sources):
-        for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
-            try:
-                state = path.stat()
-            except OSError:  # the file was removed meanwhile
-                continue
-            found[path] = (state.st_mtime_ns, state.st_size)
+    # Files and folders may be removed meanwhile.
+    with contextlib.suppress(OSError):
+        for source in _folders(sources):
+            for path in sorted(source.rglob("*.json")) if source.is_dir() else [source]:
+                with contextlib.suppress(OSError):
+                    state = path.stat()
+                    if not stat.S_ISDIR(state.st_mode):
+                        found[path] = (state.st_mtime_ns, state.st_size)
     return found
 
 

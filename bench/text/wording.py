@@ -43,8 +43,16 @@ def plural(count: float, thing: str) -> str:
 
 def reason(text: str, most: int = MOST_REASON) -> str:
     """Return the reason for a result on one line of at most so many characters."""
-    line = one_line(text.encode("utf-8", "replace").decode())
+    line = one_line(without_surrogates(text))
     return line if len(line) <= most else f"{line[: most - 4]} ..."
+
+
+def without_surrogates(text: str) -> str:
+    """Return text that UTF-8 can encode: lone surrogates become "?".
+
+    They come from names of files that are not UTF-8, and from errors that quote such names.
+    """
+    return text.encode("utf-8", "replace").decode()
 
 
 def one_line(text: str) -> str:

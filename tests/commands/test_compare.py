@@ -75,6 +75,7 @@ def record(seconds: Sequence[float] | None = None, changes: dict[str, Any] | Non
                 "rungs": [],
             }
         ],
+        seeds=[0, 1, 2],
         rounds=rounds(times() if seconds is None else seconds),
         environment={
             "cpu": "Intel Xeon",
@@ -374,7 +375,7 @@ def test_a_worse_validation_mse_is_a_regression(said: Any) -> None:
         ("case.bias", False, "bias: true before, false now"),
         ("target.mse", 0.86, "target MSE: 0.8516 before, 0.86 now"),
         ("target", None, "target MSE: 0.8516 before, none now"),
-        ("seeds", [0, 1], "seeds: [0] before, [0, 1] now"),
+        ("seeds", [0, 1, 2, 3], "seeds: [0, 1, 2] before, [0, 1, 2, 3] now"),
         ("backend.dtype", "float64", "dtype: float32 before, float64 now"),
         ("backend.device", "cuda", "device: cpu before, cuda now"),
         ("backend.params", {"batch": 64}, "parameter batch: none before, 64 now"),

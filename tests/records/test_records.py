@@ -6,9 +6,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bench.records import SCHEMA, RecordError, by_kind, newest_run, read_records, write_record
+from bench.records import (
+    SCHEMA,
+    RecordError,
+    RunState,
+    by_kind,
+    checked,
+    newest_run,
+    read_record,
+    read_records,
+    read_state,
+    write_record,
+    write_state,
+)
 from bench.report.outcome.tidy import (
     cases_table,
     cold_table,
@@ -169,14 +182,154 @@ def test_a_record_of_version_4_has_one_reg_in_ratings_and_no_damping(tmp_path: P
     }
 
 
-def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_earlier_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = fake_record(backend="numpy")
     write_record(tmp_path, record)
-    broken = fake_record(backend="numpy")
-    broken["gave_up_after"] = float("nan")  # JSON has no NaN
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_record(tmp_path, broken)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bench.records.store.write_whole", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_record(tmp_path, fake_record(backend="numpy", seconds=2.0))
     assert read_records([tmp_path]) == [record]
+
+
+LATIN_1 = b"caf\xe9".decode("utf-8", "surrogateescape")  # a file name that is not UTF-8
+
+
+def test_lone_surrogates_are_replaced_wherever_they_are(tmp_path: Path) -> None:
+    record = fake_record("numpy", "crashed", reason=f"could not open {LATIN_1}.csv", run=LATIN_1)
+    record["backend"]["params"] = {LATIN_1: [LATIN_1, {"a": LATIN_1}]}
+    record["case"]["reading"] = LATIN_1
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read == checked(record)
+    assert (read["run"], read["case"]["reading"]) == ("caf?", "caf?")
+    assert read["reason"] == "could not open caf?.csv"
+    assert read["backend"]["params"] == {"caf?": ["caf?", {"a": "caf?"}]}
+
+
+@pytest.mark.parametrize("make", [fake_record, fake_roofline])
+def test_a_record_that_can_be_read_is_written_as_it_is(make: Any) -> None:
+    record = make("numba-sgd")
+    assert checked(record) == record
+
+
+def test_a_reason_is_one_line_of_bounded_length(tmp_path: Path) -> None:
+    record = fake_record("numpy", "crashed", reason="\x1b[31mno\n" * 10**6)
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["reason"].startswith("[31mno [31mno ")
+    assert len(read["reason"]) == 500
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named", "left"),
+    [
+        (("rounds", 1, "seconds"), NAN, "rounds[1].seconds is nan", []),
+        (("calibrations", 0, "trace", 2, "validation_mse"), INF, "validation_mse is inf", []),
+        (("cold", 0, "import_seconds"), -INF, "cold[0].import_seconds is -inf", []),
+        (("ladder", 0, "mse"), NAN, "ladder[0].mse is nan", []),
+        (("baselines", "biases", "reg"), NAN, "baselines.biases.reg is nan", {}),
+        (("memory", "peak_mb"), NAN, "memory.peak_mb is nan", None),
+        (("target", "mse"), NAN, "target.mse is nan", None),
+        (("gave_up_after",), NAN, "gave_up_after is nan", None),
+        (("reference", "spread"), NAN, "reference.spread is nan", 0.0),
+        (("environment", "cpu_limit"), INF, "environment.cpu_limit is inf", None),
+        (("backend", "params"), {"a": NAN, "b": 1}, "backend.params.a is nan", {"b": 1}),
+        (("backend", "params"), {"a": -(10**400)}, "backend.params.a is -inf", {}),
+    ],
+)
+def test_numbers_that_are_not_finite_are_left_out_and_named(
+    tmp_path: Path, path: tuple[str | int, ...], value: float, named: str, left: object
+) -> None:
+    record: Any = fake_record("numpy", "missed")
+    changed(record, path, value)
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read == checked(record) == checked(checked(record))
+    assert read["status"] == "crashed"
+    assert read["reason"].startswith("its record contains a number that is not finite: ")
+    assert f"{named}; missed: numpy ended at validation MSE" in read["reason"]
+    found: Any = read
+    for key in path if path[0] in ("reference", "environment", "backend") else path[:1]:
+        found = found[key]
+    assert found == left
+    assert dict(record)["status"] == "missed"  # only the copy is changed
+
+
+def test_numbers_of_extreme_size(tmp_path: Path) -> None:
+    record = fake_record("numpy")
+    record["rounds"][0]["others_seconds"] = -1e-200
+    record["backend"]["params"] = {"tiny": 1e-200, "huge": 1e200}
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["status"] == "matched"
+    assert dict(read)["rounds"][0]["others_seconds"] == 0
+    assert read["backend"]["params"] == {"tiny": 1e-200, "huge": 1e200}
+    record["rounds"][0]["objective"] = 10**101
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["reason"].endswith("that is too large: rounds[0].objective is 1" + 101 * "0")
+
+
+def test_optional_parts_and_costs_with_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    lists: Any = {"threshold": 4.0, "users": 3} | dict.fromkeys(
+        ("precision", "recall", "ndcg", "coverage", "rare"), NAN
+    )
+    roofline = fake_roofline("numba-sgd")
+    roofline["costs"][0]["share"] = NAN
+    write_record(tmp_path, fake_record("numpy", lists=[lists]))
+    write_record(tmp_path, roofline)
+    ((times,), (costs,)) = by_kind(read_records([tmp_path]))
+    assert "lists" not in times
+    assert times["reason"].endswith("not finite: lists[0].precision is nan")
+    assert (costs["status"], costs["costs"]) == ("crashed", [])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("rounds", 0, "seconds"), 0.0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "seed"), 7, "one of the record's seeds - at `$.rounds[0].seed`"),
+        (("rounds",), [], "A match has at least one round - at `$.rounds`"),
+        (("cold", 0, "caches"), "warm", "Invalid enum value 'warm' - at `$.cold[0].caches`"),
+    ],
+)
+def test_what_no_reader_accepts_is_not_written(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, named: str
+) -> None:
+    record: Any = fake_record("numpy")
+    changed(record, path, value)
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read == checked(record)
+    assert read["status"] == "crashed"
+    assert read["reason"].startswith("its record contains what no reader accepts: ")
+    assert named in read["reason"]
+    assert dict(read)[str(path[0])] == []
+
+
+def test_hyperparameters_of_other_types_are_written_in_words(tmp_path: Path) -> None:
+    record = fake_record("numpy")
+    record["backend"]["params"] = {"a": np.float32(0.5), "b": (1, np.int8(2)), "c": {3}, 4: b"x"}  # type: ignore[dict-item]
+    (read,) = read_records([write_record(tmp_path, record)])
+    assert read["backend"]["params"] == {"a": 0.5, "b": [1, 2], "c": "{3}", "4": "b'x'"}
+    assert read["status"] == "matched"
+
+
+def test_the_state_of_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    state = RunState("pytest bench/", True, "2026-01-05T10-00-00.000001Z", ("a.json", "b.json"))
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state
+    write_state(tmp_path, RunState(f"pytest --ratings {LATIN_1}", False))
+    assert read_state(tmp_path) == RunState("pytest --ratings caf?", False)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, '{"command": [], "done": true}', "\0"])
+def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.state").write_text(content, "utf-8")
+    assert read_state(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -212,7 +365,13 @@ def test_a_failed_write_leaves_the_earlier_record(tmp_path: Path) -> None:
         ),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (Number out of range"),
         ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 6"),
+        ("", "is not a record of factorbench (Input data was truncated)"),
+        ("[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
+        (f'{{"schema": {"[" * 50 + "]" * 50}}}', "(lists or objects are nested too deeply)"),
+        (f'{{"schema": 6, "x": {10**400}}}', "factorbench (Number out of range - at `$.x`)"),
+        (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 6"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "x.json"
@@ -223,12 +382,30 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
     assert str(path) in str(caught.value)
 
 
+def test_what_cannot_be_opened_or_decoded_is_named(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.json"
+    latin.write_bytes('{"schema": 6, "run": "caf\xe9"}'.encode("latin-1"))
+    with pytest.raises(RecordError, match=r"latin.json is not a record .*Invalid UTF-8"):
+        read_records([latin])
+    folder = tmp_path / "folder.json"
+    folder.mkdir()
+    with pytest.raises(RecordError, match=r"folder.json cannot be read \(Is a directory\)"):
+        read_record(folder)
+    assert read_records([folder]) == []
+    with pytest.raises(FileNotFoundError):
+        read_record(tmp_path / "nowhere")
+
+
+def changed(record: Any, path: tuple[str | int, ...], value: object) -> None:
+    """Set a field of a record."""
+    for key in path[:-1]:
+        record = record[key]
+    record[path[-1]] = value
+
+
 def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Path) -> str:
     """Why a record is refused when one of its fields holds a different value."""
-    at = record
-    for key in path[:-1]:
-        at = at[key]
-    at[path[-1]] = value
+    changed(record, path, value)
     (folder / "x.json").write_text(json.dumps(record), "utf-8")
     with pytest.raises(RecordError) as caught:
         read_records([folder])
@@ -260,6 +437,20 @@ def refusal(record: Any, path: tuple[str | int, ...], value: object, folder: Pat
         ),
         (("memory",), 3, "Expected `object | null`, got `int` - at `$.memory`"),
         (("kind",), "ranking", "Invalid enum value 'ranking' - at `$.kind`"),
+        (("seeds",), [], "Expected `array` of length >= 1 - at `$.seeds`"),
+        (("seeds",), [1], "Expected one of the record's seeds - at `$.rounds[0].seed`"),
+        (("calibrations", 0, "seed"), 1, "one of the record's seeds - at `$.calibrations[0].seed`"),
+        (("rounds",), [], "A match has at least one round - at `$.rounds`"),
+        (("rounds", 2, "round"), 1, "another number for each round of a seed - at `$.rounds[2]."),
+        (("rounds", 0, "seconds"), 0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "seconds"), 5e-324, "Number out of range - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "seconds"), 1e-10, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "objective"), 1e101, "Number out of range - at `$.rounds[0].objective`"),
+        (("rounds", 0, "seconds"), -1.0, "Expected `float` >= 1e-09 - at `$.rounds[0].seconds`"),
+        (("rounds", 0, "validation_mse"), -1.0, "Expected `float` >= 0.0"),
+        (("calibrations", 0, "epochs"), -1, "Expected `int` >= 0 - at `$.calibrations[0].epochs`"),
+        (("case", "name"), "x" * 256, "Expected `str` of length <= 255 - at `$.case.name`"),
+        (("backend", "threads"), 0, "Expected `int` >= 1 - at `$.backend.threads`"),
         (("case", "reg_unit"), 1, "Expected `str`, got `int` - at `$.case.reg_unit`"),
         (("case", "damping"), None, "Expected `float`, got `null` - at `$.case.damping`"),
         (
@@ -320,11 +511,11 @@ def test_an_older_record_of_our_own_backend_is_drawn_as_it_was(tmp_path: Path) -
 
 def test_a_large_integer_where_a_number_is_wanted_is_a_number(tmp_path: Path) -> None:
     record: Any = fake_record("numpy")
-    record["rounds"][0]["seconds"] = 10**30
+    record["rounds"][0]["validation_mse"] = 10**30
     (tmp_path / "x.json").write_text(json.dumps(record), "utf-8")
     (read,) = read_records([tmp_path])
-    assert read["rounds"][0]["seconds"] == 1e30
-    assert isinstance(read["rounds"][0]["seconds"], float)
+    assert read["rounds"][0]["validation_mse"] == 1e30
+    assert isinstance(read["rounds"][0]["validation_mse"], float)
 
 
 def test_missing_source(tmp_path: Path) -> None:

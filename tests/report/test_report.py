@@ -15,6 +15,7 @@ import pytest
 from fake_records import fake_record, fake_roofline, fake_score
 from helpers import in_fresh_process
 
+from bench.compare.__main__ import main as compare
 from bench.records import ListMetrics, Record, Score, write_record
 from bench.report.__main__ import main
 from bench.report.figures import all_kinds
@@ -646,12 +647,40 @@ def test_command_without_records_says_how_to_make_some(
     assert not (tmp_path / "reports").exists()
 
 
-def test_command_refuses_what_is_no_record(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"schema": 99}', "has schema version 99, this release reads versions 1 to 6; "),
+        (b"", "is not a record of factorbench (Input data was truncated)"),
+        (b"[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
+        (b'{"schema": 6, "\xff": 1}', "is not a record of factorbench (Invalid UTF-8"),
+        (b'{"schema": "\\u001b[31m\\n"}', "has schema version '\\x1b[31m\\n', this"),
+    ],
+    ids=lambda value: str(value[:20]),
+)
+def test_commands_refuse_what_is_no_record_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
-    (tmp_path / "x.json").write_text('{"schema": 99}')
-    assert main(["--input", str(tmp_path)]) == 2
-    assert "has schema version 99, this release reads version" in capsys.readouterr().err
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    for command, given in ((main, ["--input", str(tmp_path)]), (compare, [str(path)] * 2)):
+        assert command(given) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {path} {message}")
+        assert said.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_opened_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_record(tmp_path / "run", fake_record())
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert main(["--input", str(path)]) == 2
+    assert capsys.readouterr().err == f"error: {path} cannot be read (Permission denied)\n"
 
 
 @pytest.mark.process
@@ -709,6 +738,7 @@ def test_cases_are_in_the_order_of_their_numbers() -> None:
         fake_record(case={"name": f"ml-100k, rank {rank}, seed 0", "rank": rank}) for rank in ranks
     ]
     assert [case.facts["case"]["rank"] for case in group_cases(made)] == [16, 64, 128]
+    assert group_cases([fake_record(case={"dataset": "7" * 5000})])  # too long for a number
 
 
 def seeded(name: str, medians: list[float]) -> Record:

@@ -142,6 +142,26 @@ def test_a_vanished_source_does_not_stop_the_watch(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "index.html").is_file()
 
 
+def test_what_is_no_record_is_left_out_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    write_record(run, fake_record("a"))
+    (run / "folder.json").mkdir()
+    (run / "deep.json").write_text("[" * 10**5, "utf-8")
+    (run / "new\nline.json").write_bytes(b"\xff")
+    assert watched([run], tmp_path / "out") == 0
+    said = capsys.readouterr().out.splitlines()
+    left_out = sorted(line.split(" ", 1)[1] for line in said if "left out" in line)
+    assert left_out == [
+        f"left out: {run}/deep.json is not a record of factorbench "
+        "(lists or objects are nested too deeply)",
+        f"left out: {run}/new line.json is not a record of factorbench "
+        "(JSON is malformed: invalid character (byte 0))",
+    ]
+    assert "1 record, ahead" in said[3]
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "1e9"])
 def test_intervals_that_make_no_sense_are_refused(
     text: str, capsys: pytest.CaptureFixture[str]

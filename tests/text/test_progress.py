@@ -27,3 +27,29 @@ def test_nothing_is_written_to_a_log(capsys: pytest.CaptureFixture[str]) -> None
     StatusLine()("epoch 1")
     StatusLine().clear()
     assert capsys.readouterr() == ("", "")
+
+
+class Closed(Terminal):
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+CLOSED = Terminal()
+CLOSED.close()
+
+
+@pytest.mark.parametrize("stream", [None, Closed(), CLOSED])
+def test_a_run_goes_on_without_its_terminal(
+    monkeypatch: pytest.MonkeyPatch, stream: object
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    StatusLine()("epoch 1")
+
+
+def test_a_text_of_several_lines_and_a_name_that_is_no_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    StatusLine()("a\nb\x1b[2J \udcff")
+    assert terminal.getvalue() == "\r\033[Ka b[2J "

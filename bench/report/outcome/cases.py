@@ -259,7 +259,11 @@ def group_cases(records: list[Record], plan: Plan = NO_PLAN) -> list[Case]:
 def _natural_order(text: str) -> list[tuple[int, str]]:
     """Return a sort key that orders the numbers within texts by size: rank 16 before rank 128."""
     pieces = re.split(r"(\d+)", text)
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+    # Digits beyond those of any number of ours are text: Python converts only so many.
+    return [
+        (int(piece), "") if piece.isdecimal() and len(piece) < 20 else (-1, piece)
+        for piece in pieces
+    ]
 
 
 def _new_slug(title: str, taken: set[str]) -> str:
