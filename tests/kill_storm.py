@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
 _COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
 _COMMAND += ["--reg", "0.14", "--seeds", "2", "--rounds", "1", "--threads", "1"]
-_COMMAND += ["--backend", "numpy-als", "--backend", "numpy"]
+BACKENDS = ("numpy-als", "numpy")
 _CONTINUED = re.compile("reusing the record|going on, [12] of 2 seeds")
 _PATIENCE = 300.0  # seconds to wait for something that must happen
 
@@ -40,62 +40,73 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python tests/kill_storm.py", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backends", nargs="+", default=[*BACKENDS, "numba-gd"])
     options = parser.parse_args()
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
-        left_alone(folder)
-        took = time.monotonic() - began
+        left_alone(folder, options.backends)
+        took, late = time.monotonic() - began, 0
 
         def random_moment(place: Path, cache: Path) -> None:
+            nonlocal late
             time.sleep(draw.uniform(0.1, 1.0) * took)
+            late += bool(stored(place))
 
-        kept = storm(folder, [random_moment] * options.kills)
-    print(f"killed {options.kills} times; {kept} records were kept, all as if nothing had happened")
+        kept = storm(folder, [random_moment] * options.kills, options.backends)
+    print(
+        f"killed {options.kills} times, {late} of them with a record there; {kept} records were "
+        "continued or reused, all as if nothing had happened"
+    )
 
 
-def left_alone(folder: Path) -> dict[str, Any]:
+def left_alone(folder: Path, backends: Sequence[str] = BACKENDS) -> dict[str, Any]:
     """Return the records of a run that nobody kills, by file name, without timings; made once."""
     whole = folder / "whole"
     if not whole.exists():
         whole.mkdir()
-        end(start(whole, folder / "cache"))
+        end(start(whole, folder / "cache", backends))
     return records_of(whole)
 
 
-def storm(folder: Path, moments: Sequence[Moment]) -> int:
+def storm(folder: Path, moments: Sequence[Moment], backends: Sequence[str] = BACKENDS) -> int:
     """Kill a run at each of some moments, and go on with it; return how many records were kept.
 
     A run that ends before it is killed is followed by a new one. All end with the same records.
     """
-    cache, whole, kept, killed = folder / "cache", left_alone(folder), 0, list(moments)
+    cache, kept, killed = folder / "cache", 0, list(moments)
+    whole = left_alone(folder, backends)
     attempt = 0
     while killed:
         attempt += 1
         place = folder / str(attempt)
         place.mkdir()
         while killed and not is_through(place):
-            process = start(place, cache)
+            process = start(place, cache, backends)
             killed.pop(0)(place, cache)
             os.kill(process.pid, signal.SIGKILL)  # if it has ended, it still waits to be collected
             kept += len(_CONTINUED.findall(process.communicate()[0]))
         until(lambda: not workers_of(cache))
         if not is_through(place):
             left = len(stored(place))
-            again = len(_CONTINUED.findall(end(start(place, cache))))
+            again = len(_CONTINUED.findall(end(start(place, cache, backends))))
             # A seed counts once all backends are through with it.
-            assert again == (left if left == 2 else 0), f"{again} of {left} records were kept"
+            kept_now = left if left == len(backends) else 0
+            assert again == kept_now, f"{again} of {left} records were kept"
             kept += again
         assert records_of(place) == whole
     return kept
 
 
-def start(folder: Path, cache: Path) -> subprocess.Popen[str]:
+def start(folder: Path, cache: Path, backends: Sequence[str]) -> subprocess.Popen[str]:
     """Start a run in a folder."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(_COMMAND, cwd=folder, env=env, start_new_session=True, **pipes)
+    named = [word for name in backends for word in ("--backend", name)]
+    return subprocess.Popen(
+        [*_COMMAND, *named], cwd=folder, env=env, start_new_session=True, **pipes
+    )
 
 
 def end(process: subprocess.Popen[str]) -> str:

@@ -42,7 +42,8 @@ _START, _STOPPING = "backends/start.py", "backends/stopping.py"
 _SPLITS, _READING = "bench/datasets/splits.py", "bench/datasets/reading"
 _TEST_WORKER, _TEST_EXTRAS = "tests/measure/test_worker.py", "tests/measure/test_extras.py"
 _TEST_FAIR_PLAY = "tests/measure/test_fair_play.py"
-_TEST_DUEL, _TEST_TARGETS = "tests/commands/test_duel.py", "tests/cases/test_targets.py"
+_TURNS, _TEST_TURNS = "bench/measure/turns.py", "tests/measure/test_turns.py"
+_TEST_TARGETS = "tests/cases/test_targets.py"
 _TEST_OBJECTIVE = "tests/backends/test_objective.py"
 _TEST_FACTORIZER = "tests/backends/test_factorizer.py"
 _TEST_RUN_FOLDER = "tests/measure/test_run_folder.py"
@@ -70,8 +71,8 @@ MUTANTS = (
     Mutant(
         "scored on training",
         _WORKER,
-        'score = mse(solver.model_, self.ratings["validation"])',
-        'score = mse(solver.model_, self.ratings["train"])',
+        "score = mean_squared_error(parameters, validation)",
+        "score = mean_squared_error(parameters, train)",
         (f"{_TEST_WORKER}::test_a_round_says_what_its_model_is_worth",),
         "rounds are scored on validation ratings",
     ),
@@ -110,16 +111,18 @@ MUTANTS = (
     Mutant(
         "tighter target given up early",
         _WORKER,
-        "epoch >= 2 * self.reached + 2",
-        "epoch >= self.reached + 2",
-        (f"{_TEST_WORKER}::test_a_tighter_target_is_tried_for_twice_the_epochs",),
+        "epoch < 2 * self.reached + 2",
+        "epoch < self.reached + 2",
+        (
+            f"{_TEST_WORKER}::test_a_tighter_target_is_tried_for_twice_the_epochs_and_while_it_is_in_reach",
+        ),
         "the tightest target gets twice the epochs of the target",
     ),
     Mutant(
         "unseen ratings that are not new",
         _WORKER,
-        "ratings = stretch * reversed_scale[order]",
-        "ratings = train.ratings[order]",
+        "ratings = stretch * (train.ratings.min() + train.ratings.max() - train.ratings)",
+        "ratings = train.ratings",
         (f"{_TEST_WORKER}::test_unseen_ratings_are_the_same_problem_with_other_contents",),
         "whoever keeps results by their sum must not have them",
     ),
@@ -134,8 +137,8 @@ MUTANTS = (
     Mutant(
         "unseen ratings never fitted",
         _WORKER,
-        "self.unseen_train() if request.unseen else self.fresh_train()",
-        "self.fresh_train()",
+        "self.ratings_of(request.ratings)",
+        'self.ratings_of("known")',
         (f"{_TEST_WORKER}::test_unseen_ratings_are_fitted_only_where_asked_for",),
         "a backend that keeps results is found by ratings that are new",
     ),
@@ -143,8 +146,8 @@ MUTANTS = (
         "ratings shared by fits",
         _WORKER,
         "        return Ratings(train.users, train.items, train.ratings, "
-        "train.n_users, train.n_items)\n\n    def unseen_train",
-        "        return train\n\n    def unseen_train",
+        "train.n_users, train.n_items)\n\n    def ratings_of",
+        "        return train\n\n    def ratings_of",
         (f"{_TEST_WORKER}::test_a_fit_gets_ratings_of_its_own",),
         "what ratings keep of themselves is computed inside the clock",
     ),
@@ -205,27 +208,80 @@ MUTANTS = (
         "of several calibrations the slowest counts",
     ),
     Mutant(
-        "seeds not in turn",
-        _MEASUREMENT,
-        "turn = number % len(self.seeds)",
-        "turn = 0",
-        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
-        "the spread holds what differs from seed to seed",
+        "what is scored is no copy",
+        _WORKER,
+        "arrays = {name: np.array(getattr(parameters, name)) for name in shapes}",
+        "arrays = {name: np.asarray(getattr(parameters, name)) for name in shapes}",
+        (f"{_TEST_WORKER}::test_what_is_scored_is_a_copy_of_the_model_when_the_clock_stops",),
+        "what a thread writes into the model later is of no use",
     ),
     Mutant(
-        "seeds one after the other",
-        _MEASUREMENT,
-        "turn = number % len(self.seeds)",
-        "turn = number * len(self.seeds) // self.wanted_rounds()",
-        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
-        "what the machine does meanwhile is no part of a seed's seconds",
+        "a copy after the clock",
+        _WORKER,
+        "            parameters = _copy_of(solver.model_.parameters, train)\n"
+        "        seconds = perf_counter() - start",
+        "            pass\n        seconds = perf_counter() - start\n"
+        "        parameters = _copy_of(solver.model_.parameters, train)",
+        (f"{_TEST_WORKER}::test_what_is_scored_is_a_copy_of_the_model_when_the_clock_stops",),
+        "what a model computes later is of no use",
+    ),
+    Mutant(
+        "validation rows keep their numbers",
+        _WORKER,
+        "train, validation = _relabelled(train, *rows), _relabelled(validation, *rows)",
+        "train, validation = _relabelled(train, *rows), validation",
+        (f"{_TEST_WORKER}::test_relabelled_ratings_are_the_same_with_other_row_numbers",),
+        "an honest fit of relabelled rows ends where it did",
+    ),
+    Mutant(
+        "one pair of fits decides",
+        _EXTRAS,
+        "if unseen[-1] <= _WORSE * known[-1]:",
+        "if unseen[-1] <= _WORSE * known[0]:",
+        (f"{_TEST_EXTRAS}::test_an_unlucky_seed_is_held_against_known_rows_with_the_same_seed",),
+        "a start that suits neither is no warm start",
+    ),
+    Mutant(
+        "done with a record missing",
+        "bench/measure/run_folder.py",
+        "        if not self.missing:",
+        "        if True:",
+        (f"{_TEST_RUN_FOLDER}::test_a_run_is_done_when_all_that_is_planned_is_final",),
+        "a run with a record missing is not done",
+    ),
+    Mutant(
+        "in progress is done",
+        "bench/measure/run_folder.py",
+        """        if record["status"] != "in progress":
+            self.missing.discard(path.name)""",
+        "        self.missing.discard(path.name)",
+        (f"{_TEST_RUN_FOLDER}::test_a_run_is_done_when_all_that_is_planned_is_final",),
+        "nor is one with a record in progress",
+    ),
+    Mutant(
+        "seeds of one record alone",
+        _TURNS,
+        "shared = set.intersection(*done)",
+        "shared = set.union(*done)",
+        (
+            f"{_TEST_TURNS}::test_a_run_that_is_cut_off_between_two_records_takes_over_what_all_have",
+        ),
+        "what is compared was measured in turns",
+    ),
+    Mutant(
+        "late and in turns",
+        _TURNS,
+        'measurement.order = "sequential"',
+        "pass",
+        (f"{_TEST_TURNS}::test_what_is_measured_after_the_others_has_not_taken_turns",),
+        "what was measured later is not compared block by block",
     ),
     Mutant(
         "missed rounds forgiven",
         _MEASUREMENT,
         'for timed in self.rounds if not timed["matched"]]',
         'for timed in self.rounds[:1] if not timed["matched"]]',
-        (f"{_TEST_EXTRAS}::test_seeds_take_turns",),
+        (f"{_TEST_EXTRAS}::test_each_seed_is_timed_with_its_own_epochs",),
         "all rounds must match, not the first alone",
     ),
     Mutant(
@@ -240,19 +296,19 @@ MUTANTS = (
     ),
     Mutant(
         "blocks in one order",
-        "bench/duel.py",
+        _TURNS,
         "rng.permutation(len(measurements))",
         "range(len(measurements))",
-        (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
+        (f"{_TEST_TURNS}::test_every_block_has_each_backend_once_in_an_order_drawn_by_the_seed",),
         "nobody always goes first",
     ),
     Mutant(
         "order of blocks without a seed",
-        "bench/duel.py",
-        "np.random.default_rng(selection.seed)",
+        _TURNS,
+        "np.random.default_rng([seed, fit_seed])",
         "np.random.default_rng()",
-        (f"{_TEST_DUEL}::test_every_block_has_each_contender_once_in_an_order_drawn_by_the_seed",),
-        "a duel can be fought again",
+        (f"{_TEST_TURNS}::test_every_block_has_each_backend_once_in_an_order_drawn_by_the_seed",),
+        "a run can be repeated",
     ),
     # ---- the gate --------------------------------------------------------------------------------
     Mutant(

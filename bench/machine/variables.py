@@ -103,7 +103,7 @@ UNLISTED = "others"  # takes the place of a name
 # Workers get these values whatever is set outside, so they do not distinguish runs.
 _BUDGETS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
 # Workers get these unless others are set, see `measure.worker_process`.
-_DEFAULTS = {("GOMP_SPINCOUNT", "10000"), ("KMP_BLOCKTIME", "1")}
+_DEFAULTS = {("GOMP_SPINCOUNT", "10000"), ("KMP_BLOCKTIME", "0")}
 # Libraries (threadpoolctl, scikit-learn) set these when imported, and it is a matter of chance
 # whether they have been.
 _SET_BY_IMPORTS = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}

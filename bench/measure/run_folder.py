@@ -41,6 +41,7 @@ AnyRecordT = TypeVar("AnyRecordT", Record, RooflineRecord)
 _LOCK, _WORK = "run.lock", "work"
 # Both the name of a folder and the time in its state. `newest_first` compares one with the other.
 _TIME = "%Y-%m-%dT%H-%M-%S"
+_STAMP = f"{_TIME}.%fZ"
 
 
 class RunFolder:
@@ -152,7 +153,7 @@ class RunFolder:
         return record
 
     def _write_state(self, done: bool) -> None:
-        written = datetime.datetime.now(datetime.UTC).strftime(f"{_TIME}.%fZ")
+        written = _after_all_others(self.path.parent)
         state = RunState(self.command, done, written, tuple(self._planned))
         write_state(self.path, state)  # other runs may read it at any time
 
@@ -200,6 +201,21 @@ def _is_done(folder: Path, command: str) -> bool | None:
     """Return whether a folder's run is complete; None if it is of another command or unreadable."""
     state = read_state(folder)
     return state.done if state and state.command == command else None
+
+
+def _after_all_others(runs: Path) -> str:
+    """Return the time now, or one just after the latest in any state if the clock was set back."""
+    now = datetime.datetime.now(datetime.UTC).strftime(_STAMP)
+    latest = max(
+        (state.written for folder in runs.iterdir() if (state := read_state(folder))), default=""
+    )
+    if latest < now:
+        return now
+    try:
+        later = datetime.datetime.strptime(latest, _STAMP) + datetime.timedelta(microseconds=1)
+    except (ValueError, OverflowError):  # no time
+        return now
+    return later.strftime(_STAMP)
 
 
 def _days_since(created: str) -> int:

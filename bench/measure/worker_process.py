@@ -68,7 +68,8 @@ _THREAD_VARIABLES = (
 # milliseconds (LLVM, Intel). With GNU's own 300,000 turns, a single other busy process makes some
 # of torch's loops 30 times slower. If they sleep at once, the same loops take 1.5 times as long on
 # an idle machine, and with 10,000 turns 1.1 times. Whoever runs the benchmark may set others.
-_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+# Backends take turns: threads of those that wait must not spin.
+_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
 # Where libraries keep compiled kernels between processes. A cold start directs all to one folder.
 _CACHE_VARIABLES = (
     "NUMBA_CACHE_DIR",

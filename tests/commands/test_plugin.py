@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from helpers import ROOT
@@ -16,11 +17,13 @@ from bench.plugin import (
     _command_line,
     _thread_counts,
     _threads_id,
+    pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
     selection,
 )
+from bench.records import read_records, read_state
 
 pytestmark = pytest.mark.process
 
@@ -271,3 +274,80 @@ def test_a_quick_run_leaves_the_roofline_out_unless_it_is_all_that_was_asked_for
         pytest_collection_modifyitems(config, items)  # type: ignore[arg-type]
         assert items == kept
         assert config.left_out == [item for item in given if item not in kept]
+
+
+# ---- runs that are cut off, in parallel, or short of room ---------------------------------------
+
+TINY_RUN = ["--scale", "0.005", "--rank", "2", "--reg", "0.14", "--seeds", "1", "--rounds", "1"]
+TINY_RUN += ["--threads", "1", "--backend", "numpy-als", "--backend", "numpy"]
+
+
+def run_in(folder: Path, *options: str, limit: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the benchmark in a folder, with a limit on the size of files if wanted."""
+    words = [sys.executable, "-m", "bench", "-q", "-k", "mse", *TINY_RUN, *options]
+    shell = ["sh", "-c", f'{limit or "true"} && exec "$@"', "sh"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(folder / "cache")}
+    return subprocess.run([*shell, *words], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.load
+def test_a_run_without_room_is_not_done_and_goes_on(tmp_path: Path) -> None:
+    """No file may be larger than 64 KB, which the ratings are."""
+    full = run_in(tmp_path, limit="ulimit -f 128")
+    assert full.returncode == 4, full.stdout + full.stderr
+    said = [line for line in full.stdout.splitlines() if "factorbench: " in line]
+    assert len(said) == 1
+    assert "the run is not done, as a file in" in said[0]
+    assert "File too large" in said[0]
+    assert "Traceback" not in full.stdout + full.stderr
+    (folder,) = (tmp_path / "reports" / "runs").iterdir()
+    state = read_state(folder)
+    assert state is not None
+    assert (state.done, len(state.planned)) == (False, 2)
+    again = run_in(tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert list((tmp_path / "reports" / "runs").iterdir()) == [folder]
+    state = read_state(folder)
+    assert state is not None
+    assert state.done
+    assert sorted(path.name for path in folder.glob("*.json")) == sorted(state.planned)
+    orders = {(record["status"], dict(record)["order"]) for record in read_records([folder])}
+    assert orders == {("matched", "interleaved")}
+
+
+def test_benchmarks_in_parallel_are_refused() -> None:
+    words = [sys.executable, "-m", "pytest", "bench/bench_time_to_mse.py", "-q", "-n", "2"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    words += [*TINY_RUN, "-p", "no:cacheprovider"]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stdout.count("\nbenchmarks in parallel disturb each other: run them without -n") == 2
+    )
+
+
+class Planned(NamedTuple):
+    """As much of a collected test as is looked at."""
+
+    callspec: Any
+
+
+def test_the_records_of_a_run_are_planned() -> None:
+    """With each number of threads of a sweep; the roofline has one for each backend."""
+    config = Metafunc(2, True)
+    params: list[dict[str, Any]] = [
+        {"measured_backend": "numpy", "run_threads": 1},
+        {"measured_backend": "numpy"},
+        {"roofline_backend": "numba-sgd"},
+        {"other": 1},
+    ]
+    session = SimpleNamespace(
+        config=config, items=[Planned(SimpleNamespace(params=one)) for one in params] + [object()]
+    )
+    pytest_collection_finish(session)  # type: ignore[arg-type]
+    (planned,) = config.stash.values()
+    assert [tuple(one) for one in planned] == [
+        ("time to MSE", "numpy", 1),
+        ("time to MSE", "numpy", 2),
+        ("roofline", "numba-sgd", 2),
+    ]

@@ -200,6 +200,19 @@ def test_the_age_of_a_record_is_said(tmp_path: Path) -> None:
     run.close()
 
 
+def test_a_clock_that_is_set_back_hides_no_run(tmp_path: Path) -> None:
+    """The last run was cut off before one that is dated later, and is done."""
+    cut_off(tmp_path / "2126-01-01T10-00-00Z", done=True)
+    run = open_run("c", tmp_path)
+    run.close()
+    state = read_state(run.path)
+    assert state is not None
+    assert state.written == "2126-01-01T10-00-00.000001Z"
+    again = open_run("c", tmp_path)
+    assert (again.path, again.continued) == (run.path, True)
+    again.close()
+
+
 def test_a_run_is_done_when_all_that_is_planned_is_final(tmp_path: Path) -> None:
     run = open_run("c", tmp_path)
     records = [fake_record(name) for name in ("numpy", "numpy-als")]

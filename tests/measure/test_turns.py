@@ -178,10 +178,10 @@ def test_a_run_that_is_cut_off_between_two_records_takes_over_what_all_have(
     """Otherwise a seed of one backend would be compared with one of another time."""
     write, written = RunFolder.write, itertools.count()
 
-    def full(folder: RunFolder, *record: Any) -> None:
+    def full(folder: RunFolder, *record: Any) -> Any:
         if next(written) == 4:  # of nine in progress
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(folder, *record)
+        return write(folder, *record)
 
     monkeypatch.setattr(RunFolder, "write", full)
     with pytest.raises(OSError, match="No space"):
