@@ -51,10 +51,13 @@ from .backend_facts import Contender, Limits
 from .calibration import Uncalibrated, calibrate, training_seconds
 from .fair_play import over_budget
 from .fingerprint import result_key
-from .session import Session, Setting
+from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
 SLOW_FIT = 20.0  # seconds; slower fits get fewer rounds
+# Seconds of training. Shorter fits are preceded by one that does not count: after the turns of
+# others the processor's caches hold their data, and a first fit takes up to twice as long.
+_SHORT_FIT = 1.0
 # Default number of timed rounds per seed.
 _ROUNDS, _ROUNDS_OF_SEVERAL_SEEDS = 5, 3
 _SLOW_ROUNDS, _SLOW_ROUNDS_OF_SEVERAL_SEEDS = 3, 1
@@ -225,6 +228,8 @@ class Measurement:
         mse_of = {level["factor"]: level["mse"] for level in self.case.ladder}
         timed: dict[int, Round] = {}  # by epochs: targets that take equally many share one fit
         with self._recording_end():
+            if training_seconds(calibration) < _SHORT_FIT:
+                session.warm_up(epochs_of(calibration))
             for factor, epochs in epochs_to.items():
                 if epochs is None:  # the calibration did not reach this target
                     continue

@@ -132,9 +132,12 @@ class Session:
         if lists:
             self.lists = answer.lists
         check_settings(self.setting.contender.threads, answer.thread_settings)
-        if answer.alive is not None:
-            self.alive.append(answer.alive)
+        self._note_threads(answer)
         return answer.round
+
+    def warm_up(self, epochs: int) -> None:
+        """Fit before a round, so that the processor's caches are those of a loop of fits."""
+        self._note_threads(self._time(epochs, self.seed, 0, None))
 
     def fit(self, epochs: int, *, seed: int | None = None, ratings: RatingsKind = "known") -> Round:
         """Time a fit outside the rounds, without checking score or threads.
@@ -157,6 +160,10 @@ class Session:
         timeout, notify = self.setting.limits.timeout, self.setting.notify
         answer = self.process.ask(request, timeout, notify, _SAMPLE_SECONDS)
         return answer, self.process.samples
+
+    def _note_threads(self, answer: Timed) -> None:
+        if answer.alive is not None:
+            self.alive.append(answer.alive)
 
     def _time(
         self,

@@ -2,7 +2,7 @@
 
 For each seed, every backend gets a worker. All are calibrated, then timed in blocks: in a block
 each is timed once, in random order. So the ratio of two backends within a block does not depend on
-the speed of the machine from one minute to the next::
+the speed of the machine from one minute to the next. A short fit follows one that does not count::
 
     seed 0:   a b c calibrated   b c a   c a b   a c b   checked      every record is written
     seed 1:   ...                                                      again, as in progress

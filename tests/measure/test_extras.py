@@ -14,7 +14,7 @@ from bench.measure import extras
 from bench.measure.measurement import Measurement, Run
 from bench.measure.session import Session, Setting
 from bench.measure.worker_process import Ended
-from bench.records import Round, TargetReached
+from bench.records import Calibration, Round, TargetReached
 from tests.fake_records import fake_record
 
 CALIBRATION = fake_record("numpy")["calibrations"][0]
@@ -161,6 +161,7 @@ def test_each_seed_is_timed_with_its_own_epochs(case: Case, tmp_path: Path) -> N
     """Seeds 4 and 9 need different epochs; other targets are timed after the main one."""
     run, asked = Run("r", "c", tmp_path, LIMITS), list[tuple[int, int, int, float]]()
     listed: list[tuple[int, int, float]] = []
+    warmed: list[tuple[int, int]] = []
 
     def worker(seed: int) -> Any:
         def time(epochs: int, number: int, goal: float, lists: bool) -> Round:
@@ -171,16 +172,19 @@ def test_each_seed_is_timed_with_its_own_epochs(case: Case, tmp_path: Path) -> N
             told = {"validation_mse": mse, "seed": seed, "round": number, "cpu_seconds": None}
             return Round({**rounds_of(1.0)[0], **told})
 
-        return SimpleNamespace(seed=seed, time=time, alive=[], lists=None)
+        def warm_up(epochs: int) -> None:
+            warmed.append((seed, epochs))
+
+        return SimpleNamespace(seed=seed, time=time, warm_up=warm_up, alive=[], lists=None)
 
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
     targets = [TargetReached(factor=factor, epochs=epochs) for factor, epochs in reached]
-    for seed, epochs, number in ((4, 3, 0), (9, 7, 5)):
+    for seed, epochs, number, seconds in ((4, 3, 0, 0.5), (9, 7, 5, 1.5)):
         measurement._session = worker(seed)
-        measurement.calibrations.append(
-            {**CALIBRATION, "epochs": epochs, "seed": seed, "rungs": targets}
-        )
+        point: Any = {"epoch": epochs, "seconds": seconds, "validation_mse": 0.8}
+        found = {"epochs": epochs, "seed": seed, "rungs": targets, "trace": [point]}
+        measurement.calibrations.append(cast("Calibration", CALIBRATION | found))
         assert measurement.wanted_rounds() == 2
         measurement.time_round(number, rungs=number == 0)
         measurement.time_round(number + 1, rungs=False)
@@ -188,6 +192,7 @@ def test_each_seed_is_timed_with_its_own_epochs(case: Case, tmp_path: Path) -> N
         record = measurement.record()
         assert record["status"] == "in progress"
     assert measurement.measured_seeds == [4, 9]
+    assert warmed == [(4, 3)] * 2  # before each round, where fits are short
     goals = {target["factor"]: target["mse"] for target in case.ladder}
     assert case.target is not None
     assert case.target["factor"] == 1.01

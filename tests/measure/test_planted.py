@@ -81,7 +81,7 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     [
         ("steady", "matched", ""),
         ("early", "missed", "2 of 2 timed rounds missed; MSE up to"),
-        ("leaksthreads", "over budget", "9 threads stayed behind after 10 fits"),
+        ("leaksthreads", "over budget", "14 threads stayed behind after 15 fits"),
         (
             "setsthreads",
             "over budget",

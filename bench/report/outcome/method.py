@@ -22,7 +22,9 @@ TIMING = (
     "Then exactly that number of epochs is timed in several rounds, without any evaluation. The "
     "clock starts with the ratings in random order and stops with the model on the host, so it "
     "includes sorting, copying to the device, the epochs and copying back. It excludes imports, "
-    "compilation and drawing the initial model, which is the same for all backends."
+    "compilation and drawing the initial model, which is the same for all backends. A fit of less "
+    "than a second follows one that does not count, so that the processor's caches are those of a "
+    "loop of fits."
 )
 GATE = (
     "Each round is checked: the benchmark itself computes the validation MSE of the resulting "
