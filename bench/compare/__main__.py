@@ -128,7 +128,10 @@ def _unpaired(old: Sequence[Record], new: Sequence[Record]) -> list[str]:
     for side, records, opposite in (("OLD", old, new), ("NEW", new, old)):
         ours, theirs = newest(records), newest(opposite)
         lines += [f"only in {side}: {who}" for who in sorted(ours.keys() - theirs.keys())]
-        superseded = len(records) - len(ours)
+        in_progress = sum(record["status"] == "in progress" for record in records)
+        if in_progress:
+            lines.append(f"{plural(in_progress, 'record')} in progress in {side} ignored")
+        superseded = len(records) - len(ours) - in_progress
         if superseded:
             older = plural(superseded, "older record")
             lines.append(f"{older} in {side} ignored in favour of newer ones")

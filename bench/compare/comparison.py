@@ -205,9 +205,11 @@ def compare(
 
 
 def newest(records: Iterable[Record]) -> dict[Who, Record]:
-    """Return the newest record of each backend on each case."""
+    """Return the newest record of each backend on each case, without those in progress."""
     found = {}
     for record in sorted(records, key=lambda record: record["created"]):
+        if record["status"] == "in progress":
+            continue
         backend = record["backend"]
         found[Who(case_title(record["case"]["name"]), backend["name"], backend["threads"])] = record
     return found

@@ -643,3 +643,14 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "ml-100k, 16 factors, seed 0" in done.stdout
+
+
+def test_a_record_in_progress_is_no_regression(said: Any) -> None:
+    """It is that of a run that was cut off."""
+    halfway = {"backend.name": "numpy", "status": "in progress", "reason": "1 of 3 seeds measured"}
+    got = said(
+        [record(), record(changes={"backend.name": "numpy"})], [record(), record(changes=halfway)]
+    )
+    assert got.status == 0
+    assert "1 record in progress in NEW ignored" in got.out.splitlines()
+    assert not any("older record" in line for line in got.out.splitlines())
