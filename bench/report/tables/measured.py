@@ -91,8 +91,7 @@ def _seconds_to_targets(case: Case) -> Table:
         ]
     caption = (
         "Seconds to each target, each timed in separate fits, and the epochs that they take. "
-        f"{DASH}: not reached within about twice the epochs to the matching target, or not "
-        "measured."
+        f"{DASH}: not reached before the fit was given up, or not measured."
     )
     return _table(caption, ["Backend", *[f"{TIMES} {f:g}" for f in case.targets]], rows)
 
