@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def storm(folder: Path, moments: Sequence[Moment], backends: Sequence[str] = BAC
             kept_now = left if left == len(backends) else 0
             assert again == kept_now, f"{again} of {left} records were kept"
             kept += again
-        assert records_of(place) == whole
+        assert (found := records_of(place)) == whole, list(differences(found, whole))[:5]
     return kept
 
 
@@ -143,6 +143,18 @@ def without_timings(value: Any) -> Any:
             if name not in _TIMINGS and not name.endswith("seconds")
         }
     return [without_timings(inner) for inner in value] if isinstance(value, list) else value
+
+
+def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Yield where two nested values differ, and in what."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for name in one:
+            yield from differences(one[name], other[name], f"{place}.{name}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, f"{place}[{index}]")
+    elif one != other:
+        yield f"{place}: {one!r} and {other!r}"
 
 
 def workers_of(cache: Path) -> list[str]:

@@ -133,7 +133,7 @@ def process_facts() -> ProcessFacts:
     pools = [{key: pool[key] for key in fields if pool.get(key)} for pool in threadpool_info()]
     return {
         "variables": library_variables(),
-        "thread_pools": pools,
+        "thread_pools": sorted(pools, key=str),  # found in an order that means nothing
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
