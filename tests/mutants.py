@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "another seed",
         _WORKER,
-        "solver.initial_parameters(copy(train), seed)",
-        "solver.initial_parameters(copy(train), seed + 1)",
+        "Factorizer.initial_parameters(solver, copy(train), seed)",
+        "Factorizer.initial_parameters(solver, copy(train), seed + 1)",
         (f"{_TEST_WORKER}::test_a_round_says_what_its_model_is_worth",),
         "a timed fit starts where its calibration did",
     ),

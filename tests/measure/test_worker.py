@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from backends import Factorizer, Ratings, get_backend
+from backends.numpy_als import NumpyALS
 from bench.cases.case import Case
 from bench.measure import worker
-from bench.measure.protocol import Calibrate, Calibrated, Time, Timed
+from bench.measure.protocol import Calibrate, Calibrated, Time, Timed, Warm
 from bench.measure.worker import Worker
 from bench.records import Round
 
@@ -146,6 +147,31 @@ def test_what_is_scored_is_a_copy_of_the_model_when_the_clock_stops(
     honest = timed(here)["validation_mse"]
     monkeypatch.setattr(here, "_fit", changed_later)
     assert timed(here)["validation_mse"] == honest
+
+
+def test_a_start_of_its_own_is_drawn_inside_the_clock(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[Any]()
+    fit = here._fit
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        given.append(options.get("initial"))
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(here, "_fit", noted)
+    here.warm(Warm(seed=5))
+    alike = timed(here)["validation_mse"]
+    here.solver_arguments["bias"] = "fixed"  # whose biases are not zero at the start
+    here.warm(Warm(seed=5))
+    timed(here)
+    assert [start is None for start in given] == [False, True]
+    here.solver_arguments["bias"] = True
+    trained = fitted(here, here.ratings["train"]).model_.parameters
+    monkeypatch.setattr(NumpyALS, "initial_parameters", lambda *_: trained)
+    assert timed(here)["validation_mse"] != alike  # its own start
+    here.starts_alike = True
+    assert timed(here)["validation_mse"] == alike
 
 
 @pytest.mark.parametrize(
