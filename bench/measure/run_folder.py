@@ -102,7 +102,7 @@ class RunFolder:
         notes.unlink(missing_ok=True)
         record["reason"] = scrub(record["reason"])
         if details:
-            write_whole(notes, without_surrogates(details) + "\n")
+            write_whole(notes, scrub(without_surrogates(details)) + "\n")
             record["reason"] = f"{reason(record['reason'], 300)} (details: {notes.name})"
         record = checked(record)
         write_record(self.path, record)
@@ -166,7 +166,7 @@ def open_run(command: str, runs: Path = RUNS) -> RunFolder:
     OSError
         When no folder can be created.
     """
-    command = without_surrogates(command)  # as it is stored
+    command = scrub(without_surrogates(command))  # as it is stored
     for folder in newest_first(runs):
         done = _is_done(folder, command)
         if done is None:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 _HIDDEN = "***"
-_NAME = r"[\w.-]*(?:PASS|KEY|TOKEN|SECRET|CREDENTIAL|AUTH|LICEN|SIGNATURE)[\w.-]*"
+# Not monkeys and authors.
+_SECRET = "PASS|PWD|KEY(?![a-z])|TOKEN|SECRET|CREDENTIAL|AUTH(?!or)|LICEN|SIGNATURE|COOKIE"
+_NAME = rf"[\w.-]*(?:{_SECRET}|AUTHORI[SZ]ATION)[\w.-]*"
 # A word of a shell's command line, parts of which may be quoted.
 _WORD = r"""(?:'[^']*'|"[^"]*"|\S)+"""
 
@@ -21,6 +23,10 @@ _PATTERNS = [
         # '--name=value', the whole of which is quoted
         (rf"'(-*{_NAME}=)[^']*'(?:(?=[\"']){_WORD})?", rf"'\1{_HIDDEN}'"),
         (rf'"(-*{_NAME}=)[^"]*"', rf'"\1{_HIDDEN}"'),
+        # "name": "value" of a dict, name: value of a header, and name = value of code
+        (rf"(['\"]{_NAME}['\"]:\s*){_WORD}", rf"\1{_HIDDEN}"),
+        (rf"(?<![\w.-])({_NAME}:\s+)(?:(?:Basic|Bearer)\s+)?{_WORD}", rf"\1{_HIDDEN}"),
+        (rf"(?<![\w.-])({_NAME}\s+=\s+){_WORD}", rf"\1{_HIDDEN}"),
         # name=value and --name=value, with any part of the value quoted
         (rf"(?<!['\"?&\w.-])({_NAME}=){_WORD}", rf"\1{_HIDDEN}"),
         # --name value, also in a list of words

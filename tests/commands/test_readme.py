@@ -46,6 +46,15 @@ def test_links_lead_to_files() -> None:
         assert (ROOT / target).is_file(), target
 
 
+def test_pictures_show_what_is_said_of_them() -> None:
+    """A backend that is named here is named by the report, too, where it shows the same file."""
+    report = (ROOT / "reports" / "sample" / "report.md").read_text("utf-8")
+    shown = {target: text for text, target in re.findall(r"!\[(.*?)\]\((\S+?)\)", report)}
+    for text, target in re.findall(r"!\[(.*?)\]\((\S+?)\)", README):
+        for name in re.findall(r"(?:numba|numpy|torch)-\w+", text):
+            assert name in shown[Path(target).name], target
+
+
 def test_every_make_target_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)):

@@ -190,6 +190,8 @@ def test_a_run_that_is_cut_off_between_two_records_takes_over_what_all_have(
     records, _ = run_once(case, tmp_path)  # there is room again
     assert {seed for _, what, seed in steps if what == "begin"} == {1, 2}
     assert [len(record["rounds"]) for record in records] == [6, 6, 6]
+    # The second seed of the first backend, which had its record, is measured again.
+    assert ("numpy", "begin", 1) in steps
     assert len(list(tmp_path.iterdir())) == 1
 
 
