@@ -22,7 +22,7 @@ from bench.cases.case import Case
 from bench.measure.backend_facts import Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
-from bench.measure.turns import take_turns
+from bench.measure.turns import CodeChanged, take_turns
 from bench.text import command
 from bench.text.progress import StatusLine
 from bench.text.wording import number, plural
@@ -79,6 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mark_done()
     except KeyboardInterrupt:
         return _interrupted(folder)
+    except CodeChanged as error:
+        _status.clear()
+        print(f"error: the duel is not done: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         _status.clear()
         print(
@@ -121,7 +125,10 @@ def contender(text: str, budget: int) -> Contender:
     for key, why in _NOT_OF_A_CONTENDER.items():
         if key in params:
             raise ValueError(f"a contender cannot have its own {key}=, got {text!r}: {why}")
-    get_backend(name, **params)  # raises an error for wrong hyper-parameters
+    try:
+        get_backend(name, **params)  # raises an error for wrong hyper-parameters
+    except SystemExit:  # the backend's package does, when it is imported
+        raise ValueError(f"the backend {name} ends the program when it is imported") from None
     n_jobs = params.get("n_jobs")
     if n_jobs is not None and n_jobs > available_cores():
         raise ValueError(

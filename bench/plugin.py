@@ -21,7 +21,7 @@ from bench.cases.case import Case
 from bench.measure.backend_facts import BackendRow, Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
-from bench.measure.turns import Rungs, room_for, take_turns
+from bench.measure.turns import CodeChanged, Rungs, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
 from bench.text.progress import Notify, StatusLine
@@ -138,7 +138,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if "roofline_backend" in params:
             threads = selection(config).budget
             planned.append(_Planned("roofline", params["roofline_backend"], threads))
-    config.stash[_PLANNED] = planned
+    config.stash[_PLANNED] = list(dict.fromkeys(planned))  # with --keep-duplicates, some are twice
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +228,10 @@ def planned_folder(
         facts = Contender(known_backends[backend], threads).facts()
         names.append(record_path(run_folder.path, kind, case.facts["name"], facts).name)
     with _ending_the_run():
-        run_folder.plan(names)
+        try:
+            run_folder.plan(names)
+        except ValueError as error:
+            pytest.exit(f"factorbench: {error}", returncode=4)
     return run_folder
 
 
@@ -302,6 +305,8 @@ def _ending_the_run() -> Iterator[None]:
     """End the run in one line if a file cannot be written, so that it can be continued."""
     try:
         yield
+    except CodeChanged as error:
+        pytest.exit(f"factorbench: the run is not done: {error}", returncode=4)
     except OSError as error:
         pytest.exit(
             f"factorbench: the run is not done, as a file in {RUNS.resolve()} cannot be written "
@@ -326,8 +331,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         folder = session.config.stash.get(_FOLDER, None)
         if folder:
             try:
-                complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-                if complete and not session.shouldfail:
+                if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
                     folder.mark_done()
             except OSError as error:
                 print(f"\nfactorbench: the run is not done: {error}", file=sys.stderr)

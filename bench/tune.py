@@ -47,7 +47,7 @@ from bench.measure.calibration import training_seconds
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
-from bench.measure.turns import take_turns
+from bench.measure.turns import CodeChanged, take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
 from bench.text import command
@@ -461,6 +461,10 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mark_done()
     except KeyboardInterrupt:
         return _interrupted(tables)
+    except CodeChanged as error:
+        _status.clear()
+        print(f"error: the run is not done: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         _status.clear()
         where = f"{folder.path} or {output}"

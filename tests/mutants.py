@@ -154,8 +154,8 @@ MUTANTS = (
     Mutant(
         "caches not emptied",
         _EXTRAS,
-        "    shutil.rmtree(caches, ignore_errors=True)\n    caches.mkdir()",
-        "    caches.mkdir(exist_ok=True)",
+        "    shutil.rmtree(caches, ignore_errors=True)\n    caches.mkdir(parents=True)",
+        "    caches.mkdir(parents=True, exist_ok=True)",
         (f"{_TEST_EXTRAS}::test_caches_are_empty_and_then_filled",),
         "a cold start compiles all that it needs",
     ),
@@ -234,12 +234,12 @@ MUTANTS = (
         "an honest fit of relabelled rows ends where it did",
     ),
     Mutant(
-        "one pair of fits decides",
+        "held against the best start alone",
         _EXTRAS,
-        "if unseen[-1] <= _WORSE * known[-1]:",
-        "if unseen[-1] <= _WORSE * known[0]:",
-        (f"{_TEST_EXTRAS}::test_an_unlucky_seed_is_held_against_known_rows_with_the_same_seed",),
-        "a start that suits neither is no warm start",
+        "            if min(unseen) <= _WORSE * max(known):",
+        "            if min(unseen) <= _WORSE * min(known):",
+        (f"{_TEST_EXTRAS}::test_an_unlucky_seed_is_held_against_known_rows_from_other_starts",),
+        "starts differ, of known rows as of others",
     ),
     Mutant(
         "done with a record missing",

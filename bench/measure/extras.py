@@ -26,8 +26,10 @@ from .worker_process import Ended
 _LONG_FIT = 5.0  # seconds; where fits take longer, a single fit of unseen ratings has to suffice
 _UNSEEN_FITS = 3  # for a first comparison with the rounds
 _PAIRS = 5  # fits of unseen and of known ratings in turn, where the first comparison is suspicious
-_WORSE = 1.03  # times the error of known rows; honest fits from different starts differ by less
-_SCORE_PAIRS = 3  # fits of relabelled and of known rows, where the first comparison is suspicious
+# Times the largest error of known rows. After few epochs, honest fits from different starts differ
+# by some per cent; six of either kind are apart by chance once in a thousand times.
+_WORSE = 1.012
+_SCORE_PAIRS = 5  # fits of relabelled and of known rows, where the first comparison is suspicious
 _LEAST_SAMPLES = 10  # fewer looks at a process do not show how many of its threads run at once
 
 
@@ -85,7 +87,7 @@ def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequenc
     A fit that starts from the factors of an earlier one, which a backend may keep in memory or on
     disk, needs fewer epochs than it would alone. Those factors are of no use where the rows have
     other numbers, so as many epochs then end at a larger error. If a first fit does, that may be
-    the seed's: more pairs of fits decide, each of two with the same seed.
+    the seed's: more fits decide. All with other numbers must be worse than all of known rows.
 
     Parameters
     ----------
@@ -99,16 +101,17 @@ def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequenc
     """
     epochs = epochs_of(calibration)
     first, *seeds = range(session.seed + 101, session.seed + 102 + _SCORE_PAIRS)
-    unseen, known = [], []
+    known = [median(_score(timed) for timed in rounds)]
+    unseen = []
     try:
-        score = _score(session.fit(epochs, seed=first, ratings="relabelled"))
-        if score <= _WORSE * median(_score(timed) for timed in rounds):
-            return
+        unseen.append(_score(session.fit(epochs, seed=first, ratings="relabelled")))
         for seed in seeds:
+            if min(unseen) <= _WORSE * max(known):
+                return
             known.append(_score(session.fit(epochs, seed=seed)))
             unseen.append(_score(session.fit(epochs, seed=seed, ratings="relabelled")))
-            if unseen[-1] <= _WORSE * known[-1]:
-                return
+        if min(unseen) <= _WORSE * max(known):
+            return
     except Ended as end:
         if end.status == "diverged":
             return
@@ -130,7 +133,7 @@ def empty_caches(folder: Path) -> Path:
     """Return an empty folder for compiled kernels, without those of the backend before."""
     caches = folder / "caches"
     shutil.rmtree(caches, ignore_errors=True)
-    caches.mkdir()
+    caches.mkdir(parents=True)
     return caches
 
 

@@ -132,8 +132,8 @@ class Measurement:
         self.case, self.contender, self.run, self.notify = case, contender, run, notify
         self.seeds, self.order, self._rounds_per_seed = list(seeds), order, rounds
         self.backend = contender.facts()
-        settings = [case.target, case.ladder, self.seeds, rounds, order, asdict(run.limits)]
-        self.key = result_key(case.facts, self.backend, {"time to MSE": settings})
+        self._settings = [case.target, case.ladder, self.seeds, rounds, order, asdict(run.limits)]
+        self.key = self.make_key()
         self.calibrations: list[Calibration] = []
         self.rounds: list[Round] = []
         self.rungs: list[Round] = []  # to the other targets, under the name of the record's field
@@ -154,6 +154,10 @@ class Measurement:
     def measured_seeds(self) -> list[int]:
         """The seeds whose rounds are measured, in the order in which they were."""
         return [calibration["seed"] for calibration in self.calibrations]
+
+    def make_key(self) -> dict[str, str]:
+        """Return hashes of all that the results depend on, as it is now."""
+        return result_key(self.case.facts, self.backend, {"time to MSE": self._settings})
 
     def resume(self, record: Record, seeds: Collection[int]) -> None:
         """Take over what a record in progress contains about some of its seeds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -76,8 +77,17 @@ class RunFolder:
         self._lock.release()
 
     def plan(self, records: Iterable[str]) -> None:
-        """State the file names of all records that the run is to write, see `record_path`."""
+        """State the file names of all records that the run is to write, see `record_path`.
+
+        Raises
+        ------
+        ValueError
+            When two have the same name.
+        """
         self._planned = list(records)
+        double = [name for name, times in Counter(self._planned).items() if times > 1]
+        if double:
+            raise ValueError(f"two backends would share the record {double[0]}; rename one of them")
         self.missing = set(self._planned)
         self._write_state(done=False)
 

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.cases.case import Case
+from bench.cases.case_file import write_case
 from bench.machine.processes import ProcessSample
 from bench.records import Calibration, ListMetrics, Round, Target
 from bench.text.progress import Notify
@@ -64,11 +66,12 @@ class Setting:
     notify: Notify
 
     def start(self, stderr: str, caches: Path | None = None) -> WorkerProcess:
-        """Start a worker whose standard error goes to the file ``stderr`` of the folder."""
+        """Start a worker whose standard error goes to a new file of the folder."""
         self.notify("starting")
-        return WorkerProcess(
-            self.contender.threads, self.folder / stderr, caches, self.limits.memory_mb
-        )
+        if not self.case_file.exists():  # a backend may have deleted the folder
+            write_case(self.folder, self.case)
+        path = self.folder / f"{uuid.uuid4().hex}-{stderr}"
+        return WorkerProcess(self.contender.threads, path, caches, self.limits.memory_mb)
 
 
 class Session:

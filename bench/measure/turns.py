@@ -58,6 +58,11 @@ def take_turns(
         Rounds in which fits to the other targets are timed as well: all, each seed's first, none.
     apart
         Whether cold starts and memory are measured.
+
+    Raises
+    ------
+    CodeChanged
+        When code or versions changed during a seed, which is then in no record.
     """
     found = [_stored(measurement, folder) for measurement in measurements]
     turns = [
@@ -80,6 +85,7 @@ def take_turns(
         if pending:
             rng = np.random.default_rng([seed, fit_seed])
             _measure_seed(pending, fit_seed, place, rng, rungs)
+            _check_code(pending[0])
         for measurement in pending:
             _write(measurement, folder)
     final = {}
@@ -93,6 +99,19 @@ def take_turns(
         final.get(id(measurement)) or cast("Record", record)
         for measurement, record in zip(measurements, found, strict=True)
     ]
+
+
+class CodeChanged(Exception):
+    """Code or versions changed during a run: its seeds would be of different ones."""
+
+
+def _check_code(measurement: Measurement) -> None:
+    now = measurement.make_key()
+    changed = [name for name in ("code", "versions") if now[name] != measurement.key[name]]
+    if changed:
+        raise CodeChanged(
+            f"{' and '.join(changed)} changed meanwhile; start the same command again"
+        )
 
 
 def room_for(n_workers: int, case: Case) -> bool:

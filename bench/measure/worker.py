@@ -110,6 +110,7 @@ class Worker:
 
     def __init__(self, channel: IO[bytes]) -> None:
         self.channel = channel
+        self._pid = os.getpid()
         self.ratings: dict[str, Ratings] = {}
         self.solver_arguments: dict[str, Any] = {}
         self.starts_alike = True
@@ -300,9 +301,10 @@ class Worker:
         the same, so that compiled code can be reused but results cannot.
 
         - "reversed": the scale is reversed, low + high - rating, and stretched by up to 0.1 %,
-          differently each time, because a backend might recognise ratings by their sum or mean. The
-          rows stay what they are, so that a fit takes the same time. The validation ratings are
-          the known ones.
+          differently each time, because a backend might recognise ratings by their sum or mean; and
+          one rating in a thousand is another user's, because it might recognise the pairs. Popular
+          rows keep their numbers, so that a fit takes the same time. The validation ratings are the
+          known ones.
         - "relabelled": users and items have other row numbers, at random. Then the factors that an
           earlier fit found are those of other users and items, and of no use as a start.
         """
@@ -321,10 +323,16 @@ class Worker:
         stretch = train.ratings.dtype.type(1 + 1e-3 * rng.random())
         ratings = stretch * (train.ratings.min() + train.ratings.max() - train.ratings)
         shape = train.n_users, train.n_items
-        return Ratings(train.users, train.items, ratings, *shape).take(order), validation
+        users = _with_some_moved(train, rng)
+        return Ratings(users, train.items, ratings, *shape).take(order), validation
 
     def send(self, message: Message) -> None:
-        """Write one message to the channel."""
+        """Write one message to the channel.
+
+        A backend may have forked and returned in both processes. The child ends here.
+        """
+        if os.getpid() != self._pid:
+            os._exit(1)
         self.channel.write(as_line(message))
         self.channel.flush()
 
@@ -474,6 +482,21 @@ class _Watch:
         self.worker.send(Update(text, seconds))
 
 
+def _with_some_moved(train: Ratings, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Return the users of the ratings, of which one in a thousand is another: no pair is double."""
+    users = train.users.copy()
+    moved = rng.choice(len(train), size=max(len(train) // 1000, 1), replace=False)
+    users[moved] = rng.integers(train.n_users, size=len(moved))
+    while True:
+        pairs = users.astype(np.int64) * train.n_items + train.items
+        _, codes, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+        is_double = counts[codes[moved]] > 1
+        if not is_double.any():
+            return users
+        double, moved = moved[is_double], moved[~is_double]
+        users[double] = train.users[double]
+
+
 def _relabelled(ratings: Ratings, users: NDArray[np.int32], items: NDArray[np.int32]) -> Ratings:
     """Return ratings in which user u is row ``users[u]`` and item i row ``items[i]``."""
     return Ratings(
@@ -579,19 +602,19 @@ def _outcome(worker: Worker, request: AnyRequest) -> Message:
     """Return the answer to a request, or the failure: any fault of a backend becomes a record."""
     try:
         return as_done(worker.answer(request))
-    except BackendUnavailable as error:
-        return as_failed("unavailable", str(error))
     except MemoryError as error:
-        return as_failed("out of memory", f"MemoryError: {error}", traceback.format_exc())
+        return as_failed("out of memory", f"MemoryError: {_text_of(error)}", traceback.format_exc())
     # All others too: a backend may call sys.exit, or raise KeyboardInterrupt, which no key has
     # caused, as a worker is out of the terminal's reach.
     except BaseException as error:
         name, text = type(error).__name__, _text_of(error)
+        if isinstance(error, BackendUnavailable) and isinstance(request, Open):
+            return as_failed("unavailable", text)
         return as_failed("crashed", f"{name}: {text}" if text else name, traceback.format_exc())
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:  # a backend's own error may do anything
         return "its message cannot be read"

@@ -137,9 +137,12 @@ class WorkerProcess:
         # Every descendant that was seen, with its start time: process ids are reused, and only the
         # two together identify a process.
         self._descendants: dict[int, int | None] = {}
-        with stderr.open("w") as errors:
+        # In the mode "a", as reading must not move the place where the worker writes. Opened here,
+        # it can be read even if the backend deletes the file.
+        self._errors = stderr.open("w+b")
+        with stderr.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, *sys.path],
+                [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -178,6 +181,7 @@ class WorkerProcess:
         self.process.wait()
         # A process that none of this found may hold the pipe open. The reader then stays behind.
         self.reader.join(timeout=_PATIENCE)
+        self._errors.close()
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
 
@@ -298,10 +302,16 @@ class WorkerProcess:
 
     def _printed(self) -> str:
         """Return the end of what the worker and its libraries printed."""
-        with self.stderr.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - MOST_TRACE))
-            return file.read().decode("utf-8", errors="replace").strip()
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - MOST_TRACE))
+        return self._errors.read().decode("utf-8", errors="replace").strip()
+
+
+def _interpreter_flags() -> list[str]:
+    """Return the flags of this interpreter, such as -I or -O, without those about warnings."""
+    # What `multiprocessing` uses for the same purpose.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [flag for flag in flags if not flag.startswith("-W")]
 
 
 def _signal_name(number: int) -> str:

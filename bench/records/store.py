@@ -6,6 +6,7 @@ Whatever is written can be read: `checked` says what becomes of a record that co
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import re
@@ -66,6 +67,10 @@ class RecordError(ValueError):
     """A file that is not a record, or has a schema version that this release cannot read."""
 
 
+# Characters of a record's file name. File systems allow 255, and a temporary file has more.
+_LONGEST_STEM = 200
+
+
 def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
     """Return the path of a backend's record in the folder of its run.
 
@@ -82,7 +87,11 @@ def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
     """
     prefix = "roofline--" if kind == "roofline" else ""
     name = f"{prefix}{case}--{backend['name']}--{backend['threads']}"
-    return folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', name)}.json"
+    stem = re.sub(r"[^A-Za-z0-9.=-]+", "_", name)
+    if len(stem) > _LONGEST_STEM:
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
+        stem = f"{stem[: _LONGEST_STEM - 17]}-{digest}"
+    return folder / f"{stem}.json"
 
 
 def write_record(folder: Path, record: AnyRecord) -> Path:

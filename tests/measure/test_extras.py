@@ -98,22 +98,22 @@ def refit_relabelled(told: Told, *scores: float) -> None:
 
 
 def test_one_fit_of_relabelled_rows_that_ends_where_the_rounds_did_is_enough() -> None:
-    told = Told([1.02], column="validation_mse")
+    told = Told([1.01], column="validation_mse")
     refit_relabelled(told, 1.0, 1.0)
     assert told.asked == [("relabelled", 104)]
 
 
-def test_an_unlucky_seed_is_held_against_known_rows_with_the_same_seed() -> None:
-    told = Told([1.2, 1.2, 1.2], [1.1, 1.19], column="validation_mse")
+def test_an_unlucky_seed_is_held_against_known_rows_from_other_starts() -> None:
+    told = Told([1.2, 1.3, 1.3], [1.1, 1.25], column="validation_mse")
     refit_relabelled(told, 1.0)
-    pair = [("known", 105), ("relabelled", 105), ("known", 106), ("relabelled", 106)]
-    assert told.asked[1:] == pair
+    pairs = [(kind, seed) for seed in (105, 106) for kind in ("known", "relabelled")]
+    assert told.asked[1:] == pairs
 
 
 def test_what_ends_at_a_larger_error_on_relabelled_rows_starts_from_an_earlier_fit() -> None:
     reason = "of 1.2000 with users and items in another order, and of 1.0000 as they are"
     with pytest.raises(Ended, match=reason) as raised:
-        refit_relabelled(Told([1.2] * 4, [1.0] * 3, column="validation_mse"), 1.0)
+        refit_relabelled(Told([1.2] * 6, [1.0] * 5, column="validation_mse"), 1.0)
     assert raised.value.status == "inconsistent"
 
 

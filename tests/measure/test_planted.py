@@ -99,7 +99,7 @@ def test_the_verdict_on_what_is_seen_only_in_timed_fits(
 
 @pytest.mark.load
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["remembers", "remembersondisk", "returns"])
+@pytest.mark.parametrize("name", ["remembers", "rememberspatterns", "remembersondisk", "returns"])
 def test_what_is_fast_only_by_earlier_fits_is_not_ranked(
     case: Case, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,15 +437,17 @@ def test_a_seed_that_misses_takes_the_backend_out(case: Case, tmp_path: Path) ->
         ("readsinput", "crashed", "EOFError: EOF when reading a line"),
         ("rambles", "crashed", "ValueError: [31mvery long ?very long ?"),
         ("unspeakable", "crashed", "Error: its message cannot be read"),
+        ("deletesfolder", "crashed", "ValueError: clean now"),
+        ("unavailablelater", "crashed", "BackendUnavailable: the device is lost"),
     ],
 )
 def test_whatever_a_backend_does_there_is_a_record(
     case: Case, tmp_path: Path, name: str, status: str, reason: str
 ) -> None:
-    asked, folder = measured.contender(name), open_run("c", tmp_path)
+    folder = open_run("c", tmp_path)
     run = Run("r", "c", folder.work, LIMITS)
-    others = [Measurement(case, one, run, seeds=[0], rounds=1) for one in (asked,)]
-    (record,) = take_turns(others, folder, seed=0, rungs="none", apart=False)
+    asked = Measurement(case, measured.contender(name), run, seeds=[0], rounds=1)
+    (record,) = take_turns([asked], folder, seed=0, rungs="none", apart=False)
     folder.close()
     assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
     (read,) = read_records([folder.path])
@@ -474,6 +476,27 @@ def test_what_holds_the_pipes_beyond_the_end_holds_nothing_up(
 
 
 @pytest.mark.process
+def test_what_forks_and_returns_answers_once(case: Case) -> None:
+    record = measure(case, "forksandreturns", seeds=(0, 1))
+    assert record["status"] in ("matched", "over budget"), record["reason"]
+    assert len(record["rounds"]) == 4
+    assert all(timed["matched"] for timed in record["rounds"])
+
+
+@pytest.mark.process
+def test_what_one_backend_prints_is_not_said_of_another(case: Case, tmp_path: Path) -> None:
+    folder = open_run("c", tmp_path)
+    run = Run("r", "c", folder.work, LIMITS)
+    both = [
+        Measurement(case, measured.contender(name), run, seeds=[0], rounds=1)
+        for name in ("rambles", "realtimesignal")
+    ]
+    _, record = take_turns(both, folder, seed=0, rungs="none", apart=False)
+    folder.close()
+    assert record["reason"] == "the worker was killed by signal 39"
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["lazy", "fillslater"])
 def test_what_is_computed_after_the_clock_is_of_no_use(case: Case, name: str) -> None:
     record = measure(case, name, rounds=1)
@@ -481,8 +504,8 @@ def test_what_is_computed_after_the_clock_is_of_no_use(case: Case, name: str) ->
         assert record["status"] == "matched"
         honest = measure(case, "numpy-als", rounds=1)["rounds"][0]["seconds"]
         assert record["rounds"][0]["seconds"] > honest / 5
-    else:
-        assert record["status"] == "missed"
+    else:  # on a busy machine its threads are still there when they are counted
+        assert record["status"] in ("missed", "over budget")
 
 
 @pytest.mark.process
@@ -496,11 +519,10 @@ def test_a_warm_start_from_disk_is_not_ranked(
     if name == "startswarm":
         assert measure(case, name, rounds=1)["status"] == "matched"
     record = measure(case, name, seeds=seeds, rounds=1)
-    assert record["calibrations"][-1]["epochs"] == 1
-    assert record["status"] == "inconsistent"
+    assert record["status"] == "inconsistent", record["reason"]
     assert re.fullmatch(
-        r"1 epoch ends at a validation MSE of .* with users and items in another order, "
-        r"and of .* as they are: it starts from an earlier fit",
+        r"(1 epoch ends|\d epochs end) at a validation MSE of .* with users and items in another "
+        r"order, and of .* as they are: it starts from an earlier fit",
         record["reason"],
     ), record["reason"]
 

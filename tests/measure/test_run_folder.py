@@ -241,6 +241,21 @@ def test_a_run_is_done_when_all_that_is_planned_is_final(tmp_path: Path) -> None
     assert state.done
 
 
+def test_two_records_of_one_name_are_refused(tmp_path: Path) -> None:
+    run = open_run("c", tmp_path)
+    with pytest.raises(ValueError, match=r"two backends would share the record b\.json; rename"):
+        run.plan(["a.json", "b.json", "b.json"])
+    run.close()
+
+
+def test_the_name_of_a_file_is_short_enough(tmp_path: Path) -> None:
+    run = open_run("c", tmp_path)
+    for digits in (300, 301):
+        run.write(fake_record("numpy:reg=" + "1" * digits), "details")
+    assert len(list(run.path.glob("*.json"))) == len(list(run.path.glob("*.txt"))) == 2
+    run.close()
+
+
 def test_details_are_beside_the_record_that_names_them(tmp_path: Path) -> None:
     run = open_run("c", tmp_path)
     record = fake_record("numpy", status="crashed")

@@ -14,7 +14,7 @@ from bench.machine import processes
 from bench.measure import turns
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
-from bench.measure.turns import room_for, take_turns
+from bench.measure.turns import CodeChanged, room_for, take_turns
 from bench.measure.worker_process import Ended
 from bench.records import Record, Round, read_records
 from tests.fake_records import NOTHING_KNOWN, fake_record
@@ -77,6 +77,14 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
 
 NAMES = ("numpy", "numpy-als", "numba-sgd")
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The key of all measurements, which takes a while to make."""
+    made = {name: name for name in ("code", "data", "machine", "settings", "versions")}
+    monkeypatch.setattr("bench.measure.measurement.result_key", lambda *_: dict(made))
+    return made
 
 
 def run_once(
@@ -208,6 +216,31 @@ def test_what_is_measured_after_the_others_has_not_taken_turns(
     assert again.path == folder.path
     orders = [record["order"] for record in records]
     assert orders == ["interleaved", "interleaved", "sequential"]
+
+
+def test_code_that_is_edited_meanwhile_ends_the_run(
+    case: Case,
+    tmp_path: Path,
+    steps: list[tuple[str, str, int]],
+    key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No record contains a seed of the new code beside one of the old."""
+
+    def edit(name: str, what: str, number: int) -> None:
+        if (what, number) == ("begin", 1):
+            key["code"] = "edited"
+
+    monkeypatch.setattr(Told, "fault", staticmethod(edit))
+    with pytest.raises(CodeChanged, match="code changed meanwhile; start the same command again"):
+        run_once(case, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert {len(record["calibrations"]) for record in read_records([folder])} == {1}
+    assert steps[-1][1] == "end"
+    monkeypatch.setattr(Told, "fault", staticmethod(lambda *_: None))
+    records, _ = run_once(case, tmp_path)
+    assert {record["key"]["code"] for record in records} == {"edited"}
+    assert [len(record["rounds"]) for record in records] == [6, 6, 6]
 
 
 def test_what_ends_one_backend_leaves_the_others(

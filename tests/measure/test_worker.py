@@ -82,13 +82,17 @@ def test_unseen_ratings_are_the_same_problem_with_other_contents(here: Worker) -
     drawn = [here.ratings_of("reversed")[0] for _ in range(3)]
     assert len({float(part.ratings.sum()) for part in (train, *drawn)}) == 4
     assert len({part.users.tobytes() for part in (train, *drawn)}) == 4
-    pairs = np.sort(train.users.astype(np.int64) * train.n_items + train.items)
+
+    def pairs(part: Ratings) -> np.ndarray:
+        return part.users.astype(np.int64) * part.n_items + part.items
+
     for part in drawn:
         assert (part.n_users, part.n_items) == (train.n_users, train.n_items)
         assert part.ratings.dtype == train.ratings.dtype
-        assert np.array_equal(
-            np.sort(part.users.astype(np.int64) * part.n_items + part.items), pairs
-        )
+        # One rating in a thousand is another user's; none is twice.
+        assert len(np.unique(pairs(part))) == len(part) == len(train)
+        assert 0 < len(np.setdiff1d(pairs(part), pairs(train))) <= len(train) // 1000
+        assert not np.array_equal(part.user_counts(), train.user_counts())
         assert part.ratings.std() == pytest.approx(train.ratings.std(), rel=2e-3)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import threadpoolctl
 
-from backends import Parameters, Ratings
+from backends import BackendUnavailable, Parameters, Ratings
 from backends.numpy_als import NumpyALS
 
 
@@ -573,6 +574,39 @@ class StartsWarmByHash(StartsWarm):
 
     def name_of(self, train: Ratings) -> str:
         return hashlib.sha256(train.users.tobytes()).hexdigest()[:16] + ".npz"
+
+
+class RemembersPatterns(Remembers):
+    """Keeps what it computed for equal numbers of ratings of users and items."""
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> Any:
+        state = super().prepare(train, initial, seed=seed)
+        counts = np.r_[train.user_counts(), train.item_counts()].tobytes()
+        self.start = float(int(hashlib.sha256(counts).hexdigest()[:12], 16)), 0.0
+        return state
+
+
+class ForksAndReturns(Planted):
+    """Returns in both processes, as does whoever forgets that the child has to end."""
+
+    def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
+        super().fit(train, **options)
+        if len(train) > 3000 and not options.get("callback"):
+            os.fork()
+        return self
+
+
+class DeletesFolder(Planted):
+    """Deletes the folder of its own standard error, and fails."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        shutil.rmtree(Path(os.readlink("/proc/self/fd/2")).parent)
+        raise ValueError("clean now")
+
+
+class UnavailableLater(Planted):
+    def fault(self, state: Any, loss: float) -> float:
+        raise BackendUnavailable("the device is lost")
 
 
 class Lazy(Planted):
