@@ -1054,11 +1054,11 @@ def test_a_speed_up_is_split_into_engine_and_algorithm() -> None:
     assert parts.first.value * parts.second.value == pytest.approx(parts.total.value)
     assert parts.first.value == pytest.approx(10.0, rel=0.01)
     assert parts.first.interval is not None and parts.second.interval is not None
-    assert parts.epochs == "4 to 5 instead of 41 to 42"
+    assert parts.epochs == "4 to 5 epochs instead of 41 to 42"
     assert re.sub(r"[\d.]+ \([\d.]+ to [\d.]+\)", "N", origin(case)) == (
         "the N times by which numba-sgd is faster than numpy are a factor of N by the engine "
         "(numba-gd against numpy, the same algorithm), times a factor of N by the algorithm "
-        "(numba-sgd against numba-gd: 4 to 5 instead of 41 to 42 epochs)"
+        "(numba-sgd against numba-gd: 4 to 5 epochs instead of 41 to 42)"
     )
     table = parts_table(case)
     assert table is not None and table.caption.startswith("Where the speed-up comes from: it is ")
@@ -1081,7 +1081,7 @@ def test_without_the_yardstick_s_algorithm_a_speed_up_is_split_by_epochs(tmp_pat
     assert parts.second.value == pytest.approx(10.0)
     assert parts.first.value * parts.second.value == pytest.approx(parts.total.value, rel=0.1)
     assert parts.second.interval is not None and parts.second.interval[1] > 10.1
-    assert origin(case).endswith("by the number of epochs (4 instead of 40 to 44)")
+    assert origin(case).endswith("by the number of epochs (4 epochs instead of 40 to 44)")
     page = write_report(records, tmp_path, pictures=0).read_text("utf-8")
     assert "may differ a little from the speed-up" in page and f"T{origin(case)[1:]}." in page
     markdown = (tmp_path / "report.md").read_text("utf-8")
@@ -1093,7 +1093,7 @@ def test_a_backend_of_the_yardstick_s_engine_owes_all_to_its_algorithm() -> None
     (case,) = group_cases(list(records))
     (parts,) = all_parts(case)
     assert (parts.first.value, parts.between) == (1.0, case.yardstick)
-    assert origin(case).endswith(" alone, as both have the same engine: 3 instead of 41 epochs")
+    assert origin(case).endswith(" alone, as both have the same engine: 3 epochs instead of 41")
 
 
 def test_a_speed_up_without_epochs_is_not_split() -> None:
@@ -1103,3 +1103,110 @@ def test_a_speed_up_without_epochs_is_not_split() -> None:
     assert all_parts(case) == [] and parts_table(case) is None and origin(case) == ""
     (case,) = group_cases([fake_record("numpy", "missed")])
     assert all_parts(case) == [] and origin(case) == ""
+
+
+def test_a_tie_with_the_yardstick_has_no_origin() -> None:
+    base = with_epochs("numpy", 3.0, [41] * 3)
+    (case,) = group_cases([base, with_epochs("numpy-als", 2.97, [3] * 3)])
+    assert case.ranked[0].name == "numpy-als" and case.speedups["numpy-als"].within_noise is False
+    base["rounds"] = [{**row, "seconds": 3 - 0.1 * row["seed"]} for row in base["rounds"]]
+    tied, one_seed = group_cases([base, with_epochs("numpy-als", 2.8, [3] * 3)]), fake_record()
+    assert tied[0].speedups["numpy-als"].within_noise and origin(tied[0]) == ""
+    one_seed["backend"]["threads"] = 2
+    (case,) = group_cases([one_seed, fake_record("numpy-als", seconds=0.1)])
+    assert all_parts(case) and origin(case) == ""
+
+
+def test_a_factor_within_noise_is_no_difference() -> None:
+    records = [
+        with_epochs("numpy", 40.0, [41] * 3),
+        with_epochs("numba-gd", 1.05, [41] * 3),
+        with_epochs("numba-sgd", 1.0, [4, 5, 5]),
+    ]
+    records[1]["rounds"] = [
+        {**row, "seconds": row["seconds"] * (0.9, 1.0, 1.1)[row["seed"]]}
+        for row in records[1]["rounds"]
+    ]
+    (case,) = group_cases(list(records))
+    assert case.ranked[0].name == "numba-sgd"
+    assert origin(case).endswith("; by the algorithm no difference can be detected")
+    table = parts_table(case)
+    assert table is not None and "interval of a factor contains 1, no diff" in table.caption
+
+
+@pytest.mark.parametrize("yardstick", ["numpy", "torch-cpu"])
+def test_an_alternative_in_brackets_is_no_other_algorithm(yardstick: str) -> None:
+    other = "torch-cpu" if yardstick == "numpy" else "numba-gd"
+    records = [
+        with_epochs(yardstick, 40.0, [41] * 3),
+        with_epochs(other, 4.0, [41] * 3),
+        with_epochs("numba-sgd", 1.0, [4] * 3),
+    ]
+    (case,) = group_cases(list(records))
+    assert [parts.entry.name for parts in all_parts(case)] == ["numba-sgd"]
+
+
+def test_another_number_of_threads_is_no_engine() -> None:
+    records = [
+        with_epochs("numpy", 40.0, [41] * 3),
+        with_epochs("numba-gd", 4.0, [41] * 3),
+        with_epochs("numba-sgd", 1.0, [4] * 3),
+    ]
+    for record in records[1:]:
+        record["backend"]["threads"] = 4
+    (case,) = group_cases(list(records))
+    assert all_parts(case) == [] and origin(case) == ""
+
+
+@pytest.mark.parametrize(
+    ("yardstick", "by"), [("numpy", "the engine and the device"), ("torch-cpu", "the device")]
+)
+def test_another_device_is_told_beside_the_engine(yardstick: str, by: str) -> None:
+    records = [
+        with_epochs(yardstick, 40.0, [41] * 3),
+        with_epochs("torch-cuda", 4.0, [41] * 3),
+        with_epochs("torch-als-cuda", 1.0, [3] * 3),
+    ]
+    (case,) = group_cases(list(records))
+    assert f" by {by} (torch-cuda against {yardstick}, the same algorithm), " in origin(case)
+    table = parts_table(case)
+    assert table is not None and f" by {by}: torch-cuda against" in table.rows[0][2]
+
+
+def test_a_warning_of_the_backend_in_between_is_told() -> None:
+    between = with_epochs("numba-gd", 4.0, [41] * 3)
+    between["environment"]["throttled"] = 2
+    records = [
+        with_epochs("numpy", 40.0, [41] * 3),
+        between,
+        with_epochs("torch-cpu", 2.0, [41] * 3),
+        with_epochs("numba-sgd", 1.0, [4] * 3),
+    ]
+    (case,) = group_cases(list(records))
+    assert "numba-gd against numpy" in origin(case)
+    said = "be careful with numba-gd (the processor was throttled 2 times during the measurement)"
+    assert cautions(case) == [said]
+
+
+def test_factors_of_another_product_are_about_that() -> None:
+    records = [with_epochs("numpy", 40.0, [40] * 3), with_epochs("numba-sgd", 1.0, [4] * 3)]
+    (case,) = group_cases(list(records))
+    assert " are a factor of " in origin(case)
+    (case,) = group_cases([records[0], with_epochs("numba-sgd", 1.0, [2, 4, 40])])
+    assert " are about a factor of " in origin(case)
+
+
+def test_equal_numbers_of_epochs_are_not_told() -> None:
+    records = [with_epochs("numpy", 9.0, [1] * 3), with_epochs("numpy-als", 3.0, [1] * 3)]
+    (case,) = group_cases(list(records))
+    assert origin(case).endswith(" alone, as both have the same engine")
+    table = parts_table(case)
+    assert table is not None and table.rows[0][-1] == "the same number"
+    (case,) = group_cases([with_epochs("numpy", 9.0, [2] * 3), records[1]])
+    assert origin(case).endswith(": 1 epoch instead of 2")
+
+
+def test_the_rest_of_a_fit_contains_slow_epochs() -> None:
+    (case,) = group_cases([fake_record()])
+    (table,) = [t for t in measured_tables(case) if "split into phases" in t.caption]
+    assert "copying the model, and what epochs took beyond their median." in table.caption

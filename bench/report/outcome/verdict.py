@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
@@ -11,12 +12,13 @@ from bench.stats import Ratio
 from bench.text.wording import mse, number, one_line, plural, words
 
 from .cases import Case, Entry, ratio
-from .parts import parts_of
+from .parts import Parts, is_clear, parts_of
 from .plan import Plan, all_missing, complete_files, file_of, group_of
 from .rooflines import Roofline
 
 _INTERVAL = "95 % interval "
 _APART = timedelta(hours=24)  # between records that were not measured in one go
+_ROUNDED = 0.005  # a product that differs by more from a speed-up is seen to do so
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
@@ -188,34 +190,55 @@ def missing_in_all(plan: Plan, cases: Sequence[Case], rooflines: Sequence[Roofli
 
 
 def origin(case: Case) -> str:
-    """Return where the speed-up of the fastest backend comes from, "" if it cannot be split."""
-    parts = parts_of(case, case.ranked[0]) if case.ranked else None
+    """Return where the speed-up of the fastest backend comes from.
+
+    "" if it cannot be split, or may be noise.
+    """
+    parts = _split(case)
     if parts is None or case.yardstick is None:
         return ""
     name, base, total = parts.entry.name, case.yardstick.name, with_interval(parts.total, "")
     if parts.between is case.yardstick:
+        epochs = f": {parts.epochs}" if parts.epochs else ""
         return (
             f"{name} is {total} times as fast as {base} by its algorithm alone, as both have the "
-            f"same engine: {parts.epochs} epochs"
+            f"same engine{epochs}"
         )
-    factors = f"{with_interval(parts.first, '')} by", f"{with_interval(parts.second, '')} by"
-    if parts.between is None:
-        return (
-            f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
-            f"the seconds per epoch, times a factor of {factors[1]} the number of epochs "
-            f"({parts.epochs})"
-        )
-    between = parts.between.name
-    return (
-        f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
-        f"the engine ({between} against {base}, the same algorithm), times a factor of "
-        f"{factors[1]} the algorithm ({name} against {between}: {parts.epochs} epochs)"
+    notes = ["", parts.epochs]
+    if parts.between:
+        between = parts.between.name
+        notes[0] = f"{between} against {base}, the same algorithm"
+        notes[1] = ": ".join(filter(None, [f"{name} against {between}", parts.epochs]))
+    factors = [
+        f"a factor of {with_interval(factor, '')} by {by}" + (f" ({note})" if note else "")
+        for factor, by, note in zip((parts.first, parts.second), parts.by, notes, strict=True)
+    ]
+    product = parts.first.value * parts.second.value
+    about = "" if math.isclose(product, parts.total.value, rel_tol=_ROUNDED) else "about "
+    text = (
+        f"the {total} times by which {name} is faster than {base} are {about}{factors[0]}, times "
+        f"{factors[1]}"
     )
+    if parts.unclear:
+        text += f"; by {words(parts.unclear)} no difference can be detected"
+    return text
+
+
+def _split(case: Case) -> Parts | None:
+    """Return the parts of the fastest backend's speed-up; None for none, or if it may be noise."""
+    parts = parts_of(case, case.ranked[0]) if case.ranked else None
+    return parts if parts and is_clear(parts.total) else None
 
 
 def compared(case: Case) -> list[Entry]:
-    """Return the backends whose times are in the verdict."""
-    return [*_tied(case), *_behind(case)] if case.ranked else []
+    """Return the backends whose times are in the verdict, or in where the speed-up comes from."""
+    if not case.ranked:
+        return []
+    found = [*_tied(case), *_behind(case)]
+    parts = _split(case)
+    if parts and parts.between and parts.between not in found:
+        found.append(parts.between)
+    return found
 
 
 def sentence(case: Case) -> str:
