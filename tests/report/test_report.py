@@ -268,6 +268,13 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
     assert "as numpy has no valid measurement;" in verdict(*entries, begun)
 
 
+def test_a_median_over_seeds_is_said_to_be_one() -> None:
+    text = verdict(noisy("a", 1.0), noisy("numpy", 3.0))
+    assert re.search(r" in 1\.0\d s \(median of 3 seeds, 15 rounds\), ", text)
+    text = verdict(fake_record("a", seconds=1.0), fake_record("numpy", seconds=3.0))
+    assert re.search(r" in 1\.0\d s \(median of 5 rounds\), ", text)
+
+
 def test_verdict_of_one_round_gives_no_interval() -> None:
     text = verdict(fake_record("a", seconds=[1.0]), fake_record("numpy", seconds=[3.0]))
     said = (
@@ -841,7 +848,7 @@ def printed(folder: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> l
     return capsys.readouterr().out.splitlines()[:-1]
 
 
-CUT_OFF = "the run was cut off or still goes on: "
+CUT_OFF = "the run is not complete: "
 
 
 def test_a_run_that_was_cut_off_says_so_wherever_it_has_a_verdict(
@@ -863,14 +870,11 @@ def test_a_run_that_was_cut_off_says_so_wherever_it_has_a_verdict(
 def test_the_fastest_of_an_incomplete_run_is_that_of_those_measured() -> None:
     records = [noisy("a", 1.0), noisy("b", 2.0)]
     files = [file_of(record) for record in [*records, fake_record("c")]]
-    for going_on, claim, said in (
-        (False, "is the fastest of those measured", f"{CUT_OFF}1 of 3 measurements is missing (c)"),
-        (True, "is the fastest so far", "1 of 3 measurements is still missing (c)"),
-    ):
-        (case,) = group_cases(list(records), Plan(files, going_on))
-        assert f"a {claim} to the matching" in headline(case)
-        assert answer(case).text.startswith(f"{claim}: ")
-        assert cautions(case) == [said]
+    (case,) = group_cases(list(records), Plan(files))
+    claim = "is the fastest of those measured"
+    assert f"a {claim} to the matching" in headline(case)
+    assert answer(case).text.startswith(f"{claim}: ")
+    assert cautions(case) == [f"{CUT_OFF}1 of 3 measurements is missing (c)"]
     (case,) = group_cases(list(records), Plan(files[:2]))
     assert "a is the fastest to the matching" in headline(case)
     assert cautions(case) == []
@@ -911,7 +915,7 @@ def test_the_missing_of_several_cases_are_told_together(
     assert lines[0].endswith(f"; {CUT_OFF}1 of 2 measurements is missing (b).")
     assert "missing" not in lines[1]
     assert lines[2] == (
-        "The run was cut off or still goes on: 3 of 6 measurements are missing "
+        "The run is not complete: 3 of 6 measurements are missing "
         "(ml-1m-rank=64-seed=1: b; ml-1m rank 8: b; roofline of ml-100k-rank=16-seed=0: numba-sgd)."
     )
     page = (tmp_path / "out" / "index.html").read_text("utf-8")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from bench.records import AnyRecord, Score
-from bench.stats import Ratio
+from bench.stats import Ratio, median_of
 from bench.text.wording import mse, number, one_line, plural, words
 
 from .cases import Case, Entry, ratio
@@ -293,13 +293,7 @@ def _claim(case: Case, noise: str) -> str:
     """Return the claim of the fastest, limited to what was measured."""
     claim = "was the fastest" if noise else "is the fastest"
     begun = any(entry.record["status"] == "in progress" for entry in case.unranked)
-    if not case.missing and not begun:
-        return claim
-    return (
-        f"{claim} so far"
-        if case.missing and case.missing.going_on
-        else f"{claim} of those measured"
-    )
+    return f"{claim} of those measured" if case.missing or begun else claim
 
 
 def _progress(entry: Entry) -> str:
@@ -325,11 +319,7 @@ def _lead(case: Case) -> str:
 
 
 def _time(entry: Entry) -> str:
-    rounds, seeds = len(entry.seconds), len(entry.record["seeds"])
-    if rounds == 1:
-        return f"{number(entry.median)} s (one round)"
-    of_seeds = f" with {seeds} seeds" if seeds > 1 else ""
-    return f"{number(entry.median)} s (median of {rounds} rounds{of_seeds})"
+    return f"{number(entry.median)} s ({median_of(entry.record['rounds'])})"
 
 
 def _noise(first: Entry, *others: Entry) -> str:
