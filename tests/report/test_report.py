@@ -61,6 +61,7 @@ NASTY = (
     '<script>alert("1")</script> | $x$ `b` & _i_ *s* [l](http://evil.example/x) '
     "--> {{ 7 * 7 }} \n# h 漢"
 )
+GOAL = "the matching validation MSE of 0.8516"
 EXPLODED = {
     "seed": 0,
     "epochs": None,
@@ -85,7 +86,10 @@ def records() -> list[Record]:
     }
     lost = ["missed", "diverged", "crashed", "timed out", "out of memory", "unavailable"]
     failed: list[Any] = [fake_record(f"lost-{i}", status) for i, status in enumerate(lost)]  # type: ignore[arg-type]
-    return [noisy(name, seconds) for name, seconds in ranked.items()] + failed
+    matched = [noisy(name, seconds) for name, seconds in ranked.items()]
+    for record in matched:
+        record["backend"]["threads"] = 2  # where budgets differ, no speed-up is split
+    return matched + failed
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +268,8 @@ def test_verdict_without_numpy_says_what_it_compares_with() -> None:
         *entries
     )
     assert "as numpy did not match;" in verdict(*entries, fake_record("numpy", "missed"))
+    stopped = fake_record("numpy", "timed out")
+    assert "as numpy was stopped before it matched;" in verdict(*entries, stopped)
     begun = fake_record("numpy", "in progress")
     assert "as numpy has no valid measurement;" in verdict(*entries, begun)
 
@@ -301,7 +307,6 @@ def test_verdict_of_none_and_of_one_matched() -> None:
     "status",
     [
         "crashed",
-        "timed out",
         "out of memory",
         "over budget",
         "inconsistent",
@@ -323,6 +328,56 @@ def test_nothing_is_claimed_about_backends_without_a_valid_measurement(status: A
     assert answer(case).text == f"N{said[1:]}: 2 of 3 backends have no valid measurement."
     (case,) = group_cases(others[:2])
     assert answer(case).text.endswith(": 1 of 2 backends has no valid measurement.")
+
+
+def test_a_time_out_is_a_measurement() -> None:
+    stopped = [fake_record(name, "timed out") for name in "bc"]
+    crashed = fake_record("d", "crashed")
+    (case,) = group_cases([fake_record(), *stopped, crashed])
+    said = "; 2 others were stopped at a limit; 1 other has no valid measurement"
+    assert headline(case).endswith(said) and answer(case).text.endswith(f"{said}.")
+    (case,) = group_cases([fake_record(), stopped[0]])
+    assert headline(case).endswith("; 1 other was stopped at a limit")
+    assert "only" not in headline(case) + answer(case).text
+    (case,) = group_cases([*stopped, crashed])
+    said = "2 of 3 backends were stopped at a limit and 1 of 3 backends has no valid measurement"
+    assert headline(case).endswith(f"no backend is known to reach {GOAL}: {said}")
+
+
+def test_a_duel_may_number_the_yardstick() -> None:
+    records = [noisy("numpy (1)", 4.0), noisy("numpy (2)", 4.1), noisy("a", 1.0), noisy("b", 9.0)]
+    (case,) = group_cases(list(records))
+    assert case.yardstick is not None and case.yardstick.name == "numpy (1)"
+    assert case.yardstick_note == ""
+    (case,) = group_cases([noisy("numpy (tuned)", 4.0), noisy("a", 1.0), noisy("numpy", 5.0)])
+    assert case.yardstick is not None and case.yardstick.name == "numpy"
+
+
+def test_records_of_different_code_are_a_caution(tmp_path: Path) -> None:
+    records = [noisy("a", 1.0), noisy("b", 2.0, run="another")]
+    (case,) = group_cases(list(records))
+    assert cautions(case) == []
+    records[1]["key"]["code"] = "changed"
+    (case,) = group_cases(list(records))
+    assert cautions(case) == ["these records were measured with different code"]
+    assert dict(case_facts(case))["Several runs"].startswith("with different code: the figures")
+    page = write_report(records, tmp_path, pictures=0).read_text("utf-8")
+    assert "These records were measured with different code." in page
+
+
+def test_control_characters_are_on_no_page(tmp_path: Path) -> None:
+    escape = "\x1b[31m\x9b"
+    records = [fake_record(f"{name}{escape}", seconds=s) for name, s in (("a", 1), ("b", 2))]
+    records.append(fake_record(f"c{escape}", "crashed", reason=f"it said {escape}"))
+    for record in records:
+        record["case"]["name"] = f"mine{escape}"
+        record["case"]["dataset"] = record["command"] = f"data{escape}"
+    write_report(records, tmp_path)
+    for path in tmp_path.glob("*.[hms][tdv]*"):
+        text = path.read_text("utf-8")
+        text = re.sub("<script.*?</script>", "", text, flags=re.DOTALL)
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text), path.name
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".md", ".svg"}
 
 
 def test_a_backend_in_progress_has_no_place_and_is_told_with_its_reason() -> None:
@@ -419,6 +474,10 @@ def test_records_of_earlier_releases_name_no_dampings() -> None:
     (case,) = group_cases([fake_record(target=None, baselines=baselines)])
     assert answer(case).text.endswith("; take biases alone.")
     assert "not timed: numpy" in left_out(case)
+    missed = fake_record("numpy", "missed", target=None, reason="no target is left on this data")
+    (case,) = group_cases([missed])
+    (row,) = ranking_table(case, styles({"numpy": ""})).rows
+    assert row[-1] == "not timed: no target is left on this data"
     (case,) = group_cases([fake_record("torch-cuda", "unavailable", target=None)])
     assert left_out(case) == "not available here: torch-cuda"
 
@@ -1007,6 +1066,11 @@ def test_the_ranking_says_how_many_threads_were_busy() -> None:
     (case,) = group_cases([long, short])
     table = ranking_table(case, styles({"numpy-als": "", "numba-sgd": ""}))
     cells = {row[1]: row[table.header.index("Runs on")] for row in table.rows}
+    for row in long["rounds"]:
+        row["cpu_seconds"] = 2.2 * row["seconds"]
+    (case,) = group_cases([long])  # more than there are, as the clock is coarse
+    (full,) = ranking_table(case, styles({"numpy-als": ""})).rows
+    assert full[table.header.index("Runs on")] == "cpu, 2.0 of 2 threads busy"
     assert cells == {"numpy-als": "cpu, 1.0 of 2 threads busy", "numba-sgd": "cpu, 2 threads"}
 
 

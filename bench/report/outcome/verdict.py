@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -169,6 +169,8 @@ def cautions(case: Case) -> list[str]:
                 f"these records were measured over {plural(apart.days, 'day')}, from "
                 f"{first:%Y-%m-%d} to {last:%Y-%m-%d}: the machine may have changed in between"
             )
+    if case.changed:
+        found.append(f"these records were measured with different {words(case.changed)}")
     doubtful: dict[str, list[str]] = {}
     for entry in compared(case):
         if entry.warnings:
@@ -267,26 +269,33 @@ def _behind(case: Case) -> list[Entry]:
 
 def _is_only(case: Case) -> bool:
     """Whether all others ended by themselves without reaching the target, and there are others."""
-    return len(case.entries) > len(case.ranked) == 1 and not case.unmeasured
+    return len(case.entries) > len(case.ranked) == 1 and not case.unmeasured + case.stopped
 
 
 def _unmeasured(case: Case) -> str:
-    """Return how many others have no valid measurement, as a clause; "" for none."""
-    if not case.unmeasured:
-        return ""
-    others = "other has" if case.unmeasured == 1 else "others have"
-    return f"; {case.unmeasured} {others} no valid measurement"
+    """Return how many others may reach the target all the same, as clauses; "" for none."""
+    return "".join(f"; {clause}" for clause in _open(case, lambda count: plural(count, "other")))
 
 
 def _nobody(case: Case, goal: str) -> str:
     """Return that no backend is ranked, without a claim about those that were not measured."""
-    if not case.unmeasured:
+    all_ = plural(len(case.entries) + case.not_begun, "backend")
+    clauses = _open(case, lambda count: f"{count} of {all_}")
+    if not clauses:
         return f"no backend reached {goal}"
-    have = "has" if case.unmeasured == 1 else "have"
-    return (
-        f"no backend is known to reach {goal}: {case.unmeasured} of "
-        f"{plural(len(case.entries) + case.not_begun, 'backend')} {have} no valid measurement"
-    )
+    return f"no backend is known to reach {goal}: {words(clauses)}"
+
+
+def _open(case: Case, counted: Callable[[int], str]) -> list[str]:
+    """Return how many backends may reach the target although they are not known to, by reason."""
+    clauses = []
+    if case.stopped:
+        were = "was" if case.stopped == 1 else "were"
+        clauses.append(f"{counted(case.stopped)} {were} stopped at a limit")
+    if case.unmeasured:
+        have = "has" if case.unmeasured == 1 else "have"
+        clauses.append(f"{counted(case.unmeasured)} {have} no valid measurement")
+    return clauses
 
 
 def _claim(case: Case, noise: str) -> str:
