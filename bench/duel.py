@@ -25,11 +25,11 @@ from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.turns import CodeChanged, take_turns
 from bench.text import command
 from bench.text.progress import StatusLine
-from bench.text.wording import number, plural
+from bench.text.wording import number
 
 from .options import Selection, add_options
 from .records import RUNS, Record, record_path
-from .stats import ratio, summary, warnings_of
+from .stats import median_of, ratio, summary, warnings_of
 
 SEEDS = 5
 # Per seed. With these, a difference of 5 % is found at a noise of 2 %, and no difference between
@@ -205,13 +205,11 @@ def verdicts(records: Sequence[Record]) -> list[str]:
     """Return the result in lines: times, ratios of all pairs, failures and warnings."""
     matched = sorted((record for record in records if record["status"] == "matched"), key=_seconds)
     failed = [record for record in records if record["status"] != "matched"]
-    lines = []
-    for record in matched:
-        rounds, seeds = plural(len(record["rounds"]), "round"), plural(len(record["seeds"]), "seed")
-        lines.append(
-            f"{_name(record)}: {number(_seconds(record))} s to the matching MSE, "
-            f"median of {rounds} with {seeds}"
-        )
+    lines = [
+        f"{_name(record)}: {number(_seconds(record))} s to the matching MSE, "
+        f"{median_of(record['rounds'])}"
+        for record in matched
+    ]
     lines += [_sentence(fast, slow) for fast, slow in itertools.combinations(matched, 2)]
     lines += [f"{_name(record)}: {record['status']}: {record['reason']}" for record in failed]
     lines += [f"{_name(record)}: {note}" for record in matched for note in warnings_of(record)]

@@ -134,6 +134,14 @@ def summary(rounds: Sequence[Round], column: str = "seconds") -> float | None:
     return median(medians.values()) if medians else None
 
 
+def median_of(rounds: Sequence[Round]) -> str:
+    """Return in words what the `summary` of some rounds is: "median of 3 seeds, 9 rounds"."""
+    if len(rounds) == 1:
+        return "one round"
+    seeds, count = len(by_seed(rounds)), plural(len(rounds), "round")
+    return f"median of {seeds} seeds, {count}" if seeds > 1 else f"median of {count}"
+
+
 def seed_range(rounds: Sequence[Round], column: str = "seconds") -> tuple[float, float] | None:
     """Return the smallest and the largest of the seeds' medians; None for fewer than two seeds."""
     medians = _medians(rounds, column).values()

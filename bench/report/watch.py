@@ -62,7 +62,7 @@ def watch(
                 seen, found = stamp, list(_read(stamp, reported))
                 if found:
                     records = sorted(found, key=lambda record: record["created"])
-                    plan = read_plan(_folders(sources), going_on=True)
+                    plan = read_plan(_folders(sources))
                     _report(_render(records, plan, output, interval))
             wait(interval)
     except KeyboardInterrupt:

@@ -78,18 +78,22 @@ def test_it_renders_when_a_record_lands_and_only_then(
     assert (out / "seconds.png").is_file()
 
 
-def test_what_is_still_missing_is_told_while_it_is_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("done", [False, True])
+def test_what_is_missing_is_told_and_whether_the_run_has_ended(tmp_path: Path, done: bool) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     write_record(run, fake_record("a"))
     planned = [file_of(fake_record(name)) for name in "ab"]
-    state = {"command": "pytest bench/", "done": False, "planned": planned}
+    state = {"command": "pytest bench/", "done": done, "planned": planned}
     (run / "run.state").write_text(json.dumps(state))
     pages: list[str] = []
     assert watched([run], out, lambda: pages.append((out / "index.html").read_text("utf-8"))) == 0
     pages.append((out / "index.html").read_text("utf-8"))
-    # After Ctrl-C nobody knows whether the run goes on.
-    assert "1 of 2 measurements is still missing (b)." in pages[0]
-    assert "still goes on: 1 of 2 measurements is missing (b)." in pages[1]
+    # Nobody knows whether a run that has not ended goes on.
+    assert ("The run has ended; this page reloads every 1 s." in pages[0]) == done
+    assert ('watching">This page reloads every 1 s.' in pages[0]) != done
+    for page in pages:
+        said = "The run is not complete: 1 of 2 measurements is missing (b)."
+        assert (said in page) != done
 
 
 def test_a_broken_record_is_one_line_and_comes_in_when_it_is_whole(

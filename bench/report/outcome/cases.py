@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Literal
 
 from bench import stats
-from bench.records import Record, Round
+from bench.records import TUNED, Record, Round
 from bench.stats import Ratio
-from bench.text.wording import plural
+from bench.text.wording import one_line, plural
 
 from .plan import NO_PLAN, Missing, Plan, complete_files, file_of, find_missing, group_of
 
@@ -21,6 +21,7 @@ YARDSTICK = "numpy"  # speed-ups are relative to this backend wherever it matche
 
 # Statuses of backends that ended by themselves without reaching the target.
 _ENDED_WITHOUT = ("missed", "diverged")
+_STOPPED = "timed out"
 _RANK = re.compile(r", rank (\d+)(?=,|$)")
 
 
@@ -132,24 +133,22 @@ class Case:
     def yardstick(self) -> Entry | None:
         """The entry that speed-ups are relative to: numpy, or else the slowest that matched."""
         for entry in self.ranked:
-            if entry.record["backend"]["name"] == YARDSTICK:
+            if _is_yardstick(entry):
                 return entry
         return self.ranked[-1] if self.ranked else None
 
     @cached_property
     def yardstick_note(self) -> str:
         """Why the yardstick is not numpy, "" if it is."""
-        if self.yardstick is None or self.yardstick.record["backend"]["name"] == YARDSTICK:
+        if self.yardstick is None or _is_yardstick(self.yardstick):
             return ""
-        statuses = {
-            entry.record["status"]
-            for entry in self.unranked
-            if entry.record["backend"]["name"] == YARDSTICK
-        }
+        statuses = {entry.record["status"] for entry in self.unranked if _is_yardstick(entry)}
         if not statuses:
             reason = "was not measured"
         elif statuses <= set(_ENDED_WITHOUT):
             reason = "did not match"
+        elif statuses <= {*_ENDED_WITHOUT, _STOPPED}:
+            reason = "was stopped before it matched"
         else:
             reason = "has no valid measurement"
         return f"the slowest that matched, as {YARDSTICK} {reason}"
@@ -161,13 +160,31 @@ class Case:
         return len(set(self.missing.files) - shown) if self.missing else 0
 
     @cached_property
-    def unmeasured(self) -> int:
-        """How many backends neither matched nor ended by themselves without reaching the target.
+    def stopped(self) -> int:
+        """How many backends were stopped at a limit, before they reached the target."""
+        return sum(entry.record["status"] == _STOPPED for entry in self.unranked)
 
-        They are unavailable, in progress or not begun, were stopped, or broke a rule.
+    @cached_property
+    def unmeasured(self) -> int:
+        """How many backends neither matched, nor ended without reaching the target.
+
+        They are unavailable, in progress or not begun, or broke a rule.
         """
         statuses = [entry.record["status"] for entry in self.unranked]
-        return self.not_begun + sum(status not in _ENDED_WITHOUT for status in statuses)
+        measured = (*_ENDED_WITHOUT, _STOPPED)
+        return self.not_begun + sum(status not in measured for status in statuses)
+
+    @cached_property
+    def changed(self) -> list[str]:
+        """What changed between the runs that the times come from: code, versions of packages."""
+        timed = [record for record in self.records if record["rounds"]]
+        if len({record["run"] for record in timed}) < 2:
+            return []
+        return [
+            name
+            for name in ("code", "versions")
+            if len({record["key"].get(name) for record in timed}) > 1
+        ]
 
     @cached_property
     def days(self) -> tuple[datetime, datetime] | None:
@@ -190,6 +207,12 @@ class Case:
         if self.yardstick is None:
             return {}
         return {entry.name: ratio(self.yardstick, entry) for entry in self.ranked}
+
+
+def _is_yardstick(entry: Entry) -> bool:
+    """Whether an entry is of the yardstick, which a duel may number: "numpy (1)"."""
+    name = entry.record["backend"]["name"]
+    return name.partition(" (")[0] == YARDSTICK and not name.endswith(TUNED)
 
 
 def _times(record: Record) -> list[str]:
@@ -242,7 +265,7 @@ def group_cases(records: list[Record], plan: Plan = NO_PLAN) -> list[Case]:
     slugs: set[str] = set()
     cases = []
     for key in sorted(groups, key=_natural_order):
-        title = case_title(groups[key][-1]["case"]["name"])
+        title = one_line(case_title(groups[key][-1]["case"]["name"]))
         titles[title] += 1
         if titles[title] > 1:
             title = f"{title} ({titles[title]})"
@@ -286,7 +309,7 @@ def _case(title: str, slug: str, records: list[Record]) -> Case:
     entries = []
     for (name, threads), record in newest.items():
         shown = f"{name} ({plural(threads, 'thread')})" if counts[name] > 1 else name
-        entries.append(Entry(record, _why_unranked(record), shown))
+        entries.append(Entry(record, _why_unranked(record), one_line(shown)))
     ranked = [entry for entry in entries if not entry.why]
     unranked = [entry for entry in entries if entry.why]
     return Case(
@@ -310,9 +333,9 @@ def _moment(created: str) -> datetime | None:
 
 def _why_unranked(record: Record) -> str:
     """Return why a record has no place in the ranking, "" if it has one."""
-    status, reason = record["status"], " ".join(record["reason"].split()).rstrip(".")
+    status, reason = record["status"], one_line(record["reason"]).rstrip(".")
+    if record["target"] is None and status in ("matched", "missed"):
+        return f"not timed: {reason or 'the matching target was dropped'}"
     if status != "matched":
         return f"{status}: {reason}" if reason else status
-    if record["target"] is None:
-        return "no target: the matching target was dropped"
     return "" if record["rounds"] else "no timed round in the record"

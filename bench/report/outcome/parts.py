@@ -27,9 +27,11 @@ class Parts(NamedTuple):
         speed-up relative to the yardstick, the second that relative to it. None if there is no
         such backend; the first factor is then that of the seconds per epoch, the second that of the
         number of epochs.
+    by
+        What the two factors are due to: "the engine" and "the algorithm".
     epochs
         How many epochs it takes, and how many those with the yardstick's algorithm take: "4 to 5
-        instead of 41".
+        epochs instead of 41"; "" if both take the same number.
     """
 
     entry: Entry
@@ -37,34 +39,49 @@ class Parts(NamedTuple):
     first: Ratio
     second: Ratio
     between: Entry | None
+    by: tuple[str, str]
     epochs: str
+
+    @property
+    def unclear(self) -> list[str]:
+        """What no difference can be detected by."""
+        factors = zip((self.first, self.second), self.by, strict=True)
+        return [by for factor, by in factors if not is_clear(factor)]
 
 
 def parts_of(case: Case, entry: Entry) -> Parts | None:
     """Return the parts of a ranked backend's speed-up.
 
-    None if its algorithm is that of the yardstick, or if the numbers of epochs are unknown.
+    None if its algorithm is that of the yardstick, if its number of threads is not, or if the
+    numbers of epochs are unknown.
     """
     base = case.yardstick
-    if base is None or _has_algorithm(entry, base):
+    if base is None or _has_algorithm(entry, base) or _threads(entry) != _threads(base):
         return None
     if not all(_known_epochs(each) for each in (entry, base)):
         return None
     total = case.speedups[entry.name]
-    between = next((other for other in case.ranked if _is_between(other, entry, base)), None)
+    others = [base, *case.ranked]
+    between = next((other for other in others if _is_between(other, entry, base)), None)
+    epochs = _epochs_text(entry.epochs, (between or base).epochs)
     if between:
-        epochs = f"{_extent(entry.epochs)} instead of {_extent(between.epochs)}"
         first, second = ratio(base, between), ratio(between, entry)
+        by = _engine_and_device(between, base), "the algorithm"
     else:
-        epochs = f"{_extent(entry.epochs)} instead of {_extent(base.epochs)}"
         first = ratio(_changed(base, _seconds_per_epoch), _changed(entry, _seconds_per_epoch))
         second = ratio(_changed(base, _epochs), _changed(entry, _epochs))
-    return Parts(entry, total, first, second, between, epochs)
+        by = "the seconds per epoch", "the number of epochs"
+    return Parts(entry, total, first, second, between, by, epochs)
 
 
 def all_parts(case: Case) -> list[Parts]:
     """Return the parts of all speed-ups that can be split, fastest backend first."""
     return [parts for entry in case.ranked if (parts := parts_of(case, entry))]
+
+
+def is_clear(factor: Ratio) -> bool:
+    """Whether a factor is known to differ from 1."""
+    return factor.interval is not None and not factor.within_noise
 
 
 def _is_between(other: Entry, entry: Entry, base: Entry) -> bool:
@@ -84,12 +101,26 @@ def _engine(name: str) -> str:
     return re.split(r"[-: ]", name, maxsplit=1)[0]
 
 
+def _engine_and_device(entry: Entry, base: Entry) -> str:
+    """Return which of the two differ between backends with the same algorithm."""
+    facts, other = entry.record["backend"], base.record["backend"]
+    if facts["device"] == other["device"]:
+        return "the engine"
+    same = _engine(facts["name"]) == _engine(other["name"])
+    return "the device" if same else "the engine and the device"
+
+
 def _has_algorithm(entry: Entry, base: Entry) -> bool:
-    """Whether a backend has the algorithm of the yardstick.
+    """Whether two backends have the same algorithm.
 
     Its description may continue with an alternative: "momentum gradient descent (or Adam)".
     """
-    return entry.record["backend"]["algorithm"].startswith(base.record["backend"]["algorithm"])
+    own, other = (each.record["backend"]["algorithm"].partition(" (")[0] for each in (entry, base))
+    return own == other
+
+
+def _threads(entry: Entry) -> int:
+    return entry.record["backend"]["threads"]
 
 
 def _known_epochs(entry: Entry) -> bool:
@@ -124,6 +155,13 @@ def _changed(entry: Entry, value: Callable[[Round, int], float]) -> Entry:
         for round_ in entry.record["rounds"]
     ]
     return replace(entry, record=Record({**entry.record, "rounds": rounds}))
+
+
+def _epochs_text(own: list[int], others: list[int]) -> str:
+    count, instead = _extent(own), _extent(others)
+    if count == instead:
+        return ""
+    return f"{count} {'epoch' if count == '1' else 'epochs'} instead of {instead}"
 
 
 def _extent(counts: list[int]) -> str:

@@ -31,12 +31,12 @@ class Plan:
     ----------
     files
         Their file names.
-    going_on
-        Whether the run is being watched. If not, it was cut off, or goes on elsewhere.
+    ended
+        Whether every run that is known has ended.
     """
 
     files: Sequence[str] = ()
-    going_on: bool = False
+    ended: bool = False
 
 
 NO_PLAN = Plan()
@@ -53,33 +53,32 @@ class Missing(NamedTuple):
         How many measurements are planned.
     files
         The file names of the missing ones.
-    going_on
-        As in `Plan`.
     """
 
     names: list[str]
     planned: int
     files: list[str]
-    going_on: bool
 
     @property
     def text(self) -> str:
         """How many of how many are missing, and which."""
-        return _sentence(len(self.files), self.planned, _listed(self.names), self.going_on)
+        return _sentence(len(self.files), self.planned, _listed(self.names))
 
 
-def read_plan(sources: Iterable[Path], going_on: bool = False) -> Plan:
+def read_plan(sources: Iterable[Path]) -> Plan:
     """Return what the runs in some folders are still to measure.
 
     Files, and folders of runs that have ended or have no state, plan nothing.
     """
     files: list[str] = []
+    done: list[bool] = []
     for source in sources:
         for path in sorted(source.rglob(RUN_STATE)):
             state = read_state(path.parent)
-            if state and not state.done:
-                files += state.planned
-    return Plan(tuple(dict.fromkeys(files)), going_on)
+            if state:
+                done.append(state.done)
+                files += [] if state.done else state.planned
+    return Plan(tuple(dict.fromkeys(files)), ended=bool(done) and all(done))
 
 
 def file_of(record: AnyRecord) -> str:
@@ -116,7 +115,7 @@ def find_missing(plan: Plan, group: Group, complete: set[str]) -> Missing | None
         name, threads = _backend(file)
         several = counts[name] > 1 and threads.isdecimal()
         names.append(f"{name} ({plural(int(threads), 'thread')})" if several else name)
-    return Missing(sorted(names), len(planned), files, plan.going_on)
+    return Missing(sorted(names), len(planned), files)
 
 
 def all_missing(plan: Plan, titles: Mapping[Group, str], complete: set[str]) -> str:
@@ -145,17 +144,15 @@ def all_missing(plan: Plan, titles: Mapping[Group, str], complete: set[str]) -> 
         what = f"{'roofline of ' if group.is_roofline else ''}{title}"
         clauses.append(f"{what}: {_listed(missing.names)}")
     count = sum(len(missing.files) for missing in found.values())
-    return _sentence(count, len(plan.files), "; ".join(clauses), plan.going_on)
+    return _sentence(count, len(plan.files), "; ".join(clauses))
 
 
-def _sentence(count: int, planned: int, names: str, going_on: bool) -> str:
+def _sentence(count: int, planned: int, names: str) -> str:
     be = "is" if count == 1 else "are"
-    if going_on:
-        return f"{count} of {plural(planned, 'measurement')} {be} still missing ({names})"
     # From outside, a run that was killed and one that goes on look the same.
     return (
-        f"the run was cut off or still goes on: {count} of {plural(planned, 'measurement')} {be} "
-        f"missing ({names})"
+        f"the run is not complete: {count} of {plural(planned, 'measurement')} {be} missing "
+        f"({names})"
     )
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 from bench.records import AnyRecord, Score
-from bench.stats import Ratio
+from bench.stats import Ratio, median_of
 from bench.text.wording import mse, number, one_line, plural, words
 
 from .cases import Case, Entry, ratio
-from .parts import parts_of
+from .parts import Parts, is_clear, parts_of
 from .plan import Plan, all_missing, complete_files, file_of, group_of
 from .rooflines import Roofline
 
 _INTERVAL = "95 % interval "
 _APART = timedelta(hours=24)  # between records that were not measured in one go
+_ROUNDED = 0.005  # a product that differs by more from a speed-up is seen to do so
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
@@ -167,6 +169,8 @@ def cautions(case: Case) -> list[str]:
                 f"these records were measured over {plural(apart.days, 'day')}, from "
                 f"{first:%Y-%m-%d} to {last:%Y-%m-%d}: the machine may have changed in between"
             )
+    if case.changed:
+        found.append(f"these records were measured with different {words(case.changed)}")
     doubtful: dict[str, list[str]] = {}
     for entry in compared(case):
         if entry.warnings:
@@ -188,34 +192,55 @@ def missing_in_all(plan: Plan, cases: Sequence[Case], rooflines: Sequence[Roofli
 
 
 def origin(case: Case) -> str:
-    """Return where the speed-up of the fastest backend comes from, "" if it cannot be split."""
-    parts = parts_of(case, case.ranked[0]) if case.ranked else None
+    """Return where the speed-up of the fastest backend comes from.
+
+    "" if it cannot be split, or may be noise.
+    """
+    parts = _split(case)
     if parts is None or case.yardstick is None:
         return ""
     name, base, total = parts.entry.name, case.yardstick.name, with_interval(parts.total, "")
     if parts.between is case.yardstick:
+        epochs = f": {parts.epochs}" if parts.epochs else ""
         return (
             f"{name} is {total} times as fast as {base} by its algorithm alone, as both have the "
-            f"same engine: {parts.epochs} epochs"
+            f"same engine{epochs}"
         )
-    factors = f"{with_interval(parts.first, '')} by", f"{with_interval(parts.second, '')} by"
-    if parts.between is None:
-        return (
-            f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
-            f"the seconds per epoch, times a factor of {factors[1]} the number of epochs "
-            f"({parts.epochs})"
-        )
-    between = parts.between.name
-    return (
-        f"the {total} times by which {name} is faster than {base} are a factor of {factors[0]} "
-        f"the engine ({between} against {base}, the same algorithm), times a factor of "
-        f"{factors[1]} the algorithm ({name} against {between}: {parts.epochs} epochs)"
+    notes = ["", parts.epochs]
+    if parts.between:
+        between = parts.between.name
+        notes[0] = f"{between} against {base}, the same algorithm"
+        notes[1] = ": ".join(filter(None, [f"{name} against {between}", parts.epochs]))
+    factors = [
+        f"a factor of {with_interval(factor, '')} by {by}" + (f" ({note})" if note else "")
+        for factor, by, note in zip((parts.first, parts.second), parts.by, notes, strict=True)
+    ]
+    product = parts.first.value * parts.second.value
+    about = "" if math.isclose(product, parts.total.value, rel_tol=_ROUNDED) else "about "
+    text = (
+        f"the {total} times by which {name} is faster than {base} are {about}{factors[0]}, times "
+        f"{factors[1]}"
     )
+    if parts.unclear:
+        text += f"; by {words(parts.unclear)} no difference can be detected"
+    return text
+
+
+def _split(case: Case) -> Parts | None:
+    """Return the parts of the fastest backend's speed-up; None for none, or if it may be noise."""
+    parts = parts_of(case, case.ranked[0]) if case.ranked else None
+    return parts if parts and is_clear(parts.total) else None
 
 
 def compared(case: Case) -> list[Entry]:
-    """Return the backends whose times are in the verdict."""
-    return [*_tied(case), *_behind(case)] if case.ranked else []
+    """Return the backends whose times are in the verdict, or in where the speed-up comes from."""
+    if not case.ranked:
+        return []
+    found = [*_tied(case), *_behind(case)]
+    parts = _split(case)
+    if parts and parts.between and parts.between not in found:
+        found.append(parts.between)
+    return found
 
 
 def sentence(case: Case) -> str:
@@ -244,39 +269,40 @@ def _behind(case: Case) -> list[Entry]:
 
 def _is_only(case: Case) -> bool:
     """Whether all others ended by themselves without reaching the target, and there are others."""
-    return len(case.entries) > len(case.ranked) == 1 and not case.unmeasured
+    return len(case.entries) > len(case.ranked) == 1 and not case.unmeasured + case.stopped
 
 
 def _unmeasured(case: Case) -> str:
-    """Return how many others have no valid measurement, as a clause; "" for none."""
-    if not case.unmeasured:
-        return ""
-    others = "other has" if case.unmeasured == 1 else "others have"
-    return f"; {case.unmeasured} {others} no valid measurement"
+    """Return how many others may reach the target all the same, as clauses; "" for none."""
+    return "".join(f"; {clause}" for clause in _open(case, lambda count: plural(count, "other")))
 
 
 def _nobody(case: Case, goal: str) -> str:
     """Return that no backend is ranked, without a claim about those that were not measured."""
-    if not case.unmeasured:
+    all_ = plural(len(case.entries) + case.not_begun, "backend")
+    clauses = _open(case, lambda count: f"{count} of {all_}")
+    if not clauses:
         return f"no backend reached {goal}"
-    have = "has" if case.unmeasured == 1 else "have"
-    return (
-        f"no backend is known to reach {goal}: {case.unmeasured} of "
-        f"{plural(len(case.entries) + case.not_begun, 'backend')} {have} no valid measurement"
-    )
+    return f"no backend is known to reach {goal}: {words(clauses)}"
+
+
+def _open(case: Case, counted: Callable[[int], str]) -> list[str]:
+    """Return how many backends may reach the target although they are not known to, by reason."""
+    clauses = []
+    if case.stopped:
+        were = "was" if case.stopped == 1 else "were"
+        clauses.append(f"{counted(case.stopped)} {were} stopped at a limit")
+    if case.unmeasured:
+        have = "has" if case.unmeasured == 1 else "have"
+        clauses.append(f"{counted(case.unmeasured)} {have} no valid measurement")
+    return clauses
 
 
 def _claim(case: Case, noise: str) -> str:
     """Return the claim of the fastest, limited to what was measured."""
     claim = "was the fastest" if noise else "is the fastest"
     begun = any(entry.record["status"] == "in progress" for entry in case.unranked)
-    if not case.missing and not begun:
-        return claim
-    return (
-        f"{claim} so far"
-        if case.missing and case.missing.going_on
-        else f"{claim} of those measured"
-    )
+    return f"{claim} of those measured" if case.missing or begun else claim
 
 
 def _progress(entry: Entry) -> str:
@@ -302,11 +328,7 @@ def _lead(case: Case) -> str:
 
 
 def _time(entry: Entry) -> str:
-    rounds, seeds = len(entry.seconds), len(entry.record["seeds"])
-    if rounds == 1:
-        return f"{number(entry.median)} s (one round)"
-    of_seeds = f" with {seeds} seeds" if seeds > 1 else ""
-    return f"{number(entry.median)} s (median of {rounds} rounds{of_seeds})"
+    return f"{number(entry.median)} s ({median_of(entry.record['rounds'])})"
 
 
 def _noise(first: Entry, *others: Entry) -> str:

@@ -63,6 +63,8 @@ class Report:
     missing
         What runs that have not ended are still to measure, over all cases; "" for nothing, or if
         the only case says so itself.
+    ended
+        Whether all runs have ended.
     overview
         A table with one row per case; None for a single case.
     overall
@@ -74,6 +76,7 @@ class Report:
     records: Sequence[AnyRecord]
     looks: dict[str, Look]
     missing: str
+    ended: bool
     overview: Table | None
     sections: list[Section]
     overall: list[Exhibit]
@@ -148,6 +151,7 @@ def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
         records=[*shown, *[record for roof in roofs for record in roof.records]],
         looks=looks,
         missing=missing_in_all(plan, cases, roofs),
+        ended=plan.ended,
         overview=overview_table(cases) if len(cases) > 1 else None,
         sections=sections,
         overall=make_exhibits("cases", cases, "", shown),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from .contents import Report
 from .exhibits import Exhibit
 from .scripts import Scripts, drawn_with
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NUMBER = re.compile(r"[<>+\s]*(-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 
 # Further cases are folded, so that a page with many of them reads as a list and opens quickly.
@@ -65,9 +67,16 @@ def template_environment(*packages: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
     )
     environment.filters["sortable"] = sortable
     return environment
+
+
+def _printable(value: Any) -> Any:
+    """Return a text without control characters, except tabs and line ends."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return _CONTROL.sub("", value) if is_text else value
 
 
 def sortable(cell: str) -> str:

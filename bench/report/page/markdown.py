@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from bench.report.tables.table import Table
+from bench.text.wording import one_line
 
 from .contents import Report, Section
 from .exhibits import Exhibit
@@ -36,7 +37,7 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
     if report.method:
         lines += ["", "## How the numbers were measured", ""]
         lines += [f"- {text}" for text in report.method]
-    lines += ["", "## To reproduce it", "", *_code("\n".join(report.commands)), ""]
+    lines += ["", "## To reproduce it", "", *_code("\n".join(map(one_line, report.commands))), ""]
     lines += ["## Environment"]
     for table in report.environment:
         lines += _table(table)
@@ -51,8 +52,8 @@ def _code(commands: str) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Return a text escaped for Markdown, on one line."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Return a text escaped for Markdown, on one line and without control characters."""
+    line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", line)
 
 

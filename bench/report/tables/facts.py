@@ -99,17 +99,9 @@ def _order(case: Case) -> str:
 
 def _measured_apart(case: Case) -> str:
     """Return what changed between the runs that the records come from, "" for nothing."""
-    timed = [record for record in case.records if record["rounds"]]
-    if len({record["run"] for record in timed}) < 2:
+    if not case.changed:
         return ""
-    changed = [
-        name
-        for name in ("code", "versions")
-        if len({record["key"].get(name) for record in timed}) > 1
-    ]
-    if not changed:
-        return ""
-    return f"with different {words(changed)}: the figures include the effect of that"
+    return f"with different {words(case.changed)}: the figures include the effect of that"
 
 
 def _reference(reference: Reference) -> str:

@@ -179,9 +179,10 @@ def _phases(case: Case) -> Table:
         values += [_rest(entry), entry.median, summary(rounds, "cpu_seconds"), entry.evaluation]
         rows.append([entry.name, *[number(value) for value in values]])
     caption = (
-        "The seconds to the target, split into phases. The rest is checking the ratings and "
-        "copying the model. Evaluation is one evaluation on the validation set during the "
-        "calibration; it is not part of any other figure."
+        "The seconds to the target, split into phases. The rest is checking the ratings, "
+        "copying the model, and what epochs took beyond their median. Evaluation is one "
+        "evaluation on the validation set during the calibration; it is not part of any other "
+        "figure."
     )
     return _table(caption, header, rows)
 

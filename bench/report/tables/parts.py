@@ -25,7 +25,8 @@ def parts_table(case: Case) -> Table | None:
     caption = (
         "Where the speed-up comes from: it is the product of the two factors. The factor of the "
         f"engine compares backends with the algorithm of {base}, the factor of the algorithm two "
-        f"backends of one engine.{nearly}"
+        "backends of one engine. If the interval of a factor contains 1, no difference can be "
+        f"detected by it.{nearly}"
     )
     header = ["Backend", f"Times as fast as {base} (95 %)", "First factor", "Second factor"]
     return Table(caption, [*header, "Epochs"], [_row(parts, base) for parts in found])
@@ -33,12 +34,12 @@ def parts_table(case: Case) -> Table | None:
 
 def _row(parts: Parts, base: str) -> list[str]:
     name, between = parts.entry.name, parts.between
-    by = "seconds per epoch", "number of epochs"
+    notes = ["", ""]
     if between:
         same = "the same" if between.name == base else f"{between.name} against {base}"
-        by = f"engine: {same}", f"algorithm: {name} against {between.name}"
+        notes = [f": {same}", f": {name} against {between.name}"]
     factors = [
-        f"{with_interval(factor, '')} by the {what}"
-        for factor, what in zip((parts.first, parts.second), by, strict=True)
+        f"{with_interval(factor, '')} by {by}{note}"
+        for factor, by, note in zip((parts.first, parts.second), parts.by, notes, strict=True)
     ]
-    return [name, with_interval(parts.total, ""), *factors, parts.epochs]
+    return [name, with_interval(parts.total, ""), *factors, parts.epochs or "the same number"]

@@ -130,9 +130,10 @@ def _row(case: Case, entry: Entry) -> list[str]:
 
 def _threads(entry: Entry) -> str:
     """Return the budget of threads, with how many of them were busy if that is known."""
-    budget = plural(entry.record["backend"]["threads"], "thread")
-    busy = cores_busy(entry.record["rounds"])
-    return budget if busy is None else f"{busy:.1f} of {budget} busy"
+    threads = entry.record["backend"]["threads"]
+    budget, busy = plural(threads, "thread"), cores_busy(entry.record["rounds"])
+    # The clock that counts CPU time is coarse, so that it may count more than there was.
+    return budget if busy is None else f"{min(busy, threads):.1f} of {budget} busy"
 
 
 def _gap(entry: Entry) -> str:
