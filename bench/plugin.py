@@ -164,11 +164,16 @@ def notify(pytestconfig: pytest.Config) -> Iterator[Notify]:
         status.clear()
 
 
+def refuse_in_parallel(config: pytest.Config) -> None:
+    """Fail in a process of pytest-xdist."""
+    if hasattr(config, "workerinput"):
+        pytest.fail("benchmarks in parallel disturb each other: run them without -n", False)
+
+
 @pytest.fixture(scope="session")
 def case(pytestconfig: pytest.Config, notify: Notify) -> Case:
     """Return the case that all backends of this run are measured on."""
-    if hasattr(pytestconfig, "workerinput"):  # a process of pytest-xdist
-        pytest.fail("benchmarks in parallel disturb each other: run them without -n", False)
+    refuse_in_parallel(pytestconfig)
     try:
         return selection(pytestconfig).build_case(lambda text: notify(f"case: {text}"))
     except ValueError as error:  # the data set or file cannot be used

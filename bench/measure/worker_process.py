@@ -140,15 +140,19 @@ class WorkerProcess:
         # In the mode "a", as reading must not move the place where the worker writes. Opened here,
         # it can be read even if the backend deletes the file.
         self._errors = stderr.open("w+b")
-        with stderr.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=_worker_environment(threads, caches, self._mark),
-                start_new_session=True,  # which also makes a process group, named by its pid
-            )
+        try:
+            with stderr.open("ab") as errors:
+                self.process = subprocess.Popen(
+                    [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=_worker_environment(threads, caches, self._mark),
+                    start_new_session=True,  # which also makes a process group, named by its pid
+                )
+        except BaseException:
+            self._errors.close()
+            raise
         self._guard = _guard(self.process.pid, self._mark)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[bytes] = self.process.stdin

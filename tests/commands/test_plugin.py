@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from helpers import ROOT
@@ -21,9 +21,10 @@ from bench.plugin import (
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
+    refuse_in_parallel,
     selection,
 )
-from bench.records import read_records, read_state
+from bench.records import read_state
 
 pytestmark = pytest.mark.process
 
@@ -291,7 +292,7 @@ def run_in(folder: Path, *options: str, limit: str = "") -> subprocess.Completed
 
 
 @pytest.mark.load
-def test_a_run_without_room_is_not_done_and_goes_on(tmp_path: Path) -> None:
+def test_a_run_without_room_is_not_done(tmp_path: Path) -> None:
     """No file may be larger than 64 KB, which the ratings are."""
     full = run_in(tmp_path, limit="ulimit -f 128")
     assert full.returncode == 4, full.stdout + full.stderr
@@ -304,26 +305,13 @@ def test_a_run_without_room_is_not_done_and_goes_on(tmp_path: Path) -> None:
     state = read_state(folder)
     assert state is not None
     assert (state.done, len(state.planned)) == (False, 1)
-    again = run_in(tmp_path)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert list((tmp_path / "reports" / "runs").iterdir()) == [folder]
-    state = read_state(folder)
-    assert state is not None
-    assert state.done
-    assert sorted(path.name for path in folder.glob("*.json")) == sorted(state.planned)
-    orders = {(record["status"], dict(record)["order"]) for record in read_records([folder])}
-    assert orders == {("matched", "sequential")}
 
 
 def test_benchmarks_in_parallel_are_refused() -> None:
-    words = [sys.executable, "-m", "pytest", "bench/bench_time_to_mse.py", "-q", "-n", "1"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    words += [*TINY_RUN, "-p", "no:cacheprovider"]
-    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert (
-        done.stdout.count("\nbenchmarks in parallel disturb each other: run them without -n") == 1
-    )
+    refuse_in_parallel(cast("pytest.Config", SimpleNamespace()))
+    worker = SimpleNamespace(workerinput={})  # as pytest-xdist marks its processes
+    with pytest.raises(pytest.fail.Exception, match="disturb each other: run them without -n"):
+        refuse_in_parallel(cast("pytest.Config", worker))
 
 
 class Planned(NamedTuple):
