@@ -51,20 +51,22 @@ required_plugins = no-such-plugin
 """
 
 
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("pytest.ini", f"[pytest]{HOSTILE}"),
-        ("setup.cfg", f"[tool:pytest]{HOSTILE}"),
-        ("pyproject.toml", "this is no TOML"),
-        ("conftest.py", "raise RuntimeError"),
-    ],
-)
-def test_no_file_of_other_tests_is_read(tmp_path: Path, file: str, text: str) -> None:
-    (tmp_path / file).write_text(f"{text}\n")
+FILES = {
+    "pytest.ini": f"[pytest]{HOSTILE}",
+    "setup.cfg": f"[tool:pytest]{HOSTILE}",
+    "pyproject.toml": "this is no TOML",
+    "conftest.py": "raise RuntimeError",
+}
+
+
+def test_no_file_of_other_tests_is_read(tmp_path: Path) -> None:
+    """Neither of the folder nor of those above."""
     below = tmp_path / "below"
     below.mkdir()
-    assert collect(below if file == "setup.cfg" else tmp_path) == COLLECTED
+    for file, text in FILES.items():
+        (tmp_path / file).write_text(f"{text}\n")
+    assert collect(tmp_path) == COLLECTED
+    assert collect(below) == COLLECTED
 
 
 def broken_plugin(folder: Path) -> None:
