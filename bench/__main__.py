@@ -24,6 +24,9 @@ def main() -> int:
     _forget_other_tests()
     configuration = Path(__file__).with_name("standalone.ini")
     options = [f"--config-file={configuration}", f"--rootdir={Path.cwd()}", "--noconftest"]
+    # pytest's other modes put the folder of the package, which may be site-packages, in front of
+    # sys.path: workers would import other modules than this process has.
+    options += ["--import-mode=importlib"]
     options += [f"-p{name}" for name in _PLUGINS]
     benchmarks = ["--pyargs", *_BENCHMARKS, "--benchmark-only"]
     status = int(pytest.main([*options, *benchmarks, *sys.argv[1:]]))

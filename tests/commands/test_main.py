@@ -178,3 +178,14 @@ def test_solvers_need_no_benchmark(tmp_path: Path) -> None:
         shutil.copytree(ROOT / package, copy / package, ignore=ignored)
     done = python(tmp_path, "-P", "-c", "import bench; print(bench.__file__)", path=copy)
     assert done.stdout.strip() == str(copy / "bench" / "__init__.py")
+
+
+def test_pytest_puts_no_folder_in_front_of_the_path(tmp_path: Path) -> None:
+    """Workers import from the same places as this process: in a wheel install, not from others."""
+    script = (
+        "import sys; from bench.__main__ import main; before = list(sys.path); "
+        "sys.argv[1:] = ['--collect-only', '-q']; status = main(); "
+        "assert (status, sys.path) == (0, before), (status, sys.path, before)"
+    )
+    done = python(tmp_path, "-c", script)
+    assert done.returncode == 0, done.stdout + done.stderr
