@@ -609,7 +609,7 @@ class UnavailableLater(Planted):
         raise BackendUnavailable("the device is lost")
 
 
-class Lazy(Planted):
+class Lazy(Steady):
     """Trains when the model is asked for, and not before."""
 
     def fit(self, train: Ratings, **options: Any) -> Any:  # type: ignore[override]
