@@ -21,7 +21,7 @@ from backends import BackendUnavailable, UnknownBackend, available_cores, get_ba
 from bench.cases.case import Case
 from bench.measure.backend_facts import Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
-from bench.measure.run_folder import RunFolder, open_run
+from bench.measure.run_folder import RunFolder, SameFile, open_run
 from bench.measure.turns import CodeChanged, take_turns
 from bench.text import command
 from bench.text.progress import StatusLine
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mark_done()
     except KeyboardInterrupt:
         return _interrupted(folder)
-    except CodeChanged as error:
+    except (CodeChanged, SameFile) as error:
         _status.clear()
         print(f"error: the duel is not done: {error}", file=sys.stderr)
         return 2

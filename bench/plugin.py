@@ -20,7 +20,7 @@ from backends import UnknownBackend, get_backend
 from bench.cases.case import Case
 from bench.measure.backend_facts import BackendRow, Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
-from bench.measure.run_folder import RunFolder, open_run
+from bench.measure.run_folder import RunFolder, SameFile, open_run
 from bench.measure.turns import CodeChanged, Rungs, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
@@ -233,10 +233,7 @@ def planned_folder(
         facts = Contender(known_backends[backend], threads).facts()
         names.append(record_path(run_folder.path, kind, case.facts["name"], facts).name)
     with _ending_the_run():
-        try:
-            run_folder.plan(names)
-        except ValueError as error:
-            pytest.exit(f"factorbench: {error}", returncode=4)
+        run_folder.plan(names)
     return run_folder
 
 
@@ -310,7 +307,7 @@ def _ending_the_run() -> Iterator[None]:
     """End the run in one line if a file cannot be written, so that it can be continued."""
     try:
         yield
-    except CodeChanged as error:
+    except (CodeChanged, SameFile) as error:
         pytest.exit(f"factorbench: the run is not done: {error}", returncode=4)
     except OSError as error:
         pytest.exit(

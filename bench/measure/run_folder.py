@@ -45,6 +45,10 @@ _TIME = "%Y-%m-%dT%H-%M-%S"
 _STAMP = f"{_TIME}.%fZ"
 
 
+class SameFile(ValueError):
+    """Two records of a run would have the same file."""
+
+
 class RunFolder:
     """The folder that a run writes into, locked while the run lasts.
 
@@ -81,13 +85,13 @@ class RunFolder:
 
         Raises
         ------
-        ValueError
+        SameFile
             When two have the same name.
         """
         self._planned = list(records)
         double = [name for name, times in Counter(self._planned).items() if times > 1]
         if double:
-            raise ValueError(f"two backends would share the record {double[0]}; rename one of them")
+            raise SameFile(f"two backends would share the record {double[0]}; rename one of them")
         self.missing = set(self._planned)
         self._write_state(done=False)
 

@@ -19,7 +19,8 @@ from backends import BackendUnavailable, UnknownBackend
 from bench import duel
 from bench.cases.case import Case
 from bench.duel import contender, fight, main, verdicts
-from bench.measure.run_folder import open_run
+from bench.measure.run_folder import SameFile, open_run
+from bench.measure.turns import CodeChanged
 from bench.options import Selection
 from bench.records import Record, read_records
 from bench.stats import ratio, summary
@@ -324,6 +325,23 @@ def test_a_finished_duel_is_not_continued() -> None:
     main(["numpy", "numpy"])
     assert len(list(Path("reports/runs").iterdir())) == 2
     assert (first / "run.state").stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("fought")
+@pytest.mark.parametrize(
+    "error", [OSError("no room"), CodeChanged("code changed"), SameFile("two backends would")]
+)
+def test_a_duel_that_cannot_go_on_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def ends(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(duel, "fight", ends)
+    assert main(["numpy", "numpy"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the duel is not done")
+    assert str(error) in line
 
 
 @pytest.mark.usefixtures("fought")

@@ -99,7 +99,7 @@ def test_several_unknown_variables_are_one_entry(monkeypatch: pytest.MonkeyPatch
 def test_paths_are_not_shown_but_make_another_machine(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    first, second = "--x=/opt/acme/lib", "--x=/opt/other/lib"
+    first, second = "--x=/site/acme/lib", "--x=/site/other/lib"
     keys = {key_with(monkeypatch, **{name: value}) for value in (first, second)}
     assert len(keys | {key_with(monkeypatch)}) == 3
     monkeypatch.setenv(name, first)

@@ -13,7 +13,7 @@ import pytest
 
 from bench.measure import fingerprint, run_folder
 from bench.measure.fingerprint import result_key
-from bench.measure.run_folder import open_run
+from bench.measure.run_folder import SameFile, open_run
 from bench.records import newest_run, read_record, read_state, record_path, write_record
 from tests import kill_storm
 from tests.fake_records import fake_record
@@ -236,7 +236,7 @@ def test_a_run_is_done_when_all_that_is_planned_is_final(tmp_path: Path) -> None
 
 def test_two_records_of_one_name_are_refused(tmp_path: Path) -> None:
     run = open_run("c", tmp_path)
-    with pytest.raises(ValueError, match=r"two backends would share the record b\.json; rename"):
+    with pytest.raises(SameFile, match=r"two backends would share the record b\.json; rename"):
         run.plan(["a.json", "b.json", "b.json"])
     run.close()
 
