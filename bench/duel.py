@@ -198,7 +198,7 @@ def fight(
     folder.plan(
         record_path(folder.path, "time to MSE", case_name, one.backend).name for one in measurements
     )
-    return take_turns(measurements, folder, seed=selection.seed, rungs="none", apart=False)
+    return take_turns(measurements, folder, seed=selection.seed, rungs=False, apart=False)
 
 
 def verdicts(records: Sequence[Record]) -> list[str]:

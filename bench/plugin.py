@@ -21,7 +21,7 @@ from bench.cases.case import Case
 from bench.measure.backend_facts import BackendRow, Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, SameFile, open_run
-from bench.measure.turns import CodeChanged, Rungs, room_for, take_turns
+from bench.measure.turns import CodeChanged, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
 from bench.text.progress import Notify, StatusLine
@@ -266,10 +266,8 @@ def measured(
             )
             for name in names
         ]
-        # In a quick run the other targets are timed in the first round only.
-        rungs: Rungs = "first" if selected.quick else "all"
         with _ending_the_run():
-            found = take_turns(measurements, planned_folder, seed=selected.seed, rungs=rungs)
+            found = take_turns(measurements, planned_folder, seed=selected.seed)
         for name, record in zip(names, found, strict=True):
             records[name, threads] = record
 
@@ -344,7 +342,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 @pytest.fixture(scope="session")
 def roofline_options(selected: Selection) -> RooflineOptions:
     """Return at which ranks and numbers of threads an epoch is measured, and for how long."""
-    options = RooflineOptions(ROOFLINE_RANKS, sorted({1, selected.budget}), max_seconds=2.0)
+    options = RooflineOptions(ROOFLINE_RANKS, sorted({1, selected.budget}), max_seconds=1.0)
     if selected.quick:
         options = dataclasses.replace(options, ranks=[RANK], max_seconds=0.3, turns=8)
     if selected.rank:

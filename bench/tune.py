@@ -256,7 +256,7 @@ def measure(
     ]
     for measurement in measurements:
         measurement.tuning = tuning
-    return take_turns(measurements, folder, seed=selection.seed, rungs="none")
+    return take_turns(measurements, folder, seed=selection.seed, rungs=False)
 
 
 @dataclass

@@ -275,6 +275,7 @@ def _cold(caches: str, times: list[float]) -> dict[str, Any]:
     """Return a start that takes 0.4 s to import and, with empty caches, 1.5 s to compile."""
     compiling, fit = 1.5 if caches == "empty" else 0.1, min(times)
     return {
+        "seed": 0,
         "caches": caches,
         "import_seconds": 0.4,
         "compile_seconds": compiling,

@@ -116,7 +116,7 @@ def plausible(rng: random.Random) -> list[Any]:
             record |= {"status": "in progress", "reason": "1 of 3 seeds"}
         if rng.random() < 0.5:  # of several seeds
             record["seeds"] = [0, 1, 2]
-            for part in ("rounds", "calibrations"):
+            for part in ("rounds", "calibrations", "cold"):
                 rows = record[part]
                 record[part] = [{**row, "seed": seed} for seed in (0, 1, 2) for row in rows]
         if rng.random() < 0.3:

@@ -66,8 +66,8 @@ def measure(
 def measured(measurement: Measurement) -> Record:
     """Take all the turns of a measurement that is alone; its record."""
     for place, seed in enumerate(measurement.seeds):
-        turns._measure_seed([measurement], seed, place, np.random.default_rng(0), "all")
-    measurement.start_cold()
+        turns._measure_seed([measurement], seed, place, np.random.default_rng(0), True)
+        measurement.start_cold()
     measurement.watch_memory()
     measurement.finish()
     return measurement.record()

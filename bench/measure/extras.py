@@ -167,6 +167,7 @@ def start_cold(
     import_seconds = session.opened.import_seconds
     compile_seconds = session.warmed.compile_seconds
     return Cold(
+        seed=calibration["seed"],
         caches=state,
         import_seconds=import_seconds,
         compile_seconds=compile_seconds,

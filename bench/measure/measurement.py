@@ -8,7 +8,7 @@ A `Measurement` is driven by `turns.take_turns`, for the benchmark suite as for 
         measurement.time_round(0)       # one timed fit, between those of other backends; ...
         measurement.check_fits()        # does it keep anything from fit to fit?
         measurement.end()
-    measurement.start_cold()            # a first fit in a fresh process
+        measurement.start_cold()        # first fits in fresh processes
     measurement.watch_memory()
     record = measurement.record()       # also after each seed: it is in progress then
 
@@ -164,6 +164,7 @@ class Measurement:
         self.calibrations = [one for one in record["calibrations"] if one["seed"] in seeds]
         self.rounds = [one for one in record["rounds"] if one["seed"] in seeds]
         self.rungs = [one for one in record["rungs"] if one["seed"] in seeds]
+        self.cold = [one for one in record["cold"] if one["seed"] in seeds]
         if self.calibrations:
             # One entry per seed, or none at all where nothing is relevant.
             self.lists = record.get("lists", [])[: len(self.calibrations)]
@@ -267,14 +268,14 @@ class Measurement:
     def start_cold(self) -> None:
         """Fit in fresh processes, with empty caches of compiled kernels and then with filled ones.
 
-        The timed worker is ended first.
+        With the seed that was calibrated last. The timed worker is ended first.
         """
         if not self.rounds or self.ended:
             return
-        self.cold.clear()  # of a run that was cut off in here
         caches = extras.empty_caches(self.run.work)
         for state in ("empty", "filled"):
-            cold = self._in_fresh_worker(partial(extras.start_cold, caches=caches, state=state))
+            start = partial(extras.start_cold, caches=caches, state=state)
+            cold = self._in_fresh_worker(start, self.calibrations[-1])
             if cold is not None:
                 self.cold.append(cold)
 
@@ -283,7 +284,8 @@ class Measurement:
 
         The timed worker is ended first.
         """
-        self.memory = self._in_fresh_worker(extras.watch_memory)
+        if self.rounds and not self.ended:
+            self.memory = self._in_fresh_worker(extras.watch_memory, self.calibrations[0])
 
     def finish(self) -> None:
         """Declare that nothing is left to measure."""
@@ -382,14 +384,16 @@ class Measurement:
             return None
         return now - self._throttled
 
-    def _in_fresh_worker(self, measure: Callable[[Setting, Calibration], T]) -> T | None:
-        """Measure something in a worker of its own; None if that fails or there were no rounds."""
-        if not self.rounds or self.ended:
+    def _in_fresh_worker(
+        self, measure: Callable[[Setting, Calibration], T], calibration: Calibration
+    ) -> T | None:
+        """Measure something in a worker of its own; None if that fails, or has failed before."""
+        if self.ended:
             return None
         self.end()
         with self._recording_end():
             setting = self._setting = self._setting or self._make_setting()
-            return measure(setting, self.calibrations[0])
+            return measure(setting, calibration)
         return None  # when `_recording_end` has caught an `Ended`
 
     @contextlib.contextmanager

@@ -4,9 +4,10 @@ For each seed, every backend gets a worker. All are calibrated, then timed in bl
 each is timed once, in random order. So the ratio of two backends within a block does not depend on
 the speed of the machine from one minute to the next. A short fit follows one that does not count::
 
-    seed 0:   a b c calibrated   b c a   c a b   a c b   checked      every record is written
-    seed 1:   ...                                                      again, as in progress
-    apart:    a: cold starts, memory    b: ...    c: ...               and at its end as final
+    seed 0:   a b c calibrated   b c a   c a b   a c b   checked,      every record is written
+              started cold: b a c                                      as in progress
+    seed 1:   ...                                                      and again
+    apart:    a: memory    b: ...    c: ...                            and at its end as final
 
 A run that is cut off goes on with the first seed that is not yet in all records.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
@@ -31,15 +32,13 @@ _SHARE = 0.6  # of the memory there is, which waiting workers may take
 _WORKER_MB = 400  # of a worker with the largest library
 _COPIES = 3  # of the ratings in a worker: its own, the solver's, and what that makes of them
 
-Rungs = Literal["all", "first", "none"]
-
 
 def take_turns(
     measurements: Sequence[Measurement],
     folder: RunFolder,
     *,
     seed: int,
-    rungs: Rungs = "all",
+    rungs: bool = True,
     apart: bool = True,
 ) -> list[Record]:
     """Measure what is not measured yet, and return the records, one per measurement.
@@ -55,9 +54,9 @@ def take_turns(
     seed
         Of the random order within blocks.
     rungs
-        Rounds in which fits to the other targets are timed as well: all, each seed's first, none.
+        Whether fits to the other targets are timed as well, one with each seed.
     apart
-        Whether cold starts and memory are measured.
+        Whether cold starts are timed, of each kind one with each seed, and memory is measured.
 
     Raises
     ------
@@ -85,13 +84,15 @@ def take_turns(
         if pending:
             rng = np.random.default_rng([seed, fit_seed])
             _measure_seed(pending, fit_seed, place, rng, rungs)
+            if apart:
+                for index in rng.permutation(len(pending)):
+                    pending[index].start_cold()
             _check_code(pending[0])
         for measurement in pending:
             _write(measurement, folder)
     final = {}
     for measurement, _ in turns:
         if apart:
-            measurement.start_cold()
             measurement.watch_memory()
         measurement.finish()
         final[id(measurement)] = _write(measurement, folder)
@@ -153,7 +154,7 @@ def _measure_seed(
     seed: int,
     place: int,
     rng: np.random.Generator,
-    rungs: Rungs,
+    rungs: bool,
 ) -> None:
     """Calibrate all with a seed, then time them in blocks."""
     with contextlib.ExitStack() as stack:
@@ -168,7 +169,7 @@ def _measure_seed(
                 if block < wanted[index]:
                     measurements[index].time_round(
                         place * max(wanted) + block,
-                        rungs=rungs == "all" or (rungs == "first" and block == 0),
+                        rungs=rungs and block == 0,
                     )
         for measurement in measurements:
             measurement.check_fits()

@@ -16,8 +16,9 @@ from msgspec import Meta
 # 4: energy of a round.
 # 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
 # 6: records in progress; the time of each seed.
+# 7: cold starts with each seed.
 # Older records can be read: `store` converts them.
-SCHEMA = 6
+SCHEMA = 7
 
 # Over budget: more threads than allowed. Inconsistent: the times of its fits contradict each other.
 Failure = Literal[
@@ -185,6 +186,7 @@ class Round(TypedDict):
 class Cold(TypedDict):
     """The first fit in a fresh process."""
 
+    seed: Integer  # before version 7 there were starts of the first seed only
     caches: Literal["empty", "filled"]  # of compiled kernels
     import_seconds: float  # of the backend, without NumPy and this package
     compile_seconds: float  # a first fit of a few ratings, minus a second one
@@ -289,7 +291,7 @@ class Record(TypedDict):
     rungs: list[Round]  # to the other targets of the ladder
     lists: NotRequired[list[ListMetrics]]  # of the first round of each seed
     tuning: NotRequired[Tuning]  # absent if the backend was not tuned
-    cold: list[Cold]
+    cold: list[Cold]  # for each seed, one with empty and one with filled caches
     memory: Memory | None
     environment: Environment
 

@@ -302,7 +302,7 @@ def _convert(record: dict[str, Any]) -> Any:
     if time["status"] == "matched" and not time["rounds"]:
         raise msgspec.ValidationError("A match has at least one round - at `$.rounds`")
     seeds = set(time["seeds"])
-    for part in ("rounds", "rungs", "calibrations"):
+    for part in ("rounds", "rungs", "calibrations", "cold"):
         for place, measured in enumerate(time[part]):
             if measured["seed"] not in seeds:
                 raise msgspec.ValidationError(
@@ -409,6 +409,9 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
         case |= {"reg_unit": "rating", "bias_reg": case.get("reg"), **undamped}
         for score in record.get("baselines", {}).values():
             score |= {"user_damping": None, "item_damping": None, "note": ""}
+    if record["schema"] < 7:
+        for start in record.get("cold", []):
+            start["seed"] = record["seeds"][0]
     _add_look(record.get("backend"))
     if isinstance(record.get("environment"), dict):
         for name in Environment.__annotations__:

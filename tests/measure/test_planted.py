@@ -87,7 +87,7 @@ def test_a_duel_of_known_speeds(case: Case, tmp_path: Path) -> None:
     [
         ("steady", "matched", ""),
         ("early", "missed", "2 of 2 timed rounds missed; MSE up to"),
-        ("leaksthreads", "over budget", "9 threads stayed behind after 10 fits"),
+        ("leaksthreads", "over budget", "5 threads stayed behind after 6 fits"),
         (
             "setsthreads",
             "over budget",
@@ -453,7 +453,7 @@ def test_whatever_a_backend_does_there_is_a_record(
     folder = open_run("c", tmp_path)
     run = Run("r", "c", folder.work, LIMITS)
     asked = Measurement(case, measured.contender(name), run, seeds=[0], rounds=1)
-    (record,) = take_turns([asked], folder, seed=0, rungs="none", apart=False)
+    (record,) = take_turns([asked], folder, seed=0, rungs=False, apart=False)
     folder.close()
     assert (record["status"], record["reason"][: len(reason)]) == (status, reason)
     (read,) = read_records([folder.path])
@@ -497,7 +497,7 @@ def test_what_one_backend_prints_is_not_said_of_another(case: Case, tmp_path: Pa
         Measurement(case, measured.contender(name), run, seeds=[0], rounds=1)
         for name in ("rambles", "realtimesignal")
     ]
-    _, record = take_turns(both, folder, seed=0, rungs="none", apart=False)
+    _, record = take_turns(both, folder, seed=0, rungs=False, apart=False)
     folder.close()
     assert record["reason"] == "the worker was killed by signal 39"
 

@@ -111,7 +111,7 @@ def test_every_block_has_each_backend_once_in_an_order_drawn_by_the_seed(
     def blocks(seed: int) -> list[list[str]]:
         steps.clear()
         run_once(case, tmp_path, seed=seed)
-        timed = [name for name, what, _ in steps if what == "rungs"]
+        timed = [name for name, what, _ in steps if what in ("rungs", "round")]
         return [timed[start : start + 3] for start in range(0, len(timed), 3)]
 
     first = blocks(0)
@@ -125,11 +125,10 @@ def test_every_block_has_each_backend_once_in_an_order_drawn_by_the_seed(
 def test_seed_by_seed_all_are_calibrated_then_timed_then_checked(
     case: Case, tmp_path: Path, steps: list[tuple[str, str, int]]
 ) -> None:
-    records, folder = run_once(case, tmp_path, rungs="first")
-    of_a_seed = ["begin", "calibrate", "rungs", "round", "check", "end"]
-    apart = ["cold", "memory"] * len(NAMES)
+    records, folder = run_once(case, tmp_path)
+    of_a_seed = ["begin", "calibrate", "rungs", "round", "check", "end", "cold"]
     assert [what for what, _ in itertools.groupby(what for _, what, _ in steps)] == (
-        of_a_seed * 3 + apart
+        of_a_seed * 3 + ["memory"]
     )
     for record in records:
         assert [(one["seed"], one["round"]) for one in record["rounds"]] == [
@@ -236,7 +235,7 @@ def test_code_that_is_edited_meanwhile_ends_the_run(
         run_once(case, tmp_path)
     (folder,) = tmp_path.iterdir()
     assert {len(record["calibrations"]) for record in read_records([folder])} == {1}
-    assert steps[-1][1] == "end"
+    assert steps[-1][1] == "cold"
     monkeypatch.setattr(Told, "fault", staticmethod(lambda *_: None))
     records, _ = run_once(case, tmp_path)
     assert {record["key"]["code"] for record in records} == {"edited"}

@@ -80,6 +80,8 @@ def before_5(record: Any) -> dict[str, Any]:
     """Return a record as version 4 had it: one reg in ratings, and a baseline's too."""
     old: dict[str, Any] = copy.deepcopy(record) | {"schema": 4}
     old["backend"].pop("look", None)
+    for start in old.get("cold", []):
+        del start["seed"]  # new in version 7
     for name in NEW_IN_5:
         del old["case"][name]
     for score in old.get("baselines", {}).values():
@@ -126,7 +128,7 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(
         del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     (read,) = read_records([tmp_path])
-    assert SCHEMA == 6
+    assert SCHEMA == 7
     assert read["kind"] == "time to MSE"
     assert (read["schema"], read["key"], read["seeds"], read["order"]) == (
         SCHEMA,
@@ -340,7 +342,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> No
         ('{"a": 1}', "is not a record of factorbench"),
         (
             '{"schema": 99}',
-            "has schema version 99, this release reads versions 1 to 6; measure again",
+            "has schema version 99, this release reads versions 1 to 7; measure again",
         ),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
@@ -364,12 +366,12 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> No
             "is not a record of factorbench (JSON is malformed: invalid",
         ),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (Number out of range"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 6"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 7"),
         ("", "is not a record of factorbench (Input data was truncated)"),
         ("[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
         (f'{{"schema": {"[" * 50 + "]" * 50}}}', "(lists or objects are nested too deeply)"),
         (f'{{"schema": 6, "x": {10**400}}}', "factorbench (Number out of range - at `$.x`)"),
-        (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 6"),
+        (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 7"),
     ],
     ids=lambda text: text[:40],
 )
