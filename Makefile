@@ -48,4 +48,6 @@ clean:
 	  { echo "factorbench needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Set PYTHON=..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "Compiling kernels, so that the first fit need not:"; $(BIN)/python -m backends.compile || \
+	  echo "They are compiled in the first fit instead."
 	@touch $@

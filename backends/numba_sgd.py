@@ -24,7 +24,7 @@ from backends._engine.interrupt import checkpoint
 from backends._engine.sorting import Blocks, balanced_bounds, blocked, counted, row_weights
 from backends._engine.tasks import ClaimedTask, Counters, share_tasks
 from backends._engine.threads import WORK_PER_CALL, Threads, one_blas_thread
-from backends.kernels.epoch import do_tasks, n_counters
+from backends.kernels.epoch import do_tasks, n_counters, new_streams
 from backends.kernels.layout import aligned_zeros, padded_table, vector_parts
 from backends.kernels.sgd import group_size
 
@@ -287,6 +287,7 @@ class NumbaSGD(Factorizer):
                 group,
                 vector_parts(users),
                 rule,
+                *new_streams(),
             )
             return result
 

@@ -13,8 +13,6 @@ from numpy.typing import DTypeLike, NDArray
 from backends.kernels.grouping import (
     count,
     count_pairs,
-    first_places,
-    first_places_of_blocks,
     place,
     scatter,
     transpose,
@@ -149,7 +147,7 @@ def blocked(
     cuts = balanced_bounds(np.cumsum(side.counts), n_buckets)
     # The counts of rows add up to those of buckets, shape (n_threads, n_buckets).
     first = np.stack([side.shares[:, a:b].sum(axis=1) for a, b in pairwise(cuts)], axis=1)
-    buckets = list(pairwise(first_places(first).tolist()))
+    buckets = list(pairwise(_first_places(first).tolist()))
     # Each thread advances a row of `places` for each of its ratings. The rows are 16 numbers, two
     # cache lines, longer than needed: if they shared a line, threads would compete for it.
     places = np.zeros((threads.n, n_buckets + 16), np.int64)[:, :n_buckets]
@@ -183,9 +181,13 @@ def blocked(
 
     # Second pass: each bucket is sorted into cells and rows. `ends` is first counts, then the
     # places where ratings start; as `place` advances these past each rating, they become the ends.
-    ends, block = np.zeros((n_blocks, n_rows), np.int64), _block_of_each(opposite_bounds)
-    threads.run(count_pairs, [(a, b, by_bucket, block, ends) for a, b in buckets])
-    starts = first_places_of_blocks(ends, row_bounds)
+    block = _block_of_each(opposite_bounds)
+    if bounds:
+        ends = np.zeros((n_blocks, n_rows), np.int64)
+        threads.run(count_pairs, [(a, b, by_bucket, block, ends) for a, b in buckets])
+    else:
+        ends = side.counts[np.newaxis].copy()
+    starts = _first_places_of_blocks(ends, row_bounds)
     result = _empty(n, ratings_dtype(dtype, weighted=weighted))
     threads.run(place, [(a, b, by_bucket, block, ends, result) for a, b in buckets])
     return Blocks(starts, ends, result)
@@ -211,7 +213,7 @@ def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
             for (first, last), thread_places in zip(ranges, places, strict=True)
         ]
         threads.run(count, calls)
-    offsets = first_places(places)
+    offsets = _first_places(places)
     result = _empty(len(ratings), ratings.dtype)
     for ranges in pieces:
         calls = [
@@ -220,6 +222,59 @@ def transposed(threads: Threads, by_row: Blocks, n_opposite: int) -> Blocks:
         ]
         threads.run(transpose, calls)
     return Blocks(offsets[[[0, -1]]], offsets[np.newaxis, 1:], result)
+
+
+def _first_places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn the counts of each thread into the places where its ratings of each key start.
+
+    The places of a key are next to each other, first those of thread 0, then of thread 1, and so
+    on. So each thread can copy its ratings without regard to the others, and the sort is stable.
+
+    Parameters
+    ----------
+    counts
+        Shape (n_threads, n_keys); overwritten by the places.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_keys + 1,)
+        Where each key starts, and where the last one ends.
+    """
+    ends = np.cumsum(counts.T).reshape(counts.shape[::-1])
+    np.subtract(ends.T, counts, out=counts)
+    return np.append(0, ends[:, -1])
+
+
+def _first_places_of_blocks(
+    counts: NDArray[np.int64],
+    key_bounds: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Turn the counts of `count_pairs` into the places where each pair of block and key starts.
+
+    The places ascend by block of keys, within it by block of opposite rows, and within that by key.
+
+    Parameters
+    ----------
+    counts
+        Shape (n_blocks, n_keys); overwritten by the places.
+    key_bounds
+        First key of each block of keys, and one past the last key; shape (n_key_blocks + 1,).
+
+    Returns
+    -------
+    ndarray of int64, shape (n_key_blocks, n_blocks + 1)
+        Where each cell of the grid of blocks starts, and where the last cell of its row ends.
+    """
+    starts = np.zeros((len(key_bounds) - 1, len(counts) + 1), np.int64)
+    place = 0
+    for cells, (first, last) in zip(starts, pairwise(key_bounds), strict=True):
+        of_keys = counts[:, first:last]
+        np.cumsum(of_keys.sum(axis=1), out=cells[1:])
+        cells += place
+        ends = np.cumsum(of_keys).reshape(of_keys.shape)
+        of_keys[:] = place + ends - of_keys
+        place = cells[-1]
+    return starts
 
 
 def _empty(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:

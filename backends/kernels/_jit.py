@@ -6,15 +6,22 @@ cached ends in a hash of all Python files in this folder and below. Kernels of o
 on disk until the ``__pycache__`` here is deleted.
 
 Where neither this folder nor the user's cache folder can be written to, each process compiles the
-kernels again, which takes seconds. NUMBA_CACHE_DIR names another folder.
+kernels again, which takes seconds. NUMBA_CACHE_DIR names another folder. ``python -m
+backends.compile`` fills the cache ahead of the first fit.
 """
 
+import gc
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.typed_passes import NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 
 # Sums may be reordered and multiply-adds fused, which is what lets LLVM use SIMD in dot products.
 # NaN and infinity keep their meaning (no "nnan", no "ninf"), because a diverging fit is recognised
@@ -32,6 +39,104 @@ _OPTIONS: dict[str, Any] = {
 _INTERNAL_OPTIONS = _OPTIONS | {"no_cpython_wrapper": True}
 
 
+# The classes below override parts of numba that its documentation does not promise. With a newer
+# version than they were tested with, kernels are compiled as numba compiles any function, which
+# takes twice as long and gives the same.
+_TESTED = (0, 68)
+
+
+class _KernelLibrary(JITCodeLibrary):
+    """The code of one kernel, for which LLVM is asked for less than numba would ask for.
+
+    numba optimises a kernel twice, first so that references that are counted in vain are found.
+    Kernels count none, and are optimised once.
+    """
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Add functions to the kernel; the one that Python calls is compiled as it is.
+
+        It only unpacks the arguments, but has more branches than many a kernel.
+        """
+        if ir_module.name == "wrapper":
+            for function in ir_module.functions:
+                if not function.is_declaration:
+                    function.attributes.add("noinline")
+                    function.attributes.add("optnone")
+        super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]
+
+    def _optimize_final_module(self) -> None:
+        passes = self._codegen._module_pass_manager()
+        # A manager alone in older versions of numba, and with what builds its passes in newer ones.
+        manager, *builder = passes if isinstance(passes, tuple) else (passes,)
+        manager.run(self._final_module, *builder)
+
+
+class _InlinedLibrary(_KernelLibrary):
+    """The code of a function that only kernels call.
+
+    It is neither optimised nor turned into machine code: the kernel that it becomes a part of is.
+    """
+
+    def finalize(self) -> None:
+        """Link what this function calls, and nothing else."""
+        self._raise_if_finalized()  # type: ignore[no-untyped-call]
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Return that there is no machine code."""
+        self._ensure_finalized()  # type: ignore[no-untyped-call]
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """Of which numba uses `set_env` alone."""
+        return self
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        """Do nothing: what numba would set is a place in machine code."""
+
+
+class _KernelCompiler(Compiler):
+    """numba's compiler, with a library of another kind and without passes that find nothing here.
+
+    Kernels have no closures, no generator expressions and no arithmetic of whole arrays.
+    """
+
+    library_class = _KernelLibrary
+    unused = (InlineClosureLikes, NopythonRewrites)
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile a function. Garbage is not collected meanwhile, which would take a tenth longer.
+
+        Nearly all of the many objects that numba makes are still in use when a collection looks for
+        those that are not.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)  # type: ignore[no-untyped-call]
+        finally:
+            if collects:
+                gc.enable()
+
+    def define_pipelines(self) -> Any:
+        """Return the pipeline of passes."""
+        codegen = self.state.targetctx.codegen()
+        name = self.state.func_id.func_qualname
+        self.state.library = self.library_class(codegen, name)  # type: ignore[no-untyped-call]
+        self.state.library.enable_object_caching()
+        (passes,) = super().define_pipelines()  # type: ignore[no-untyped-call]
+        passes.passes = [item for item in passes.passes if item[0] not in self.unused]
+        passes.finalize()
+        return [passes]
+
+
+class _InlinedCompiler(_KernelCompiler):
+    library_class = _InlinedLibrary
+
+
 def _source_hash(folder: Path) -> str:
     """Return a hash of the names and contents of all Python files in a folder and below."""
     digest = hashlib.sha256()
@@ -43,7 +148,15 @@ def _source_hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def _pipeline(compiler: type[Compiler]) -> dict[str, Any]:
+    """Return the option that has a function compiled by one of the compilers above."""
+    version = tuple(int(part) for part in numba.__version__.split(".")[:2])
+    return {"pipeline_class": compiler} if version <= _TESTED else {}
+
+
 _VERSION = _source_hash(Path(__file__).parent)
+
+KERNELS: list[Any] = []  # all that were imported, with numba's counts of what was compiled
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -55,23 +168,26 @@ def kernel(function: Callable[..., Any]) -> Any:
     """
     function.__qualname__ += f"_{_VERSION}"
     try:
-        return njit(cache=True, **_OPTIONS)(function)
+        made = njit(cache=True, **_pipeline(_KernelCompiler), **_OPTIONS)(function)
     except RuntimeError as error:
         # numba's message when it can write to none of its cache folders
         if "no locator available" not in str(error):
             raise
-        return njit(**_OPTIONS)(function)
+        made = njit(**_pipeline(_KernelCompiler), **_OPTIONS)(function)
+    KERNELS.append(made)
+    return made
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function that is always inlined into the kernel that calls it.
 
     Arguments that are vectors would otherwise be passed through memory. And a function that is not
-    inlined exists twice: compiled for itself, and within its kernel, with sums in another order.
-    The process that compiles the kernel calls the one, and those that load it from the cache the
-    other, so their results differ in the last digit.
+    inlined could exist twice: compiled for itself, and within its kernel, with sums in another
+    order. What calls which would then decide the last digit. Where a function has no loops and no
+    branches, `llvm.traced` compiles faster.
     """
-    return njit(forceinline=True, **_INTERNAL_OPTIONS)(function)
+    options = _pipeline(_InlinedCompiler) | _INTERNAL_OPTIONS
+    return njit(forceinline=True, **options)(function)
 
 
-__all__ = ["FASTMATH", "inlined", "kernel"]
+__all__ = ["FASTMATH", "KERNELS", "inlined", "kernel"]

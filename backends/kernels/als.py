@@ -18,9 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.kernels.llvm.ratings import opposites_at, times_weights
-from backends.kernels.llvm.tables import load, prefetch_vector, store
+from backends.kernels.llvm.tables import first_rating, load, prefetch_vector, store
 from backends.kernels.llvm.tiles import add_tile, plus_products, zero_tile
-from backends.kernels.llvm.vectors import after_lane, align_stack, total, with_lane, zeros_like
+from backends.kernels.llvm.traced import traced
+from backends.kernels.llvm.vectors import (
+    after_lane,
+    align_stack,
+    square_root,
+    total,
+    with_lane,
+    zeros_like,
+)
 
 from ._jit import inlined, kernel
 from .layout import LINE
@@ -130,24 +138,48 @@ def gather(
     weight, weighted_target
         Sums over these ratings: of the weights, and of weight times target.
     """
-    factors, bias = opposites
-    gathered, numbers = workspace.gathered, workspace.numbers
+    factors, gathered = opposites[0], workspace.gathered
     _, n_vectors = vectors_of(gathered)
     weight, weighted_target = rule.one - rule.one, rule.one - rule.one
     for n in range(first, last):
-        position = np.uint64(n)
-        soon = opposites_at(ratings, _ONE_STREAM, position + np.uint64(_PREFETCH_DISTANCE))[0]
-        opposite = opposites_at(ratings, _ONE_STREAM, position)[0]
-        root = math.sqrt(times_weights(rule.one, ratings, _ONE_STREAM, position))
-        target = root * (ratings[position].target - bias[np.uint64(opposite)] - own_bias)
         row = n - first
-        numbers[row, 0], numbers[row, 1] = root, target
+        soon, opposite, root, target = _gather_numbers(
+            n, row, ratings, opposites, own_bias, workspace, rule
+        )
         weight += root * root
         weighted_target += root * target
         for vector in range(n_vectors):
             prefetch_vector(factors, soon, vector)
             store(gathered, row, vector, root * load(factors, opposite, vector))
     return weight, weighted_target
+
+
+@traced
+def _gather_numbers(
+    n: Any,
+    row: Any,
+    ratings: Any,
+    opposites: Any,
+    own_bias: Any,
+    workspace: Any,
+    rule: Any,
+) -> Any:
+    """Write what goes beside the opposite row of the n-th rating.
+
+    Returns
+    -------
+    soon, opposite, root, target
+        The opposite rows of a rating to come and of this one; the root of this one's weight, and
+        that times its target, which were written.
+    """
+    _, bias = opposites
+    soon = opposites_at(ratings, _ONE_STREAM, n + _PREFETCH_DISTANCE)[0]
+    opposite = opposites_at(ratings, _ONE_STREAM, n)[0]
+    root = square_root(times_weights(rule.one, ratings, _ONE_STREAM, n))
+    target = root * (ratings[n].target - bias[opposite] - own_bias)
+    numbers = workspace.numbers
+    numbers[row, 0], numbers[row, 1] = root, target
+    return soon, opposite, root, target
 
 
 @inlined
@@ -193,13 +225,14 @@ def _accumulate(
     gathered, numbers, gram, sides = workspace
     weight, weighted_target = rule.one - rule.one, rule.one - rule.one
     lanes, n_vectors = vectors_of(gathered)
+    zero = np.int64(0)  # numba compiles a function anew for a constant
     for start in range(first, last, CHUNK):
-        n = min(CHUNK, last - start)
+        n = CHUNK if last - start > CHUNK else last - start
         sums = gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         weight += sums[0]
         weighted_target += sums[1]
         for vector in range(n_vectors):
-            _add_product(numbers, 0, gathered, vector, n, sides, 0, rule.one, _SIDES)
+            _add_product(numbers, zero, gathered, vector, n, sides, zero, rule.one, _SIDES)
             # The upper triangle, and what is left of the diagonal in the tiles that it crosses.
             for row in range(0, (vector + 1) * lanes, len(rule.tile_rows)):
                 _add_product(
@@ -233,7 +266,7 @@ def _factorise(workspace: Workspace, rule: Rule) -> bool:
         for row in range(first, first + lanes):
             pivot = gram[row, row]
             # Written so that NaN counts as singular.
-            if not pivot > max(rule.pivot_share * sides[2, row], rule.smallest_pivot):
+            if not (pivot > rule.pivot_share * sides[2, row] and pivot > rule.smallest_pivot):
                 return False
             inverse = rule.one / math.sqrt(pivot)
             sides[2, row] = inverse
@@ -301,7 +334,7 @@ def squared_error_of(
     _, n_vectors = vectors_of(gathered)
     squared_error = 0.0
     for start in range(first, last, CHUNK):
-        n = min(CHUNK, last - start)
+        n = CHUNK if last - start > CHUNK else last - start
         if not are_gathered:
             gather(start, start + n, ratings, opposites, own_bias, workspace, rule)
         for row in range(n):
@@ -353,23 +386,24 @@ def _solve(
     lanes, n_vectors = vectors_of(gram)
     for row in range(gram.shape[1]):
         sides[2, row] = gram[row, row]
-    if not rule.with_bias:
-        regular = _factorise(workspace, rule)
-        if regular:
-            _substitute(workspace)
+    share = mean = rule.one - rule.one
+    if rule.with_bias:
+        if not weight > rule.smallest_pivot:
+            return False, mean
+        share = rule.one / weight
+        mean = share * weighted_target
+        one = np.int64(1)  # numba compiles a function anew for a constant
+        for vector in range(n_vectors):
+            rest = load(sides, 1, vector) - mean * load(sides, 0, vector)
+            store(sides, 1, vector, rest)
+            for row in range(0, (vector + 1) * lanes, len(rule.tile_rows)):
+                _add_product(sides, row, sides, vector, one, gram, row, -share, rule.tile_rows)
+    # Once for both cases, since each call of an inlined function is a copy of it.
+    regular = _factorise(workspace, rule)
+    if regular:
+        _substitute(workspace)
+    if not (regular and rule.with_bias):
         return regular, rule.one - rule.one
-    if not weight > rule.smallest_pivot:
-        return False, rule.one - rule.one
-    share = rule.one / weight
-    mean = share * weighted_target
-    for vector in range(n_vectors):
-        rest = load(sides, 1, vector) - mean * load(sides, 0, vector)
-        store(sides, 1, vector, rest)
-        for row in range(0, (vector + 1) * lanes, len(rule.tile_rows)):
-            _add_product(sides, row, sides, vector, 1, gram, row, -share, rule.tile_rows)
-    if not _factorise(workspace, rule):
-        return False, rule.one - rule.one
-    _substitute(workspace)
     products = load(sides, 0, 0) * load(sides, 1, 0)
     for vector in range(1, n_vectors):
         products = products + load(sides, 0, vector) * load(sides, 1, vector)
@@ -426,7 +460,7 @@ def solve_rows(
     """
     align_stack()
     for row in range(first, last):
-        start, end = ends[row - 1] if row > 0 else 0, ends[row]
+        start, end = first_rating(ends, row), ends[row]
         if start == end:
             continue
         own_bias = rows[1][row] if rule.fixed_bias else rule.one - rule.one

@@ -26,8 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.llvm.columns import load_columns, store_columns
 from backends.kernels.llvm.counters import increment, load_counter, wait_for
-from backends.kernels.llvm.tables import first_of
+from backends.kernels.llvm.rows import load_rows, with_norms
+from backends.kernels.llvm.tables import copy_rows, first_of
+from backends.kernels.llvm.traced import traced
 from backends.kernels.llvm.vectors import align_stack
 
 from ._jit import inlined, kernel
@@ -51,6 +54,15 @@ def n_counters(n_blocks: int) -> int:
     return _FINISHED + 2 * n_blocks
 
 
+def new_streams() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return room for the starts of a group's streams, and for their current users.
+
+    Only as many entries as a group has ratings are used. The arrays have 256 bytes so that those of
+    two threads do not lie in one cache line, for which the threads would then compete.
+    """
+    return np.empty(32, np.int64), np.empty(32, np.int64)
+
+
 @kernel
 def do_tasks(
     max_tasks: int,
@@ -70,6 +82,8 @@ def do_tasks(
     group: tuple[int, ...],
     row_vectors: tuple[int, ...],
     rule: Rule,
+    stream_starts: NDArray[np.int64],
+    current_users: NDArray[np.int64],
 ) -> int:
     """Claim and do tasks on the calling thread.
 
@@ -119,6 +133,8 @@ def do_tasks(
         See `layout.vector_parts`.
     rule
         See `block_pass`.
+    stream_starts, current_users
+        Room for what `block_pass` takes, private to the thread; see `new_streams`.
 
     Returns
     -------
@@ -131,9 +147,6 @@ def do_tasks(
     n_blocks = len(starts)
     users = (working[0], working[1], shares[0])
     items = (working[2], working[3], shares[1])
-    # Only the first len(group) entries are used. The arrays have 256 bytes so that those of
-    # two threads do not lie in one cache line, for which the threads would then compete.
-    current_users, stream_starts = np.empty(32, np.int64), np.empty(32, np.int64)
     for _ in range(max_tasks):
         if claimed_task[0] == NO_TASK:
             claimed_task[0] = increment(counters, _CLAIMED)
@@ -142,41 +155,41 @@ def do_tasks(
             return DONE
         if task < 0:
             # The copies come first. They depend on nothing, and every later task waits for all.
-            for table in range(len(done)):
-                _copy(claimed_task[0], n_copies, done[table], working[table])
-            _renew_norms(claimed_task[0], n_copies, working[2], working[3])
+            of_users = _share(len(working[0]), claimed_task[0], n_copies)
+            of_items = _share(len(working[2]), claimed_task[0], n_copies)
+            _copy(done, working, of_users, of_items)
+            for item in range(of_items[0], of_items[1]):
+                _renew_norm(item, working[2], working[3], row_vectors)
             increment(counters, _COPIED)
         else:
-            step, user_block = divmod(task, n_blocks)
+            step, user_block = task // n_blocks, task % n_blocks
             item_block = (user_block + step) % n_blocks
             round_number = step // n_blocks
             # Each block is used by exactly one task per step. So a block whose counter is at `step`
             # is done with all the steps before this one, and only this task touches its rows now.
             # Waiting cannot deadlock: tasks are claimed in order and wait only for earlier ones, so
             # the first unfinished task never waits, and its thread calls again until it is done.
-            for counter, target in (
-                (_COPIED, n_copies),
-                (_FINISHED + user_block, step),
-                (_FINISHED + n_blocks + item_block, step),
+            if not (
+                wait_for(counters, np.int64(_COPIED), n_copies, n_polls)
+                and wait_for(counters, _FINISHED + user_block, step, n_polls)
+                and wait_for(counters, _FINISHED + n_blocks + item_block, step, n_polls)
             ):
-                if not wait_for(counters, counter, target, n_polls):
-                    return WAITING
+                return WAITING
             # When the epoch is cancelled all counters are high, which also ends every wait above.
             if load_counter(counters, _CLAIMED) >= CANCELLED:
                 return DONE
             # The cell is cut into len(group) streams of equal length, which are read side by side.
             # This round takes the positions first:last of every stream.
-            start, end = starts[user_block, item_block], starts[user_block, item_block + 1]
+            start, end = _cell_bounds(starts, user_block, item_block)
+            first_user, last_user = _bounds(user_bounds, user_block)
+            ends_of_block = ends[item_block]
             stream_length = (end - start) // len(group)
             first = stream_length * round_number // n_rounds
             last = stream_length * (round_number + 1) // n_rounds
             for k in range(len(group)):
                 stream_starts[k] = start + k * stream_length
                 current_users[k] = _user_at(
-                    ends[item_block],
-                    stream_starts[k] + first,
-                    user_bounds[user_block],
-                    user_bounds[user_block + 1],
+                    ends_of_block, stream_starts[k] + first, first_user, last_user
                 )
             # Fewer ratings than a group are left over by the division. They come in the last round.
             n_leftover = 0
@@ -188,7 +201,7 @@ def do_tasks(
                 n_leftover,
                 first_of(stream_starts, group),
                 current_users,
-                ends[item_block],
+                ends_of_block,
                 ratings,
                 users,
                 items,
@@ -203,25 +216,41 @@ def do_tasks(
 
 
 @inlined
-def _copy(share: int, n_shares: int, table: NDArray[Any], to: NDArray[Any]) -> None:
-    """Copy one of ``n_shares`` equal shares of a table's rows."""
-    for row in range(len(table) * share // n_shares, len(table) * (share + 1) // n_shares):
-        for column in range(table.shape[1]):
-            to[row, column] = table[row, column]
+def _share(n_rows: int, share: int, n_shares: int) -> tuple[int, int]:
+    """Return the first row of one of ``n_shares`` equal shares, and one past its last row."""
+    return n_rows * share // n_shares, n_rows * (share + 1) // n_shares
 
 
-@inlined
-def _renew_norms(share: int, n_shares: int, factors: NDArray[Any], columns: NDArray[Any]) -> None:
-    """Compute the squared norms of a share of the items' rows afresh, into the fourth column.
+@traced
+def _copy(done: Any, working: Any, of_users: Any, of_items: Any) -> None:
+    """Copy shares of the users' and of the items' rows, which are ranges of rows."""
+    shares = of_users, of_users, of_items, of_items
+    for table, to, (first, last) in zip(done, working, shares, strict=True):
+        copy_rows(table, to, first, last)
+
+
+@traced
+def _bounds(starts: Any, block: Any) -> Any:
+    """Return where a block starts and where the next one does."""
+    return starts[block], starts[block + 1]
+
+
+@traced
+def _cell_bounds(starts: Any, user_block: Any, item_block: Any) -> Any:
+    """Return where a cell starts, and one past its last rating."""
+    return starts[user_block, item_block], starts[user_block, item_block + 1]
+
+
+@traced
+def _renew_norm(item: Any, factors: Any, columns: Any, row_vectors: Any) -> None:
+    """Compute the squared norm of an item's row afresh, into the fourth column.
 
     During an epoch a norm is updated along with its row instead of being computed from it, so it
     collects rounding errors. Users' norms are computed whenever a user's row is loaded.
     """
-    for row in range(len(factors) * share // n_shares, len(factors) * (share + 1) // n_shares):
-        norm = factors.dtype.type(0)
-        for column in range(factors.shape[1]):
-            norm += factors[row, column] * factors[row, column]
-        columns[row, 3] = norm
+    row = (item,)
+    factors_of_item = load_rows(factors, row, row_vectors)
+    store_columns(columns, row, with_norms(load_columns(columns, row), factors_of_item))
 
 
 @inlined

@@ -18,8 +18,9 @@ from backends.kernels.llvm.rows import (
     store_rows,
     zero_row,
 )
-from backends.kernels.llvm.tables import load, prefetch, prefetch_to_write, store
-from backends.kernels.llvm.vectors import total, zeros_like
+from backends.kernels.llvm.tables import first_rating, load, prefetch, prefetch_to_write, store
+from backends.kernels.llvm.traced import traced
+from backends.kernels.llvm.vectors import times_or_zero, total, zeros_like
 
 from ._jit import kernel
 
@@ -85,27 +86,56 @@ def sweep(
         # The row and its sums stay in registers for all of the row's ratings.
         row_factors = load_rows(rows, (row,), row_vectors)
         sums, bias_sum = zero_row(rows, row_vectors), zero
-        start = ends[row - 1] if row > 0 else 0
-        for n in range(np.uint64(start), np.uint64(ends[row])):
-            # Opposite rows are in no order, so the processor cannot guess which is needed next.
-            soon = opposites_at(ratings, _ONE_STREAM, n + np.uint64(_PREFETCH_DISTANCE))
-            opposite = opposites_at(ratings, _ONE_STREAM, n)
-            prefetch(opposites, soon, row_vectors)
-            dot = total(dots(row_factors, opposites, opposite))
-            prediction = dot + row_bias[row] + opposite_bias[np.uint64(opposite[0])]
-            error = prediction - ratings[n].target
-            weighted = times_weights(error, ratings, _ONE_STREAM, n)
-            bias_sum += weighted
-            squared_error += weighted * error
-            sums = plus_opposite(sums, weighted, opposites, opposite)
-            # numba compiles the kernel anew for None, and leaves this branch out.
-            if opposite_sums is not None:
-                prefetch_to_write(opposite_sums, soon, row_vectors)
-                add_to_opposite(opposite_sums, opposite, weighted, row_factors)
-                opposite_bias_sums[np.uint64(opposite[0])] += weighted
+        for n in range(first_rating(ends, row), ends[row]):
+            sums, bias_sum, squared_error = _add_rating(
+                n,
+                row_factors,
+                row_bias[row],
+                sums,
+                bias_sum,
+                squared_error,
+                opposite_sums,
+                opposite_bias_sums,
+                ratings,
+                opposites,
+                opposite_bias,
+                row_vectors,
+            )
         store_rows(row_sums, (row,), sums)
         row_bias_sums[row] = bias_sum
     return squared_error
+
+
+@traced
+def _add_rating(
+    n: Any,
+    row_factors: Any,
+    row_bias: Any,
+    sums: Any,
+    bias_sum: Any,
+    squared_error: Any,
+    opposite_sums: Any,
+    opposite_bias_sums: Any,
+    ratings: Any,
+    opposites: Any,
+    opposite_bias: Any,
+    row_vectors: Any,
+) -> Any:
+    """Add the n-th rating to the sums of its row, which are returned, and to the opposite sums."""
+    # Opposite rows are in no order, so the processor cannot guess which is needed next.
+    soon = opposites_at(ratings, _ONE_STREAM, n + _PREFETCH_DISTANCE)
+    opposite = opposites_at(ratings, _ONE_STREAM, n)
+    prefetch(opposites, soon, row_vectors)
+    prediction = total(dots(row_factors, opposites, opposite)) + row_bias
+    error = prediction + opposite_bias[opposite[0]] - ratings[n].target
+    weighted = times_weights(error, ratings, _ONE_STREAM, n)
+    sums = plus_opposite(sums, weighted, opposites, opposite)
+    # The kernel is compiled anew for None, and without this branch.
+    if opposite_sums is not None:
+        prefetch_to_write(opposite_sums, soon, row_vectors)
+        add_to_opposite(opposite_sums, opposite, weighted, row_factors)
+        opposite_bias_sums[opposite[0]] += weighted
+    return sums, bias_sum + weighted, squared_error + weighted * error
 
 
 @kernel
@@ -151,16 +181,37 @@ def descend(
     for row in range(first, last):
         norm = zeros_like(load(now, row, 0))
         for vector in range(len(row_vectors)):
-            x = load(now, row, vector)
-            gradient = penalty[row] * x
+            gradient = _of_penalty(row, vector, now, penalty)
             for copy in range(row, len(sums), n_rows):
                 gradient = gradient + load(sums, copy, vector)
-            v = gradient_weight * gradient
-            # Not just 0 * v: at the first step, and after a restart, the velocity is undefined.
-            if momentum != 0:
-                v = v + momentum * load(velocity, row, vector)
-            store(velocity, row, vector, v)
-            x = x - rates[row] * v
-            store(after, row, vector, x)
-            norm = norm + x * x
+            norm = _moved(
+                row, vector, gradient_weight * gradient, now, after, velocity, momentum, rates, norm
+            )
         norms[row] = total(norm)
+
+
+@traced
+def _of_penalty(row: Any, vector: Any, now: Any, penalty: Any) -> Any:
+    """Return the gradient of the penalty for one vector of a row."""
+    return penalty[row] * load(now, row, vector)
+
+
+@traced
+def _moved(
+    row: Any,
+    vector: Any,
+    gradient: Any,
+    now: Any,
+    after: Any,
+    velocity: Any,
+    momentum: Any,
+    rates: Any,
+    norm: Any,
+) -> Any:
+    """Write one vector of a row's velocity and of the row; return the norm plus its squares."""
+    # Not just 0 * v: at the first step, and after a restart, the velocity is undefined.
+    v = gradient + times_or_zero(momentum, load(velocity, row, vector))
+    store(velocity, row, vector, v)
+    x = load(now, row, vector) - rates[row] * v
+    store(after, row, vector, x)
+    return norm + x * x

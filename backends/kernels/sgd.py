@@ -35,6 +35,7 @@ from backends.kernels.llvm.columns import load_columns, pairs_of, split, store_c
 from backends.kernels.llvm.ratings import by_importance, opposites_at, targets_at, times_weights
 from backends.kernels.llvm.rows import dots, load_rows, store_rows, update_pairs, with_norms
 from backends.kernels.llvm.tables import all_distinct, first_of, prefetch_to_write
+from backends.kernels.llvm.traced import traced
 from backends.kernels.llvm.vectors import (
     clipped,
     exchanged,
@@ -137,17 +138,18 @@ def group_size(row_vectors: tuple[int, ...]) -> int:
     return 4 if 4 * len(row_vectors) <= _REGISTERS else 2
 
 
-@inlined
+@traced
 def _step(
     p: Any,
     user_columns: Any,
     user_shares: Any,
-    items: Side,
-    item_rows: tuple[int, ...],
+    squares: Any,
+    items: Any,
+    item_rows: Any,
     ratings: Any,
     stream_starts: Any,
     n: Any,
-    rule: Rule,
+    rule: Any,
 ) -> Any:
     """Process the n-th rating of each stream, counted from 0. The vector form of `plain_step`.
 
@@ -159,9 +161,9 @@ def _step(
 
     Returns
     -------
-    p, user_columns, squared_error
-        The users' rows and columns after the step, which stay in registers, and the weighted
-        squared errors before it, one per lane. The items are written to their tables.
+    p, user_columns, squares
+        The users' rows and columns after the step, which stay in registers, and ``squares`` plus
+        the weighted squared errors before it, one per lane. The items are written to their tables.
     """
     # Of the factors, the numbers of a step need only p.q, |p|^2 and |q|^2. The new |p|^2 follows
     # from these, so the norms are kept as columns, and a step makes one dot product, not three.
@@ -169,7 +171,7 @@ def _step(
     rate, bias_rate, accumulated_share, max_error, unit_value = rule
     dot, columns = dots(p, factors, item_rows), load_columns(item_columns, item_rows)
     error = targets_at(ratings, stream_starts, n) - dot - (user_columns[0] + columns[0])
-    squared_error = times_weights(error * error, ratings, stream_starts, n)
+    squares = squares + times_weights(error * error, ratings, stream_starts, n)
     error = clipped(error, max_error)
 
     # From here on a vector has 2 g lanes: first one per user, then one per item. Both sides need
@@ -213,38 +215,57 @@ def _step(
 
     user_columns, columns = split((bias, accumulator, bias_accumulator, norm))
     store_columns(item_columns, item_rows, columns)
-    return p, user_columns, squared_error
+    return p, user_columns, squares
 
 
-@inlined
-def _step_alone(
-    user: int,
-    position: int,
-    ratings: NDArray[Any],
-    users: Side,
-    items: Side,
-    row_vectors: tuple[int, ...],
-    rule: Rule,
-) -> float:
-    """Take the rating at ``position``, a group of one; return its weighted squared error."""
+@traced
+def _users_at(users: Any, rows: Any, row_vectors: Any) -> Any:
+    """Return the rows, columns and shares of some users, as `_step` takes them."""
     factors, columns, shares = users
-    user_row, start, first = (user,), (position,), np.uint64(0)
-    p = load_rows(factors, user_row, row_vectors)
-    p, after, squared = _step(
+    p = load_rows(factors, rows, row_vectors)
+    return p, with_norms(load_columns(columns, rows), p), pairs_of(shares, rows)
+
+
+@traced
+def _items_at(n: Any, ratings: Any, stream_starts: Any, items: Any, row_vectors: Any) -> Any:
+    """Return the items of the n-th ratings of the streams; prefetch those that come soon."""
+    factors, columns, _ = items
+    soon = opposites_at(ratings, stream_starts, n + _PREFETCH_DISTANCE)
+    prefetch_to_write(factors, soon, row_vectors)
+    # Columns of a row, at most 32 bytes, are in one cache line.
+    prefetch_to_write(columns, soon, (0,))
+    return opposites_at(ratings, stream_starts, n)
+
+
+@traced
+def _step_alone(
+    user: Any,
+    position: Any,
+    ratings: Any,
+    users: Any,
+    items: Any,
+    row_vectors: Any,
+    rule: Any,
+) -> Any:
+    """Take the rating at ``position``, a group of one; return its weighted squared error."""
+    factors, columns, _ = users
+    start = (position,)
+    p, user_columns, shares = _users_at(users, (user,), row_vectors)
+    p, user_columns, squares = _step(
         p,
-        with_norms(load_columns(columns, user_row), p),
-        pairs_of(shares, user_row),
+        user_columns,
+        shares,
+        zeros_like(user_columns[0]),
         items,
-        opposites_at(ratings, start, first),
+        opposites_at(ratings, start, 0),
         ratings,
         start,
-        first,
+        0,
         rule,
     )
-    store_rows(factors, user_row, p)
-    store_columns(columns, user_row, after)
-    squared_error: float = total(squared)
-    return squared_error
+    store_rows(factors, (user,), p)
+    store_columns(columns, (user,), user_columns)
+    return total(squares)
 
 
 @inlined
@@ -264,11 +285,12 @@ def _advance(
     """
     until = last
     for k in range(len(stream_starts)):
-        user = current_users[k]
-        while ends[user] <= stream_starts[k] + n:
+        start, user = stream_starts[k], current_users[k]
+        while ends[user] <= start + n:
             user += 1
         current_users[k] = user
-        until = min(until, ends[user] - stream_starts[k])
+        if ends[user] - start < until:
+            until = ends[user] - start
     return until
 
 
@@ -327,68 +349,62 @@ def block_pass(
     float
         Sum of the weighted squared errors, each before its step.
     """
-    factors, columns, shares = users
-    last_user = np.int64(len(ends) - 1)
+    factors, columns, _ = users
+    n_streams, last_user = len(stream_starts), np.int64(len(ends) - 1)
     squared_error: float = 0.0
-    # Unsigned, because indexing with a signed number checks whether it counts from the end.
-    n, end = np.uint64(first), np.uint64(last)
-    while n < end:
-        # One turn of this loop is a run of groups with the same users.
-        until = np.uint64(_advance(ends, current_users, stream_starts, np.int64(n), last))
-        user_rows = first_of(current_users, stream_starts)
-        together = all_distinct(user_rows)
-        if together:
-            p, user_shares = load_rows(factors, user_rows, row_vectors), pairs_of(shares, user_rows)
-            user_columns = with_norms(load_columns(columns, user_rows), p)
-            squares = zeros_like(user_shares[0])
-            # Ratings are sorted by user, so the next user of a stream most likely follows.
-            for k in range(len(stream_starts)):
-                next_user = min(current_users[k] + 1, last_user)
-                prefetch_to_write(factors, (next_user,), row_vectors)
-            while n < until:
-                soon = opposites_at(ratings, stream_starts, n + np.uint64(_PREFETCH_DISTANCE))
-                prefetch_to_write(items[0], soon, row_vectors)
-                # Columns of a row, at most 32 bytes, are in one cache line.
-                prefetch_to_write(items[1], soon, (0,))
-                item_rows = opposites_at(ratings, stream_starts, n)
-                together = all_distinct(item_rows)
-                if not together:
-                    break
-                p, user_columns, squared = _step(
-                    p,
-                    user_columns,
-                    user_shares,
-                    items,
-                    item_rows,
-                    ratings,
-                    stream_starts,
-                    n,
-                    rule,
-                )
-                squares = squares + squared
-                n += np.uint64(1)
-            # The users' rows go back to memory, where `_step_alone` or the next run reads them.
-            store_rows(factors, user_rows, p)
-            store_columns(columns, user_rows, user_columns)
-            squared_error += total(squares)
-        if not together:
+    n = first
+    while n < last or n_leftover > 0:
+        n_alone = n_leftover
+        if n < last:
+            # One turn of this loop is a run of groups with the same users.
+            until = _advance(ends, current_users, stream_starts, n, last)
+            user_rows = first_of(current_users, stream_starts)
+            together = all_distinct(user_rows)
+            if together:
+                p, user_columns, user_shares = _users_at(users, user_rows, row_vectors)
+                squares = zeros_like(user_columns[0])
+                # Ratings are sorted by user, so the next user of a stream most likely follows.
+                for k in range(n_streams):
+                    next_user = current_users[k] + 1 if current_users[k] < last_user else last_user
+                    prefetch_to_write(factors, (next_user,), row_vectors)
+                while n < until:
+                    item_rows = _items_at(n, ratings, stream_starts, items, row_vectors)
+                    together = all_distinct(item_rows)
+                    if not together:
+                        break
+                    p, user_columns, squares = _step(
+                        p,
+                        user_columns,
+                        user_shares,
+                        squares,
+                        items,
+                        item_rows,
+                        ratings,
+                        stream_starts,
+                        n,
+                        rule,
+                    )
+                    n += 1
+                # The users' rows go back to memory, where `_step_alone` or the next run reads them.
+                store_rows(factors, user_rows, p)
+                store_columns(columns, user_rows, user_columns)
+                squared_error += total(squares)
             # Two of the group have the same user or item. So they are processed one after the
             # other, and each sees the step before it.
-            for k in range(len(stream_starts)):
-                squared_error += _step_alone(
-                    current_users[k],
-                    stream_starts[k] + np.int64(n),
-                    ratings,
-                    users,
-                    items,
-                    row_vectors,
-                    rule,
-                )
-            n += np.uint64(1)
-    # The leftovers follow the last stream. Their first user is its last one, or a later one.
-    user = current_users[len(stream_starts) - 1]
-    for position in range(stream_starts[-1] + last, stream_starts[-1] + last + n_leftover):
-        while ends[user] <= position:
-            user += 1
-        squared_error += _step_alone(user, position, ratings, users, items, row_vectors, rule)
+            n_alone = 0 if together else n_streams
+        for k in range(n_alone):
+            stream, position = k, stream_starts[k] + n
+            if n == last:
+                # The leftovers follow the last stream. Their first user is its last one, or a later
+                # one.
+                stream, position = n_streams - 1, stream_starts[-1] + last + k
+                while ends[current_users[stream]] <= position:
+                    current_users[stream] += 1
+            squared_error += _step_alone(
+                current_users[stream], position, ratings, users, items, row_vectors, rule
+            )
+        if n_alone > 0:
+            if n == last:
+                n_leftover = 0
+            n += 1
     return squared_error

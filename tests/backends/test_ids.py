@@ -45,6 +45,13 @@ def kind_of(value: Any) -> str:
     return value if isinstance(value, str) else type(value).__name__
 
 
+def categories(ids: list[Any]) -> pd.Categorical:
+    found = pd.Categorical(ids)
+    if len(found.categories) < len(set(ids)):
+        pytest.skip(f"pandas {pd.__version__} takes two of these texts for one")
+    return found
+
+
 # ---- containers ---------------------------------------------------------------------------------
 
 
@@ -56,8 +63,8 @@ def kind_of(value: Any) -> str:
         lambda ids: np.array(ids, object),
         pd.Series,
         pd.Index,
-        pd.Categorical,
-        lambda ids: pd.Series(ids, dtype="category"),
+        lambda ids: categories(ids),
+        lambda ids: pd.Series(categories(ids)),
         lambda ids: pd.Series(ids, dtype=object),
         pl.Series,
         pa.array,
@@ -90,7 +97,7 @@ def test_ids_of_any_container_are_the_same_ids(ids: list[Any], make: Callable[..
         pa.array(WORDS, pa.large_string()),
         pa.array([word.encode() for word in WORDS], pa.binary()),
         [word.encode() for word in WORDS],
-        np.array(WORDS, np.dtypes.StringDType()),
+        np.array(WORDS, getattr(np.dtypes, "StringDType", lambda: object)()),  # of NumPy 2
         pd.Series(WORDS, dtype="string[python]"),
     ],
     ids=lambda ids: str(getattr(ids, "dtype", None) or getattr(ids, "type", None) or "bytes"),
@@ -125,8 +132,11 @@ def test_nul_ends_no_id() -> None:
 
 
 def test_an_extension_type_is_what_it_is_stored_as() -> None:
-    json = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["b", "a"]))
-    assert coded(json) == ([0, 1], ["b", "a"])
+    json = getattr(pa, "json_", None)  # new in Arrow 19
+    texts = pa.array(["b", "a"])
+    if json is not None:
+        texts = pa.ExtensionArray.from_storage(json(), texts)
+    assert coded(texts) == ([0, 1], ["b", "a"])
     flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8()))
     assert Ratings.from_arrays([1, 2], [1, 2], flags).ratings.tolist() == [1.0, 0.0]
 
@@ -135,8 +145,10 @@ def test_uuids_are_text() -> None:
     ids = [uuid.UUID(int=7), uuid.UUID(int=2), uuid.UUID(int=7)]
     expected = [0, 1, 0], [str(ids[0]), str(ids[1])]
     assert coded(ids) == expected
-    assert coded(pa.array(ids, pa.uuid())) == expected
-    assert coded(pa.chunked_array([pa.array(ids, pa.uuid())])) == expected
+    stored = pa.array([one.bytes for one in ids], pa.binary(16))
+    of_arrow = pa.ExtensionArray.from_storage(pa.uuid(), stored)
+    assert coded(of_arrow) == expected
+    assert coded(pa.chunked_array([of_arrow])) == expected
     assert coded(pl.Series(ids, dtype=pl.Object)) == expected
     assert model(ids[:2], [1, 2]).predict(ids[1], [1, 2]).tolist() == [4.0, 4.0]
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import ROOT, in_fresh_process
 
@@ -20,15 +21,14 @@ def test_small_and_large_data_share_their_kernels(weights: str) -> None:
     code = f"""
 import numpy as np
 from backends import Ratings, get_backend
-from backends.kernels import als, epoch, gradient, grouping
+from backends.kernels import _jit
 users, items = np.divmod(np.random.default_rng(0).permutation(300**2), 300)
 for n in (5, 90_000):
     train = Ratings.from_arrays(users[:n], items[:n], np.arange(n) % 5 + 0.5, weights={weights})
     for name in ("numba-als", "numba-sgd", "numba-gd"):
         get_backend(name, n_jobs=2).fit(train, epochs=1)
-kernels = vars(als) | vars(epoch) | vars(gradient) | vars(grouping)
-signatures = {{name: getattr(kernel, "signatures", None) for name, kernel in kernels.items()}}
-print({{name: len(compiled) for name, compiled in signatures.items() if compiled}})
+counts = {{kernel.py_func.__name__: len(kernel.signatures) for kernel in _jit.KERNELS}}
+print({{name: n for name, n in counts.items() if n}})
 """
     compiled = ast.literal_eval(in_fresh_process(code))
     assert {
@@ -128,3 +128,33 @@ def test_another_error_of_numba_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(_jit, "njit", broken)
     with pytest.raises(RuntimeError, match="numba is broken"):
         _jit.kernel(lambda x: x)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_numba_that_is_too_new_compiles_kernels_in_its_own_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What shortens compiling is not promised by numba, so that it may stop working."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    code = """
+import numba, sys
+if sys.argv[1:]:
+    numba.__version__ = sys.argv[1]
+import numpy as np
+from backends import Ratings, get_backend
+from backends.kernels import _jit
+assert bool(_jit._pipeline(_jit._KernelCompiler)) == (len(sys.argv) == 1)
+users, items = np.divmod(np.random.default_rng(0).permutation(300**2)[:5000], 300)
+train = Ratings.from_arrays(users, items, users % 5 + items % 3)
+for name in ("numba-als", "numba-sgd", "numba-gd"):
+    model = get_backend(name).fit(train, epochs=3).model_
+    print(model.parameters.user_factors.astype(float).tolist())
+"""
+    usual, plain = (
+        [np.array(ast.literal_eval(line)) for line in in_fresh_process(code, *version).splitlines()]
+        for version in ((), ("99.0",))
+    )
+    assert len(usual) == len(plain) == 3
+    for one, other in zip(usual, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -98,6 +98,24 @@ def store(typing: Any, table: Any, row: Any, vector: Any, value: Any) -> Any:
 
 
 @operation
+def copy_rows(typing: Any, table: Any, to: Any, first: Any, last: Any) -> Any:
+    """Copy the rows ``first:last`` of a table to the same rows of another of its shape."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, to_value, first_row, last_row = arguments
+        matrix = context.make_array(table)(context, builder, value)
+        n_columns = cgutils.unpack_tuple(builder, matrix.shape)[1]
+        start = builder.mul(first_row, n_columns)
+        source = builder.gep(matrix.data, [start])
+        target = builder.gep(context.make_array(to)(context, builder, to_value).data, [start])
+        size = builder.mul(builder.sub(last_row, first_row), n_columns)
+        cgutils.raw_memcpy(builder, target, source, size, table.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(table, to, types.int64, types.int64), generate
+
+
+@operation
 def prefetch(typing: Any, table: Any, rows: Any, row_vectors: Any) -> Any:
     """Prefetch rows that will be read."""
     return _prefetch(table, rows, row_vectors, to_write=False)
@@ -162,6 +180,21 @@ def first_of(typing: Any, ids: Any, group: Any) -> Any:
         return context.make_tuple(builder, longs, numbers)
 
     return longs(ids, group), generate
+
+
+@operation
+def first_rating(typing: Any, ends: Any, row: Any) -> Any:
+    """Return where the ratings of a row start: where those of the row before end, or 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, number = arguments
+        is_first = builder.icmp_signed("==", number, number.type(0))
+        before = builder.select(is_first, number, builder.sub(number, number.type(1)))
+        data = context.make_array(ends)(context, builder, value).data
+        end = builder.load(builder.gep(data, [before]))
+        return builder.select(is_first, end.type(0), end)
+
+    return types.int64(ends, types.int64), generate
 
 
 @operation

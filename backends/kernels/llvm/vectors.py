@@ -43,12 +43,18 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, kind)  # type: ignore[no-untyped-call]  # untyped
 
 
+# The typing function of each operation, by its `id`: `traced` calls them without numba.
+OPERATIONS: dict[int, Callable[..., Any]] = {}
+
+
 def operation(function: Callable[..., Any]) -> Any:
     """Make an operation of a typing function; see the docstring of this package.
 
     The result is annotated as Any, since it does not have the signature of ``function``.
     """
-    return intrinsic(function)
+    made = intrinsic(function)
+    OPERATIONS[id(made)] = function
+    return made
 
 
 # ---- IR that several operations emit -----------------------------------------------------------
@@ -137,6 +143,16 @@ def request(builder: Any, place: Any, *, to_write: bool) -> None:
 # ---- operations --------------------------------------------------------------------------------
 
 
+def arithmetic(builder: Any, instruction: str, kinds: Any, values: Any) -> Any:
+    """Emit arithmetic of two vectors, of two numbers, or of a vector and a number."""
+    lanes = max(getattr(kind, "lanes", 0) for kind in kinds)
+    left, right = (
+        filled(builder, value, lanes) if lanes and not isinstance(kind, Vector) else value
+        for kind, value in zip(kinds, values, strict=True)
+    )
+    return getattr(builder, instruction)(left, right, flags=FLAGS)
+
+
 def _define(symbol: Callable[..., Any], instruction: str) -> None:
     """Define an operator between two vectors, and between a vector and a number."""
 
@@ -154,14 +170,7 @@ def _define(symbol: Callable[..., Any], instruction: str) -> None:
         return result
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = []
-        for kind, value in zip(signature.args, arguments, strict=True):
-            if isinstance(kind, Vector):
-                vectors.append(value)
-            else:
-                vectors.append(filled(builder, value, signature.return_type.lanes))
-        left, right = vectors
-        return getattr(builder, instruction)(left, right, flags=FLAGS)
+        return arithmetic(builder, instruction, signature.args, arguments)
 
     for kinds in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
         lower_builtin(symbol, *kinds)(generate)
@@ -184,17 +193,33 @@ def zeros_like(typing: Any, vector: Any) -> Any:
 
 
 @operation
-def square_root(typing: Any, vector: Any) -> Any:
-    """Return the square root of each lane."""
+def times_or_zero(typing: Any, factor: Any, vector: Any) -> Any:
+    """Return factor times the vector, and zeros for the factor 0 even where a lane is no number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number, value = arguments
+        product = builder.fmul(filled(builder, number, vector.lanes), value, flags=FLAGS)
+        is_zero = builder.fcmp_ordered("==", number, number.type(0))
+        return builder.select(is_zero, ir.Constant(value.type, None), product)
+
+    return vector(vector.number, vector), generate
+
+
+@operation
+def square_root(typing: Any, value: Any) -> Any:
+    """Return the square root of a number, or of each lane of a vector."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = arguments[0].type
-        name = f"llvm.sqrt.v{kind.count}f{vector.number.bitwidth}"  # such as llvm.sqrt.v8f32
+        if isinstance(value, Vector):
+            name = f"v{value.lanes}f{value.number.bitwidth}"  # such as v8f32
+        else:
+            name = f"f{value.bitwidth}"
         sqrt_type = ir.FunctionType(kind, [kind])
-        function = cgutils.get_or_insert_function(builder.module, sqrt_type, name)
+        function = cgutils.get_or_insert_function(builder.module, sqrt_type, f"llvm.sqrt.{name}")
         return builder.call(function, arguments)
 
-    return vector(vector), generate
+    return value(value), generate
 
 
 @operation
