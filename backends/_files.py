@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+# Seconds to wait for a reader of the old file. Windows replaces no file that a program has open.
+_PATIENCE = (0.01, 0.05, 0.2, 0.5)
 
 
 @contextmanager
@@ -29,7 +33,17 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         # "x" creates the file and fails if the name exists, even as a symbolic link.
         with partial.open("xb") as file:
             yield file
-        partial.replace(final)
+        _replace(partial, final)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _replace(partial: Path, final: Path) -> None:
+    for seconds in _PATIENCE:
+        try:
+            partial.replace(final)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    partial.replace(final)

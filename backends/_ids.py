@@ -236,7 +236,7 @@ class RowIds:
         rows = np.full(len(column), -1, np.int32)
         for where, part in parts(column.chunks):
             inside = (part >= 0) & (part < self.n)
-            rows[where] = np.where(inside, part, -1)
+            rows[where][inside] = part[inside]
         return rows
 
 

@@ -9,6 +9,7 @@ says to pytest are for other tests.
 import os
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,16 @@ import pytest
 from bench.text import command
 
 _BENCHMARKS = ("bench.bench_time_to_mse", "bench.bench_roofline")
+# What the plugins import: where a package is missing, pytest would show the traceback of a plugin.
+_NEEDED = ("pytest_benchmark", "bench.measure.turns", "bench.roofline.measure")
 _PLUGINS = ("pytest_benchmark.plugin", "bench.plugin", "no:cacheprovider")
 
 
 def main() -> int:
     """Run the benchmarks, then print how to see the report; return pytest's exit status."""
     _forget_other_tests()
+    for name in _NEEDED:
+        import_module(name)
     configuration = Path(__file__).with_name("standalone.ini")
     options = [f"--config-file={configuration}", f"--rootdir={Path.cwd()}", "--noconftest"]
     # pytest's other modes put the folder of the package, which may be site-packages, in front of

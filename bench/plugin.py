@@ -340,9 +340,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
 
 @pytest.fixture(scope="session")
-def roofline_options(selected: Selection) -> RooflineOptions:
+def roofline_options(pytestconfig: pytest.Config, selected: Selection) -> RooflineOptions:
     """Return at which ranks and numbers of threads an epoch is measured, and for how long."""
-    options = RooflineOptions(ROOFLINE_RANKS, sorted({1, selected.budget}), max_seconds=1.0)
+    threads = {1, selected.budget} if pytestconfig.getoption("--sweep") else {selected.budget}
+    options = RooflineOptions(ROOFLINE_RANKS, sorted(threads), max_seconds=1.0)
     if selected.quick:
         options = dataclasses.replace(options, ranks=[RANK], max_seconds=0.3, turns=8)
     if selected.rank:

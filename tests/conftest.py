@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         damping=100.0,
     )
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def loose(case: Case) -> Case:
+    """The same with a target that takes two epochs: enough to see threads, processes and memory."""
+    (rung, *_) = case.ladder
+    return replace(case, ladder=[rung], target=rung)
 
 
 @pytest.fixture

@@ -154,6 +154,7 @@ def fake_record(
         "environment": NOTHING_KNOWN
         | {
             "cpu": "Intel Xeon Platinum 8480, 2 cores",
+            "watched": "all",
             "os": "Linux 6.8, x86_64",
             "python": "3.11.9",
             "numpy": "2.3.1",

@@ -10,8 +10,8 @@ from bench.datasets.public.counts import in_words
 from bench.datasets.public.known import KNOWN
 from bench.text import command
 
-from .catalog import fetch_dataset, find_file, find_known, how_to_get, size_of
 from .errors import DatasetError
+from .places import fetch_dataset, find_file, find_known, how_to_get, size_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

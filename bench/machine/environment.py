@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from bench.records import Environment, MachineFacts, ProcessFacts
 
+from . import from_psutil
 from .variables import library_variables, worker_settings
 
 _PACKAGES = (
@@ -87,7 +88,8 @@ def environment_of(machine: MachineFacts, process: ProcessFacts | None = None) -
     """
     if process is None:
         process = {"variables": None, "thread_pools": None, "load_average": None}
-    unknown = dict.fromkeys(("import_seconds", "compile_seconds", "device", "throttled"))
+    names = ("import_seconds", "compile_seconds", "device", "throttled", "watched")
+    unknown = dict.fromkeys(names)
     return cast("Environment", {**machine, **process, **unknown})
 
 
@@ -149,14 +151,16 @@ def peak_memory_mb() -> float | None:
     try:
         import resource
     except ImportError:  # Windows
-        return None
+        found = from_psutil.peak_memory()
+        return None if found is None else found / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     units_per_mb = 1 << 20 if platform.system() == "Darwin" else 1 << 10  # macOS counts bytes
     return peak / units_per_mb
 
 
 def _cpu_model() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    known = _cpuinfo("model name") or _printed("sysctl", "-n", "machdep.cpu.brand_string")
+    return known or platform.processor() or platform.machine()
 
 
 def _cpuinfo(name: str) -> str:
@@ -187,19 +191,26 @@ def _caches() -> str | None:
 
 def _gpus() -> str | None:
     """Return names, memory and driver of NVIDIA GPUs."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    query = "--query-gpu=name,memory.total,driver_version"
+    printed = _printed("nvidia-smi", query, "--format=csv,noheader") or ""
+    return "; ".join(printed.splitlines()) or None
+
+
+def _printed(*command: str) -> str | None:
+    """Return what a program prints; None where it is missing or fails."""
     try:
-        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
-    return "; ".join(done.stdout.strip().splitlines()) or None
+    return done.stdout.strip()
 
 
 def _memory_gb() -> float | None:
     try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+        found: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
-        return None
+        found = from_psutil.machine_memory()
+    return None if found is None else round(found / 2**30, 1)
 
 
 def _versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from .fair_play import slower
 from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
-_LONG_FIT = 5.0  # seconds; where fits take longer, a single fit of unseen ratings has to suffice
+_LONG_FIT = 1.0  # seconds; where fits take longer, a single fit of unseen ratings has to suffice
 _UNSEEN_FITS = 3  # for a first comparison with the rounds
 _PAIRS = 5  # fits of unseen and of known ratings in turn, where the first comparison is suspicious
 # Times the largest error of known rows. After few epochs, honest fits from different starts differ
@@ -211,8 +211,8 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
 
 
 def _running_threads(samples: Sequence[ProcessSample]) -> float | None:
-    """Return the 90th percentile of the threads that ran at once; None from too few samples."""
+    """Return the 90th percentile of the threads that ran at once; None if that is not seen."""
     if len(samples) < _LEAST_SAMPLES:
         return None
-    running = sorted(seen.running for seen in samples)
-    return float(running[int(0.9 * len(running))])
+    running = sorted(seen.running for seen in samples if seen.running is not None)
+    return float(running[int(0.9 * len(running))]) if len(running) == len(samples) else None

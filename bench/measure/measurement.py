@@ -166,8 +166,7 @@ class Measurement:
         self.rungs = [one for one in record["rungs"] if one["seed"] in seeds]
         self.cold = [one for one in record["cold"] if one["seed"] in seeds]
         if self.calibrations:
-            # One entry per seed, or none at all where nothing is relevant.
-            self.lists = record.get("lists", [])[: len(self.calibrations)]
+            self.lists = record.get("lists", [])
             self.environment = record["environment"]
 
     def begin(self, seed: int) -> None:
@@ -239,8 +238,8 @@ class Measurement:
                 if epochs is None:  # the calibration did not reach this target
                     continue
                 if epochs not in timed:
-                    # The first fit of a seed is to the matching target: its model is gated.
-                    is_first = not timed and not self._rounds_of(session.seed)
+                    # The first fit is to the matching target: its model is gated.
+                    is_first = not timed and not self.rounds
                     timed[epochs] = session.time(epochs, number, mse_of[factor], lists=is_first)
                     if is_first and session.lists:
                         self.lists.append(session.lists)
@@ -374,6 +373,7 @@ class Measurement:
         facts = environment_of(machine_facts(), session.warmed.environment)
         facts["import_seconds"] = session.opened.import_seconds
         facts["device"] = session.opened.device
+        facts["watched"] = session.process.watched()
         facts["compile_seconds"] = session.warmed.compile_seconds
         return facts
 

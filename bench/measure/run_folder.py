@@ -73,7 +73,7 @@ class RunFolder:
         self.missing: set[str] = set(self._planned)
         self._write_state(done=False)
         shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir()
+        self.work.mkdir(exist_ok=True)  # Windows deletes no file that another program has open
 
     def close(self) -> None:
         """Delete the temporary files and release the folder."""

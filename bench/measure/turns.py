@@ -54,7 +54,7 @@ def take_turns(
     seed
         Of the random order within blocks.
     rungs
-        Whether fits to the other targets are timed as well, one with each seed.
+        Whether fits to the other targets are timed as well, one each with the first seed.
     apart
         Whether cold starts are timed, of each kind one with each seed, and memory is measured.
 
@@ -169,7 +169,7 @@ def _measure_seed(
                 if block < wanted[index]:
                     measurements[index].time_round(
                         place * max(wanted) + block,
-                        rungs=rungs and block == 0,
+                        rungs=rungs and place == block == 0,
                     )
         for measurement in measurements:
             measurement.check_fits()

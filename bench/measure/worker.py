@@ -50,6 +50,7 @@ from backends import (
 from bench.cases.case_file import read_case
 from bench.cases.lists import list_metrics, model_scorer
 from bench.cases.targets import meets, mse
+from bench.machine import from_proc
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
 from bench.machine.processes import cpu_seconds, cpu_times, sample
@@ -85,7 +86,7 @@ _WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeabl
 _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
 # `Worker.epochs` takes the median over at least and at most this many epochs.
-_LEAST_EPOCHS, _MOST_EPOCHS = 4, 40
+_LEAST_EPOCHS, _MOST_EPOCHS = 3, 40
 
 # Options of Linux's prctl, from <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -370,7 +371,8 @@ class Worker:
         others = stolen = None
         if machine and machine_after:
             others = machine_after.busy - machine.busy - cpu
-            stolen = machine_after.stolen - machine.stolen
+            if machine.stolen is not None and machine_after.stolen is not None:
+                stolen = machine_after.stolen - machine.stolen
         return solver, parameters, _Cost(seconds, cpu, others, stolen, joules)
 
     def _fit(self, train: Ratings, solver: Factorizer | None = None, **options: Any) -> Factorizer:
@@ -564,7 +566,7 @@ def _set_up_process() -> None:
 
     Linux only; elsewhere it does nothing.
     """
-    if not sys.platform.startswith("linux"):
+    if not from_proc.is_there():
         return
     with contextlib.suppress(OSError, AttributeError):
         prctl = ctypes.CDLL(None).prctl

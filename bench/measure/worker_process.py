@@ -6,7 +6,7 @@ memory or takes too long. Each of these ends the measurement with an `Ended`, ne
 
 A backend may start processes of its own, and these may leave the worker's process group or outlive
 it. So the descendants that are seen are remembered, and killed with the worker. If the runner
-itself is killed, `_guard` kills the worker's group.
+itself is killed, a guard kills the worker; see `bench.machine.ending`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self, cast
 
 import msgspec
 
-from bench.machine.processes import (
-    ProcessSample,
-    family,
-    marked,
-    memory_limit_mb,
-    sample,
-    start_of,
-)
+from bench.machine.ending import apart, end_tree, guard
+from bench.machine.processes import ProcessSample, memory_limit_mb, sample, start_of, watched
 from bench.records import Status
 from bench.text.progress import Notify
 
@@ -47,13 +40,9 @@ _START = (
     "from bench.measure.worker import main; main()"
 )
 _MARK = "FACTORBENCH_WORKER"  # environment variable that identifies a worker
-_GUARD = (
-    'read nothing; kill -s KILL -- "-$0"; '
-    'for found in $(grep -lsa "$1" /proc/[0-9]*/environ); do '
-    'found="${found#/proc/}"; kill -s KILL "${found%/environ}"; done'
-)
 _LONGEST_LINE = 1 << 26  # bytes of an answer; the longest honest ones have some hundred thousand
 _PATIENCE = 5.0  # seconds to wait for something that should happen at once
+_SIGKILL = 9  # which the module `signal` does not know on Windows, where no exit status is negative
 _LOOK_SECONDS = 0.5  # between two looks at a worker whose answer is awaited
 # A worker may use this share of the memory there is. Beyond it we end the worker ourselves, before
 # the system has to choose a process to kill.
@@ -136,7 +125,7 @@ class WorkerProcess:
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         # Every descendant that was seen, with its start time: process ids are reused, and only the
         # two together identify a process.
-        self._descendants: dict[int, int | None] = {}
+        self._descendants: dict[int, float | None] = {}
         # In the mode "a", as reading must not move the place where the worker writes. Opened here,
         # it can be read even if the backend deletes the file.
         self._errors = stderr.open("w+b")
@@ -148,12 +137,12 @@ class WorkerProcess:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     env=_worker_environment(threads, caches, self._mark),
-                    start_new_session=True,  # which also makes a process group, named by its pid
+                    **apart(),
                 )
         except BaseException:
             self._errors.close()
             raise
-        self._guard = _guard(self.process.pid, self._mark)
+        self._guard = guard(self.process.pid, self._mark)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[bytes] = self.process.stdin
         # A pipe cannot be read with a timeout on every system, but a queue can: a thread reads the
@@ -166,27 +155,14 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remember(family(self.process.pid)[1:])
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        # Descendants may have left the group. One whose start time differs is another process that
-        # got the same id after ours ended.
-        for pid, started in self._descendants.items():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if start_of(pid) == started:
-                    os.kill(pid, signal.SIGKILL)
-        for _attempt in range(3):  # those never seen; one may just be starting another
-            for pid in marked(self._mark):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-        if self._guard:
-            self._guard.kill()
-            self._guard.communicate()
+        end_tree(self.process.pid, self._mark, self._descendants)
+        self._guard.kill()
+        self._guard.communicate()
         self.process.wait()
         # A process that none of this found may hold the pipe open. The reader then stays behind.
         self.reader.join(timeout=_PATIENCE)
         self._errors.close()
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):  # the worker cannot read what was not sent yet
             self.requests.close()
 
     def ask(
@@ -214,7 +190,7 @@ class WorkerProcess:
         try:
             self.requests.write(as_line(request))
             self.requests.flush()
-        except BrokenPipeError:
+        except OSError:  # BrokenPipeError but on Windows
             raise self._death() from None
         self.samples = []
         sent = last_update = time.monotonic()
@@ -241,6 +217,10 @@ class WorkerProcess:
             last_update, trained = time.monotonic(), message.seconds
             notify(message.text)
 
+    def watched(self) -> str:
+        """Return what can be watched of the worker here; see `bench.machine.processes.watched`."""
+        return watched(self.process.pid)
+
     def _next_line(self, every: float, deadline: float) -> bytes | None:
         """Return the next line from the worker, None when there is none until the deadline."""
         while True:
@@ -260,17 +240,13 @@ class WorkerProcess:
                 raise self._death()
             return line
 
-    def _remember(self, descendants: Iterable[int]) -> None:
-        """Note processes that are to be killed with the worker."""
-        for pid in descendants:
-            self._descendants[pid] = start_of(pid)
-
     def _look(self) -> None:
         """Take a sample of the process; raise `Ended` if it uses too much memory."""
         seen = sample(self.process.pid)
         if seen is None:
             return
-        self._remember(seen.children)
+        for pid in seen.children:
+            self._descendants[pid] = start_of(pid)
         self.samples.append(seen)
         if self.memory_mb is not None and seen.resident_mb > self.memory_mb:
             used = f"{seen.resident_mb:,.0f} MB resident, {self.memory_mb:,.0f} MB allowed"
@@ -294,7 +270,7 @@ class WorkerProcess:
         reason = f"the worker ended with exit status {code}"
         if code < 0:  # minus the number of the signal that killed it
             reason = f"the worker was killed by {_signal_name(-code)}"
-        if code == -signal.SIGKILL:
+        if code == -_SIGKILL:
             # We did not kill it, and the system gives no reason when it does. But running out of
             # memory is the only one it usually has.
             status = "out of memory"
@@ -337,27 +313,3 @@ def _worker_environment(threads: int, caches: Path | None, mark: str) -> dict[st
     environment.pop("PYTHONWARNINGS", None)
     name, _, value = mark.partition("=")
     return environment | {name: value}
-
-
-def _guard(group: int, mark: str) -> subprocess.Popen[bytes] | None:
-    """Start a shell that kills a worker's processes as soon as this process ends, however it ends.
-
-    These are the worker's process group, and processes elsewhere that have its mark. The shell
-    waits for a line from a pipe of which this process holds the other end. When this process is
-    gone, even by SIGKILL, the system closes that end and the wait is over. The worker would notice
-    by itself (see `worker`), but the processes that it has started would not.
-
-    Returns
-    -------
-    Popen or None
-        The shell; None on systems without process groups.
-    """
-    if os.name != "posix":
-        return None
-    return subprocess.Popen(
-        ["sh", "-c", _GUARD, str(group), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C in the terminal must not end it
-    )

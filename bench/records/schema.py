@@ -16,7 +16,7 @@ from msgspec import Meta
 # 4: energy of a round.
 # 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
 # 6: records in progress; the time of each seed.
-# 7: cold starts with each seed.
+# 7: cold starts with each seed, lists with the first only; what was watched.
 # Older records can be read: `store` converts them.
 SCHEMA = 7
 
@@ -192,7 +192,7 @@ class Cold(TypedDict):
     compile_seconds: float  # a first fit of a few ratings, minus a second one
     prepare_seconds: float  # part of fit_seconds
     fit_seconds: float  # preparing, epochs, copying the model
-    total_seconds: float  # import, compilation and fit
+    total_seconds: FitSeconds  # import, compilation and fit
 
 
 class Memory(TypedDict):
@@ -261,6 +261,8 @@ class Environment(MachineFacts, ProcessFacts):
     compile_seconds: float | None
     device: str | None
     throttled: Integer | None  # how often the processor was throttled during the measurement
+    # "all", or what the system does not show of a worker and the machine, in words: "all but ...".
+    watched: str | None
 
 
 class Record(TypedDict):
@@ -289,7 +291,8 @@ class Record(TypedDict):
     calibrations: list[Calibration]  # one per seed
     rounds: list[Round]  # to the matching target
     rungs: list[Round]  # to the other targets of the ladder
-    lists: NotRequired[list[ListMetrics]]  # of the first round of each seed
+    # Of the first round; before version 7, of the first round of each seed.
+    lists: NotRequired[list[ListMetrics]]
     tuning: NotRequired[Tuning]  # absent if the backend was not tuned
     cold: list[Cold]  # for each seed, one with empty and one with filled caches
     memory: Memory | None

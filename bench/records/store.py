@@ -59,7 +59,7 @@ def read_state(folder: Path) -> RunState | None:
     """Return the state of a run; None if the folder has none, or one that cannot be read."""
     try:
         return msgspec.json.decode((folder / RUN_STATE).read_bytes(), type=RunState)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
 
 
@@ -247,7 +247,7 @@ def read_record(path: Path) -> AnyRecord:
         raise RecordError(f"{one_line(str(path))} cannot be read ({error.strerror})") from error
     except RecursionError as error:
         raise _no_record(path, _TOO_DEEP) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise _no_record(path, error) from error
     if schema not in range(1, SCHEMA + 1) or isinstance(schema, bool):
         raise RecordError(

@@ -48,7 +48,9 @@ def measure_machine(options: RooflineOptions, limits: Limits) -> Machine:
     """Measure the machine's limits in a worker; if that fails, ``failure`` is set."""
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="factorbench-") as folder,
+            tempfile.TemporaryDirectory(
+                prefix="factorbench-", ignore_cleanup_errors=True
+            ) as folder,
             WorkerProcess(max(options.threads), Path(folder) / "stderr.txt") as worker,
         ):
             request = MeasureMachine(
@@ -147,7 +149,7 @@ def _measure(
         warmed = worker.ask(Warm(seed=seed), timeout, notify)
         facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
         facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
-        facts["compile_seconds"] = warmed.compile_seconds
+        facts["compile_seconds"], facts["watched"] = warmed.compile_seconds, worker.watched()
         for rank, limits in product(options.ranks, machine.limits):
             threads = limits["threads"]
             notify(f"epochs with {rank} factors, threads: {threads}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import NoReturn, TextIO
 BROKEN_PIPE = 141  # 128 + SIGPIPE, the shell's convention for a command whose reader has left
 INTERRUPTED = 130  # 128 + SIGINT
 
+_READER_HAS_LEFT = (errno.EPIPE, errno.EINVAL)  # on Windows the latter
 _ERRORS = "factorbench.closest"  # name of the error handler of encodings
 _CLOSEST = {
     "\N{EN DASH}": "-",
@@ -67,16 +69,18 @@ class _Output(io.TextIOWrapper):
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:
-            self._end()
+        except OSError as error:
+            self._end(error)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
-            self._end()
+        except OSError as error:
+            self._end(error)
 
-    def _end(self) -> NoReturn:
+    def _end(self, error: OSError) -> NoReturn:
+        if error.errno not in _READER_HAS_LEFT:
+            raise error
         _discard(self)
         raise SystemExit(BROKEN_PIPE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 MOST_REASON = 500  # characters; a backend may raise an error with megabytes of text
+_MOST_DIGITS, _MOST_DECIMALS = 4, 9  # of a value with an interval; of one that is close to 1
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -23,16 +24,42 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{max(decimals, 0)}f}"
 
 
+def rounded(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """Return a value and the bounds of its interval with as many digits as the interval supports.
+
+    The last digit is the first one of half the interval's width, but the value has at most three
+    digits. There are more where the rounded interval would otherwise contain 1 and the exact one
+    does not, or the other way round. What would be rounded to zero has one digit.
+    """
+    half = (high - low) / 2
+    if value and half > 0 and math.isfinite(half):
+        fewest = min(
+            -math.floor(math.log10(half)), _MOST_DIGITS - 1 - math.floor(math.log10(abs(value)))
+        )
+        for decimals in range(fewest, max(fewest, _MOST_DECIMALS) + 1):
+            first, *bounds = (_fixed(each, decimals) for each in (value, low, high))
+            shown_low, shown_high = (float(text.replace(",", "")) for text in bounds)
+            if (shown_low <= 1 <= shown_high) == (low <= 1 <= high):
+                return first, bounds[0], bounds[1]
+    return number(value), number(low), number(high)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Return a number rounded to a decimal place, or to tens, hundreds, ... where negative."""
+    shown = round(value, decimals)
+    return f"{shown:,.{max(decimals, 0)}f}" if shown or not value else number(value, 1)
+
+
 def mse(value: float | None) -> str:
     """Return a mean squared error with four decimals around 1, and fewer if it is large."""
     return number(value, 4 if value is None or abs(value) < 1 else 5)
 
 
-def words(items: list[str]) -> str:
+def words(items: list[str], last: str = "and") -> str:
     """Return items as in prose: "a, b and c"."""
     if len(items) < 2:
         return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
+    return f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
 def plural(count: float, thing: str) -> str:

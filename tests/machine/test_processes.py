@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine import processes
+from bench.machine import from_proc
 from bench.machine.processes import (
     CpuTimes,
     ProcessSample,
@@ -27,7 +27,8 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there i
 @pytest.fixture
 def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A /proc with one process, 7, of three threads."""
-    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    monkeypatch.setattr(from_proc, "_PROC", tmp_path)
+    (tmp_path / "self" / "task").mkdir(parents=True)
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "status").write_text(
         "Name:\tpython\nVmHWM:\t 4096 kB\nVmRSS:\t 2048 kB\nThreads:\t3\n"
@@ -147,12 +148,15 @@ def test_memory_here_is_limited_by_something() -> None:
 
 
 def test_memory_is_counted_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "memory_limit", lambda: 64 * 2**20)
+    monkeypatch.setattr("backends.memory_limit", lambda: 64 * 2**20)
     assert memory_limit_mb() == 64
 
 
-def test_without_sysconf_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sysconf_memory_is_what_psutil_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    psutil = pytest.importorskip("psutil")
     monkeypatch.delattr(os, "sysconf", raising=False)
+    assert memory_limit_mb() == psutil.virtual_memory().total / 2**20
+    monkeypatch.setitem(sys.modules, "psutil", None)
     assert memory_limit_mb() is None
 
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,6 @@ pytestmark = pytest.mark.usefixtures("planted", "without_warm_up")
 def without_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the fits would not count."""
     monkeypatch.setattr("bench.measure.measurement._SHORT_FIT", 0.0)
-
-
-@pytest.fixture(scope="module")
-def loose(case: Case) -> Case:
-    """The same with a target that takes two epochs: enough to see threads, processes and memory."""
-    (rung, *_) = case.ladder
-    return replace(case, ladder=[rung], target=rung)
 
 
 def duel(case: Case, folder: Path, *names: str, **options: Any) -> dict[str, Any]:
@@ -217,7 +209,7 @@ def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
 def test_nothing_outlives_a_run_that_is_killed() -> None:
     """The worker's end is the system's business; that of what it has started is the guard's."""
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
-        guard = f"from bench.measure.worker_process import _guard; _guard({worker.pid}, 'x=y')"
+        guard = f"from bench.machine.ending import guard; guard({worker.pid}, 'x=y')"
         script = f"import time; {guard}; print(flush=True); time.sleep(60)"
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         with subprocess.Popen(

@@ -341,6 +341,17 @@ class DiesLeaving(Planted):
         return loss
 
 
+class HangsBeside(Planted):
+    """Starts a process that cuts its ties, and hangs."""
+
+    def fault(self, state: Any, loss: float) -> float:
+        child = fork(lambda: (os.setsid(), time.sleep(3600)))
+        processes = Path(os.environ["PLANTED_CACHE"], "processes")
+        processes.write_text(f"{os.getpid()} {child}", "utf-8")
+        time.sleep(3600)
+        return loss
+
+
 class GrowsElsewhere(Planted):
     """Holds 300 MB for a moment in each epoch, in another process."""
 

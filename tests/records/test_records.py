@@ -370,7 +370,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> No
         ("", "is not a record of factorbench (Input data was truncated)"),
         ("[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
         (f'{{"schema": {"[" * 50 + "]" * 50}}}', "(lists or objects are nested too deeply)"),
-        (f'{{"schema": 6, "x": {10**400}}}', "factorbench (Number out of range - at `$.x`)"),
+        (f'{{"schema": 7, "x": {10**400}}}', "factorbench (Number out of range - at `$.x`)"),
         (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 7"),
     ],
     ids=lambda text: text[:40],
@@ -387,7 +387,9 @@ def test_what_is_not_a_record_is_named(tmp_path: Path, content: str, message: st
 def test_what_cannot_be_opened_or_decoded_is_named(tmp_path: Path) -> None:
     latin = tmp_path / "latin.json"
     latin.write_bytes('{"schema": 6, "run": "caf\xe9"}'.encode("latin-1"))
-    with pytest.raises(RecordError, match=r"latin.json is not a record .*Invalid UTF-8"):
+    with pytest.raises(
+        RecordError, match=r"latin.json is not a record .*(Invalid UTF-8|can't decode)"
+    ):
         read_records([latin])
     folder = tmp_path / "folder.json"
     folder.mkdir()
@@ -491,6 +493,18 @@ def test_a_wrong_field_of_a_roofline_is_named(
 ) -> None:
     record: Any = fake_roofline()
     assert message in refusal(record, path, value, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record", [fake_record("numpy"), fake_roofline()], ids=["time", "roofline"]
+)
+def test_version_6_did_not_say_what_was_watched(tmp_path: Path, record: Any) -> None:
+    assert record["environment"]["watched"] == "all"
+    old = copy.deepcopy(record) | {"schema": 6}
+    del old["environment"]["watched"]
+    (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
+    (read,) = read_records([tmp_path])
+    assert (read["schema"], read["environment"]["watched"]) == (SCHEMA, None)
 
 
 def test_what_a_machine_did_not_tell_is_none(tmp_path: Path) -> None:

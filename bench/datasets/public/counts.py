@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.datasets.errors import DatasetError
-from bench.datasets.raw import RawRatings
+
+if TYPE_CHECKING:
+    from bench.datasets.raw import RawRatings
 
 Count = int | str | None  # exact; rounded as published ("693.9K"); or unknown
 
@@ -33,6 +33,8 @@ def check_counts(where: Path, raw: RawRatings, counts: Counts) -> None:
         If a number differs from the published one or, if that is rounded, does not round to it;
         the message contains both.
     """
+    import pandas as pd  # only here, as it takes long: the counts are shown without
+
     n_users, n_items = (int(pd.Series(ids).nunique()) for ids in (raw.users, raw.items))
     found = {"ratings": len(raw.ratings), "users": n_users, "items": n_items}
     wrong = [

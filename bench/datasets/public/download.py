@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from bench.datasets.errors import DatasetError
+from bench.text.missing import how_to_install
 
 from .archives import unpack
 
@@ -33,9 +34,12 @@ class Source(NamedTuple):
 
 def cache_folder() -> Path:
     """Return the folder that FACTORBENCH_CACHE names, or the user's cache folder."""
+    named = os.environ.get(CACHE_FOLDER)
+    if named:
+        return Path(named)
     import platformdirs
 
-    return Path(os.environ.get(CACHE_FOLDER) or platformdirs.user_cache_dir("factorbench"))
+    return Path(platformdirs.user_cache_dir("factorbench"))
 
 
 def fetch(source: Source, folder: Path, *, largest: int, progress: bool = False) -> list[Path]:
@@ -126,9 +130,7 @@ def _download(url: str, file: Path, checksum: str | None, progress: bool) -> Non
         import pooch  # type: ignore[import-untyped]  # it has no types
         import requests
     except ImportError as error:
-        raise DatasetError(
-            f"a download needs {error.name}: pip install 'factorbench[bench]'"
-        ) from error
+        raise DatasetError(f"a download needs {error.name}: {how_to_install('pooch')}") from error
     pooch.get_logger().setLevel("ERROR")
     # With "identity" the server does not compress the archive once more for the transfer, which
     # would make the size in the progress bar wrong.

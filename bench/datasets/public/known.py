@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.datasets.raw import RawRatings
-from bench.datasets.reading.options import FileOptions
-from bench.datasets.reading.readers import read_file
-
-from . import odd_files
 from .amazon import CATEGORIES
 from .counts import Count, Counts
 from .download import Source
 from .movielens import FOLDS_10M, FOLDS_100K, RELEASES, Release
 
+if TYPE_CHECKING:
+    from bench.datasets.raw import RawRatings
+
 # Takes the folder and the name of an official split; returns its training and its test rows.
-ReadFold = Callable[[Path, str], tuple[RawRatings, RawRatings]]
+ReadFold = Callable[[Path, str], "tuple[RawRatings, RawRatings]"]
 
 
 class Known(NamedTuple):
@@ -49,6 +47,9 @@ class Known(NamedTuple):
 
 def _read(path: Path, **options: Any) -> RawRatings:
     """Read a file whose errors can advise nothing but to get the original file."""
+    from bench.datasets.reading.options import FileOptions
+    from bench.datasets.reading.readers import read_file
+
     return read_file(path, FileOptions(**options), "data set")
 
 
@@ -99,12 +100,34 @@ def _read_pair(suffix: str) -> ReadFold:
 
 
 def _read_probe(folder: Path, name: str) -> tuple[RawRatings, RawRatings]:
+    from . import odd_files
+
     return odd_files.split_off_probe(odd_files.read_netflix(folder), folder)
 
 
 def _read_netflix(path: Path) -> RawRatings:
+    from . import odd_files
+
     in_training_set = path.parent.name == "training_set"
     return odd_files.read_netflix(path.parent.parent if in_training_set else path.parent)
+
+
+def _read_book_crossing(path: Path) -> RawRatings:
+    from . import odd_files
+
+    return odd_files.read_book_crossing(path.parent)
+
+
+def _read_jester_matrices(path: Path) -> RawRatings:
+    from . import odd_files
+
+    return odd_files.read_jester_matrices(path.parent)
+
+
+def _read_jester_triplets(path: Path) -> RawRatings:
+    from . import odd_files
+
+    return odd_files.read_jester_triplets(path.parent)
 
 
 _GOLDBERG = (
@@ -203,7 +226,7 @@ KNOWN: dict[str, Known] = {
     "book-crossing": Known(
         "Book-Crossing, explicit ratings 1-10",
         ("BX-Book-Ratings.csv", "Ratings.csv"),
-        lambda path: odd_files.read_book_crossing(path.parent),
+        _read_book_crossing,
         Counts(
             433_671,
             None,
@@ -245,7 +268,7 @@ KNOWN: dict[str, Known] = {
     "jester-1": Known(
         "Jester data set 1: 100 jokes rated from -10 to 10, 1999-2003",
         ("jester-data-*.xls", "jester-data-*.xlsx", "jester-data-*.csv"),
-        lambda path: odd_files.read_jester_matrices(path.parent),
+        _read_jester_matrices,
         Counts(
             4_136_360,
             73_421,
@@ -273,7 +296,7 @@ KNOWN: dict[str, Known] = {
     "jester-2": Known(
         "Jester data set 2: 140 rated of 150 jokes, from -10 to 10, 2006-2009",
         ("jester_ratings.dat",),
-        lambda path: odd_files.read_jester_triplets(path.parent),
+        _read_jester_triplets,
         Counts(
             1_761_439,
             59_132,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.datasets.errors import DatasetError
 from bench.datasets.raw import RawRatings
+from bench.text.missing import how_to_install
 
 NOT_RATED = 99.0  # in the matrices of Jester
 _FILES_AT_ONCE = 1000  # of the 17,770 small files of the Netflix Prize
@@ -244,7 +245,7 @@ def _sheet(path: Path) -> list[list[Any]]:
         from python_calamine import CalamineError, CalamineWorkbook
     except ImportError as error:
         raise DatasetError(
-            f"{path} needs python-calamine: pip install 'factorbench[bench]'"
+            f"{path} needs python-calamine: {how_to_install('python-calamine')}"
         ) from error
     try:
         rows = CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()

@@ -185,7 +185,7 @@ def _whole_numbers(column: Any, role: str, name: str, source: Source) -> TextCol
         except pa.ArrowInvalid:
             numbers = as_numpy(column.cast(pa.float64(), safe=False).fill_null(0))
     else:
-        numbers = as_numpy(column.fill_null(np.nan)).astype(np.float64)
+        numbers = as_numpy(column).astype(np.float64)  # with NaN for nulls
     missing = np.isnan(numbers)
     numbers = np.where(missing, 0, numbers)
     largest = _LARGEST_EXACT.get(str(column.type), _LARGEST_EXACT_DOUBLE)
@@ -278,6 +278,8 @@ def bytes_of(column: Any) -> int:
         views = np.frombuffer(column.buffers()[1], np.int32)
         lengths = views[4 * column.offset : 4 * (column.offset + len(column)) : 4]
         return int(np.maximum(lengths, 0).sum(dtype=np.int64))
+    if pa.types.is_dictionary(column.type):
+        return int(column.indices.nbytes) + bytes_of(column.dictionary)
     return int(column.nbytes)
 
 
