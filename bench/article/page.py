@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import Environment
+from bench.report.figures import inline_svg
 from bench.report.figures.style import THEME
 from bench.report.page.html import template_environment
 from bench.text.files import write_all
 from bench.text.wording import mse, number, plural
 
 from .figure import draw
-from .picture import Picture, inline_svg
+from .picture import Picture
 from .results import PUBLISHED, Results
 from .tables import comparison, curve_table, objective_table, scores_table, seconds_table
 
@@ -98,7 +99,7 @@ def write_page(results: Results, output: Path, command: str, seconds: float) -> 
 def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
     """Return the page: one file that loads nothing, with all text escaped."""
     environment = template_environment("bench.article")
-    environment.filters |= {"inline": inline_svg, "mse": mse, "number": number}
+    environment.filters |= {"mse": mse, "number": number}
     template = environment.get_template("article.html")
     last = results["curve"][-1]
     # The largest relative distance from the published curve, None if no iteration is in both.
@@ -125,6 +126,7 @@ def render(results: Results, picture: Picture, made: dict[str, Any]) -> str:
             "seconds": seconds_table(results),
         },
         picture=picture,
+        drawing=inline_svg(picture.svg, picture.stem, picture.alt),
         factors_help=factors_help,
         code=code,
         environment=_environment(results["environment"]),

@@ -1,17 +1,15 @@
-"""Rendering the article's figure with matplotlib, as files and for inclusion in a page."""
+"""Rendering the article's figure with matplotlib, as files."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.figures.style import MUTED, THEME, WIDTH, file_of, our_settings, plain
+from bench.report.figures.style import MUTED, WIDTH, file_of, our_settings, plain
 
 _DPI = 200
 
@@ -37,25 +35,6 @@ def render(
         draw(figure.add_subplot())
         svg, png = (file_of(figure, kind, _DPI) for kind in ("svg", "png"))
     return Picture(name, caption, alt, svg, png)
-
-
-def inline_svg(picture: Picture, stem: str) -> Markup:
-    """Return a figure for inclusion in a page, in the colours of the page's theme.
-
-    Its ids start with ``stem``, so they are unique in the page, and its alternative text is a label
-    for screen readers. Matplotlib draws glyphs as paths and the comments are cut off, so the
-    alternative text is all that needs escaping.
-    """
-    svg = picture.svg.decode()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{stem}-", svg)
-    # Of the root's attributes only the viewBox stays: its size is up to the page.
-    root = r'<svg \1 role="img" aria-label="{}">'
-    svg = re.sub('<svg [^>]*?(viewBox="[^"]*")[^>]*>', root, svg, count=1)
-    for name, color in THEME.items():
-        svg = svg.replace(color, f"var(--{name})")
-    before, _, after = svg.partition("{}")
-    return Markup(before) + picture.alt + Markup(after)
 
 
 def legend(axes: Axes, items: list[tuple[str, Line2D]]) -> None:

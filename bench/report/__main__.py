@@ -10,9 +10,11 @@ from bench.records import RUNS, RecordError, by_kind, newest_run, read_records
 from bench.report.outcome.cases import group_cases
 from bench.report.outcome.plan import read_plan
 from bench.report.outcome.rooflines import group_rooflines
-from bench.report.outcome.verdict import missing_in_all, sentence
+from bench.report.outcome.verdict import missing_in_all, verdict
+from bench.report.page.scripts import is_interactive
 from bench.report.tables.roofline import sentence as roofline_sentence
 from bench.text import command
+from bench.text.missing import how_to_install
 from bench.text.wording import one_line
 
 from .files import MOST_PICTURES, write_report
@@ -30,6 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     pictures = None if options.all_pictures else MOST_PICTURES
+    if not is_interactive():
+        how = how_to_install("vl-convert-python")
+        text = f"figures are still pictures, as vl-convert-python is not installed: {how}"
+        print(text, file=sys.stderr)
     if options.watch:
         return watch(
             options.input, options.output, options.interval, pictures=pictures, pdf=options.pdf
@@ -54,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     times, rooflines = by_kind(records)
     cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
     for case in cases:
-        print(sentence(case))
+        print("\n  ".join(verdict(case)))
     for roofline in roofs:
         print(roofline_sentence(roofline))
     missing = missing_in_all(plan, cases, roofs)

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from pandas import DataFrame
 from PIL import Image
 
@@ -20,7 +21,7 @@ from bench.report.page.html import render_html
 from bench.report.page.markdown import render_markdown
 from bench.text.files import write_all
 
-from .figures import all_kinds, draw_static
+from .figures import all_kinds, draw_static, inline_svg
 
 MOST_PICTURES = 20  # figures drawn as files unless all are asked for
 
@@ -45,8 +46,8 @@ def write_report(
     plan
         What runs that have not ended are to measure.
     pictures
-        How many figures are also drawn as PNG files, None for all. If that covers all figures,
-        they are drawn as SVG too.
+        How many figures are also drawn as PNG files, and stand in the page before it has run any
+        script; None for all. If that covers all figures, they are drawn as SVG files too.
     pdf
         Whether these figures are drawn as PDF as well.
     reload
@@ -55,17 +56,22 @@ def write_report(
     # Everything is made before anything is written: an error leaves the earlier report as it was.
     report = gather(records, plan)
     contents = _tables(records, report)
-    drawn = list(islice(report.exhibits, pictures))
+    shown = list(islice(report.exhibits, pictures))
     formats = ["png"]
-    if len(drawn) == len(list(report.exhibits)):
+    if len(shown) == len(list(report.exhibits)):
         formats.append("svg")
     if pdf:
         formats.append("pdf")
-    for exhibit in drawn:
-        for format_, picture in draw_static(exhibit.figure, formats, report.looks).items():
-            contents[f"{exhibit.stem}.{format_}"] = _small(picture, format_)
+    drawings: dict[str, Markup] = {}
+    for number, exhibit in enumerate(shown, 1):
+        drawn = draw_static(exhibit.figure, list(dict.fromkeys([*formats, "svg"])), report.looks)
+        # Ids begin with a number, not with the stem: that of one case among several is long, and
+        # each letter of a figure has its id.
+        drawings[exhibit.stem] = inline_svg(drawn["svg"], f"d{number}")
+        for format_ in formats:
+            contents[f"{exhibit.stem}.{format_}"] = _small(drawn[format_], format_)
     contents["report.md"] = render_markdown(report, contents).encode()
-    contents["index.html"] = render_html(report, contents, reload).encode()
+    contents["index.html"] = render_html(report, contents, reload, drawings).encode()
     write_all(output, contents)
     ours = _names()
     for path in output.iterdir():

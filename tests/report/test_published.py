@@ -128,31 +128,43 @@ def test_the_table_merges_what_was_published_with_what_was_measured() -> None:
 def test_a_published_row_carries_its_figures_time_machine_and_address() -> None:
     table = published_table(case())
     assert table is not None
-    row = next(row for row in table.rows if row[:2] == ["SVD", "Surprise"] and "0.934" in row)
-    assert row[2:9] == [
-        "0.872", "0.934", "100", "6", "all 5 folds, fits and tests",
-        "laptop, Intel Core i5 of the 11th generation, 2.60 GHz", "2022",
-    ]  # fmt: skip
-    assert row[9] == (
-        "5 random folds, mean; trained on 80 % and tested on 20 %, here 80 % and 10 %; "
-        "100 factors, here 16"
-    )
-    assert row[10] == "https://github.com/NicolasHug/Surprise#benchmarks"
+    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    is_svd = {"Method": "SVD", "Program": "Surprise", "RMSE": "0.934"}.items()
+    row = next(row for row in rows if is_svd <= row.items())
+    del row["Note"]
+    assert row == {
+        **dict(is_svd),
+        "MSE": "0.872",
+        "Factors": "100",
+        "Seconds": "6",
+        "Seconds of": "all 5 folds, fits and tests",
+        "Hardware": "laptop, Intel Core i5 of the 11th generation, 2.60 GHz",
+        "Year": "2022",
+        "Protocol": (
+            "5 random folds, mean; trained on 80 % and tested on 20 %, here 80 % and 10 %; "
+            "100 factors, here 16"
+        ),
+        "Source": "https://github.com/NicolasHug/Surprise#benchmarks",
+    }
 
 
 def test_a_measured_row_gives_the_test_part_or_else_the_validation_part() -> None:
-    def rows(made: Case) -> list[list[str]]:
+    def rows(made: Case) -> list[dict[str, str]]:
         table = published_table(made)
         assert table is not None
-        return [row for row in table.rows if row[1].endswith("measured here")]
+        named = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+        return [row for row in named if row["Program"].endswith("measured here")]
 
     made = case()
     entry = made.ranked[0]
-    (fastest,) = [row for row in rows(made) if row[1].startswith("numba-sgd")]
-    assert fastest[2] == f"{entry.score('test_mse'):.4f}"
-    assert fastest[5:7] == [number(entry.median), "training to the matching validation MSE"]
-    assert fastest[7] == "this machine: Intel Xeon Platinum 8480, 2 cores"
-    assert fastest[9] == "this case, test set"
+    (fastest,) = [row for row in rows(made) if row["Program"].startswith("numba-sgd")]
+    score = entry.score("test_mse")
+    assert score is not None
+    assert (fastest["MSE"], fastest["RMSE"]) == (f"{score:.4f}", f"{score**0.5:.4f}")
+    assert fastest["Seconds"] == number(entry.median)
+    assert fastest["Seconds of"] == "training to the matching validation MSE"
+    assert fastest["Hardware"] == "this machine: Intel Xeon Platinum 8480, 2 cores"
+    assert fastest["Protocol"] == "this case, test set"
     untested = [
         fake_record(
             "numpy",
@@ -160,8 +172,8 @@ def test_a_measured_row_gives_the_test_part_or_else_the_validation_part() -> Non
         )
     ]
     (only,) = rows(group_cases(untested)[0])
-    assert only[9] == "this case, validation set"
-    assert float(only[2]) == pytest.approx(
+    assert only["Protocol"] == "this case, validation set"
+    assert float(only["MSE"]) == pytest.approx(
         fake_record("numpy")["rounds"][0]["validation_mse"], abs=1e-3
     )
 
@@ -170,8 +182,9 @@ def test_a_mean_over_users_is_no_mse() -> None:
     table = published_table(case())
     assert table is not None
     row = next(row for row in table.rows if row[1] == "Cornac" and "0.8998" in row)
-    assert row[2] == DASH
-    assert "mean of each user's RMSE, here over all ratings" in row[9]
+    cells = dict(zip(table.header, row, strict=True))
+    assert (cells["MSE"], cells["RMSE"]) == (DASH, "0.8998")
+    assert "mean of each user's RMSE, here over all ratings" in cells["Protocol"]
 
 
 @pytest.mark.parametrize(
@@ -225,9 +238,13 @@ def test_what_validates_here_does_not_train() -> None:
 def test_the_twin_is_shown_the_figures_of_the_real_data_as_such() -> None:
     table = published_table(case(dataset="anime twin x0.2"))
     assert table is not None
-    theirs = [row for row in table.rows if row[10].startswith("https://")]
+    theirs = [
+        dict(zip(table.header, row, strict=True))
+        for row in table.rows
+        if row[table.header.index("Source")].startswith("https://")
+    ]
     assert len(theirs) == len(published("anime"))
-    assert {row[9] for row in theirs} == {"real data, this is a synthetic twin"}
+    assert {row["Protocol"] for row in theirs} == {"real data, this is a synthetic twin"}
     assert "the real data that this twin imitates" in table.caption
     assert len(table.rows) == len(theirs) + 2
 

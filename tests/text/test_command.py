@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_records import fake_record
@@ -115,7 +118,7 @@ def test_a_report_of_a_file_with_any_name_on_any_terminal(
     assert (done.returncode, done.stderr) == (0, b"")
     shown = {"ascii": b"m\\xfcller - 2x"}
     encoding = environment["PYTHONIOENCODING"] or "ascii"
-    assert b"not available here: " + shown.get(encoding, name.encode()) + b".\n" in done.stdout
+    assert b"Not available here: " + shown.get(encoding, name.encode()) + b".\n" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(b"/caf\\udce9/index.html")
     assert (Path(os.fsdecode(output)) / "index.html").is_file()
 
@@ -191,3 +194,34 @@ def test_tests_run_by_a_command_print_as_ever(tmp_path: Path) -> None:
     done = script(f"import pytest; return pytest.main({arguments})")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EINVAL, errno.ENOSPC])
+def test_a_reader_has_left_whichever_way_the_system_says_so(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Windows has no EPIPE. A full disk is another thing."""
+
+    class Broken(io.RawIOBase):
+        broken = True
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            if self.broken:
+                raise OSError(number, "broken")
+            return len(data)
+
+    def discard(_: object) -> None:
+        raw.broken = False
+
+    monkeypatch.setattr(command, "_discard", discard)
+    raw = Broken()
+    output = command._Output(io.BufferedWriter(raw), encoding="utf-8")  # type: ignore[type-var]
+    expected = OSError if number == errno.ENOSPC else SystemExit
+    with pytest.raises(expected) as caught:
+        print("x", file=output, flush=True)
+    raw.broken = False
+    if isinstance(caught.value, SystemExit):
+        assert caught.value.code == command.BROKEN_PIPE

@@ -84,3 +84,27 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
         writer.join()
     assert damaged == []
     assert [path.name for path in tmp_path.iterdir()] == ["shared"]
+
+
+def test_a_file_that_a_reader_has_open_is_replaced_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows; where replacing is never permitted, that is an error, and leaves nothing."""
+    replace, attempts = Path.replace, list[Path]()
+
+    def busy(path: Path, target: Path) -> Path:
+        attempts.append(path)
+        if len(attempts) < busy_for:
+            raise PermissionError(13, "The process cannot access the file")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    monkeypatch.setattr("backends._files._PATIENCE", (0.001, 0.001))
+    busy_for = 3
+    write_whole(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    busy_for = 99
+    with pytest.raises(PermissionError):
+        write_whole(tmp_path / "a", "newer")
+    assert (tmp_path / "a").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

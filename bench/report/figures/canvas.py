@@ -98,7 +98,8 @@ def legend_items(figure: Figure, looks: Mapping[str, Look]) -> list[tuple[str, d
             items.append((plain(name, 22), style | _marker(look, 7.6)))
     if len(figure.parts) > 1:
         for part, color in marks.part_colors(figure).items():
-            items.append((part, {"lw": 7, "solid_capstyle": "butt", "color": color}))
+            style = {"lw": 7, "solid_capstyle": "butt", "color": THEME[color]}
+            items.append((part, style))
     for layer in figure.layers:
         for name, dash in marks.dashes_of(figure, layer).items():
             items.append((name, _stroke(Pen("ink", width=1.4, dash=dash))))
@@ -190,7 +191,9 @@ def _draw_bars(
 ) -> None:
     parts = marks.part_colors(figure)
     if parts:
-        colors = [parts[part] for part in rows["part"]]
+        # Bars of the same look one after the other make a smaller picture in a page.
+        rows = rows.sort_values("part", kind="stable")
+        colors = [THEME[parts[part]] for part in rows["part"]]
     else:
         colors = [looks[name].color for name in rows["backend"]]
     half = marks.bar_share(figure) / 2  # of the height
@@ -200,8 +203,11 @@ def _draw_bars(
     heights = _heights(figure, layer, rows)
     for y, start, end in zip(heights, rows[layer.x2], rows[layer.x], strict=True):
         boxes.append([(start, y - half), (end, y - half), (end, y + half), (start, y + half)])
+    outlined = rows.index.isin(marks.outlined(figure, layer))
+    style: dict[str, Any] = {"edgecolors": [PAPER if has else "none" for has in outlined]}
+    style["linewidths"] = marks.OUTLINE * _POINT
     # One collection is drawn much faster than a patch per bar, as `barh` makes them.
-    axes.add_collection(PolyCollection(boxes, facecolors=colors, edgecolors="none", zorder=2))
+    axes.add_collection(PolyCollection(boxes, facecolors=colors, zorder=2, **style))
 
 
 def _draw_intervals(

@@ -101,7 +101,7 @@ class Rule:
     label
         Shown right of the figure; lines at values of x have none.
     strong
-        Whether it is solid and in the colour of text, instead of dashed and muted.
+        Whether it is solid and thick, instead of thin and dashed.
     """
 
     axis: Literal["x", "y"]

@@ -22,7 +22,18 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from .figure import Figure, Layer
-from .marks import HEIGHT, Pen, bar_share, carriers, dashes_of, part_colors, pen_of, row_height
+from .marks import (
+    HEIGHT,
+    OUTLINE,
+    Pen,
+    bar_share,
+    carriers,
+    dashes_of,
+    outlined,
+    part_colors,
+    pen_of,
+    row_height,
+)
 from .palette import Look, looks_for
 from .scales import CONFIG, INK, PAPER, Side, Spec, channel, rules, stroke, switches, vega_shape
 
@@ -168,7 +179,12 @@ class _View:
         parts = part_colors(self.figure)
         if parts:
             legend = _LEGEND | {"symbolType": "square"} if len(parts) > 1 else None
-            spec["encoding"]["color"] = _nominal("part", parts, legend)
+            colors = {part: f"var(--{color})" for part, color in parts.items()}
+            spec["encoding"]["color"] = _nominal("part", colors, legend)
+            # The column "outlined" is added by `_table`.
+            paper = {"test": "datum.outlined == 1", "value": PAPER}
+            spec["encoding"]["stroke"] = {"condition": paper, "value": None}
+            spec["mark"]["strokeWidth"] = OUTLINE
         return spec
 
     def _interval(self, layer: Layer) -> Spec:
@@ -251,6 +267,9 @@ def _table(figure: Figure) -> tuple[pd.DataFrame, dict[str, str]]:
     marked = {row for layer in figure.layers for row in carriers(figure, layer)}
     if marked:
         table["marked"] = table.index.isin(marked).astype(int)
+    framed = {row for layer in figure.layers for row in outlined(figure, layer)}
+    if framed:
+        table["outlined"] = table.index.isin(framed).astype(int)
     types = {}
     for name in table.columns:
         types[name] = "number" if is_numeric_dtype(table[name]) else "string"

@@ -1,6 +1,7 @@
 """The look of marks and the height of rows, for both renderers. Sizes are in pixels of the page.
 
-Colours are names in the theme, "ink" or "muted"; each renderer has its own values for them.
+Colours are names in the theme, "ink" or "part-1"; each renderer has its own values for them. None
+of them is the colour of a backend.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from itertools import cycle
 from typing import Literal
 
 from .figure import Axis, Figure, Layer, Rule
-from .palette import BLUE, GREEN, GREY, ORANGE, PINK
 
 HEIGHT = 300  # of numeric axes
 GAP = 13  # between the labels of rules
@@ -20,7 +20,10 @@ LONGEST = 40  # characters of a label right of the figure
 # Factors by which these markers are enlarged, as they cover less area than a circle.
 ROOM = {"*": 1.45, "p": 1.15, "h": 1.15, "P": 1.15, "X": 1.15, "d": 1.25}
 
-_PART_COLORS = (GREY, ORANGE, BLUE, GREEN, PINK)
+_PARTS = ("part-1", "part-2", "part-3", "part-4")
+OUTLINE = 1.0  # width of the outline of bars
+
+_NARROW = 0.01  # share of the longest bar below which a bar has no outline, which would cover it
 _DASHES = ((2, 2), (7, 3), (7, 3, 2, 3), (1, 4), (12, 3))  # lengths of dashes and gaps
 
 
@@ -74,7 +77,8 @@ def pen_of(figure: Figure, layer: Layer) -> Pen:
 
 def pen_of_rule(rule: Rule) -> Pen:
     """Return how a line across the figure is drawn; its label has the same colour."""
-    return Pen("ink", width=1.6) if rule.strong else Pen("muted", width=1.2, dash=(4, 3))
+    # Not muted, which is nearly the grey of backends.
+    return Pen("ink", width=1.6) if rule.strong else Pen("ink", width=0.9, dash=(4, 3))
 
 
 def rules_on(figure: Figure, axis: Literal["x", "y"]) -> list[Rule]:
@@ -105,8 +109,8 @@ def dashes_of(figure: Figure, layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 def part_colors(figure: Figure) -> dict[str, str]:
-    """Return the colours of the parts of stacked bars."""
-    return dict(zip(figure.parts, cycle(_PART_COLORS), strict=False))
+    """Return the colours of the parts of stacked bars, as names in the theme."""
+    return dict(zip(figure.parts, cycle(_PARTS), strict=False))
 
 
 def carriers(figure: Figure, layer: Layer) -> list[int]:
@@ -123,6 +127,19 @@ def carriers(figure: Figure, layer: Layer) -> list[int]:
             first = every * names.index(str(name)) // len(names)
             found += rows.index[first::every].tolist()
     return found
+
+
+def outlined(figure: Figure, layer: Layer) -> list[int]:
+    """Return the indices of the rows whose bars have an outline in the colour of the paper.
+
+    It separates the parts of stacked bars.
+    """
+    if layer.mark != "bar" or not figure.parts:
+        return []
+    rows = figure.rows(layer)
+    widths = rows[layer.x] - rows[layer.x2]
+    indices: list[int] = rows.index[widths >= _NARROW * rows[layer.x].max()].tolist()
+    return indices
 
 
 def row_height(figure: Figure) -> int:

@@ -14,7 +14,6 @@ from .marks import ARROW, GAP, LONGEST, ROOM, Pen, heading, pen_of_rule, rules_o
 from .ticks import limits_of, log_ticks
 
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--paper)"
-_THEME = {"ink": INK, "muted": MUTED}
 Spec = dict[str, Any]
 Side = Literal["x", "y"]
 
@@ -84,7 +83,7 @@ def stroke(pen: Pen) -> Spec:
     """Return the properties of a line."""
     properties: Spec = {"strokeWidth": pen.width, "opacity": pen.opacity}
     if pen.color:
-        properties["stroke"] = _THEME[pen.color]
+        properties["stroke"] = f"var(--{pen.color})"
     if pen.dash:
         properties["strokeDash"] = list(pen.dash)
     return properties
@@ -120,7 +119,7 @@ def _rule_label(rule: Rule, above: str | None) -> tuple[Spec, str]:
         "baseline": "middle",
         "fontSize": 11,
         "aria": False,
-        "fill": _THEME[pen_of_rule(rule).color],
+        "fill": f"var(--{pen_of_rule(rule).color})",
         "x": {"expr": "width + 6"},
         "y": {"expr": position},
         "text": {"expr": text},

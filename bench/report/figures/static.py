@@ -19,7 +19,7 @@ from .figure import Axis, Figure
 from .layout import tick_text, widest, width_of
 from .marks import ARROW, HEIGHT, LONGEST, heading, row_height, rules_on
 from .palette import Look, looks_for
-from .style import INK, MUTED, file_of, our_settings, plain
+from .style import INK, MUTED, TITLES, file_of, our_settings, plain
 from .ticks import limits_of, ticks_of
 
 WIDTH = 6.4  # inches
@@ -92,9 +92,9 @@ def _draw_titles(canvas: Canvas, figure: Figure, axes: Axes, height: float) -> N
     total = canvas.get_figheight()
     x = _MARGIN / WIDTH
     bold: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "va": "top"}
-    canvas.text(x, 1 - _MARGIN / total, plain(figure.title, 60), **bold)
+    canvas.text(x, 1 - _MARGIN / total, plain(figure.title, 60), gid=TITLES[0], **bold)
     muted: dict[str, Any] = {"fontsize": _SMALL, "color": MUTED, "va": "top"}
-    canvas.text(x, 1 - 0.3 / total, plain(figure.subject, 88), **muted)
+    canvas.text(x, 1 - 0.3 / total, plain(figure.subject, 88), gid=TITLES[1], **muted)
     style: dict[str, Any] = {"transform": axes.transAxes, "fontsize": _TICK, "color": MUTED}
     below = heading(figure.x, switch=False)
     axes.text(0.5, -0.27 / height, below, ha="center", va="top", **style)

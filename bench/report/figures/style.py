@@ -20,8 +20,13 @@ from .figure import cut
 
 WIDTH = 5.0  # inches: two figures fit side by side on a desktop, and one fits a phone
 INK, MUTED, GRID, PAPER = "#1c1e21", "#6b7077", "#dfe2e6", "#ffffff"
+# The parts of stacked bars: tints of violet, which no backend has.
+PARTS = {"part-1": "#a07be0", "part-2": "#8041d1", "part-3": "#5c1ea0", "part-4": "#340d5e"}
 # The page has these colours too, with other values in dark mode.
-THEME = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER}
+THEME = {"ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER, **PARTS}
+# Ids of the texts that a page states itself, and the height that they take at the top, in inches.
+TITLES = ("title", "subject")
+TITLES_HEIGHT = 0.42
 RC: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,

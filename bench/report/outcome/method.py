@@ -52,12 +52,13 @@ INTERVALS = (
 THREADS = (
     "All libraries share one budget of threads, which is verified after each fit. CPU-seconds, "
     "running threads and threads left behind are counted, and a backend that exceeds the budget "
-    "is not ranked."
+    "is not ranked. The facts of a case say what the system does not show, and so was not watched."
 )
 COLD = (
-    "Cold starts are fits in new processes, first with empty caches of compiled kernels, then "
-    "with filled ones. The operating system's file cache stays warm. Warm is the median of the "
-    "timed rounds."
+    "With each seed, a first fit is timed in a new process with empty caches of compiled kernels, "
+    "and then one in another process with the caches that it filled. Importing, beyond that of "
+    "NumPy and this package, and compiling are included. The operating system's file cache stays "
+    "warm. A fit in a loop is the median of the timed rounds."
 )
 MEMORY = "Memory is measured during a separate fit in a new process, child processes included."
 CENSORED = (
@@ -70,9 +71,9 @@ CHOICE = (
 )
 
 TARGETS = (
-    "The targets lie 5 %, 1 % and 0.1 % above the reference. Each target in use is timed in "
-    "separate fits, of as many epochs as the calibration took to reach it, and is checked in the "
-    "same way."
+    "The targets lie 5 %, 1 % and 0.1 % above the reference. Each target in use is timed in a "
+    "separate fit with the first seed, of as many epochs as the calibration took to reach it, and "
+    "is checked in the same way. The matching target has all rounds."
 )
 
 METHOD = (

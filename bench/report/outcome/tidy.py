@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
 
 from bench.records.schema import Record, RooflineRecord
 from bench.stats import summary, warnings_of
+
+from .starts import median_start
 
 _PENALTY = (
     "reg",
@@ -52,7 +55,7 @@ def _outcome(record: Record) -> dict[str, Any]:
     target, memory = record["target"], record["memory"]
     lists: list[dict[str, Any]] = [dict(scores) for scores in record.get("lists", [])]
     evaluations = [calibration["evaluation_seconds"] for calibration in calibrations]
-    cold = {start["caches"]: start["total_seconds"] for start in record["cold"]}
+    first, new = median_start(record, "empty"), median_start(record, "filled")
     return {
         "status": record["status"],
         "reason": record["reason"],
@@ -65,8 +68,8 @@ def _outcome(record: Record) -> dict[str, Any]:
         "gave_up_after": record["gave_up_after"],
         **{column: summary(rounds, column) for column in _CLOCK},
         "evaluation_seconds": _median(evaluations),
-        "cold_seconds": cold.get("empty"),
-        "cold_seconds_caches_filled": cold.get("filled"),
+        "cold_seconds": first["total_seconds"] if first else None,
+        "cold_seconds_caches_filled": new["total_seconds"] if new else None,
         "validation_mse": summary(rounds, "validation_mse"),
         "test_mse": summary(rounds, "test_mse"),
         "objective": summary(rounds, "objective"),
@@ -104,16 +107,21 @@ def trace_table(records: list[Record]) -> pd.DataFrame:
 def cold_table(records: list[Record]) -> pd.DataFrame:
     """Return one row per start, split into its phases.
 
-    Cold starts have empty or filled caches. A warm start is the summary of the timed rounds.
+    Cold starts have empty or filled caches, and are numbered from 1 for each. A warm start is the
+    summary of the timed rounds, without a number.
     """
     rows: list[dict[str, Any]] = []
     for record in records:
-        rows += [{**_who(record), **start} for start in record["cold"]]
+        count: Counter[str] = Counter()
+        for start in record["cold"]:
+            count[start["caches"]] += 1
+            rows.append({**_who(record), "start": count[start["caches"]], **start})
         warm = summary(record["rounds"])
         if warm is None:
             continue
         row = {
             **_who(record),
+            "start": None,
             "caches": "warm",
             "import_seconds": 0.0,
             "compile_seconds": 0.0,

@@ -9,25 +9,29 @@ from typing import NamedTuple
 
 from bench.records import AnyRecord, Score
 from bench.stats import Ratio, median_of
-from bench.text.wording import mse, number, one_line, plural, words
+from bench.text.wording import mse, number, one_line, plural, rounded, words
 
 from .cases import Case, Entry, ratio
 from .parts import Parts, is_clear, parts_of
 from .plan import Plan, all_missing, complete_files, file_of, group_of
 from .rooflines import Roofline
+from .uses import USES, Use, case_for
 
 _INTERVAL = "95 % interval "
+_DIGITS = 2  # of a time or ratio in a sentence, where no interval shows how many it deserves
+_NEARLY_EQUAL = 1.05  # a ratio below is 1.0 with two digits
 _APART = timedelta(hours=24)  # between records that were not measured in one go
 _ROUNDED = 0.005  # a product that differs by more from a speed-up is seen to do so
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
 def with_interval(speedup: Ratio, intro: str = _INTERVAL) -> str:
-    """Return a ratio as text, with its interval if there is one: "5.0 (95 % interval 4 to 6)"."""
+    """Return a ratio as text, with its interval if there is one: "5 (95 % interval 4 to 6)"."""
     if speedup.interval is None:
-        return number(speedup.value)
-    low, high = speedup.interval
-    return f"{number(speedup.value)} ({intro}{number(low)} to {number(high)})"
+        close = 1 < speedup.value < _NEARLY_EQUAL  # "1.0 times as fast" would say nothing
+        return number(speedup.value, _DIGITS + close)
+    value, low, high = rounded(speedup.value, *speedup.interval)
+    return f"{value} ({intro}{low} to {high})"
 
 
 def tuned(score: Score) -> str:
@@ -43,10 +47,26 @@ def tuned(score: Score) -> str:
 
 
 class Answer(NamedTuple):
-    """The short answer: names of the backends to choose, and the rest of the sentence."""
+    """The short answer: names of the backends to take, and the rest of the sentence.
+
+    Without a name, the text is the whole sentence.
+    """
 
     names: list[str]
     text: str
+
+    @property
+    def sentence(self) -> str:
+        """The answer as plain text."""
+        return f"take {words(self.names, 'or')}{self.text}" if self.names else self.text
+
+
+def answers(case: Case) -> list[tuple[Use, Answer]]:
+    """Return the answer for each use that was measured; [] if no backend is ranked."""
+    if not case.ranked:
+        return []
+    of_uses = [(use, case_for(case, use)) for use in USES]
+    return [(use, answer(seen)) for use, seen in of_uses if seen.ranked]
 
 
 def answer(case: Case) -> Answer:
@@ -60,8 +80,8 @@ def answer(case: Case) -> Answer:
     names = [entry.name for entry in tied]
     behind = [entry for entry in case.ranked if entry not in tied]
     if not behind and len(tied) == 1:
-        claim = "is the only one to match" if _is_only(case) else "matches"
-        return Answer(names, f"{claim}, in {number(first.median)} s{_unmeasured(case)}.")
+        claim = ", the only one to match" if _is_only(case) else ""
+        return Answer(names, f"{claim}: {_seconds(first)} s{_unmeasured(case)}.")
     noise = _noise(*case.ranked)
     lead = ""
     if behind:
@@ -69,10 +89,16 @@ def answer(case: Case) -> Answer:
         lead = f"{factor} times as fast as {behind[0].name}{noise}"
     # Several names are followed by their range of times, a single one by its lead.
     if len(tied) > 1:
-        range_ = f"{number(first.median)} to {number(tied[-1].median)} s"
+        low, high = _seconds(first), _seconds(max(tied, key=lambda entry: entry.median))
+        range_ = f"{low} s each" if low == high else f"{low} to {high} s"
         also = f"; {first.name} is {lead}" if lead else ""
-        return Answer(names, f"cannot be told apart, at {range_}{also}.")
-    return Answer(names, f"{_claim(case, noise)}: {number(first.median)} s, {lead}.")
+        return Answer(names, f", which cannot be told apart: {range_}{also}.")
+    limited = ", the fastest of those measured" if _is_limited(case) else ""
+    return Answer(names, f"{limited}: {_seconds(first)} s, {lead}.")
+
+
+def _seconds(entry: Entry) -> str:
+    return number(entry.median, _DIGITS)
 
 
 def headline(case: Case) -> str:
@@ -136,12 +162,8 @@ def _simpler(case: Case) -> str:
 
 
 def left_out(case: Case) -> str:
-    """Return which backends are not ranked, "" for none.
-
-    Those that ran come first, with their reasons. The reasons of the unavailable ones are in the
-    table.
-    """
-    absent = [entry.name for entry in case.unranked if entry.record["status"] == "unavailable"]
+    """Return which of the available backends are not ranked, and why; "" for none."""
+    absent = [name for name, _ in unavailable(case)]
     begun = [entry for entry in case.unranked if entry.record["status"] == "in progress"]
     others = [entry for entry in case.unranked if entry.name not in absent and entry not in begun]
     missed = [f"{entry.name} ({entry.why})" for entry in others]
@@ -153,9 +175,16 @@ def left_out(case: Case) -> str:
     if begun:
         reasons = [f"{entry.name} ({_progress(entry)})" for entry in begun]
         clauses.append(f"measured in part: {'; '.join(reasons)}")
-    if absent:
-        clauses.append(f"not available here: {words(absent)}")
     return "; ".join(clauses)
+
+
+def unavailable(case: Case) -> list[tuple[str, str]]:
+    """Return the backends that are not available here, each with what it needs."""
+    return [
+        (entry.name, entry.why.removeprefix("unavailable: "))
+        for entry in case.unranked
+        if entry.record["status"] == "unavailable"
+    ]
 
 
 def cautions(case: Case) -> list[str]:
@@ -233,20 +262,26 @@ def _split(case: Case) -> Parts | None:
 
 
 def compared(case: Case) -> list[Entry]:
-    """Return the backends whose times are in the verdict, or in where the speed-up comes from."""
+    """Return the backends that are in the verdict of a use, or in where the speed-up is from."""
     if not case.ranked:
         return []
     found = [*_tied(case), *_behind(case)]
+    names = {name for _, each in answers(case) for name in each.names}
+    found += [entry for entry in case.ranked if entry.name in names and entry not in found]
     parts = _split(case)
     if parts and parts.between and parts.between not in found:
         found.append(parts.between)
     return found
 
 
-def sentence(case: Case) -> str:
-    """Return the verdict of a case in one sentence on one line, fit for a terminal."""
-    clauses = [headline(case), left_out(case), *cautions(case)]
-    return one_line("; ".join(filter(None, clauses)) + ".")
+def verdict(case: Case) -> list[str]:
+    """Return the verdict of a case in sentences: in a loop, for other uses, and what to heed."""
+    other_uses = [f"{use.title}: {found.sentence}" for use, found in answers(case)[:-1]]
+    names = [name for name, _ in unavailable(case)]
+    absent = f"not available here: {words(names)}" if names else ""
+    clauses = [left_out(case), absent, *cautions(case)]
+    rest = [f"{_upper(clause)}." for clause in clauses if clause]
+    return [one_line(text) for text in (f"{headline(case)}.", *other_uses, *rest)]
 
 
 def _tied(case: Case) -> list[Entry]:
@@ -301,8 +336,13 @@ def _open(case: Case, counted: Callable[[int], str]) -> list[str]:
 def _claim(case: Case, noise: str) -> str:
     """Return the claim of the fastest, limited to what was measured."""
     claim = "was the fastest" if noise else "is the fastest"
+    return f"{claim} of those measured" if _is_limited(case) else claim
+
+
+def _is_limited(case: Case) -> bool:
+    """Whether others are still to be measured."""
     begun = any(entry.record["status"] == "in progress" for entry in case.unranked)
-    return f"{claim} of those measured" if case.missing or begun else claim
+    return case.missing is not None or begun
 
 
 def _progress(entry: Entry) -> str:

@@ -1,4 +1,5 @@
-// The figures: drawn when they come into view or the browser is idle, switched, and saved.
+// The figures: drawn when they come into view or the browser is idle, switched, and saved. Until
+// then the page shows them as still pictures, unless they are too many.
 "use strict";
 
 const hidden = new Set(); // names of the contenders that are not drawn
@@ -86,20 +87,40 @@ async function embed(figure, chart) {
   for (const parameter of spec.params) {
     if (parameter.name === "hidden") parameter.value = [...hidden];
   }
+  // What is shown stays until the new drawing is complete. It is drawn below, where nobody sees it:
+  // outside of the page it would have no width.
+  const stage = document.createElement("div");
+  stage.style.cssText = "height: 0; overflow: hidden";
+  place.append(stage);
   try {
     spec.data = { values: await tableOf(chart.data) };
-    chart.view?.finalize();
     const tooltip = { disableDefaultStyle: true };
     // With "ast" expressions are interpreted: the page's policy forbids generated code.
     const options = { renderer: "svg", actions: false, ast: true, tooltip };
-    const embedded = await vegaEmbed(place, spec, options);
+    const embedded = await vegaEmbed(stage, spec, options);
+    chart.view?.finalize();
     chart.view = embedded.view;
-    place.classList.add("drawn");
     // The frame describes the figure in words, so that screen readers need not read its shapes.
-    place.querySelector("svg").setAttribute("aria-hidden", "true");
+    stage.querySelector("svg").setAttribute("aria-hidden", "true");
+    stage.style.cssText = "";
+    place.replaceChildren(stage);
+    place.classList.add("drawn");
+    say(figure, "");
   } catch (error) {
-    place.textContent = `This figure could not be drawn (${error.message}); its numbers are below.`;
+    stage.remove();
+    const kept = place.querySelector("svg") ? " anew" : "";
+    say(figure, `This figure could not be drawn${kept} (${error.message}); its numbers are below.`);
   }
+}
+
+// Say something below a figure, instead of what was said before.
+function say(figure, text) {
+  figure.querySelector(".said")?.remove();
+  if (!text) return;
+  const note = document.createElement("p");
+  note.className = "said";
+  note.textContent = text;
+  figure.querySelector(".view").after(note);
 }
 
 function showContenders() {
@@ -223,7 +244,7 @@ async function picture(figure) {
   const svg = await chartOf(figure).view.toSVG(1);
   // Outside of the page, CSS variables have no values.
   const value = (_, name) => colors.getPropertyValue(name).trim();
-  const plain = svg.replace(/var\((--[a-z]+)\)/g, value);
+  const plain = svg.replace(/var\((--[a-z0-9-]+)\)/g, value);
   paper.remove();
   return plain.replace(/^(<svg[^>]*>)/, '$1<rect width="100%" height="100%" fill="#fff"/>');
 }
@@ -268,7 +289,9 @@ function drawLater(figures) {
   const observer = new IntersectionObserver(drawVisible, { rootMargin: "400px" });
   figures.forEach((figure) => observer.observe(figure));
   const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 50));
-  const waiting = [...figures];
+  // Folded figures wait until they are unfolded, unless nothing would be printed in their place.
+  const isDue = (figure) => figure.checkVisibility() || !figure.querySelector(".view svg");
+  const waiting = figures.filter(isDue);
   const next = () => {
     const figure = waiting.shift();
     if (figure) draw(figure).then(() => idle(next));
@@ -288,4 +311,9 @@ function startCharts() {
     addSwitches(figure);
   }
   drawLater(figures);
+  // Vega adapts figures to their width on this event only, and folded ones have no width.
+  const onUnfold = ({ target }) => {
+    if (target.querySelector("figure.chart")) window.dispatchEvent(new Event("resize"));
+  };
+  document.addEventListener("toggle", onUnfold, { capture: true }); // it does not bubble
 }

@@ -10,17 +10,21 @@ from itertools import zip_longest
 from bench.records import AnyRecord, RooflineRecord, by_kind
 from bench.report.figures import Look, styles
 from bench.report.outcome.cases import Case, group_cases
+from bench.report.outcome.description import about, snippet
 from bench.report.outcome.method import METHOD
 from bench.report.outcome.plan import NO_PLAN, Plan
 from bench.report.outcome.rooflines import group_rooflines
+from bench.report.outcome.uses import Use
 from bench.report.outcome.verdict import (
     Answer,
     answer,
+    answers,
     cautions,
-    headline,
     left_out,
     missing_in_all,
     origin,
+    unavailable,
+    verdict,
 )
 from bench.report.tables.facts import case_facts, environment_tables
 from bench.report.tables.measured import measured_tables
@@ -33,15 +37,38 @@ from bench.text.wording import plural
 
 from .exhibits import Exhibit, commands_of, make_exhibits, warnings_of
 
+OPEN_FIGURES = 2  # the rest of a case's figures are folded
+_LISTED = 12  # cases, and rooflines, in the list of contents
+
 
 @dataclass(frozen=True)
 class Section:
-    """The part of the page about one case."""
+    """The part of the page about one case.
+
+    Attributes
+    ----------
+    answers
+        Which backend to take, for each use; [] if none is ranked.
+    answer
+        That for fits in a loop, or why none is ranked.
+    verdict
+        The same in sentences, with what to heed.
+    about
+        Data, target and machine in words, as pairs of name and text.
+    snippet
+        Code that fits the backends to take.
+    unavailable
+        Pairs of the name of a backend that is not available here, and what it needs.
+    """
 
     case: Case
+    answers: list[tuple[Use, Answer]]
     answer: Answer
-    headline: str
+    verdict: list[str]
+    about: list[tuple[str, str]]
+    snippet: str
     left_out: str
+    unavailable: list[tuple[str, str]]
     cautions: list[str]
     origin: str
     facts: list[tuple[str, str]]
@@ -94,7 +121,9 @@ class Report:
     @cached_property
     def subject(self) -> str:
         """The subject, for the title."""
-        return "seconds to a matching MSE" if self.sections else "how close to the machine's limit"
+        if len(self.sections) == 1:
+            return f"which solver to take, {self.sections[0].case.title}"
+        return "which solver to take" if self.sections else "how close to the machine's limit"
 
     @cached_property
     def source(self) -> str:
@@ -102,6 +131,25 @@ class Report:
         runs = sorted({record["run"] for record in self.records})
         many = f"{len(self.records)} records of {plural(len(runs), 'run')}"
         return f"{many}, the newest of {max(record['created'] for record in self.records)}"
+
+    @cached_property
+    def contents(self) -> list[tuple[str, str]]:
+        """The list of contents: pairs of the id of a part of the page, and its title."""
+        parts = [("all-cases", "Over all cases")] if self.overall else []
+        for section in self.sections[:_LISTED]:
+            slug = section.case.slug
+            alone = len(self.sections) == 1
+            parts.append((f"case-{slug}", "Figures" if alone else section.case.title))
+            if alone:
+                if section.exhibits[OPEN_FIGURES:]:
+                    parts.append((f"figures-{slug}", "More figures"))
+                parts.append((f"facts-{slug}", "Data and objective"))
+                if section.tables:
+                    parts.append((f"table-1-{slug}", "Tables"))
+                if section.published:
+                    parts.append((f"published-{slug}", "Published figures"))
+        parts += [(roofline.stem, roofline.heading) for roofline, _ in self.rooflines[:_LISTED]]
+        return [*parts, ("method", "Method"), ("environment", "Environment")]
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
@@ -162,9 +210,13 @@ def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
 def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
     return Section(
         case=case,
+        answers=answers(case),
         answer=answer(case),
-        headline=headline(case),
+        verdict=verdict(case),
+        about=about(case),
+        snippet=snippet(case),
         left_out=left_out(case),
+        unavailable=unavailable(case),
         cautions=cautions(case),
         origin=origin(case),
         facts=case_facts(case),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import jinja2
 from markupsafe import Markup
@@ -12,7 +14,7 @@ from markupsafe import Markup
 from bench.report.figures.marks import HEIGHT, row_height
 from bench.report.figures.style import THEME
 
-from .contents import Report
+from .contents import OPEN_FIGURES, Report
 from .exhibits import Exhibit
 from .scripts import Scripts, drawn_with
 
@@ -26,7 +28,12 @@ _OPEN_SECTIONS = 2
 _AROUND_NUMBERS, _AROUND_CATEGORIES = 70, 60
 
 
-def render_html(report: Report, pictures: Collection[str] = (), reload: float | None = None) -> str:
+def render_html(
+    report: Report,
+    pictures: Collection[str] = (),
+    reload: float | None = None,
+    drawings: Mapping[str, Markup] = MappingProxyType({}),
+) -> str:
     """Render the page. All texts are escaped.
 
     Parameters
@@ -35,10 +42,14 @@ def render_html(report: Report, pictures: Collection[str] = (), reload: float | 
         Names of the picture files beside the page, for readers without JavaScript.
     reload
         Seconds after which the page reloads itself, None for never.
+    drawings
+        Figures as they are shown until the page has drawn them, by stem.
     """
     scripts = Scripts(report.looks)
     environment = template_environment()
     environment.filters |= {"height": _height, "figure_json": scripts.figure}
+    # Macros see these too.
+    environment.globals |= {"drawings": drawings, "open_figures": OPEN_FIGURES}
     text = environment.get_template("template.html").render(
         report=report,
         pictures=pictures,
@@ -69,7 +80,7 @@ def template_environment(*packages: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    environment.filters["sortable"] = sortable
+    environment.filters |= {"host": host, "sortable": sortable}
     return environment
 
 
@@ -86,6 +97,11 @@ def sortable(cell: str) -> str:
     """
     found = _NUMBER.match(cell)
     return found[1].replace(",", "") if found else ""
+
+
+def host(address: str) -> str:
+    """Return the host of an address, as the text of a link to it: "arxiv.org"."""
+    return (urlsplit(address).hostname or address).removeprefix("www.")
 
 
 def _height(exhibit: Exhibit) -> int:

@@ -16,8 +16,8 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
     """Render a report; ``pictures`` are the names of the picture files beside it."""
     lines = ["# factorbench report", "", escape(report.source), "", "## Verdict", ""]
     for section in report.sections:
-        clauses = [section.headline, section.left_out, *section.cautions, section.origin]
-        lines.append(f"- {escape('; '.join(filter(None, clauses)))}.")
+        origin = [f"{section.origin}."] if section.origin else []
+        lines += [f"- {escape(text)}" for text in (*section.verdict, *origin)]
     lines += [f"- {escape(roofline.sentence)}" for roofline, _ in report.rooflines]
     if report.missing:
         lines.append(f"- {escape(report.missing)}.")
@@ -37,18 +37,25 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
     if report.method:
         lines += ["", "## How the numbers were measured", ""]
         lines += [f"- {text}" for text in report.method]
-    lines += ["", "## To reproduce it", "", *_code("\n".join(map(one_line, report.commands))), ""]
+    commands = "\n".join(map(one_line, report.commands))
+    lines += [
+        "",
+        "## To reproduce it",
+        "",
+        *_code(commands, "sh"),
+        "",
+    ]
     lines += ["## Environment"]
     for table in report.environment:
         lines += _table(table)
     return "\n".join(lines) + "\n"
 
 
-def _code(commands: str) -> list[str]:
+def _code(code: str, language: str) -> list[str]:
     """Return a block of code, fenced by more backticks than appear in it."""
-    runs = [len(run) for run in re.findall("`+", commands)]
+    runs = [len(run) for run in re.findall("`+", code)]
     fence = "`" * max([3, *(length + 1 for length in runs)])
-    return [f"{fence}sh", commands, fence]
+    return [f"{fence}{language}", code, fence]
 
 
 def escape(text: str) -> str:
@@ -58,8 +65,11 @@ def escape(text: str) -> str:
 
 
 def _section(section: Section, pictures: Collection[str]) -> list[str]:
-    lines = ["", f"## {escape(section.case.title)}", "", *_facts(section.facts)]
+    lines = ["", f"## {escape(section.case.title)}", "", *_facts(section.about)]
     lines += _table(section.ranking)
+    if section.snippet:
+        lines += ["", *_code(section.snippet, "python")]
+    lines += ["", *_facts([*section.facts, *section.unavailable])]
     if section.parts:
         lines += _table(section.parts)
     lines += _figures(section.exhibits, pictures)
@@ -78,7 +88,8 @@ def _table(table: Table) -> list[str]:
     header, *rows = [[escape(cell) for cell in row] for row in [table.header, *table.rows]]
     rule = ["--:" if column in table.numeric else "---" for column in range(len(header))]
     lines = [f"| {' | '.join(cells)} |" for cells in [header, rule, *rows]]
-    return ["", f"**{escape(table.caption)}**", "", *lines]
+    caption = " ".join(filter(None, [table.caption, table.more_caption]))
+    return ["", f"**{escape(caption)}**", "", *lines]
 
 
 def _figures(exhibits: Iterable[Exhibit], pictures: Collection[str]) -> list[str]:

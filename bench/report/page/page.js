@@ -13,6 +13,7 @@ function countContenders(boxes) {
 
 function startContenders() {
   const panel = document.querySelector(".contenders");
+  const bar = document.querySelector(".bar");
   const boxes = [...panel.querySelectorAll("input")];
   const update = () => {
     hidden.clear();
@@ -21,7 +22,6 @@ function startContenders() {
     showContenders();
   };
   panel.hidden = boxes.length < 2;
-  panel.open = window.matchMedia("(min-width: 50rem)").matches;
   panel.addEventListener("change", update);
   for (const [id, checked] of [["all", true], ["none", false]]) {
     document.getElementById(id).addEventListener("click", () => {
@@ -30,14 +30,14 @@ function startContenders() {
     });
   }
   countContenders(boxes);
-  // The panel stays at the top of the window; what a link leads to must not be hidden behind it.
+  // The bar stays at the top of the window; what a link leads to must not be hidden behind it.
   const reserve = () => {
-    document.documentElement.style.setProperty("--stuck", `${panel.offsetHeight}px`);
+    document.documentElement.style.setProperty("--stuck", `${bar.offsetHeight}px`);
   };
-  new ResizeObserver(reserve).observe(panel);
+  new ResizeObserver(reserve).observe(bar);
 }
 
-// ---- folded cases ----
+// ---- folds ----
 
 function unfold(element) {
   for (let outer = element; outer; outer = outer.parentElement) {
@@ -60,13 +60,10 @@ function followLink() {
 function startFolds() {
   window.addEventListener("hashchange", followLink);
   if (location.hash) followLink();
-  for (const fold of document.querySelectorAll("details.case")) {
-    // Vega adapts figures to their width on this event only, and folded ones have no width.
-    fold.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
-  }
+  const folds = [...document.querySelectorAll("details.case, details.fold, details.unavailable")];
   let folded = [];
   window.addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details.case:not([open])")];
+    folded = folds.filter((fold) => !fold.open);
     folded.forEach((fold) => (fold.open = true));
   });
   window.addEventListener("afterprint", () => folded.forEach((fold) => (fold.open = false)));

@@ -11,10 +11,10 @@ import json
 import zlib
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
 from bench.report.figures import Look, vega_spec
@@ -22,6 +22,7 @@ from bench.report.figures import Look, vega_spec
 from .exhibits import Exhibit
 
 _OURS = ("tables.js", "charts.js", "page.js")
+_STILL = (*_OURS, "still.js")
 
 
 class Scripts:
@@ -29,10 +30,9 @@ class Scripts:
 
     def __init__(self, looks: dict[str, Look]) -> None:
         self.looks = looks
-        self.code = [
-            bundle(),
-            "".join((files(__package__) / name).read_text("utf-8") for name in _OURS),
-        ]
+        drawing, ours = ([bundle()], _OURS) if is_interactive() else ([], _STILL)
+        own = "".join((files(__package__) / name).read_text("utf-8") for name in ours)
+        self.code = [*drawing, own]
         self.data: dict[str, str] = {}  # the id of each table, by its text
 
     def figure(self, exhibit: Exhibit) -> Markup:
@@ -65,9 +65,20 @@ class Scripts:
         return f"default-src 'none'; script-src {hashes}; {rest}"
 
 
+def is_interactive() -> bool:
+    """Return whether vl-convert is installed, without which pages show still pictures."""
+    try:
+        import vl_convert  # noqa: F401  # only here and below, as it takes 84 MB and is optional
+    except ImportError:
+        return False
+    return True
+
+
 @cache
 def bundle() -> str:
     """Return the JavaScript of Vega-Embed, Vega-Lite and Vega, as installed with vl-convert."""
+    import vl_convert
+
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     # Within a script element, "</script" would end it, and "<!--" would begin a comment. Browsers
     # normalise line ends before they compute the hash for the policy.
@@ -76,6 +87,10 @@ def bundle() -> str:
 
 def drawn_with() -> str:
     """Return name, version and licence of the libraries that draw the figures."""
+    if not is_interactive():
+        return f"Matplotlib {version('matplotlib')}"
+    import vl_convert
+
     newest: Sequence[str] = vl_convert.get_vegalite_versions()
     return (
         f"Vega {vl_convert.get_vega_version()}, Vega-Lite {newest[-1]} and Vega-Embed "

@@ -10,7 +10,10 @@ function textOf(cell) {
 
 function shownRows(table) {
   const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden);
-  return [table.tHead.rows[0], ...rows].map((row) => [...row.cells].map(textOf));
+  const few = table.classList.contains("few");
+  const isShown = (cell) => !(few && cell.classList.contains("more"));
+  const cells = (row) => [...row.cells].filter(isShown).map(textOf);
+  return [table.tHead.rows[0], ...rows].map(cells);
 }
 
 // Spreadsheets take texts that begin like this for formulas; numbers may begin with a sign.
@@ -53,6 +56,21 @@ async function copy(text) {
     box.remove();
     return done;
   }
+}
+
+// A button that copies a block of code.
+function addCopy(block) {
+  const frame = document.createElement("div");
+  frame.className = "copied";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    const done = await copy(block.textContent);
+    button.textContent = done ? "Copied" : "This browser does not allow copying";
+  });
+  block.replaceWith(frame);
+  frame.append(block, button);
 }
 
 // ---- sorting ----
@@ -110,6 +128,36 @@ function filterRows(table, wanted) {
   return `${shown} of ${table.tBodies[0].rows.length} rows`;
 }
 
+const COPIES = [["CSV", toCsv], ["Markdown", toMarkdown]];
+
+// The button that shows the columns beyond the first few.
+function moreButton(table) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "More columns";
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    const few = table.classList.toggle("few");
+    button.setAttribute("aria-pressed", String(!few));
+  });
+  return button;
+}
+
+// ---- tables that go on beyond the edge ----
+
+function noteWhatGoesOn(frame) {
+  const left = frame.scrollWidth - frame.clientWidth - frame.scrollLeft;
+  frame.classList.toggle("goes-on", left > 1);
+  let note = frame.nextElementSibling;
+  if (!note?.classList.contains("goes-on-note")) {
+    note = document.createElement("p");
+    note.className = "goes-on-note";
+    note.textContent = "The table goes on to the right \u2192";
+    frame.after(note);
+  }
+  note.hidden = left <= 1;
+}
+
 function addTools(table, number) {
   const tools = document.createElement("div");
   tools.className = "tools";
@@ -126,7 +174,9 @@ function addTools(table, number) {
     });
     tools.append(field);
   }
-  for (const [name, write] of [["CSV", toCsv], ["Markdown", toMarkdown]]) {
+  if (table.dataset.tools.includes("more")) tools.append(moreButton(table));
+  for (const [name, write] of COPIES) {
+    if (!table.dataset.tools.includes("copy")) break;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = `Copy ${name}`;
@@ -143,4 +193,13 @@ function addTools(table, number) {
 function startTables() {
   document.querySelectorAll("table").forEach(makeSortable);
   document.querySelectorAll("table[data-tools]").forEach(addTools);
+  const sizes = new ResizeObserver((entries) => {
+    for (const entry of entries) noteWhatGoesOn(entry.target.closest(".scroll"));
+  });
+  for (const frame of document.querySelectorAll(".scroll")) {
+    sizes.observe(frame); // also when the fold that it is in opens
+    sizes.observe(frame.querySelector("table")); // with more columns, or fewer rows
+    frame.addEventListener("scroll", () => noteWhatGoesOn(frame), { passive: true });
+  }
+  document.querySelectorAll(".snippet pre").forEach(addCopy);
 }

@@ -9,9 +9,13 @@ from bench.records import TUNED, AnyRecord, CaseFacts, Reference
 from bench.report.outcome.cases import Case, ratio
 from bench.report.outcome.verdict import tuned as tuned_values
 from bench.report.outcome.verdict import with_interval
-from bench.text.wording import DASH, TIMES, mse, number, plural, words
+from bench.text.wording import DASH, mse, number, plural, words
 
 from .table import Table
+
+_SHOWN = 6  # columns of the differences between fits, unless more are asked for
+# Libraries with threads of their own, by the names of threadpoolctl.
+_LIBRARIES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "openmp": "OpenMP"}
 
 
 def case_facts(case: Case) -> list[tuple[str, str]]:
@@ -27,7 +31,6 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         f"{facts['n_test']:,} test; seed {facts['seed']}"
     )
     rows = [
-        ("Machine", _machine(case)),
         ("Data", data),
         ("Split", split),
         ("Left out", facts["dropped"]),
@@ -36,7 +39,6 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         ("Order", _order(case)),
         ("Several runs", _measured_apart(case)),
         ("Reference", _reference(case.facts["reference"])),
-        ("Target", _target(case)),
         ("Tuning", _tuning(case)),
     ]
     for name, score in case.facts["baselines"].items():
@@ -46,12 +48,6 @@ def case_facts(case: Case) -> list[tuple[str, str]]:
         text = f"{case.superseded} older records of backends that have a newer one here"
         rows.append(("Not shown", text))
     return [(name, text) for name, text in rows if text]
-
-
-def _machine(case: Case) -> str:
-    environment = case.facts["environment"]
-    cores = f"{environment['cores']} cores" if "cores" in environment else None
-    return ", ".join(str(fact) for fact in (environment.get("cpu"), cores) if fact)
 
 
 def _objective(facts: CaseFacts) -> str:
@@ -116,13 +112,6 @@ def _reference(reference: Reference) -> str:
     return f"{scores}: float64 ALS at convergence, {seeds}{note}"
 
 
-def _target(case: Case) -> str:
-    target = case.facts["target"]
-    if not target:
-        return "none: the matching target was dropped"
-    return f"validation MSE {mse(target['mse'])} (reference {TIMES} {target['factor']:g})"
-
-
 def _tuning(case: Case) -> str:
     """Return which backends were tuned, for how long, and what that gained."""
     # By the name of the backend and its threads; the shown names may have the threads added.
@@ -172,14 +161,17 @@ def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:
             values.setdefault(name, []).append(value)
     same = [[name, found[0]] for name, found in values.items() if len(set(found)) == 1]
     differing = [name for name, found in values.items() if len(set(found)) > 1]
-    tables = [Table("The same for all.", ["Fact", "Value"], same)]
+    tables = [Table("The same for all.", ["Fact", "Value"], same, title="Environment of all fits")]
     if differing:
         rows = [
             [backend, case, *[facts.get(name, DASH) for name in differing]]
             for case, backend, facts in fits
         ]
         rows = [row for row in rows if set(row[2:]) != {DASH}]
-        tables.append(Table("Differences between fits.", ["Backend", "Case", *differing], rows))
+        header = ["Backend", "Case", *differing]
+        more = frozenset(range(_SHOWN, len(header)))
+        title = "Differences between fits"
+        tables.append(Table(f"{title}.", header, rows, more=more, title=title))
     return tables
 
 
@@ -198,6 +190,19 @@ def _flattened(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
 
 
 def _list_item(item: Any) -> str:
+    if isinstance(item, dict) and item.get("num_threads"):
+        return _thread_pool(item)
     if isinstance(item, dict):
         return ", ".join(f"{name} {text}" for name, text in _flattened("", item))
     return str(item)
+
+
+def _thread_pool(pool: dict[str, Any]) -> str:
+    """Return a library that has threads of its own: "OpenBLAS 0.3.30 (SkylakeX): 2 threads"."""
+    api = pool.get("internal_api") or pool.get("user_api") or "unknown library"
+    name = " ".join(filter(None, [_LIBRARIES.get(api, api), pool.get("version")]))
+    details = words(
+        [str(pool[what]) for what in ("architecture", "threading_layer") if pool.get(what)]
+    )
+    text = f"{name} ({details})" if details else name
+    return f"{text}: {plural(pool['num_threads'], 'thread')}"

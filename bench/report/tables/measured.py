@@ -7,6 +7,8 @@ from statistics import median
 
 from bench.records import ListMetrics, Round
 from bench.report.outcome.cases import Case, Entry
+from bench.report.outcome.starts import median_start
+from bench.report.outcome.uses import LOOP, USES
 from bench.stats import by_seed, seed_range, summary
 from bench.text.wording import DASH, TIMES, mse, number, words
 
@@ -31,12 +33,12 @@ def measured_tables(case: Case) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def seconds_or_more(entry: Entry) -> str:
+def seconds_or_more(entry: Entry, digits: int = 3) -> str:
     """Return the seconds to the target as text: "> T" if the fit was stopped after T seconds."""
     if not entry.why:
-        return number(entry.median)
+        return number(entry.median, digits)
     gave_up = entry.record["gave_up_after"]
-    return DASH if gave_up is None else f"> {number(gave_up)}"
+    return DASH if gave_up is None else f"> {number(gave_up, digits)}"
 
 
 def extent(values: Sequence[str]) -> str:
@@ -51,9 +53,9 @@ def warning_id(case: Case, entry: Entry) -> str:
     return f"warning-{case.entries.index(entry) + 1}--{case.slug}"
 
 
-def _table(caption: str, header: list[str], rows: list[list[str]]) -> Table:
+def _table(title: str, caption: str, header: list[str], rows: list[list[str]]) -> Table:
     """Return a table in which all columns but the first are numbers."""
-    return Table(caption, header, rows, frozenset(range(1, len(header))))
+    return Table(caption, header, rows, frozenset(range(1, len(header))), title=title)
 
 
 def _warnings(case: Case) -> Table:
@@ -63,6 +65,7 @@ def _warnings(case: Case) -> Table:
         ["Backend", "Warnings"],
         [[entry.name, "; ".join(entry.warnings)] for entry in entries],
         ids=tuple(warning_id(case, entry) for entry in entries),
+        title="Warnings",
     )
 
 
@@ -78,7 +81,9 @@ def _targets(case: Case) -> Table:
             state = "in use"
         rows.append([f"{TIMES} {level['factor']:g}", mse(level["mse"]), state])
     caption = "The targets, as multiples of the reference."
-    return Table(caption, ["Target", "Validation MSE", "State"], rows, frozenset({1}))
+    return Table(
+        caption, ["Target", "Validation MSE", "State"], rows, frozenset({1}), title="Targets"
+    )
 
 
 def _seconds_to_targets(case: Case) -> Table:
@@ -90,10 +95,12 @@ def _seconds_to_targets(case: Case) -> Table:
             for entry in case.entries
         ]
     caption = (
-        "Seconds to each target, each timed in separate fits, and the epochs that they take. "
+        "Seconds to each target and the epochs that they take. The matching target is timed with "
+        "each seed, the others in one fit each. "
         f"{DASH}: not reached before the fit was given up, or not measured."
     )
-    return _table(caption, ["Backend", *[f"{TIMES} {f:g}" for f in case.targets]], rows)
+    header = ["Backend", *[f"{TIMES} {f:g}" for f in case.targets]]
+    return _table("Seconds to each target", caption, header, rows)
 
 
 def _to_target(entry: Entry, factor: float) -> str:
@@ -131,7 +138,7 @@ def _tuning(case: Case) -> Table:
         rows.append([entry.name, *cells])
         notes.append(f"scored on {tuning['split']} by the {tuning['score']}")
     caption = f"Tuning: trials of each backend, {words(sorted(set(notes)))}."
-    return Table(caption, header, rows, frozenset({1, 2, 3, 4}))
+    return Table(caption, header, rows, frozenset({1, 2, 3, 4}), title="Tuning")
 
 
 def _lists(case: Case) -> Table:
@@ -139,7 +146,7 @@ def _lists(case: Case) -> Table:
     header = ["Lists by", "NDCG@10", "Precision@10", "Recall@10", "Coverage", "Rare items"]
     listed = [entry for entry in case.entries if entry.record.get("lists")]
     if not listed:
-        return _table("", header, [])
+        return _table("Lists of ten", "", header, [])
     rows = [[entry.name, *_list_cells(entry.record["lists"])] for entry in listed]
     record = listed[0].record
     baselines = record.get("list_baselines", {})
@@ -153,7 +160,7 @@ def _lists(case: Case) -> Table:
         "Coverage: the share of all items that are on some list. Rare items: the share of listed "
         "items with at most three training ratings."
     )
-    return _table(caption, header, rows)
+    return _table("Lists of ten", caption, header, rows)
 
 
 def _list_cells(lists: Sequence[ListMetrics]) -> list[str]:
@@ -184,7 +191,7 @@ def _phases(case: Case) -> Table:
         "evaluation on the validation set during the calibration; it is not part of any other "
         "figure."
     )
-    return _table(caption, header, rows)
+    return _table("Phases of a fit", caption, header, rows)._replace(more=frozenset({6, 7}))
 
 
 def _rest(entry: Entry) -> float | None:
@@ -208,25 +215,38 @@ def _rest(entry: Entry) -> float | None:
 
 
 def _starts(case: Case) -> Table:
-    header = ["Backend", "Start", "Import", "Compile", "Prepare", "Epochs and rest"]
-    header += ["Total seconds"]
+    header = ["Backend", "Use", "Import", "Compile", "Prepare", "Epochs and rest", "Total"]
+    header += ["Min to max of the total"]
     rows = []
     for entry in case.entries:
-        for start in entry.record["cold"]:
-            phases = [start["import_seconds"], start["compile_seconds"], start["prepare_seconds"]]
-            phases += [start["fit_seconds"] - start["prepare_seconds"], start["total_seconds"]]
-            name = f"cold, caches {start['caches']}"
-            rows.append([entry.name, name, *[number(seconds) for seconds in phases]])
+        for use in USES:
+            start = median_start(entry.record, use.caches) if use.caches else None
+            if start:
+                phases = [start["import_seconds"], start["compile_seconds"]]
+                phases += [start["prepare_seconds"]]
+                phases += [start["fit_seconds"] - start["prepare_seconds"], start["total_seconds"]]
+                totals = [
+                    each["total_seconds"]
+                    for each in entry.record["cold"]
+                    if each["caches"] == use.caches
+                ]
+                range_ = f"{number(min(totals))} to {number(max(totals))}"
+                cells = [*[number(seconds) for seconds in phases], range_]
+                rows.append([entry.name, use.name.lower(), *cells])
         if entry.record["cold"] and not entry.why:
             prepare = summary(entry.record["rounds"], "prepare_seconds") or 0.0
             phases = [prepare, entry.median - prepare, entry.median]
-            rows.append([entry.name, "warm", DASH, DASH, *[number(seconds) for seconds in phases]])
+            range_ = f"{number(min(entry.seconds))} to {number(max(entry.seconds))}"
+            cells = [DASH, DASH, *[number(seconds) for seconds in phases], range_]
+            rows.append([entry.name, LOOP.name.lower(), *cells])
     caption = (
-        "Cold and warm starts, in seconds: one fit in a new process each, and the median of the "
-        "timed rounds. Import is the time beyond that of NumPy. Compile is how much longer a "
-        "first small fit takes than a second one."
+        "Seconds of each use, split into phases: of starts of new processes, one with each seed, "
+        "the one with the median total, and the median of the timed rounds. Import is the time "
+        "beyond that of NumPy. Compile is how much longer a first small fit takes than a second "
+        "one."
     )
-    return Table(caption, header, rows, frozenset(range(2, len(header))))
+    numeric = frozenset(range(2, len(header)))
+    return Table(caption, header, rows, numeric, more=frozenset({7}), title="Uses, by phase")
 
 
 def _memory(case: Case) -> Table:
@@ -243,7 +263,7 @@ def _memory(case: Case) -> Table:
         "Memory of one fit in a new process: the peak of the process, including libraries and all "
         "ratings, and how much of it was added during the fit."
     )
-    return _table(caption, header, rows)
+    return _table("Memory", caption, header, rows)
 
 
 def _seeds(case: Case) -> Table:
@@ -263,4 +283,5 @@ def _seeds(case: Case) -> Table:
         ]
         rows.append(cells)
     caption = "Differences between seeds: the smallest to the largest median of a seed."
-    return _table(caption, ["Backend", "Seeds", "Epochs", "Seconds", "Validation MSE"], rows)
+    header = ["Backend", "Seeds", "Epochs", "Seconds", "Validation MSE"]
+    return _table("Differences between seeds", caption, header, rows)

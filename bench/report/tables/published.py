@@ -28,9 +28,10 @@ _LEDGER = Path(__file__).with_name("published.csv")
 # test sets because their users or items are not in the training set.
 _SHARE_TOLERANCE = 0.015
 _FOLDS = re.compile(r"(\d+)-fold-\d+")
-_HEADER = ["Method", "Program", "MSE", "RMSE", "Factors", "Seconds", "Seconds of", "Hardware"]
-_HEADER += ["Year", "Protocol", "Source", "Note"]
-_NUMERIC = frozenset({2, 3, 4, 5, 8})
+_HEADER = ["Method", "Program", "RMSE", "Factors", "Seconds", "Protocol", "Source", "MSE"]
+_HEADER += ["Seconds of", "Hardware", "Year", "Note"]
+_NUMERIC = frozenset({2, 3, 4, 7, 10})
+_SHOWN = 7  # columns, unless more are asked for
 
 
 class Published(NamedTuple):
@@ -106,7 +107,9 @@ def published_table(case: Case) -> Table | None:
         "without a note it is not known whether theirs are."
     )
     rows.sort(key=lambda row: row[0])
-    return Table(caption, _HEADER, [row for _, row in rows], _NUMERIC)
+    more = frozenset(range(_SHOWN, len(_HEADER)))
+    title = "Beside published figures"
+    return Table(caption, _HEADER, [row for _, row in rows], _NUMERIC, more=more, title=title)
 
 
 def protocol(figure: Published, facts: CaseFacts) -> str:
@@ -200,15 +203,15 @@ def _published_row(figure: Published, differences: str) -> list[str]:
     return [
         figure.method,
         figure.implementation,
-        DASH if figure.metric == "rmse by user" else number(figure.square, digits),
         f"{root} ± {figure.spread}" if figure.spread else root,
         str(figure.rank) if figure.rank else DASH,
         seconds,
+        differences,
+        figure.source,
+        DASH if figure.metric == "rmse by user" else number(figure.square, digits),
         figure.seconds_of or DASH,
         figure.hardware or DASH,
         str(figure.year or DASH),
-        differences,
-        figure.source,
         figure.note or DASH,
     ]
 
@@ -230,14 +233,14 @@ def _measured_row(case: Case, entry: Entry, score: float) -> list[str]:
     return [
         backend["algorithm"],
         f"{entry.name}, measured here",
-        mse(score),
         mse(math.sqrt(score)),
         str(case.facts["case"]["rank"]),
         number(entry.median),
+        f"this case, {subset} set",
+        "this report",
+        mse(score),
         "training to the matching validation MSE",
         f"this machine: {cpu}" if cpu else "this machine",
         DASH,
-        f"this case, {subset} set",
-        "this report",
         DASH,
     ]

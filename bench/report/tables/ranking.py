@@ -2,68 +2,118 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from bench.report.figures.palette import Look
 from bench.report.outcome.cases import Case, Entry, ratio
-from bench.report.outcome.verdict import answer, cautions, compared, with_interval
+from bench.report.outcome.uses import LOOP, USES, compile_seconds, seconds_for
+from bench.report.outcome.verdict import answer, answers, cautions, compared, with_interval
 from bench.stats import cores_busy
 from bench.text.wording import DASH, mse, number, plural, words
 
 from .measured import extent, seconds_or_more, warning_id
 from .table import Table
 
+_USES = [f"{use.name}, s" for use in USES]
+_FIRST_USE = 1  # index of its column
+# The page shows the first seven columns, and the rest if it is asked for.
 _HEADER = [
-    "Place",
     "Backend",
-    "Seconds",
+    *_USES,
+    "Test RMSE",
+    "NDCG@10",
+    "Memory, MB",
+    "Compiling ahead, s",
     "Speed-up (95 %)",
-    "Min to max s",
+    "Min to max, s",
     "Epochs",
     "Validation MSE",
     "Test MSE",
     "Gap in J",
-    "Peak MB",
     "Runs on",
     "Algorithm",
     "Status",
 ]
-_NUMERIC = frozenset({0, *range(2, 10)})
+_OVERVIEW_HEADER = [
+    "Case",
+    *[use.name for use in USES],
+    *("Seconds", "Times as fast (95 %)", "as the next", "Matched"),
+]
+_SHOWN = 7
+_DIGITS = 2  # of seconds; a table of the page has more
+_NUMERIC = frozenset(range(1, 14))
 
 
 def ranking_table(case: Case, looks: Mapping[str, Look]) -> Table:
-    """Return the backends of a case, fastest first, followed by those that did not match."""
-    entries = case.entries
+    """Return the backends of a case, fastest in a loop first, then those that did not match.
+
+    Those that are not available are left out.
+    """
+    entries = [entry for entry in case.entries if entry.record["status"] != "unavailable"]
     warnings = [
         (warning_id(case, entry), "; ".join(entry.warnings)) if entry.warnings else ("", "")
         for entry in entries
     ]
-    caption = (
-        "By seconds to the matching validation MSE: the median over seeds of the medians over "
-        f"their rounds. {_speedup_note(case)}Gap in J: the objective relative to the reference's. "
-        "Busy: the CPU time of a round over its time, where the rounds are long enough for the "
-        "clock that counts it."
-    )
     return Table(
-        caption,
+        _caption(case),
         _HEADER,
         [_row(case, entry) for entry in entries],
         _NUMERIC,
         marks=tuple((looks[entry.name].color, looks[entry.name].glyph) for entry in entries),
         warnings=tuple(warnings),
+        more=frozenset(range(_SHOWN, len(_HEADER))),
+        more_caption=_more_caption(case),
+        strong=_to_take(case, entries),
+        title="Ranking",
+    )
+
+
+def _caption(case: Case) -> str:
+    """Return what the columns are."""
+    popular = case.facts.get("list_baselines", {}).get("most popular")
+    lists = f"; most popular items: {popular['ndcg']:.3f}" if popular else ""
+    return (
+        "Seconds to the target. First fit: in a new process in which nothing is compiled yet, with "
+        "importing and compiling; new process: the same, compiled before; in a loop: without "
+        "either. RMSE in units of ratings, on the test ratings. NDCG@10: how good lists of ten "
+        f"are, at most 1{lists}. Memory: the peak of the process."
+    )
+
+
+def _more_caption(case: Case) -> str:
+    """Return what the columns are that are shown if they are asked for."""
+    return (
+        "Compiling ahead: what python -m backends.compile spares a first fit, once on a machine. "
+        f"{_speedup_note(case)}Gap in J: the objective relative to the reference's. "
+        "Busy: the CPU time of a round over its time, where rounds are long enough for the clock "
+        "that counts it."
+    )
+
+
+def _to_take(case: Case, entries: Sequence[Entry]) -> frozenset[tuple[int, int]]:
+    """Return row and column of the seconds of the backends to take, for each use."""
+    rows = {entry.name: row for row, entry in enumerate(entries)}
+    return frozenset(
+        (rows[name], _FIRST_USE + USES.index(use))
+        for use, found in answers(case)
+        for name in found.names
     )
 
 
 def overview_table(cases: Sequence[Case]) -> Table:
     """Return one row per case: the fastest backend, and its lead over the next."""
     return Table(
-        "The fastest backend of each case to its matching validation MSE; several if no "
-        "difference can be detected.",
-        ["Case", "Fastest", "Seconds", "Times as fast (95 %)", "as the next", "Matched"],
+        "The backend to take for each case, for each use: the fastest to the matching validation "
+        "MSE, or several if no difference can be detected. Seconds and lead are those in a loop.",
+        _OVERVIEW_HEADER,
         [_overview_row(case) for case in cases],
-        frozenset({2, 3}),
+        frozenset({4, 5}),
         links=tuple(f"#case-{case.slug}" for case in cases),
         warnings=tuple(_overview_warning(case) for case in cases),
+        more=frozenset({7}),
+        title="Overview",
     )
 
 
@@ -71,7 +121,7 @@ def _speedup_note(case: Case) -> str:
     if not case.yardstick:
         return ""
     reason = f", {case.yardstick_note}" if case.yardstick_note else ""
-    return f"Speed-up is relative to {case.yardstick.name}{reason}. "
+    return f"Speed-up: in a loop, relative to {case.yardstick.name}{reason}. "
 
 
 def _overview_warning(case: Case) -> tuple[str, str]:
@@ -83,45 +133,49 @@ def _overview_warning(case: Case) -> tuple[str, str]:
 
 
 def _overview_row(case: Case) -> list[str]:
+    found = {use: words(each.names) for use, each in answers(case)}
     names = answer(case).names
     first = case.ranked[0] if case.ranked else None
     behind = [entry for entry in case.ranked if entry.name not in names]
     matched = f"{len(case.ranked)} of {len(case.entries) + case.not_begun}"
     if case.missing:
         matched += f", {len(case.missing.files)} missing"
+    fastest = [found.get(use, DASH) for use in USES] if found else ["none"] * len(USES)
     if first is None or not behind:
         seconds = number(first.median) if first else DASH
-        return [case.title, words(names) or "none", seconds, DASH, DASH, matched]
+        return [case.title, *fastest, seconds, DASH, DASH, matched]
     lead = with_interval(ratio(behind[0], first), "")
     single = [entry.name for entry in behind if ratio(entry, first).interval is None]
-    note = ""  # the lead may be noise
-    if single:
-        note = " (one seed)" if len(single) == len(behind) else f" (one seed of {words(single)})"
-    fastest = words(names) + note
-    return [case.title, fastest, number(first.median), lead, behind[0].name, matched]
+    if single:  # the lead may be noise
+        note = "one seed" if len(single) == len(behind) else f"one seed of {words(single)}"
+        fastest[-1] += f" ({note})"
+    return [case.title, *fastest, number(first.median), lead, behind[0].name, matched]
 
 
 def _row(case: Case, entry: Entry) -> list[str]:
     record, backend = entry.record, entry.record["backend"]
     ranked = not entry.why
-    place = speedup = extremes = DASH
+    speedup = extremes = DASH
     if ranked:
-        place = str(case.ranked.index(entry) + 1)
         speedup = with_interval(case.speedups[entry.name], "")
         extremes = f"{number(min(entry.seconds))} to {number(max(entry.seconds))}"
     peak_mb = record["memory"]["peak_mb"] if record["memory"] else None
     status = "matched, with warnings" if entry.warnings else "matched"
+    test_mse, lists = entry.score("test_mse"), record.get("lists")
     return [
-        place,
         entry.name,
-        seconds_or_more(entry),
+        *[number(seconds_for(entry, use), _DIGITS) for use in USES if use is not LOOP],
+        seconds_or_more(entry, _DIGITS),
+        DASH if test_mse is None else mse(math.sqrt(test_mse)),
+        f"{median(scores['ndcg'] for scores in lists):.3f}" if lists else DASH,
+        DASH if peak_mb is None else f"{peak_mb:,.0f}",
+        number(compile_seconds(entry), _DIGITS),
         speedup,
         extremes,
         extent([str(count) for count in entry.epochs]) if entry.epochs else DASH,
         mse(entry.score("validation_mse")),
-        mse(entry.score("test_mse")),
+        mse(test_mse),
         _gap(entry),
-        DASH if peak_mb is None else f"{peak_mb:,.0f}",
         f"{backend['device']}, {_threads(entry)}",
         backend["algorithm"],
         status if ranked else entry.why,

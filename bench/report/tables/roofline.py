@@ -118,29 +118,30 @@ def _facts(roofline: Roofline) -> list[tuple[str, str]]:
 
 
 def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
-    header = ["Factors", "Backend", "Threads", "ns per rating", "CPU-ns per rating", "Memory ns"]
-    header += ["Arithmetic ns", "Chain ns", "Bound", "Share", "CPU share", "Note"]
+    header = ["Backend", "Factors", "Threads", "ns per rating", "Bound", "Share"]
+    header += ["CPU-ns per rating", "Memory ns", "Arithmetic ns", "Chain ns", "CPU share", "Note"]
     rows: list[list[str]] = []
     for record in roofline.records:
         name = record["backend"]["name"]
         for cost in record["costs"]:
-            row = [str(cost["rank"]), name, str(cost["threads"])]
+            row = [name, str(cost["rank"]), str(cost["threads"]), number(cost["ns"])]
+            row += [cost["bound"], _percent(cost["share"])]
             # 0: the system's clock was too coarse to count it.
             cpu_share = _percent(cost["cpu_share"]) if cost["cpu_ns"] else DASH
-            row += [number(cost["ns"]), number(cost["cpu_ns"] or None)]
+            row += [number(cost["cpu_ns"] or None)]
             row += [number(cost["memory_ns"]), number(cost["arithmetic_ns"])]
-            row += [number(cost["chain_ns"]), cost["bound"]]
-            row += [_percent(cost["share"]), cpu_share, _note(cost)]
+            row += [number(cost["chain_ns"]), cpu_share, _note(cost)]
             rows.append(row)
         if record["status"] != "measured":
-            dashes = [DASH] * (len(header) - 3)
-            rows.append([DASH, name, *dashes, _why(record)])
-    marks = tuple((looks[row[1]].color, looks[row[1]].glyph) for row in rows)
+            dashes = [DASH] * (len(header) - 2)
+            rows.append([name, *dashes, _why(record)])
+    marks = tuple((looks[row[0]].color, looks[row[0]].glyph) for row in rows)
     caption = (
         "The cost of an epoch per training rating, beside the least that each limit allows. "
         "Share: the limit that binds divided by the measured ns."
     )
-    return Table(caption, header, rows, frozenset({0, *range(2, 8), 9, 10}), marks)
+    numeric, more = frozenset({1, 2, 3, 5, *range(6, 11)}), frozenset(range(6, len(header)))
+    return Table(caption, header, rows, numeric, marks, more=more, title="Costs of an epoch")
 
 
 def _limits_table(roofline: Roofline) -> Table:
@@ -158,7 +159,8 @@ def _limits_table(roofline: Roofline) -> Table:
         "The machine's limits: memory and arithmetic in all threads together, and the time of a "
         "step of the chain in each of them, while all run. A multiply-add counts as two operations."
     )
-    return Table(caption, header, rows, frozenset(range(len(header))))
+    numeric = frozenset(range(len(header)))
+    return Table(caption, header, rows, numeric, title="The machine's limits")
 
 
 def _note(cost: EpochCost) -> str:

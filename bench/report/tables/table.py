@@ -13,8 +13,8 @@ class Table(NamedTuple):
     numeric
         Indices of the columns that are aligned right and sorted by their numbers.
     marks
-        Colour and glyph of each row, shown before its second cell, which is then the row's
-        heading. With () the first cell is the heading and there are no marks.
+        Colour and glyph of each row, shown before its first cell, which is its heading; () for
+        none.
     ids
         Identifier of each row on the page, the target of links to it; "" for none.
     links
@@ -22,6 +22,14 @@ class Table(NamedTuple):
     warnings
         Identifier of the row that states the warnings of each row, and their text; ("", "")
         for none.
+    more
+        Indices of the columns that the page shows only if they are asked for.
+    strong
+        Row and column of the cells that stand out.
+    more_caption
+        What is to be known of these columns.
+    title
+        A few words by which a folded table is found.
     """
 
     caption: str
@@ -32,3 +40,7 @@ class Table(NamedTuple):
     ids: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    more: frozenset[int] = frozenset()
+    strong: frozenset[tuple[int, int]] = frozenset()
+    more_caption: str = ""
+    title: str = ""

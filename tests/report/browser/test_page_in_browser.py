@@ -18,6 +18,10 @@ from .conftest import HOSTILE, SECONDS, LookedAt, Opened, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.load]
 
+SHOWN = ["Backend", "First fit, s", "New process, s", "In a loop, s", "Test RMSE", "NDCG@10"]
+SHOWN += ["Memory, MB"]
+MORE = ["Compiling ahead, s", "Speed-up (95 %)", "Min to max, s", "Epochs", "Validation MSE"]
+MORE += ["Test MSE", "Gap in J", "Runs on", "Algorithm", "Status"]
 BY_SECONDS = sorted(SECONDS, key=lambda name: SECONDS[name])
 
 
@@ -32,6 +36,11 @@ def names(page: Page) -> list[str]:
         text.split("⚠")[0].strip().lstrip("■▲▼◆●▶◀★⬟⬢✚✖♦").strip("\ufe0e ")
         for text in rows.all_inner_texts()
     ]
+
+
+def unfold(page: Page) -> None:
+    """Open everything that is folded at first, and the list of contenders."""
+    page.evaluate("document.querySelectorAll('details').forEach(one => (one.open = true))")
 
 
 def marks(page: Page, stem: str) -> int:
@@ -53,19 +62,28 @@ def test_it_opens_without_an_error_and_loads_nothing(opened: Opened, report: Pat
 
 
 def test_the_first_screen_answers_which_to_take(browser: Browser, report: Path) -> None:
-    for width, height in ((1400, 900), (400, 800)):
+    for width, height in ((1400, 1000), (400, 800)):
         page = browser.new_page(viewport={"width": width, "height": height})
         page.goto(report.as_uri())
-        expect(page.locator(".answer strong")).to_have_text("numba-sgd")
-        expect(page.locator(".answer")).to_be_in_viewport(ratio=1)
-        expect(ranking(page).locator("tbody tr").first).to_be_in_viewport()
+        expect(page.locator(".uses strong")).to_have_text(["numba-sgd"] * 3)
+        expect(page.locator(".uses dt")).to_have_text(
+            [
+                "A first fit on a machine, nothing compiled",
+                "A fit in a new process, compiled before",
+                "Fits in a loop",
+            ]
+        )
+        expect(page.locator(".uses")).to_be_in_viewport(ratio=1)
+        if width > height:
+            expect(page.locator(".snippet")).to_be_in_viewport(ratio=1)
+            expect(ranking(page).locator("tbody tr").first).to_be_in_viewport(ratio=1)
         page.close()
 
 
 def test_columns_are_sorted_by_number_and_by_text(opened: Opened) -> None:
     page = opened.page
     assert names(page) == [*BY_SECONDS, HOSTILE]
-    seconds = ranking(page).locator("th", has_text="Seconds")
+    seconds = ranking(page).locator("th", has_text="In a loop")
     seconds.locator("button").click()
     expect(seconds).to_have_attribute("aria-sort", "ascending")
     assert names(page) == [*BY_SECONDS, HOSTILE]
@@ -92,8 +110,9 @@ def test_what_is_seen_is_copied(opened: Opened) -> None:
     page.get_by_role("button", name="Copy CSV").first.click()
     expect(page.locator(".tools [role=status]").first).to_have_text("Copied as CSV")
     header, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
-    assert header[:3] == ["Place", "Backend", "Seconds"]
-    assert [row[1] for row in rows] == ["numba-sgd", "numba-gd"]
+    assert header == SHOWN
+    assert [row[0] for row in rows] == ["numba-sgd", "numba-gd"]
+    assert all(len(row) == len(SHOWN) for row in rows)
     page.get_by_role("searchbox").first.fill("crashed")
     page.get_by_role("button", name="Copy Markdown").first.click()
     expect(page.locator(".tools [role=status]").first).to_have_text("Copied as Markdown")
@@ -123,6 +142,7 @@ def test_pointing_at_a_mark_shows_its_values(looked_at: LookedAt) -> None:
 
 def test_a_contender_is_switched_off_in_every_figure(opened: Opened) -> None:
     page = opened.page
+    unfold(page)
     stems = [
         stem
         for stem in ("seconds", "convergence_seconds", "convergence_epochs", "pareto")
@@ -146,6 +166,8 @@ def test_axes_are_switched_and_contenders_stay_off(opened: Opened) -> None:
     figure = page.locator("#figure-seconds")
     button = figure.get_by_role("button", name="log x")
     expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("checkbox", name="numpy-als")).not_to_be_visible()
+    page.locator(".contenders summary").click()
     page.get_by_role("checkbox", name="numpy-als").uncheck()
 
     def places() -> list[float]:
@@ -163,7 +185,11 @@ def test_axes_are_switched_and_contenders_stay_off(opened: Opened) -> None:
 
 
 def test_the_numbers_are_one_click_away(opened: Opened) -> None:
-    figure = opened.page.locator("#figure-speedup")
+    unfold(opened.page)
+    opened.page.evaluate(
+        "document.querySelectorAll('.numbers, .how').forEach(one => (one.open = false))"
+    )
+    figure = opened.page.locator("#figure-pareto")
     figure.get_by_text("The numbers").click()
     expect(figure.locator(".rows table tbody tr")).to_have_count(5)
     expect(figure.locator(".rows table")).to_contain_text("numba-sgd")
@@ -196,18 +222,106 @@ def test_figures_are_saved(looked_at: LookedAt) -> None:
 
 def test_a_warning_leads_to_where_it_is_stated(opened: Opened) -> None:
     page = opened.page
-    ranking(page).locator("a.warning").first.click()
-    row = page.locator("tr:target")
-    expect(row).to_contain_text("numba-gd")
-    expect(row).to_be_in_viewport(ratio=1)
-    box, bar = row.bounding_box(), page.locator(".contenders").bounding_box()
-    assert box and bar and box["y"] >= bar["y"] + bar["height"] - 1  # not under what stays on top
+    row = page.locator("tr[id^=warning]", has_text="numba-gd")
+    expect(row).not_to_be_visible()
+    for _ in range(2):  # also when the fold was closed again
+        ranking(page).locator("a.warning").first.click()
+        expect(page.locator("tr:target")).to_contain_text("numba-gd")
+        expect(row).to_be_in_viewport(ratio=1)
+        eventually(page, lambda: is_below_the_bar(page, row))
+        page.locator("details.fold", has=row).locator("summary").click()
+        expect(row).not_to_be_visible()
+
+
+def is_below_the_bar(page: Page, element: Locator) -> bool:
+    """Whether an element is not hidden under what stays at the top of the window."""
+    box, bar = element.bounding_box(), page.locator(".bar").bounding_box()
+    assert box and bar
+    return box["y"] >= bar["y"] + bar["height"] - 1
+
+
+def test_the_contents_lead_to_every_part(opened: Opened) -> None:
+    page = opened.page
+    links = page.locator("nav a")
+    titles = links.all_inner_texts()
+    assert titles[:2] == ["Figures", "More figures"] and titles[-2:] == ["Method", "Environment"]
+    for at in range(links.count()):
+        page.evaluate("window.scrollTo(0, 0)")
+        target = links.nth(at).get_attribute("href") or ""
+        links.nth(at).click()
+        part = page.locator(f'[id="{target[1:]}"]')
+        expect(part).to_be_in_viewport()
+        assert part.evaluate("one => one.tagName !== 'DETAILS' || one.open"), target
+        eventually(page, lambda part=part: is_below_the_bar(page, part))
+
+
+def test_more_columns_are_shown_copied_and_hidden(opened: Opened) -> None:
+    page = opened.page
+    more = page.get_by_role("button", name="More columns").first
+    header = ranking(page).locator("thead th:visible")
+    expect(more).to_have_attribute("aria-pressed", "false")
+    expect(header).to_have_text(SHOWN)
+    more.click()
+    expect(more).to_have_attribute("aria-pressed", "true")
+    expect(header).to_have_text([*SHOWN, *MORE])
+    page.get_by_role("button", name="Copy CSV").first.click()
+    expect(page.locator(".tools [role=status]").first).to_have_text("Copied as CSV")
+    copied = list(csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()"))))
+    assert copied[0] == [*SHOWN, *MORE]
+    assert {len(row) for row in copied} == {len(copied[0])}
+    more.click()
+    expect(more).to_have_attribute("aria-pressed", "false")
+    expect(header).to_have_text(SHOWN)
+
+
+def test_a_column_that_is_seen_is_sorted_whatever_is_hidden(opened: Opened) -> None:
+    page = opened.page
+    first = ranking(page).locator("th", has_text="First fit")
+    first.locator("button").click()
+    seconds = [
+        float(text) for text in ranking(page).locator("td:nth-child(2)").all_inner_texts()[:5]
+    ]
+    assert seconds == sorted(seconds) and names(page)[-1] == HOSTILE
+
+
+def test_the_code_is_copied_as_it_is_shown(opened: Opened) -> None:
+    page = opened.page
+    code = page.locator(".snippet code").inner_text()
+    button = page.locator(".snippet").get_by_role("button")
+    expect(button).to_have_text("Copy")
+    button.click()
+    expect(button).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("from backends import Ratings, get_backend\n")
+    assert copied.split() == code.split()
+    compile(copied, "snippet", "exec")
+
+
+def test_a_table_that_goes_on_beyond_the_edge_says_so(browser: Browser, report: Path) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(report.as_uri())
+    frame = page.locator("header .scroll")
+    note = page.locator("header .goes-on-note")
+    expect(note).to_have_text("The table goes on to the right \u2192")
+    expect(note).to_be_visible()
+    frame.evaluate("one => one.scrollTo(one.scrollWidth, 0)")
+    expect(note).not_to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    frame.evaluate("one => one.scrollTo(0, 0)")
+    expect(note).to_be_visible()
+    page.set_viewport_size({"width": 1400, "height": 800})
+    expect(note).not_to_be_visible()
+    page.get_by_role("button", name="More columns").first.click()
+    expect(note).to_be_visible()
+    page.get_by_role("button", name="More columns").first.click()
+    expect(note).not_to_be_visible()
+    page.close()
 
 
 def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
     page = opened.page
     reached: list[Any] = []
-    for _ in range(60):
+    for _ in range(70):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
@@ -218,16 +332,30 @@ def test_everything_is_reached_by_keyboard(opened: Opened) -> None:
     said = [text for _, text in reached]
     assert said[0] == "Skip to the figures"
     for text in (
+        "Copy",
+        "More columns",
         "Copy CSV",
-        "Seconds",
+        "In a loop, s",
         "Figures",
-        "all",
-        "none",
+        "Contenders: all 6 sh",
         "log x",
         "The numbers",
         "How it was measured",
     ):
         assert text in said, text
+    code = page.locator(".snippet").get_by_role("button")
+    code.focus()
+    page.keyboard.press("Enter")
+    expect(code).to_have_text("Copied")
+    more = page.get_by_role("button", name="More columns").first
+    more.focus()
+    page.keyboard.press("Space")
+    expect(more).to_have_attribute("aria-pressed", "true")
+    page.locator(".contenders summary").focus()
+    page.keyboard.press("Enter")
+    for text in ("all", "none"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == text
     page.get_by_role("checkbox", name="numba-gd").focus()
     page.keyboard.press("Space")
     expect(page.locator("#shown")).to_have_text("5 of 6 shown")
@@ -318,13 +446,20 @@ def test_print_holds_every_figure(browser: Browser, cases: Path) -> None:
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="print", color_scheme="dark")
+    open_folds = "found => found.map(one => one.open)"
+    folds = page.locator("details.case, details.fold")
+    before = folds.evaluate_all(open_folds)
+    assert before.count(True) == 2  # the first two cases
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details.case:not([open])").count() == 0
+    assert all(folds.evaluate_all(open_folds))
+    expect(page.locator(".goes-on-note:visible")).to_have_count(0)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".view:not(.drawn)").count() == 0
     expect(page.locator(".tools").first).not_to_be_visible()
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator("details.case:not([open])").count() == 3
+    assert folds.evaluate_all(open_folds) == before
     page.close()
 
 
@@ -333,6 +468,11 @@ def test_without_javascript_the_tables_are_readable(browser: Browser, report: Pa
     page = context.new_page()
     page.goto(report.as_uri())
     assert names(page)[0] == "numba-sgd"
+    header = ranking(page).locator("thead th:visible")
+    expect(header).to_have_text([*SHOWN, *MORE])
+    expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+    page.locator("summary", has_text="Data, split").click()
+    expect(page.locator("details.fold dl").first).to_be_visible()
     assert "The figures are drawn with JavaScript" in page.locator("main > noscript").inner_text()
     expect(page.locator(".contenders")).not_to_be_visible()
     context.close()
@@ -353,8 +493,10 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-drawn=all]", state="attached")
+    page.locator(".contenders summary").click()
     page.get_by_role("checkbox", name="numpy-als").uncheck()
     page.locator("#figure-seconds summary", has_text="How it was measured").click()
+    page.locator("details.fold > summary").first.click()
     page.evaluate("window.scrollTo(0, 1500)")
     page.evaluate("window.before = true")
     path.write_text(text)  # the run ends: the page is no longer watched
@@ -362,6 +504,7 @@ def test_a_watched_page_loads_itself_again_and_stays_where_it_was(
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     expect(page.get_by_role("checkbox", name="numpy-als")).not_to_be_checked()
     expect(page.locator("#figure-seconds details.how")).to_have_attribute("open", "")
+    expect(page.locator("details.fold").first).to_have_attribute("open", "")
     eventually(page, lambda: page.evaluate("window.scrollY") == pytest.approx(1500, abs=60))
     page.evaluate("window.before = true")
     page.wait_for_timeout(1500)

@@ -32,13 +32,11 @@ HOSTILE = [
 ]
 OURS = ["numpy", "numpy-als", "numba-sgd", "numba-gd", "torch-cpu", "torch-cuda"]
 FIGURES = {
-    "seconds",
+    "uses",
     "convergence_seconds",
     "convergence_epochs",
-    "speedup",
-    "targets",
+    "seconds",
     "pareto",
-    "cold",
     "memory",
     "memory_device",
 }

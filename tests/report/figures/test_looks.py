@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 from dataclasses import replace
+from importlib.resources import files
 
 import pandas as pd
 import pytest
@@ -10,7 +14,15 @@ from matplotlib.text import Text
 
 from bench.report.figures import Axis, Figure, Rule, draw_static, styles, vega_spec
 from bench.report.figures.canvas import legend_items
-from bench.report.figures.marks import LONGEST, dashes_of, heading, pen_of
+from bench.report.figures.marks import (
+    LONGEST,
+    dashes_of,
+    heading,
+    outlined,
+    part_colors,
+    pen_of,
+    pen_of_rule,
+)
 from bench.report.figures.palette import (
     COLORS,
     GLYPHS,
@@ -23,6 +35,7 @@ from bench.report.figures.palette import (
     read_look,
 )
 from bench.report.figures.static import _draw
+from bench.report.figures.style import PARTS, THEME
 from bench.report.figures.ticks import limits_of, log_ticks, ticks_of
 
 from .conftest import (
@@ -51,6 +64,73 @@ def luminance(color: str) -> float:
 def test_colours_stand_out_from_the_paper(color: str, paper: str) -> None:
     low, high = sorted([luminance(color), luminance(paper)])
     assert (high + 0.05) / (low + 0.05) >= CONTRAST
+
+
+def oklab(color: str) -> tuple[float, float, float]:
+    """Return a colour in OKLab (Ottosson 2020), where distances are those that are seen."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    r, g, b = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    long = math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b)
+    middle = math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b)
+    short = math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b)
+    return (
+        0.2104542553 * long + 0.7936177850 * middle - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * middle + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * middle - 0.8086757660 * short,
+    )
+
+
+def dark_theme() -> dict[str, str]:
+    """Return the colours of the dark page by name."""
+    css = (files("bench.report.page") / "style.css").read_text("utf-8")
+    dark = css.split("prefers-color-scheme: dark")[1].split("}")[0]
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", dark))
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def theme(request: pytest.FixtureRequest) -> dict[str, str]:
+    return THEME if request.param == "light" else dark_theme()
+
+
+FAR = 0.1  # in OKLab; 0.02 is just noticeable, and black is 1 from white
+
+
+def test_parts_and_lines_across_have_no_backend_s_colour(
+    figures: list[Figure], theme: dict[str, str]
+) -> None:
+    used: set[str] = set()
+    for figure in figures:
+        used |= set(part_colors(figure).values())
+        used |= {pen_of_rule(rule).color for rule in figure.rules}
+        used |= {pen_of(figure, layer).color for layer in figure.layers} - {""}
+    assert used == {"ink", *PARTS}
+    for name in used:
+        nearest = min(math.dist(oklab(theme[name]), oklab(color)) for color in PALETTE)
+        assert nearest >= FAR, name
+
+
+def test_parts_stand_out_from_the_paper_and_from_each_other(theme: dict[str, str]) -> None:
+    for name in PARTS:
+        low, high = sorted([luminance(theme[name]), luminance(theme["paper"])])
+        assert (high + 0.05) / (low + 0.05) >= CONTRAST, name
+    parts = [oklab(theme[name]) for name in PARTS]
+    assert all(math.dist(*pair) >= FAR for pair in itertools.combinations(parts, 2))
+
+
+def test_a_gap_separates_the_parts_of_a_bar_and_hides_none(figures: list[Figure]) -> None:
+    figure = named(figures, "memory")
+    (bar,) = [layer for layer in figure.layers if layer.mark == "bar"]
+    assert outlined(figure, bar) == figure.rows(bar).index.tolist()
+    table = figure.table.copy()
+    table.loc[0, ["from", "to"]] = [0.0, 0.005 * table["to"].max()]
+    small = replace(figure, table=table)
+    assert outlined(small, bar) == table.index.tolist()[1:]
+    spec = next(layer for layer in vega_spec(small)["layer"] if layer["mark"]["type"] == "bar")
+    assert spec["encoding"]["stroke"]["condition"]["value"] == "var(--paper)"
+    values = vega_spec(small)["data"]["values"].splitlines()
+    assert [line.split(",")[-1] for line in values[:3]] == ["outlined", "0", "1"]
 
 
 LOOKS = {
@@ -229,8 +309,6 @@ def test_faint_lines_carry_no_markers_and_what_belongs_to_nobody_is_in_ink(
     roofline = next(figure for figure in figures if figure.stem.startswith("roofline"))
     limits, measured, _ = (pen_of(roofline, layer) for layer in roofline.layers)
     assert (limits.color, limits.size) == ("ink", 0) and measured.color == ""
-    speedup = named(figures, "speedup")
-    assert pen_of(speedup, speedup.layers[1]).color == "ink"  # to be seen on a bar
 
 
 def test_more_values_than_dashes_are_drawn_all_the_same(figures: list[Figure]) -> None:

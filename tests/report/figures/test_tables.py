@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -13,6 +12,9 @@ from bench.report.figures import Figure, vega_spec
 from bench.report.figures.kinds.convergence import thinned
 from bench.report.outcome.cases import Case, group_cases, ratio
 from bench.report.outcome.rooflines import group_rooflines
+from bench.report.outcome.starts import median_start
+from bench.report.outcome.tidy import cases_table, cold_table
+from bench.text.wording import TIMES, number
 
 from .conftest import (
     FIGURES,
@@ -78,12 +80,10 @@ def test_nothing_to_show_is_left_out(status: Any) -> None:
     assert roofline_figures(group_rooflines([fake_roofline(status="crashed", costs=[])])[0]) == []
 
 
-def test_one_backend_with_one_round_has_no_speed_up_and_no_targets() -> None:
+def test_one_backend_with_one_round_has_no_uses_and_no_memory() -> None:
     (case,) = group_cases([fake_record(seconds=[1.0], cold=[], memory=None)])
     assert known(case_figures(case)) == FIGURES - {
-        "speedup",
-        "targets",
-        "cold",
+        "uses",
         "memory",
         "memory_device",
     }
@@ -123,26 +123,34 @@ def test_a_stopped_run_is_a_bound_and_what_else_failed_is_named(case: Case) -> N
     assert "Without a time: lost-" in figure.caption and "lost-mis" in figure.alt
 
 
-def test_speed_ups_and_intervals_are_the_ratios(case: Case) -> None:
-    table = named(case_figures(case), "speedup").table.set_index("backend")
-    assert case.yardstick is not None
-    for entry in case.ranked:
-        speedup = ratio(case.yardstick, entry)
-        low, high = speedup.interval or (math.nan, math.nan)
-        found = table.loc[entry.name, ["speedup", "low", "high"]].tolist()
-        assert found == pytest.approx([speedup.value, low, high], nan_ok=True)
+def labels_of(case: Case) -> dict[str, str]:
+    table = named(case_figures(case), "seconds").table
+    medians = table[table["kind"] == "median"]
+    return dict(zip(medians["backend"], medians["label"], strict=True))
 
 
-def test_targets_have_medians_and_the_range_over_seeds(case: Case) -> None:
-    figure = named(case_figures(case), "targets")
-    assert figure.lanes == ("5 %", "1 %")
+def test_speed_ups_stand_beside_the_seconds_and_are_the_ratios(case: Case) -> None:
+    labels = labels_of(case)
+    base = case.yardstick
+    assert base is not None and base.name == "numpy"
     for entry in case.ranked:
-        for lane, rounds in (("1 %", entry.record["rounds"]), ("5 %", entry.record["rungs"])):
-            rows = figure.table[
-                (figure.table["backend"] == entry.name) & (figure.table["lane"] == lane)
-            ]
-            (found,) = rows[["seconds", "low", "high"]].to_numpy().tolist()
-            assert found == [stats.summary(rounds), *(stats.seed_range(rounds) or ())]
+        seconds = f"{number(entry.median)} s"
+        speedup = number(ratio(base, entry).value)
+        beside = "" if entry is base else f", {speedup} {TIMES} numpy"
+        assert labels[entry.name] == seconds + beside
+    caption = named(case_figures(case), "seconds").caption
+    assert f" {TIMES}: how many times as fast as numpy. Without a time" in caption
+
+
+def test_what_a_speed_up_is_relative_to_is_said_where_it_is_not_numpy() -> None:
+    records = [fake_record("a", seconds=[1.0] * 5), fake_record("b" * 30, seconds=[3.0] * 5)]
+    (case,) = group_cases(records)
+    assert labels_of(case) == {"a": f"1.00 s, 3.00 {TIMES} {'b' * 15}…", "b" * 30: "3.00 s"}
+    said = f"as fast as {'b' * 30}, the slowest that matched, as numpy was not measured."
+    assert named(case_figures(case), "seconds").caption.endswith(said)
+    (alone,) = group_cases(records[:1])
+    assert labels_of(alone) == {"a": "1.00 s"}
+    assert TIMES not in named(case_figures(alone), "seconds").caption
 
 
 def test_a_target_that_a_seed_missed_is_left_out() -> None:
@@ -150,27 +158,72 @@ def test_a_target_that_a_seed_missed_is_left_out() -> None:
     for row in record["rungs"]:
         row["matched"] = row["seed"] != 1
     (case,) = group_cases([record, seeded(fake_record("b"))])
-    table = named(case_figures(case), "targets").table
-    assert table[table["backend"] == "numpy"]["lane"].tolist() == ["1 %"]
     pareto = named(case_figures(case), "pareto").table
     assert pareto[pareto["backend"] == "numpy"]["target"].tolist() == ["1 %"]
     assert sorted(pareto[pareto["backend"] == "b"]["target"]) == ["1 %", "5 %"]
 
 
-def test_parts_of_a_start_add_up_to_its_total(case: Case) -> None:
-    table = named(case_figures(case), "cold").table
+def test_phases_of_a_use_add_up_to_its_total(case: Case) -> None:
+    figure = named(case_figures(case), "uses")
+    assert figure.lanes == ("first fit", "new process", "in a loop")
+    assert figure.y.categories == tuple(entry.name for entry in case.ranked)
+    table = figure.table
     numpy = next(entry for entry in case.ranked if entry.name == "numpy")
-    starts = {start["caches"]: start["total_seconds"] for start in numpy.record["cold"]} | {
-        "warm": numpy.median
-    }
-    for lane, total in starts.items():
+    first, new = (start["total_seconds"] for start in numpy.record["cold"])
+    totals = {"first fit": first, "new process": new, "in a loop": numpy.median}
+    for lane, total in totals.items():
         rows = table[(table["backend"] == "numpy") & (table["lane"] == lane)]
         assert rows["to"].max() == pytest.approx(total) == pytest.approx(rows["seconds"].sum())
         assert rows["from"].tolist() == pytest.approx([0.0, *rows["to"].tolist()[:-1]])
-    assert set(table[table["backend"] == "lost-mis"]["lane"]) == {
-        "empty",
-        "filled",
-    }  # warm only where it is ranked
+        assert rows["label"].tolist()[-1] == f"{number(total)} s, {lane}"
+
+
+def start(caches: str, total: float) -> Any:
+    return {
+        "caches": caches,
+        "import_seconds": 0.25 * total,
+        "compile_seconds": 0.25 * total,
+        "prepare_seconds": 0.125 * total,
+        "fit_seconds": 0.5 * total,
+        "total_seconds": total,
+    }
+
+
+@pytest.mark.parametrize(
+    ("totals", "median"),
+    [([4.0], 4.0), ([4.0, 8.0], 8.0), ([16.0, 4.0, 8.0], 8.0), ([32.0, 4.0, 16.0, 8.0], 16.0)],
+)
+def test_of_several_starts_the_one_with_the_median_total_is_shown(
+    totals: list[float], median: float
+) -> None:
+    starts = [start("filled", total) for total in totals]
+    record = fake_record("a", seconds=1.0, cold=[*starts, start("empty", 64.0)])
+    assert median_start(record, "filled") == start("filled", median)
+    (case,) = group_cases([record])
+    table = named(case_figures(case), "uses").table
+    rows = table[table["lane"] == "new process"]
+    shares = [0.25, 0.25, 0.125, 0.375]
+    assert rows["seconds"].tolist() == [share * median for share in shares]
+    numbered = cold_table([record])
+    assert numbered["caches"].tolist() == [*["filled"] * len(totals), "empty", "warm"]
+    assert numbered["start"].tolist()[:-1] == [*range(1, len(totals) + 1), 1]
+    results = cases_table([record])
+    assert results["cold_seconds_caches_filled"].tolist() == [median]
+    assert results["cold_seconds"].tolist() == [64.0]
+
+
+def test_a_use_that_was_not_measured_has_no_bar() -> None:
+    timed = fake_record("b", cold=[])
+    record = fake_record("a", cold=[start("empty", 2.0)])
+    assert median_start(record, "filled") is None
+    (case,) = group_cases([record, timed])
+    figure = named(case_figures(case), "uses")
+    assert figure.lanes == ("first fit", "in a loop")
+    shown = figure.table.groupby("backend")["lane"].unique().map(list).to_dict()
+    assert shown == {"a": ["first fit", "in a loop"], "b": ["in a loop"]}
+    assert figure.caption.endswith("A use without a bar was not measured.")
+    (case,) = group_cases([timed])
+    assert "uses" not in known(case_figures(case))
 
 
 def test_memory_is_split_where_it_is_known(case: Case) -> None:

@@ -84,7 +84,7 @@ KIND = Kind(
     make=pareto,
     over="case",
     order=50,
-    stems=("pareto", "accuracy"),  # earlier releases wrote the second
+    stems=("pareto", "accuracy", "targets", "rungs"),  # earlier releases wrote all but the first
     method=(method.TARGETS, method.GATE, method.SEEDS),
     about_times=True,
 )

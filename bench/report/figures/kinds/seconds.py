@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.figures.figure import Axis, Figure, Layer
+from bench.report.figures.figure import Axis, Figure, Layer, cut
 from bench.report.figures.kind import Kind
 from bench.report.figures.shared import SECONDS, names_in, tidy, words_of
 from bench.report.outcome import method
-from bench.report.outcome.cases import Case
-from bench.text.wording import number
+from bench.report.outcome.cases import Case, Entry
+from bench.text.wording import TIMES, number
 
 
 def seconds(case: Case) -> list[Figure]:
@@ -27,7 +27,7 @@ def seconds(case: Case) -> list[Figure]:
     caption = (
         "Seconds to the matching validation MSE: ticks are timed rounds, markers the median over "
         "seeds of their medians. A backend with a hollow marker was stopped after that "
-        f"time.{left_out}"
+        f"time.{_relative_to(case)}{left_out}"
     )
     medians = words_of(table[table["kind"] != "round"], lambda row: f"{row.backend} {row.label}")
     figure = Figure(
@@ -57,7 +57,7 @@ def seconds_table(case: Case) -> pd.DataFrame:
                 "seconds": round_["seconds"],
             }
             rows.append(row)
-        rows.append(_labelled(entry.name, "median", entry.median, f"{number(entry.median)} s"))
+        rows.append(_labelled(entry.name, "median", entry.median, _label(case, entry)))
     for entry in case.unranked:
         gave_up = entry.record["gave_up_after"]
         if gave_up is not None:
@@ -65,8 +65,24 @@ def seconds_table(case: Case) -> pd.DataFrame:
     return tidy(rows, ("backend", "kind", "seed", "label"), ("seconds",))
 
 
+def _label(case: Case, entry: Entry) -> str:
+    """Return the median, and how many times as fast as the yardstick it is."""
+    label, base = f"{number(entry.median)} s", case.yardstick
+    if base is None or entry is base:
+        return label
+    return f"{label}, {number(case.speedups[entry.name].value)} {TIMES} {cut(base.name, 16)}"
+
+
 def _labelled(backend: str, kind: str, value: float, label: str) -> dict[str, object]:
     return {"backend": backend, "kind": kind, "seconds": value, "label": label}
+
+
+def _relative_to(case: Case) -> str:
+    """Return a sentence that explains the speed-ups in the labels, "" if there are none."""
+    if case.yardstick is None or len(case.ranked) < 2:
+        return ""
+    note = f", {case.yardstick_note}" if case.yardstick_note else ""
+    return f" {TIMES}: how many times as fast as {case.yardstick.name}{note}."
 
 
 def _left_out(case: Case, names: tuple[str, ...]) -> str:
@@ -77,8 +93,8 @@ def _left_out(case: Case, names: tuple[str, ...]) -> str:
 KIND = Kind(
     make=seconds,
     over="case",
-    order=10,
-    stems=("seconds",),
+    order=30,
+    stems=("seconds", "speedup"),  # earlier releases wrote the second
     method=(method.TIMING, method.GATE, method.SEEDS, method.CENSORED),
     about_times=True,
 )

@@ -1,0 +1,160 @@
+"""What a case is about, for readers who have not seen it: data, target, machine, code to repeat."""
+
+from __future__ import annotations
+
+import re
+from keyword import iskeyword
+from typing import Any
+
+from bench.records import CaseFacts, Record
+from bench.text.wording import mse, number, one_line, plural, words
+
+from .cases import Case, Entry
+from .verdict import answers
+
+# What the items of data sets are, by how their names begin; of a file nobody knows.
+_ITEMS = {
+    "anime": "anime",
+    "book-crossing": "books",
+    "goodbooks": "books",
+    "jester": "jokes",
+    "ml-": "movies",
+    "netflix": "movies",
+}
+_WITHOUT_FACTORS = {"global mean": "the mean rating"}
+_SYNTHETIC = "anime twin"
+_MILLION = 1_000_000
+# Settings of the objective that are the solvers' defaults too, so that code need not state them.
+DEFAULTS: dict[str, Any] = {"bias": True, "reg_scaling": "per_rating", "reg_unit": "rms"}
+_SETTINGS = (
+    *("rank", "reg", "damping", "bias_reg", "user_bias_damping", "item_bias_damping"),
+    *DEFAULTS,
+)
+_DTYPE = "float32"  # the solvers' default
+
+
+def about(case: Case) -> list[tuple[str, str]]:
+    """Return data, target and machine in words, as pairs of name and text."""
+    pairs = [
+        ("Data", data_in_words(case.facts["case"])),
+        ("Target", target_in_words(case)),
+        ("Machine", machine_in_words(case)),
+        ("Not watched here", _not_watched(case)),
+    ]
+    return [(name, text) for name, text in pairs if text]
+
+
+def data_in_words(facts: CaseFacts) -> str:
+    """Return the data: "1.27 million ratings by 13,771 users of 4,333 anime, synthetic"."""
+    total = facts["n_train"] + facts["n_validation"] + facts["n_test"]
+    ratings = f"{number(total / _MILLION)} million" if total >= _MILLION else f"{total:,}"
+    name = facts["dataset"].lower()
+    items = next((what for start, what in _ITEMS.items() if name.startswith(start)), "items")
+    synthetic = ", synthetic" if name.startswith(_SYNTHETIC) else ""
+    counts = f"{facts['n_users']:,} users of {facts['n_items']:,} {items}"
+    return f"{ratings} ratings by {counts}{synthetic} ({one_line(facts['dataset'])})"
+
+
+def target_in_words(case: Case) -> str:
+    """Return what the target means, beside what is reached without factors; "" without one."""
+    target, reference = case.facts["target"], case.facts["reference"]
+    if not target:
+        return ""
+    above = 100 * (target["factor"] - 1)
+    text = (
+        f"a mean squared error (MSE) of {mse(target['mse'])} on ratings held out for validation, "
+        f"{above:.3g} % above the best that this model can do "
+        f"({mse(reference['validation_mse'])})"
+    )
+    without = [
+        f"{_WITHOUT_FACTORS.get(name, name)}: {mse(score['validation_mse'])}"
+        for name, score in sorted(
+            case.facts["baselines"].items(), key=lambda item: item[1]["validation_mse"]
+        )
+    ]
+    return "; ".join([text, *without])
+
+
+def machine_in_words(case: Case) -> str:
+    """Return the processor, the number of cores, and the GPUs if there are any; "" if unknown."""
+    environment = case.facts["environment"]
+    cores = environment.get("cores")
+    facts = (
+        environment.get("cpu"),
+        plural(cores, "core") if cores else "",
+        environment.get("gpus"),
+    )
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _not_watched(case: Case) -> str:
+    """Return what the system did not show of backends, "" for nothing or in older records."""
+    facts = {record["environment"].get("watched") for record in case.records}
+    unseen = sorted(fact.removeprefix("all but ") for fact in facts if fact and fact != "all")
+    return "; ".join(unseen)
+
+
+def snippet(case: Case) -> str:
+    """Return code that fits the backends to take, with what was measured; "" for none.
+
+    There is one line per backend, with the uses that it is the one to take for. Names and values
+    from records are literals, so that the code does nothing else, whatever they contain.
+    """
+    uses: dict[str, list[str]] = {}
+    for use, found in answers(case):
+        uses.setdefault(found.names[0], []).append(use.name.lower())
+    fits = {entry.name: _arguments(entry.record) for entry in case.ranked if entry.name in uses}
+    names = {name for found in fits.values() for name in found}
+    if not fits or not all(name.isidentifier() and not iskeyword(name) for name in names):
+        return ""
+    shared = {
+        name: value
+        for name, value in next(iter(fits.values())).items()
+        if all(name in found and found[name] == value for found in fits.values())
+    }
+    lines = [
+        "from backends import Ratings, get_backend",
+        "",
+        "# of a data frame with the columns user, item and rating",
+        'train = Ratings.from_frame(frame, user="user", item="item", rating="rating")',
+        f"settings = dict({_keywords(shared)})",
+    ]
+    for entry in case.ranked:
+        if entry.name in fits:
+            own = {name: value for name, value in fits[entry.name].items() if name not in shared}
+            comment = (
+                f"# {words(uses[entry.name])}: {plural(_epochs(entry), 'epoch')} to the target"
+            )
+            lines += ["", comment, f"solver = {_call(entry, own)}"]
+    return "\n".join(lines)
+
+
+def _call(entry: Entry, own: dict[str, Any]) -> str:
+    """Return code that makes and fits a backend as in its timed rounds."""
+    name = entry.record["backend"]["name"].partition(" (")[0].partition(":")[0]
+    arguments = ", ".join(filter(None, [_literal(name), "**settings", _keywords(own)]))
+    return f"get_backend({arguments}).fit(train, epochs={_epochs(entry)})"
+
+
+def _epochs(entry: Entry) -> int:
+    """Return how many epochs reach the target with all seeds."""
+    return max(entry.epochs, default=1)
+
+
+def _keywords(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in values.items())
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[\w.-]*", value, re.ASCII):
+        return f'"{value}"'
+    return repr(value).removesuffix(".0") if isinstance(value, float) else repr(value)
+
+
+def _arguments(record: Record) -> dict[str, Any]:
+    """Return the hyper-parameters of a backend that are not the defaults of all solvers."""
+    case: dict[str, Any] = dict(record["case"])
+    objective = {name: case[name] for name in _SETTINGS if case[name] != DEFAULTS.get(name)}
+    backend = record["backend"]
+    dtype = {} if backend["dtype"] == _DTYPE else {"dtype": backend["dtype"]}
+    return objective | dtype | {"n_jobs": backend["threads"]} | backend["params"]
