@@ -365,7 +365,7 @@ def test_every_target_is_timed_and_checked(case: Case) -> None:
         (calibration["seed"], rung["factor"])
         for calibration in record["calibrations"]
         for rung in calibration["rungs"]
-        if rung["epochs"] is not None and rung["factor"] != 1.01
+        if rung["epochs"] is not None and rung["factor"] != 1.01 and calibration["seed"] == 0
     }
     assert wanted
     assert {(one["seed"], one["factor"]) for one in record["rungs"]} == wanted

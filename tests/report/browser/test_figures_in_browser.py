@@ -124,25 +124,21 @@ def test_a_page_whose_library_fails_shows_what_it_has(
     page = opened_page(broken)
     unfold(page)
     figure = page.locator("#figure-seconds")
+    figure.scroll_into_view_if_needed()
     expect(figure.locator(".said")).to_contain_text("could not be drawn")
     expect(figure.locator(".said")).to_contain_text("(no room); its numbers are below.")
     assert figure.locator(".view svg").count() == has_pictures
 
 
 def test_folded_figures_are_drawn_when_they_are_unfolded(
-    opened_page: Callable[..., Page], still: Path, tmp_path: Path
+    opened_page: Callable[..., Page], still: Path
 ) -> None:
-    text = still.read_text("utf-8")
-    start = text.index('<figure class="chart" id="figure-seconds"')
-    end = text.index("</figure>", start) + len("</figure>")
-    folded = tmp_path / "index.html"
-    fold = f"<details id='fold'><summary>more</summary>{text[start:end]}</details>"
-    folded.write_text(text[:start] + fold + text[end:], "utf-8")
-    page = opened_page(folded)
+    page = opened_page(still)
     eventually(page, lambda: page.evaluate("document.documentElement.dataset.drawn") == "all")
     view = page.locator("#figure-seconds .view")
     assert "drawn" not in (view.get_attribute("class") or "")
-    page.locator("#fold > summary").click()
+    page.locator("details.fold", has=view).locator("> summary").click()
+    page.locator("#figure-seconds").scroll_into_view_if_needed()
     expect(view.locator(".vega-embed svg")).to_be_visible()
     eventually(page, lambda: view.locator("svg").evaluate("one => one.clientWidth") > 400)
 

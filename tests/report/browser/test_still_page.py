@@ -30,7 +30,7 @@ def test_figures_are_still_and_nothing_is_broken(
         assert "could not be drawn" not in figure.inner_text()
         assert "Without JavaScript" not in figure.inner_text()
         assert figure.locator(".switches").count() == 0
-        assert figure.locator(".save button").all_inner_texts() == ["CSV"]
+        assert figure.locator(".save button").all_text_contents() == ["CSV"]
     assert page.locator(".contenders").is_hidden()
     figures[0].locator(".numbers summary").click()
     figures[0].locator(".numbers td").first.wait_for()
