@@ -8,6 +8,8 @@ many.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from time import perf_counter
 from typing import NamedTuple
@@ -81,6 +83,12 @@ def compile_kernels(name: str, *, rank: int = 16, dtype: DTypeLike = "float32") 
             solver.fit(Ratings.from_arrays([0, 0, 1], [0, 1, 0], np.array([1, 2, 4], kind)))
     except OSError as error:
         raise KernelsNotKept(_not_kept(f"kernels cannot be written to disk ({error})")) from error
+    except Exception as error:
+        # What unpickling raises, by which numba reads its cache.
+        if type(error).__name__ not in ("EOFError", "UnpicklingError"):
+            raise
+        reason = f"the cache of compiled kernels is damaged ({error}); delete {folders[0]}"
+        raise KernelsNotKept(reason) from error
     return Compiled(n_compiled() - before, perf_counter() - start, folders[0])
 
 
@@ -97,11 +105,10 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="backends; by default all")
     parser.add_argument(
         "--rank",
-        nargs="+",
+        action="append",
         type=int,
-        default=RANKS,
         metavar="N",
-        help=f"ranks of the fits to come; by default {', '.join(map(str, RANKS))}",
+        help=f"rank of the fits to come, can be repeated (default: {', '.join(map(str, RANKS))})",
     )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     return parser.parse_args()
@@ -116,25 +123,43 @@ def main() -> int:
         if "numba" in info.requires and not info.same_as
     ]
     folder, width = "", max(map(len, names))
-    for name in names:
-        for rank in options.rank:
-            start = f"{name:{width}}  rank {rank:<4}"
-            try:
-                print(start, end="  ", flush=True)
+    try:
+        for name in names:
+            backend_info(name)  # raises for an unknown name, before anything is compiled
+        for name in names:
+            for rank in options.rank or RANKS:
                 result = compile_kernels(name, rank=rank, dtype=options.dtype)
-            except (BackendUnavailable, KernelsNotKept, UnknownBackend, ValueError) as error:
-                print()
-                print(error, file=sys.stderr)
-                return 1
-            took = f"{result.seconds:.1f} s" if result.n_kernels else "already compiled"
-            print(took, flush=True)
-            folder = result.folder
+                took = f"{result.seconds:.1f} s" if result.n_kernels else "already compiled"
+                print(f"{name:{width}}  rank {rank:<4}  {took}", flush=True)
+                folder = result.folder
+    except (BackendUnavailable, KernelsNotKept, UnknownBackend, ValueError, MemoryError) as error:
+        print(f"error: {error or 'there is not enough memory'}", file=sys.stderr)
+        return 1
     print(f"The compiled kernels: {folder}")
     return 0
 
 
+def _run() -> int:
+    """Return the status of `main`, however it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may show ASCII only
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was compiled is kept", file=sys.stderr)
+        return 130
+    except OSError as error:
+        # What is written later must not fail again as Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever reads the output has left
+            return 141
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())
 
 
 __all__ = ["RANKS", "Compiled", "KernelsNotKept", "compile_kernels"]

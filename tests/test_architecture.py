@@ -63,7 +63,9 @@ KERNELS_MAY_IMPORT = {
     "numba",
     "numpy",
     "operator",
+    "os",
     "pathlib",
+    "threading",
     "typing",
 }
 SOLVERS = {info.target.partition(":")[0] for info in _BACKENDS.values()}

@@ -12,6 +12,8 @@ backends.compile`` fills the cache ahead of the first fit.
 
 import gc
 import hashlib
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,43 @@ _INTERNAL_OPTIONS = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 # The classes below override parts of numba that its documentation does not promise. With a newer
-# version than they were tested with, kernels are compiled as numba compiles any function, which
-# takes twice as long and gives the same.
+# version than they were tested with, kernels are compiled as numba compiles any function. That
+# takes twice as long, and sums may be rounded otherwise.
 _TESTED = (0, 68)
+
+
+class _NoCollection:
+    """A context in which no garbage is collected, which several threads may be in at a time.
+
+    The last one to leave restores what was before, and so does a child that is forked meanwhile:
+    none of its threads is in here.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._collects = threading.Lock(), 0, False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._collects = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._collects:
+                gc.enable()
+
+    def _after_fork(self) -> None:
+        if self._inside and self._collects:
+            gc.enable()
+        self._lock, self._inside = threading.Lock(), 0
+
+
+_NO_COLLECTION = _NoCollection()
 
 
 class _KernelLibrary(JITCodeLibrary):
@@ -113,13 +149,8 @@ class _KernelCompiler(Compiler):
         Nearly all of the many objects that numba makes are still in use when a collection looks for
         those that are not.
         """
-        collects = gc.isenabled()
-        gc.disable()
-        try:
+        with _NO_COLLECTION:
             return super().compile_extra(func)  # type: ignore[no-untyped-call]
-        finally:
-            if collects:
-                gc.enable()
 
     def define_pipelines(self) -> Any:
         """Return the pipeline of passes."""
@@ -150,8 +181,11 @@ def _source_hash(folder: Path) -> str:
 
 def _pipeline(compiler: type[Compiler]) -> dict[str, Any]:
     """Return the option that has a function compiled by one of the compilers above."""
-    version = tuple(int(part) for part in numba.__version__.split(".")[:2])
-    return {"pipeline_class": compiler} if version <= _TESTED else {}
+    try:
+        major, minor = (int(part) for part in numba.__version__.split(".")[:2])
+    except ValueError:  # of a build without a version: "0+untagged"
+        return {}
+    return {"pipeline_class": compiler} if (major, minor) <= _TESTED else {}
 
 
 _VERSION = _source_hash(Path(__file__).parent)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.records import RUNS, RecordError, by_kind, newest_run, read_records
+from bench.records import RUNS, RecordError, by_kind, newest_first, newest_run, read_records
 from bench.report.outcome.cases import group_cases
 from bench.report.outcome.plan import read_plan
 from bench.report.outcome.rooflines import group_rooflines
@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     try:
         run = None if options.input else newest_run()
+        _note_skipped(run)
         sources: list[Path] = options.input or ([run] if run else [])
         records, plan = read_records(sources), read_plan(sources)
     except (RecordError, OSError) as error:
@@ -68,6 +69,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(one_line(f"{missing[0].upper()}{missing[1:]}."))
     print(page)
     return 0
+
+
+def _note_skipped(run: Path | None) -> None:
+    """Say that the newest run has no records, where an older one is reported."""
+    newest = next(iter(newest_first(RUNS)), run)
+    if run and newest != run:
+        text = f"the newest run, {newest}, has no records; this is the report of {run}"
+        print(one_line(text), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -61,7 +61,7 @@ def test_all_backends_and_ranks_are_shown(tmp_path: Path, monkeypatch: pytest.Mo
     """Kernels that serve several ranks are compiled once."""
     pytest.importorskip("numba")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    *lines, last = compiled("--rank", "5", "20", "--dtype", "float64")[0].splitlines()
+    *lines, last = compiled("--rank", "5", "--rank", "20", "--dtype", "float64")[0].splitlines()
     shown = [line.split(maxsplit=3) for line in lines]
     assert [(name, rank) for name, _, rank, _ in shown] == [
         (name, rank) for name in ("numba-als", "numba-gd", "numba-sgd") for rank in ("5", "20")
@@ -79,7 +79,7 @@ def test_all_backends_and_ranks_are_shown(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_backends_without_kernels_are_refused_in_a_line(name: str, message: str) -> None:
     _, error = compiled(name, status=1)
-    assert error.startswith(message)
+    assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
 
 

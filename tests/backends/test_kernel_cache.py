@@ -1,6 +1,8 @@
 """The kernels' cache on disk: never stale, the same for all sizes, and not required."""
 
 import ast
+import gc
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -158,3 +160,34 @@ for name in ("numba-als", "numba-sgd", "numba-gd"):
     assert len(usual) == len(plain) == 3
     for one, other in zip(usual, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_garbage_is_collected_again_when_the_last_kernel_is_compiled() -> None:
+    """In a child that is forked meanwhile, too: no thread of it compiles."""
+    paused = _jit._NO_COLLECTION
+    was = gc.isenabled()
+    try:
+        for before in (True, False):
+            (gc.enable if before else gc.disable)()
+            with paused:
+                assert not gc.isenabled()
+                with paused:  # another thread
+                    pass
+                assert not gc.isenabled()
+                child = os.fork() if hasattr(os, "fork") else 1
+                if not child:
+                    os._exit(gc.isenabled() + 2 * paused._inside)
+            assert gc.isenabled() == before
+            if child != 1:
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == int(before)
+    finally:
+        (gc.enable if was else gc.disable)()
+
+
+def test_a_numba_without_a_version_is_taken_for_one_that_is_too_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _jit._pipeline(_jit._KernelCompiler)
+    for version in ("0+untagged.1.g123", "1", "0.999.0", "0.99.0dev0"):
+        monkeypatch.setattr(_jit.numba, "__version__", version)
+        assert _jit._pipeline(_jit._KernelCompiler) == {}

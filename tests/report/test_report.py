@@ -372,7 +372,7 @@ def test_records_of_different_code_are_a_caution(tmp_path: Path) -> None:
 
 
 def test_control_characters_are_on_no_page(tmp_path: Path) -> None:
-    escape = "\x1b[31m\x9b"
+    escape = "\x1b[31m\x9b\u202e\u2066"
     records = [fake_record(f"{name}{escape}", seconds=s) for name, s in (("a", 1), ("b", 2))]
     records.append(fake_record(f"c{escape}", "crashed", reason=f"it said {escape}"))
     for record in records:
@@ -382,7 +382,7 @@ def test_control_characters_are_on_no_page(tmp_path: Path) -> None:
     for path in tmp_path.glob("*.[hms][tdv]*"):
         text = path.read_text("utf-8")
         text = re.sub("<script.*?</script>", "", text, flags=re.DOTALL)
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text), path.name
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066]", text), path.name
     assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".md", ".svg"}
 
 
@@ -724,6 +724,19 @@ def test_command_takes_the_newest_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main([]) == 0
     page = (tmp_path / "reports/latest/index.html").read_text("utf-8")
     assert "<strong>new</strong>" in page and "old" not in page.split("<body>")[1].split("<nav")[0]
+
+
+def test_command_says_that_the_newest_run_has_no_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_record(tmp_path / "reports/runs/2025-01-01", fake_record("old"))
+    assert main([]) == 0
+    assert capsys.readouterr().err == ""
+    (tmp_path / "reports/runs/2025-01-02").mkdir()
+    assert main([]) == 0
+    said = "the newest run, reports/runs/2025-01-02, has no records; this is the report of "
+    assert capsys.readouterr().err == f"{said}reports/runs/2025-01-01\n"
 
 
 def test_command_without_records_says_how_to_make_some(

@@ -154,7 +154,7 @@ def test_records_of_one_start_give_no_interval(tmp_path: Path) -> None:
     assert [start["seed"] for start in records[0]["cold"]] == [0, 0]
     (case,) = group_cases(records)
     found = dict(answers(case))
-    said = " s, 3.0 times as fast as b; one seed, so that this may be noise."
+    said = " s, 3.0 times as fast as b; one start, so that this may be noise."
     assert found[FIRST].text == f": 1.0{said}" and found[PROCESS].text == f": 0.50{said}"
     assert "(" in found[LOOP].text
 
@@ -186,6 +186,33 @@ def test_compiling_ahead_is_what_only_the_first_start_takes(case: Case) -> None:
     assert compile_seconds(case.ranked[0]) is None
     (case,) = group_cases([used("a", [9.0] * 3, [], 1.0)])
     assert compile_seconds(case.ranked[0]) is None
+    (case,) = group_cases([used("a", [2.0, 1.0, 3.0], [1.0, 1.9, 1.1], 1.0)])
+    assert compile_seconds(case.ranked[0]) is None  # the interval contains 1
+    (case,) = group_cases([used("a", [1.4], [1.0], 1.0)])  # of one start each
+    assert compile_seconds(case.ranked[0]) is None
+    (case,) = group_cases([used("a", [2.4], [1.0], 1.0)])
+    assert compile_seconds(case.ranked[0]) == pytest.approx(1.4)
+
+
+def test_backends_without_starts_are_named_where_others_are_compared() -> None:
+    """A duel times no starts: reported with a run, its records take the place of older ones."""
+    starts = [[3.0, 3.1, 2.9], [1.0, 1.1, 0.9]]
+    others = [used("b", *starts, 2.0), used("c", *starts, 3.0)]
+    (case,) = group_cases([used("a", [], [], 1.0), *others])
+    found = dict(answers(case))
+    for use in (FIRST, PROCESS):
+        assert "a" not in found[use].names
+        assert found[use].text.endswith("; not timed so: a.")
+    assert found[LOOP].names == ["a"] and "not timed" not in found[LOOP].text
+    (case,) = group_cases([used("a", [], [], 1.0), used("b", [9.0] * 3, [1.0] * 3, 2.0)])
+    assert dict(answers(case))[FIRST].text == ": 9.0 s; 1 other has no valid measurement; " + (
+        "not timed so: a."
+    )
+    (case,) = group_cases(
+        [used("a", [], [], 1.0), used("b", [2.0] * 3, [1.0] * 3, 2.0), used("c", [4.0] * 3, [], 1)]
+    )
+    text = dict(answers(case))[FIRST].text
+    assert text.startswith(", the fastest of those measured: 2.0 s, 2.0")
 
 
 def test_cells_that_stand_out_are_the_backends_to_take(case: Case) -> None:

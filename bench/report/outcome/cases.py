@@ -98,6 +98,8 @@ class Case:
         The number of records left out because the same backend has a newer one.
     missing
         What a run that has not ended is still to measure; None for nothing.
+    observation
+        What the times of a backend are of, each counted once: seeds, or starts of processes.
     """
 
     title: str
@@ -107,6 +109,7 @@ class Case:
     unranked: list[Entry]
     superseded: int = field(default=0)
     missing: Missing | None = field(default=None)
+    observation: str = field(default="seed")
 
     @property
     def entries(self) -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from bench.records import Record, Round
 
-from .cases import Case, Entry
+from .cases import Case, Entry, ratio
 
 
 class Use(NamedTuple):
@@ -37,6 +37,7 @@ FIRST = Use("First fit", "A first fit on a machine, nothing compiled", "empty")
 PROCESS = Use("New process", "A fit in a new process, compiled before", "filled")
 LOOP = Use("In a loop", "Fits in a loop", "")
 USES = (FIRST, PROCESS, LOOP)
+NO_START = "no such start was timed"  # why a ranked backend has no place for a use
 
 
 def rounds_for(record: Record, use: Use) -> list[Round]:
@@ -72,9 +73,9 @@ def case_for(case: Case, use: Use) -> Case:
         if timed.record["rounds"]:
             ranked.append(timed)
         else:
-            unranked.append(replace(entry, why="no such start was timed"))
+            unranked.append(replace(entry, why=NO_START))
     ranked.sort(key=lambda entry: (entry.median, entry.name))
-    return replace(case, ranked=ranked, unranked=unranked)
+    return replace(case, ranked=ranked, unranked=unranked, observation="start")
 
 
 def seconds_for(entry: Entry, use: Use) -> float | None:
@@ -86,17 +87,20 @@ def seconds_for(entry: Entry, use: Use) -> float | None:
 
 
 def compile_seconds(entry: Entry) -> float | None:
-    """Return how long compiling ahead takes, once on a machine; None if little is compiled.
+    """Return what compiling ahead spares a first fit; None if that is little, or may be noise.
 
     That is the difference between starts with empty and with filled caches.
     """
-    first, process = seconds_for(entry, FIRST), seconds_for(entry, PROCESS)
-    if first is None or process is None or first - process < _LITTLE * process:
+    first, process = (_entry_for(entry, use) for use in (FIRST, PROCESS))
+    if entry.why or not first.record["rounds"] or not process.record["rounds"]:
         return None
-    return first - process
+    gain = ratio(first, process)
+    least = gain.interval[0] if gain.interval else gain.value / _MARGIN
+    return first.median - process.median if least > _LITTLE else None
 
 
-_LITTLE = 0.1  # a difference between starts that may be noise, as a share
+_LITTLE = 1.1  # a ratio of starts, of which the lower one may have been slowed by something else
+_MARGIN = 1.3  # by which starts of one seed may differ by chance
 
 
 def _entry_for(entry: Entry, use: Use) -> Entry:

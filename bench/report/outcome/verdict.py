@@ -15,13 +15,14 @@ from .cases import Case, Entry, ratio
 from .parts import Parts, is_clear, parts_of
 from .plan import Plan, all_missing, complete_files, file_of, group_of
 from .rooflines import Roofline
-from .uses import USES, Use, case_for
+from .uses import NO_START, USES, Use, case_for
 
 _INTERVAL = "95 % interval "
 _DIGITS = 2  # of a time or ratio in a sentence, where no interval shows how many it deserves
 _NEARLY_EQUAL = 1.05  # a ratio below is 1.0 with two digits
 _APART = timedelta(hours=24)  # between records that were not measured in one go
 _ROUNDED = 0.005  # a product that differs by more from a speed-up is seen to do so
+_MANY_RATINGS = 1000  # held out for validation; fewer do not show a difference of a per cent
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
 
@@ -81,8 +82,8 @@ def answer(case: Case) -> Answer:
     behind = [entry for entry in case.ranked if entry not in tied]
     if not behind and len(tied) == 1:
         claim = ", the only one to match" if _is_only(case) else ""
-        return Answer(names, f"{claim}: {_seconds(first)} s{_unmeasured(case)}.")
-    noise = _noise(*case.ranked)
+        return Answer(names, f"{claim}: {_seconds(first)} s{_unmeasured(case)}{_untimed(case)}.")
+    noise = _noise(case)
     lead = ""
     if behind:
         factor = with_interval(ratio(behind[0], first), "")
@@ -92,9 +93,9 @@ def answer(case: Case) -> Answer:
         low, high = _seconds(first), _seconds(max(tied, key=lambda entry: entry.median))
         range_ = f"{low} s each" if low == high else f"{low} to {high} s"
         also = f"; {first.name} is {lead}" if lead else ""
-        return Answer(names, f", which cannot be told apart: {range_}{also}.")
+        return Answer(names, f", which cannot be told apart: {range_}{also}{_untimed(case)}.")
     limited = ", the fastest of those measured" if _is_limited(case) else ""
-    return Answer(names, f"{limited}: {_seconds(first)} s, {lead}.")
+    return Answer(names, f"{limited}: {_seconds(first)} s, {lead}{_untimed(case)}.")
 
 
 def _seconds(entry: Entry) -> str:
@@ -119,7 +120,7 @@ def headline(case: Case) -> str:
         )
     # With a single seed there is no interval. The claim is then in the past tense, as it is about
     # these rounds only.
-    tied, noise, factors = _tied(case), _noise(*case.ranked), _lead(case)
+    tied, noise, factors = _tied(case), _noise(case), _lead(case)
     if len(tied) == 1:
         claim = _claim(case, noise)
         return f"{case.title}: {first.name} {claim} to {goal}, in {_time(first)}, {factors}{noise}"
@@ -155,10 +156,14 @@ def _simpler(case: Case) -> str:
             f"item_damping={simplest['item_damping']:g})"
         )
     described = f"{name} ({settings})" if settings else name
-    return (
+    text = (
         f"factors {gain} on these ratings: the validation MSE is {mse(score)} by {described}, and "
         f"{mse(best)} by exact ALS; {advice} {model}"
     )
+    n, seeds = case.facts["case"]["n_validation"], case.facts["reference"]["seeds"]
+    if n >= _MANY_RATINGS:
+        return text
+    return f"{text} (judged by {plural(n, 'rating')} and {plural(seeds, 'seed')}: may be noise)"
 
 
 def left_out(case: Case) -> str:
@@ -342,7 +347,7 @@ def _claim(case: Case, noise: str) -> str:
 def _is_limited(case: Case) -> bool:
     """Whether others are still to be measured."""
     begun = any(entry.record["status"] == "in progress" for entry in case.unranked)
-    return case.missing is not None or begun
+    return case.missing is not None or begun or bool(_untimed(case))
 
 
 def _progress(entry: Entry) -> str:
@@ -371,10 +376,23 @@ def _time(entry: Entry) -> str:
     return f"{number(entry.median)} s ({median_of(entry.record['rounds'])})"
 
 
-def _noise(first: Entry, *others: Entry) -> str:
-    """Return which backends have too few seeds for an interval, "" for none."""
-    few = [entry.name for entry in others if ratio(entry, first).interval is None]
-    if not few:
+def few(case: Case) -> str:
+    """Return that ranked backends have too few seeds, or starts, for an interval; "" if not so."""
+    first, *others = case.ranked
+    names = [entry.name for entry in others if ratio(entry, first).interval is None]
+    if not names:
         return ""
-    whose = "" if len(few) == len(others) else f" of {words(few)}"
-    return f"; one seed{whose}, so that this may be noise"
+    whose = "" if len(names) == len(others) else f" of {words(names)}"
+    return f"one {case.observation}{whose}"
+
+
+def _noise(case: Case) -> str:
+    """Return the same as a clause that says what it means, "" for none."""
+    found = few(case)
+    return f"; {found}, so that this may be noise" if found else ""
+
+
+def _untimed(case: Case) -> str:
+    """Return which backends reach the target but were not timed for this use, as a clause."""
+    names = [entry.name for entry in case.unranked if entry.why == NO_START]
+    return f"; not timed so: {words(names)}" if names else ""

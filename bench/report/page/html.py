@@ -13,12 +13,14 @@ from markupsafe import Markup
 
 from bench.report.figures.marks import HEIGHT, row_height
 from bench.report.figures.style import THEME
+from bench.text.wording import one_line
 
 from .contents import OPEN_FIGURES, Report
 from .exhibits import Exhibit
 from .scripts import Scripts, drawn_with
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Also what changes the direction of a line.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _NUMBER = re.compile(r"[<>+\s]*(-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 
 # Further cases are folded, so that a page with many of them reads as a list and opens quickly.
@@ -80,7 +82,7 @@ def template_environment(*packages: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    environment.filters |= {"host": host, "sortable": sortable}
+    environment.filters |= {"host": host, "one_line": one_line, "sortable": sortable}
     return environment
 
 

@@ -8,8 +8,8 @@ from statistics import median
 
 from bench.report.figures.palette import Look
 from bench.report.outcome.cases import Case, Entry, ratio
-from bench.report.outcome.uses import LOOP, USES, compile_seconds, seconds_for
-from bench.report.outcome.verdict import answer, answers, cautions, compared, with_interval
+from bench.report.outcome.uses import LOOP, USES, Use, case_for, compile_seconds, seconds_for
+from bench.report.outcome.verdict import answer, answers, cautions, compared, few, with_interval
 from bench.stats import cores_busy
 from bench.text.wording import DASH, mse, number, plural, words
 
@@ -85,10 +85,10 @@ def _caption(case: Case) -> str:
 def _more_caption(case: Case) -> str:
     """Return what the columns are that are shown if they are asked for."""
     return (
-        "Compiling ahead: what python -m backends.compile spares a first fit, once on a machine. "
+        "Compiling ahead: what python -m backends.compile spares a first fit. "
         f"{_speedup_note(case)}Gap in J: the objective relative to the reference's. "
-        "Busy: the CPU time of a round over its time, where rounds are long enough for the clock "
-        "that counts it."
+        "Runs on: threads are busy for the CPU time of a round over its time, where rounds are "
+        "long enough for the clock that counts it."
     )
 
 
@@ -133,7 +133,7 @@ def _overview_warning(case: Case) -> tuple[str, str]:
 
 
 def _overview_row(case: Case) -> list[str]:
-    found = {use: words(each.names) for use, each in answers(case)}
+    found = {use: words(each.names) + _few(case, use) for use, each in answers(case)}
     names = answer(case).names
     first = case.ranked[0] if case.ranked else None
     behind = [entry for entry in case.ranked if entry.name not in names]
@@ -145,11 +145,13 @@ def _overview_row(case: Case) -> list[str]:
         seconds = number(first.median) if first else DASH
         return [case.title, *fastest, seconds, DASH, DASH, matched]
     lead = with_interval(ratio(behind[0], first), "")
-    single = [entry.name for entry in behind if ratio(entry, first).interval is None]
-    if single:  # the lead may be noise
-        note = "one seed" if len(single) == len(behind) else f"one seed of {words(single)}"
-        fastest[-1] += f" ({note})"
     return [case.title, *fastest, number(first.median), lead, behind[0].name, matched]
+
+
+def _few(case: Case, use: Use) -> str:
+    """Return why the answer for a use may be noise, in brackets; "" if it is not."""
+    note = few(case_for(case, use))
+    return f" ({note})" if note else ""
 
 
 def _row(case: Case, entry: Entry) -> list[str]:

@@ -15,7 +15,7 @@ from bench.stats import summary
 from bench.text.wording import number
 
 _FIRST, _NEW, _LOOP = _USES = ("first fit", "new process", "in a loop")
-_PHASES = ("import", "compile", "prepare", "epochs and rest")
+_PHASES = ("import", "compile or load", "prepare", "epochs and rest")
 _CAPTION = (
     "Seconds of one fit, by use. First fit: in a new process, with nothing compiled. New process: "
     "with everything compiled before. In a loop: the median of the timed rounds. Of several starts "
@@ -87,7 +87,7 @@ def _phases_of(entry: Entry) -> dict[str, dict[str, float]]:
 def _phases_of_start(start: Cold) -> dict[str, float]:
     return {
         "import": start["import_seconds"],
-        "compile": start["compile_seconds"],
+        "compile or load": start["compile_seconds"],
         "prepare": start["prepare_seconds"],
         "epochs and rest": start["fit_seconds"] - start["prepare_seconds"],
     }
