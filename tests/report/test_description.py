@@ -82,7 +82,7 @@ def test_the_target_is_told_beside_what_is_reached_without_factors() -> None:
         "; the mean rating: 0.9000; biases: 0.9500"  # the best first
     )
     target = {"factor": 1.0005, "mse": 0.8436, "dropped": ""}
-    assert ", 0.05 % above the best" in target_in_words(case_of(fake_record(target=target)))
+    assert ", 0.05 % above where" in target_in_words(case_of(fake_record(target=target)))
 
 
 def test_without_a_target_it_is_left_out() -> None:
