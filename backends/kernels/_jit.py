@@ -98,7 +98,7 @@ class _KernelLibrary(JITCodeLibrary):
                 if not function.is_declaration:
                     function.attributes.add("noinline")
                     function.attributes.add("optnone")
-        super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]
+        super().add_ir_module(ir_module)  # type: ignore[no-untyped-call]  # no types in numba
 
     def _optimize_final_module(self) -> None:
         passes = self._codegen._module_pass_manager()
@@ -115,14 +115,14 @@ class _InlinedLibrary(_KernelLibrary):
 
     def finalize(self) -> None:
         """Link what this function calls, and nothing else."""
-        self._raise_if_finalized()  # type: ignore[no-untyped-call]
+        self._raise_if_finalized()  # type: ignore[no-untyped-call]  # no types in numba
         for library in dict.fromkeys(self._linking_libraries):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         """Return that there is no machine code."""
-        self._ensure_finalized()  # type: ignore[no-untyped-call]
+        self._ensure_finalized()  # type: ignore[no-untyped-call]  # no types in numba
         return 0
 
     @property
@@ -150,15 +150,17 @@ class _KernelCompiler(Compiler):
         those that are not.
         """
         with _NO_COLLECTION:
-            return super().compile_extra(func)  # type: ignore[no-untyped-call]
+            return super().compile_extra(func)  # type: ignore[no-untyped-call]  # no types in numba
 
     def define_pipelines(self) -> Any:
         """Return the pipeline of passes."""
         codegen = self.state.targetctx.codegen()
         name = self.state.func_id.func_qualname
-        self.state.library = self.library_class(codegen, name)  # type: ignore[no-untyped-call]
+        self.state.library = self.library_class(  # type: ignore[no-untyped-call]  # no types in numba
+            codegen, name
+        )
         self.state.library.enable_object_caching()
-        (passes,) = super().define_pipelines()  # type: ignore[no-untyped-call]
+        (passes,) = super().define_pipelines()  # type: ignore[no-untyped-call]  # no types in numba
         passes.passes = [item for item in passes.passes if item[0] not in self.unused]
         passes.finalize()
         return [passes]
