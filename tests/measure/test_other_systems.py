@@ -196,6 +196,7 @@ def test_a_worker_that_is_gone_is_noticed_when_it_is_asked(tmp_path: Path) -> No
 def test_psutil_sees_what_proc_shows() -> None:
     mark = "FACTORBENCH_TEST=here"
     code = "import subprocess, sys; subprocess.Popen(['sleep', '60']); print(flush=True); input()"
+    began = time.time()
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | dict([mark.split("=")]),
@@ -205,6 +206,7 @@ def test_psutil_sees_what_proc_shows() -> None:
     ) as one:
         assert one.stdout is not None
         one.stdout.readline()
+        started = time.time()
         for read in ("family", "marked"):
             what: Any = {"family": one.pid, "marked": mark}[read]
             found = sorted(getattr(from_psutil, read)(what))
@@ -220,16 +222,18 @@ def test_psutil_sees_what_proc_shows() -> None:
         assert from_psutil.cpu_seconds_of(one.pid) == pytest.approx(
             from_proc.cpu_seconds_of(one.pid), abs=0.05
         )
-        assert from_psutil.start_of(one.pid) == pytest.approx(time.time(), abs=30)
+        start = from_psutil.start_of(one.pid)
+        assert start is not None and began - 2 <= start <= started + 2  # the clocks are coarse
         os.killpg(one.pid, 9)
     assert from_psutil.family(one.pid) == []
     assert from_psutil.look(one.pid, False) is None
     assert from_psutil.start_of(one.pid) is None
     assert from_psutil.cpu_seconds_of(one.pid) == 0
-    by_proc_times, by_psutil_times = from_proc.cpu_times(), from_psutil.cpu_times()
-    assert by_proc_times is not None
-    assert by_psutil_times is not None
-    assert by_psutil_times == pytest.approx(by_proc_times, abs=2)
+    # However long the machine is busy with others in between.
+    before, times, after = from_proc.cpu_times(), from_psutil.cpu_times(), from_proc.cpu_times()
+    assert before is not None and times is not None and after is not None
+    assert before.busy - 0.1 <= times.busy <= after.busy + 0.1
+    assert before.stolen - 0.1 <= times.stolen <= after.stolen + 0.1
 
 
 @pytest.mark.load
