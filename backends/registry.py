@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._validation import check_choice
@@ -36,6 +37,9 @@ class BackendInfo(NamedTuple):
     same_as: str = ""  # the backend that a short name stands for
     work: str = ""  # what an epoch's work is counted as: the name of a work model of the roofline
     look: str = ""  # colour and marker in figures, such as "red s"; by default chosen by the name
+    library: str = ""  # of an adapter: the distribution on PyPI that does the work
+    extra: str = ""  # of this package, which installs what it requires; the package by default
+    needs: str = ""  # what the library needs beside it, such as another version of Python
     # each ``optimizer`` that `get_backend` accepts, and its target; the default first
     optimizers: tuple[tuple[str, str], ...] = ()
 
@@ -59,7 +63,55 @@ _NUMBA_SGD = BackendInfo(
     look="red s",
 )
 
+
+def _peer(
+    target: str, algorithm: str, package: str, library: str = "", **facts: Any
+) -> BackendInfo:
+    """Return the row of an adapter to another library; ``package`` is what is imported."""
+    return BackendInfo(
+        f"backends.peers.{target}",
+        algorithm,
+        (package,),
+        minimises=False,  # nobody else has this package's objective
+        library=library or package,
+        **facts,
+    )
+
+
+_CMFREC = partial(_peer, package="cmfrec", steppable=False)
+
 _BACKENDS: dict[str, BackendInfo] = {
+    "cmfrec-als": _CMFREC("cmfrec:CmfrecALS", _ALS),
+    "cmfrec-als-cg": _CMFREC("cmfrec:CmfrecALSCG", f"{_ALS}, conjugate gradients"),
+    "cmfrec-lbfgs": _CMFREC("cmfrec:CmfrecLBFGS", "L-BFGS", deterministic=False),
+    "cornac": _peer("cornac:Cornac", "per-rating SGD", "cornac", deterministic=False),
+    "kernelmf": _peer(
+        "kernelmf:KernelMF",
+        "per-rating SGD",
+        "matrix_factorization",
+        "matrix-factorization",
+        extra="kernelmf",
+    ),
+    "lenskit-als": _peer(
+        "lenskit:LenskitALS", _ALS, "lenskit", needs="Python 3.12.5 or newer", deterministic=False
+    ),
+    "libmf": _peer(
+        "libmf:Libmf",
+        "per-rating SGD, row-wise AdaGrad",
+        "libmf",
+        needs="a C++ compiler",
+        steppable=False,
+        deterministic=False,
+    ),
+    "libmf-raw": _peer(
+        "libmf:LibmfRaw",
+        "per-rating SGD, row-wise AdaGrad",
+        "libmf",
+        needs="a C++ compiler",
+        steppable=False,
+        deterministic=False,
+    ),
+    "myfm": _peer("myfm:MyFM", "Gibbs sampling", "myfm", steppable=False),
     "numba": _NUMBA_SGD._replace(same_as="numba-sgd"),
     "numba-als": BackendInfo(
         "backends.numba_als:NumbaALS",
@@ -81,6 +133,16 @@ _BACKENDS: dict[str, BackendInfo] = {
         "backends.numpy_als:NumpyALS",
         _ALS,
         look="grey D",
+    ),
+    "pytorch-slices": _peer("pytorch:PyTorchSlices", "mini-batch Adam", "torch"),
+    "pytorch-tutorial": _peer("pytorch:PyTorchTutorial", "mini-batch Adam", "torch"),
+    "smurff": _peer("smurff:Smurff", "Gibbs sampling", "smurff", deterministic=False),
+    "surprise-svd": _peer(
+        "surprise:SurpriseSVD",
+        "per-rating SGD",
+        "surprise",
+        "scikit-surprise",
+        steppable=False,
     ),
     "torch-als": _TORCH_ALS._replace(look="blue d"),
     "torch-als-cuda": _TORCH_ALS._replace(device="cuda", deterministic=False, look="green d"),
@@ -151,9 +213,10 @@ def list_backends() -> pd.DataFrame:
     """Return a table of all backends, indexed by name.
 
     Columns: algorithm, device, steppable, deterministic, minimises (ends at a minimum of the
-    objective, rather than stopping early), same_as (the backend that a short name stands for), work
-    (what its epochs are counted as, for the roofline), look (its colour and marker in figures),
-    available, and reason: why not, and the command or fact that mends it ("" where it is
+    objective, rather than stopping early), same_as (the backend that a short name stands for),
+    library (of another project, which does the work; "" for this package's own), work (what its
+    epochs are counted as, for the roofline), look (its colour and marker in figures), available,
+    and reason: why not, and the command or fact that mends it ("" where it is
     available). Importing torch to ask for its devices can take seconds.
     """
     import pandas as pd
@@ -165,6 +228,7 @@ def list_backends() -> pd.DataFrame:
         "deterministic",
         "minimises",
         "same_as",
+        "library",
         "work",
         "look",
     ]
@@ -212,8 +276,9 @@ def unavailable_reason(info: BackendInfo) -> str:
     """Return in a line why a backend cannot run here, and the remedy; "" if it can run."""
     for package in info.requires:
         if importlib.util.find_spec(package) is None:
-            remedy = f"pip install 'factorbench[{package}]'"
-            return f"the package {package} is not installed; run: {remedy}"
+            remedy = f"pip install 'factorbench[{info.extra or package}]'"
+            needs = f" (it needs {info.needs})" if info.needs else ""
+            return f"the package {package} is not installed; run: {remedy}{needs}"
     if "numba" in info.requires and _numba_interprets():
         remedy = "unset it, and start Python again"
         return f"NUMBA_DISABLE_JIT is set, and the kernels only run compiled; {remedy}"

@@ -62,7 +62,9 @@ def test_the_short_names_are_there(name: str) -> None:
 def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
-        pytest.importorskip(package)
+        # An adapter's library is imported when a fit begins.
+        if not info.library or package == "torch":
+            pytest.importorskip(package)
     targets = [target for _, target in info.optimizers] or [info.target]
     assert info.target == targets[0]  # the default
     for target in targets:
@@ -78,12 +80,12 @@ def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:
     with pytest.raises(UnknownBackend) as caught:
         get_backend("torch-gpu")
     assert str(caught.value).startswith(
-        "no backend is named 'torch-gpu'; did you mean 'torch-cpu'? Known: numba, "
+        "no backend is named 'torch-gpu'; did you mean 'torch-cpu'? Known: cmfrec-als, "
     )
     assert str(caught.value).endswith(", ".join(all_backends()))
     with pytest.raises(UnknownBackend) as caught:
         get_backend("zzz")
-    assert str(caught.value).startswith("no backend is named 'zzz'. Known: numba, ")
+    assert str(caught.value).startswith("no backend is named 'zzz'. Known: cmfrec-als, ")
 
 
 # ---- what is missing ----------------------------------------------------------------------------

@@ -1,0 +1,232 @@
+"""`Peer`: a solver that another library fits, and the facts that each adapter declares of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from backends._arrays import Float
+from backends._validation import check_choice, check_number
+from backends.factorizer import Factorizer, State
+from backends.objective import Objective, Parameters, RegUnit
+from backends.ratings import Ratings
+
+FitTo = Literal["ratings", "centred", "residuals"]
+
+
+class PeerFacts(NamedTuple):
+    """What an adapter declares of its library, in words that reports show.
+
+    Attributes
+    ----------
+    library
+        The distribution's name on PyPI.
+    licence
+        Its licence.
+    minimises
+        What it minimises or samples, with the hyper-parameters of the adapter.
+    biases
+        Where the model's biases come from.
+    start
+        Which factors a fit starts from.
+    seed
+        What the seed of ``fit`` decides.
+    stepping
+        How more epochs follow: a fit goes on, or starts again with more of them.
+    threads
+        How many it uses.
+    precision
+        Of its own arithmetic; the model has the solver's ``dtype``.
+    """
+
+    library: str
+    licence: str
+    minimises: str
+    biases: str
+    start: str
+    seed: str
+    stepping: str
+    threads: str
+    precision: str
+
+
+GOES_ON = "goes on from epoch to epoch"
+RESTARTS = "starts again from the beginning for every number of epochs"
+OUR_START = "the same as our solvers'"
+OWN_BIASES = "its own, fitted together with the factors"
+N_JOBS = "n_jobs"
+ONE_THREAD = "one, whatever n_jobs is"
+
+
+@dataclass(kw_only=True)
+class PeerState(State):
+    """The library's session, and what was subtracted from the ratings before it saw them."""
+
+    session: Any
+    offset: Parameters
+
+
+@dataclass(kw_only=True, eq=False)
+class Peer(Factorizer):
+    """Base class of the adapters: a library's fit behind the interface of all solvers.
+
+    An adapter implements ``begin`` (convert the ratings), ``fit_epochs`` and ``read`` (the
+    library's factors as `Parameters`). The time of all three is part of a fit, because whoever uses
+    the library spends it too.
+
+    Parameters
+    ----------
+    reg
+        The library's own regularisation, in its own unit; by default what the library has. No
+        library has dampings, so ``damping`` has to stay 0.
+    fit_to
+        What the library gets: the "ratings" as they are, "centred" ones, from which their mean is
+        subtracted, or the "residuals" of the damped biases (see `Objective.biases_alone`), which a
+        library without biases of its own may need. What was subtracted is added to the model.
+    """
+
+    facts: ClassVar[PeerFacts]
+    # Further hyper-parameters of `Factorizer` that the library has no use for.
+    unused: ClassVar[tuple[str, ...]] = ()
+
+    reg_unit: RegUnit = "rating"
+    damping: float = 0.0
+    fit_to: FitTo = "ratings"
+
+    # ---- what an adapter implements -------------------------------------------------------------
+
+    @abstractmethod
+    def begin(self, train: Ratings, targets: Float, initial: Parameters, seed: int) -> Any:
+        """Return a session of the library, with everything that its training needs.
+
+        Parameters
+        ----------
+        train
+            Users and items of the ratings, as row numbers.
+        targets
+            What is fitted, shape (n,), in float32; see ``fit_to``.
+        initial
+            The factors that our solvers start from, for libraries that accept a start; and the mean
+            of ``targets``, or 0 without biases.
+        seed
+            The seed of ``fit``.
+        """
+
+    @abstractmethod
+    def fit_epochs(self, session: Any, n_epochs: int) -> None:
+        """Train ``n_epochs`` more epochs, or if not ``steppable``, so many from the beginning."""
+
+    @abstractmethod
+    def read(self, session: Any) -> Parameters:
+        """Return the library's model of the targets; mean and biases are 0 where it has none."""
+
+    def minimised(self, train: Ratings) -> Objective | None:
+        """Return what the library minimises, as an `Objective`; None if it minimises nothing.
+
+        With residuals it holds for the factors alone: biases have no penalty in it.
+        """
+        bias_reg = self.reg if self.fit_to == "ratings" else 0.0
+        return Objective(
+            rank=self.rank,
+            reg=self.reg,
+            reg_unit="rating",
+            damping=0.0,
+            bias_reg=bias_reg,
+            user_bias_damping=0.0,
+            item_bias_damping=0.0,
+        )
+
+    # ---- what the interface asks for ------------------------------------------------------------
+
+    def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PeerState:
+        """Subtract what the library is not to see, and convert the rest."""
+        if train.weights is not None:
+            raise ValueError(f"{self.facts.library} takes no weights; every rating counts once")
+        offset = self._offset(train)
+        targets = train.ratings - offset.predict(train.users, train.items)
+        if self.fit_to != "ratings":
+            initial = dataclasses.replace(initial, mean=0.0)
+        with quiet():
+            session = self.begin(train, targets.astype(np.float32), initial, seed)
+        return PeerState(session=session, offset=offset)
+
+    def step(self, state: PeerState, n_epochs: int) -> float:
+        """Train ``n_epochs`` more epochs; return 0, as libraries do not tell the training MSE.
+
+        So divergence shows only in the model at the end, which `fit` looks at in any case.
+        """
+        with quiet():
+            self.fit_epochs(state.session, n_epochs + (0 if self.steppable else state.epochs))
+        state.epochs += n_epochs
+        return 0.0
+
+    def parameters(self, state: PeerState) -> Parameters:
+        """Return the library's model, with what was subtracted from the ratings added to it."""
+        found = self.read(state.session).astype(self.dtype)
+        found.mean += state.offset.mean
+        found.user_bias += state.offset.user_bias.astype(self.dtype)
+        found.item_bias += state.offset.item_bias.astype(self.dtype)
+        return found
+
+    def check_params(self) -> None:
+        """Check the hyper-parameters; see the base class.
+
+        Raises
+        ------
+        ValueError
+            Also for one that the library has no use for, unless it has its default.
+        """
+        super().check_params()
+        check_choice("fit_to", self.fit_to, ("ratings", "centred", "residuals"))
+        if hasattr(self, "learning_rate"):
+            check_number("learning_rate", self.learning_rate, positive=True)
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in ("damping", "reg_scaling", "reg_unit", *self.unused):
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(
+                    f"{name} has to stay {defaults[name]!r}, since {self.facts.library} has no "
+                    f"such thing; got {getattr(self, name)!r}"
+                )
+
+    def _offset(self, train: Ratings) -> Parameters:
+        """Return the part of the model that is subtracted before the library sees the ratings."""
+        mean = 0.0 if self.fit_to == "ratings" else train.summary.mean
+        b, c = np.zeros(train.n_users), np.zeros(train.n_items)
+        if self.fit_to == "residuals":
+            b, c = self.objective.biases_alone(train)
+        return Parameters(mean, b, c, np.zeros((train.n_users, 1)), np.zeros((train.n_items, 1)))
+
+
+def posterior_mean(samples: Sequence[Parameters]) -> Parameters:
+    """Return one model that predicts the mean of what all samples predict.
+
+    Factors of different samples cannot be averaged, since each may be rotated in its own way. So
+    they are placed side by side, each divided by the square root of their number: the model's rank
+    is the sum of theirs.
+    """
+    scale = 1.0 / math.sqrt(len(samples))
+    mean = float(np.mean([sample.mean for sample in samples]))
+    b, c = (
+        np.mean([getattr(sample, name) for sample in samples], axis=0)
+        for name in ("user_bias", "item_bias")
+    )
+    p, q = (
+        scale * np.hstack([getattr(sample, name) for sample in samples])
+        for name in ("user_factors", "item_factors")
+    )
+    return Parameters(mean, b, c, p, q)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Discard what a library prints by Python's means, progress bars among it."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
