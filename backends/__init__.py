@@ -24,7 +24,7 @@ from .factorizer import Factorizer, State
 from .model import FactorModel, Recommendation
 from .objective import Objective, Parameters, Penalties, mean_squared_error
 from .ratings import EncodedRatings, RatingEncoder, Ratings
-from .registry import get_backend, list_backends
+from .registry import backend_class, get_backend, list_backends
 from .start import initial_model
 from .stopping import EpochRecord, Progress
 from .tables import to_arrow
@@ -50,6 +50,7 @@ __all__ = [
     "UnknownBackend",
     "UnknownIdError",
     "available_cores",
+    "backend_class",
     "checkpoint",
     "cpu_quota",
     "damped_biases",

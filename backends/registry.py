@@ -209,6 +209,27 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     return solver
 
 
+def backend_class(name: str) -> type[Factorizer]:
+    """Return a backend's class, also where the backend itself cannot run.
+
+    Adapters to other libraries import theirs when a fit begins, so that their hyper-parameters and
+    what they declare can be read without it.
+
+    Raises
+    ------
+    UnknownBackend
+        With the closest name and the list of all.
+    BackendUnavailable
+        If the class itself needs a package that is not installed.
+    """
+    info = backend_info(name)
+    if not info.library:
+        reason = unavailable_reason(info)
+        if reason:
+            raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
+    return _import_backend(name, info)
+
+
 def list_backends() -> pd.DataFrame:
     """Return a table of all backends, indexed by name.
 

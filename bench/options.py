@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends import available_cores
@@ -73,6 +73,10 @@ class Selection(FileArguments):
         type=int,
     )
     threads: int | None = option("thread budget of every library (default: all cores)", type=int)
+    max_seconds: float | None = option(
+        "seconds of training after which a backend is given up (default: 180; quick: 15)",
+        type=float,
+    )
     quick: bool = option(
         "finish in about a minute: the twin at scale 0.02, or at most 100,000 ratings of whole "
         "users; one seed, a rough search for --reg and --damping, and no roofline",
@@ -98,6 +102,10 @@ class Selection(FileArguments):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"--{name} must be a finite number of at least 0, got {value}")
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise ValueError(
+                f"--max-seconds must be a finite number above 0, got {self.max_seconds}"
+            )
         if self.scale is not None and not SCALE_RANGE[0] <= self.scale <= SCALE_RANGE[1]:
             raise ValueError(f"--scale must lie between 1/1000 and 100, got {self.scale}")
         if self.ratings and self.dataset is not None:
@@ -159,7 +167,12 @@ class Selection(FileArguments):
     @property
     def limits(self) -> Limits:
         """When to give up a backend."""
-        return Limits(max_seconds=15, timeout=60) if self.quick else Limits()
+        limits = Limits(max_seconds=15, timeout=60) if self.quick else Limits()
+        if self.max_seconds:
+            # Fits that start again for every number of epochs take several times the last one.
+            timeout = max(limits.timeout, 10 * self.max_seconds)
+            limits = replace(limits, max_seconds=self.max_seconds, timeout=timeout)
+        return limits
 
 
 def add_options(add: Callable[..., object], other_help: Mapping[str, str] | None = None) -> None:

@@ -21,6 +21,7 @@ from bench.cases.case import Case
 from bench.measure.backend_facts import BackendRow, Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, SameFile, open_run
+from bench.measure.tuned import read_tuned
 from bench.measure.turns import CodeChanged, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
@@ -28,7 +29,7 @@ from bench.text.progress import Notify, StatusLine
 from bench.text.wording import plural
 
 from .options import RANK, Selection, add_options
-from .records import RUNS, Record, RooflineRecord, record_path
+from .records import RUNS, Record, RooflineRecord, Tuning, record_path
 
 ROOFLINE_RANKS = [16, 64, 128]
 
@@ -44,7 +45,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="backend to measure, can be repeated (default: all that can run here)",
+        help="backend to measure, can be repeated (default: all of this project)",
+    )
+    group.addoption(
+        "--peers",
+        action="store_true",
+        help="measure the adapters to other libraries too; python -m bench.peers installs these",
+    )
+    group.addoption(
+        "--tuned",
+        type=Path,
+        metavar="FILE",
+        help="use hyper-parameters that python -m bench.tune found and wrote to this .json file, "
+        "for the backends that it names",
     )
 
     def add(name: str, **settings: Any) -> None:
@@ -72,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Reject options that make no sense before anything is loaded."""
     try:
         selection(config).check()
+        path = config.getoption("--tuned")
+        config.stash[_TUNED] = read_tuned(path).backends if path else {}
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     unknown = [
@@ -82,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _BACKENDS = pytest.StashKey[dict[str, BackendRow]]()
+_TUNED = pytest.StashKey[dict[str, Tuning]]()
 _FOLDER = pytest.StashKey[RunFolder]()
 _PLANNED = pytest.StashKey[list["_Planned"]]()
 
@@ -105,7 +121,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = list(dict.fromkeys(metafunc.config.getoption("--backend")))  # without duplicates
     if not names:
         # All but the short names, which would measure another backend once more.
-        names = [row.name for row in known.values() if not row.same_as]
+        peers = metafunc.config.getoption("--peers")
+        names = [
+            row.name for row in known.values() if not row.same_as and (peers or not row.library)
+        ]
     if "measured_backend" in metafunc.fixturenames:
         metafunc.parametrize("measured_backend", names)
     if "roofline_backend" in metafunc.fixturenames:  # needs a work model
@@ -230,7 +249,7 @@ def planned_folder(
     """Return the folder of this run, which names all records that are to be written."""
     names = []
     for kind, backend, threads in pytestconfig.stash[_PLANNED]:
-        facts = Contender(known_backends[backend], threads).facts()
+        facts = _contender(pytestconfig, known_backends[backend], threads).facts()
         names.append(record_path(run_folder.path, kind, case.facts["name"], facts).name)
     with _ending_the_run():
         run_folder.plan(names)
@@ -257,7 +276,7 @@ def measured(
         measurements = [
             Measurement(
                 case,
-                Contender(known_backends[name], threads),
+                _contender(pytestconfig, known_backends[name], threads),
                 run,
                 seeds=selected.fit_seeds,
                 rounds=selected.timed_rounds,
@@ -266,6 +285,8 @@ def measured(
             )
             for name in names
         ]
+        for measurement, name in zip(measurements, names, strict=True):
+            measurement.tuning = pytestconfig.stash[_TUNED].get(name)
         with _ending_the_run():
             found = take_turns(measurements, planned_folder, seed=selected.seed)
         for name, record in zip(names, found, strict=True):
@@ -313,6 +334,12 @@ def _ending_the_run() -> Iterator[None]:
             f"({error}); the same command continues it",
             returncode=4,
         )
+
+
+def _contender(config: pytest.Config, row: BackendRow, threads: int) -> Contender:
+    """Return a backend to measure, with its tuned hyper-parameters if there are any."""
+    tuning = config.stash[_TUNED].get(row.name)
+    return Contender(row, threads, params=tuning["params"] if tuning else {})
 
 
 def _messages_of(name: str, notify: Notify) -> Notify:

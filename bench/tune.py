@@ -6,10 +6,11 @@ every time), as in the external tuning of AlgoPerf (Dahl et al. 2023, "Benchmark
 training algorithms"). The trials are fitted to nine tenths of the training ratings and scored on
 the last tenth, by the seconds of training to the matching target there. A trial is given up once it
 has trained for twice as long as the fastest one took. Trials that do not reach the target come
-after those that do, by their lowest MSE. The best few and the first are then timed four times more,
-and only these times decide, since the best of many single times is fast by luck. The first trial is
-kept unless all times of another are below all of its own (or, without the target, the MSE is half a
-percent lower).
+after those that do, by their lowest MSE. The best few and the first are then timed four times more
+(once, if that takes over five seconds), and only these times decide, since the best of many single
+times is fast by luck. The first trial is kept unless all times of another are below all of its own
+(or, without the target, the MSE is half a percent lower). The first trial of another library has
+that library's defaults.
 
 The case's test ratings have no part in it, and its validation ratings only through the case's reg
 and damping, which suit ALS best on them: these are what the first trial has.
@@ -37,7 +38,7 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from backends import BackendUnavailable, UnknownBackend, get_backend
+from backends import BackendUnavailable, UnknownBackend, backend_class, get_backend
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
 from bench.cases.inner import inner_case
@@ -47,6 +48,7 @@ from bench.measure.calibration import training_seconds
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
+from bench.measure.tuned import tuned_file
 from bench.measure.turns import CodeChanged, take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
@@ -65,6 +67,7 @@ SECONDS = 30.0
 FOLDER = Path("reports/tuning")
 _SEED = 0  # of the sequence of trials, and of the trials' initial models
 _FINALISTS, _MORE_TIMES = 3, 4  # the best trials are timed this many times more
+_LONG, _MORE_TIMES_OF_LONG = 5.0, 1  # seconds of a trial, and how often it is timed again then
 _LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
 _CLEARLY = 0.995  # of the first trial's MSE, or less: what replaces it where no target is reached
 _DIGITS = 3  # to which hyper-parameters are rounded
@@ -93,6 +96,8 @@ class Trial:
         The lowest validation MSE; infinite if there is none.
     ended
         How the first fit ended, in a word; or why it failed.
+    epochs
+        How many the last fit took to the target; None if it was not reached.
     """
 
     number: int
@@ -100,6 +105,7 @@ class Trial:
     times: list[float] = field(default_factory=list)
     mse: float = math.inf
     ended: str = ""
+    epochs: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -201,7 +207,8 @@ def run_trial(trial: Trial, setting: Setting) -> None:
     tried = replace(setting, contender=replace(setting.contender, params=trial.params))
     try:
         with tried.start("stderr-tuning.txt") as process:
-            answer = Session(tried, process, _SEED).calibrate()
+            # Where a solver starts again for every number of epochs, it begins where it ended.
+            answer = Session(tried, process, _SEED).calibrate(trial.epochs or 1)
     except Ended as end:
         trial.ended = trial.ended or f"{end.status}: {end.reason}"
         return
@@ -212,11 +219,12 @@ def run_trial(trial: Trial, setting: Setting) -> None:
     trial.mse = min([trial.mse, *(point["validation_mse"] for point in trace)])
     if answer.calibration["epochs"] is not None:
         trial.times.append(training_seconds(answer.calibration))
+        trial.epochs = answer.calibration["epochs"]
 
 
 def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> Search:
     """Run all trials of one backend, and the best ones again."""
-    found = Search(row, make_trials(get_backend(row.name).search_space, n_trials))
+    found = Search(row, make_trials(backend_class(row.name).search_space, n_trials))
     start = time.perf_counter()
     most_seconds = setting.limits.max_seconds
     for trial in found.trials:
@@ -225,9 +233,11 @@ def search(row: BackendRow, setting: Setting, n_trials: int, notify: Notify) -> 
         limits = replace(setting.limits, max_seconds=min(most_seconds, _LOST * fastest))
         run_trial(trial, replace(setting, limits=limits))
     finalists = found.finalists
-    for turn in range(_MORE_TIMES if len(finalists) > 1 else 0):
+    fastest = min((trial.seconds or math.inf for trial in finalists), default=math.inf)
+    turns = _MORE_TIMES if fastest < _LONG else _MORE_TIMES_OF_LONG
+    for turn in range(turns if len(finalists) > 1 else 0):
         for trial in finalists:
-            notify(f"trial {trial.number} again, {turn + 1} of {_MORE_TIMES}")
+            notify(f"trial {trial.number} again, {turn + 1} of {turns}")
             run_trial(trial, setting)
     found.seconds = time.perf_counter() - start
     return found
@@ -266,6 +276,7 @@ class Tables:
     folder: Path
     stem: str
     command: str
+    most_seconds: float  # of training in a trial
     n_backends: int = 0  # that the files have
 
     @property
@@ -276,8 +287,13 @@ class Tables:
     def write(self, case: Case, searches: Sequence[Search], records: Sequence[Record]) -> str:
         """Write the files, and return the page."""
         text = page(case, self.command, outcome_rows(searches, records))
-        contents = {f"{self.stem}.md": text, f"{self.stem}.csv": trials_csv(searches)}
-        write_all(self.folder, {name: content.encode() for name, content in contents.items()})
+        tuned = {found.row.name: found.facts(self.most_seconds) for found in searches}
+        contents = {
+            f"{self.stem}.md": text.encode(),
+            f"{self.stem}.csv": trials_csv(searches).encode(),
+            f"{self.stem}.json": tuned_file(case.facts["name"], tuned),
+        }
+        write_all(self.folder, contents)
         self.n_backends = len(searches)
         return text
 
@@ -292,8 +308,12 @@ def tune(
     *,
     n_trials: int,
     most_seconds: float,
+    only_trials: bool = False,
 ) -> str:
-    """Tune the backends one after the other, measure each, and return the page about all."""
+    """Tune the backends one after the other, measure each, and return the page about all.
+
+    ``only_trials`` leaves out measuring them on the case itself.
+    """
     assert inner.target is not None
     limits = Limits(
         max_seconds=most_seconds,
@@ -322,7 +342,9 @@ def tune(
         contenders = [plain]
         if found.best.params:
             contenders.append(replace(plain, params=found.best.params, label=row.name + TUNED))
-        records += measure(case, contenders, run, selection, folder, found.facts(most_seconds))
+        if not only_trials:
+            facts = found.facts(most_seconds)
+            records += measure(case, contenders, run, selection, folder, facts)
         text = tables.write(case, searches, records)
     return text
 
@@ -330,15 +352,22 @@ def tune(
 def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[list[str]]:
     """Return one row per backend: cost, choice, and what it had before and after.
 
-    Both are given by the trials' score, and by seconds and test MSE on the case itself.
+    Both are given by the trials' score and, unless only trials were run, by seconds and test MSE on
+    the case itself.
     """
     by_name = {record["backend"]["name"]: record for record in records}
     rows = []
     for found in searches:
-        first = by_name[found.row.name]
+        first = by_name.get(found.row.name)
         tuned = by_name.get(found.row.name + TUNED, first)
+        measured = [record for record in (first, tuned) if record is not None]
         gain = DASH
-        if first["status"] == tuned["status"] == "matched" and tuned is not first:
+        if (
+            first is not None
+            and tuned is not None
+            and first["status"] == tuned["status"] == "matched"
+            and tuned is not first
+        ):
             gain = with_interval(ratio(first["rounds"], tuned["rounds"]))
         rows.append(
             [
@@ -347,9 +376,12 @@ def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[
                 f"{found.seconds:.0f}",
                 as_text(found.best.params),
                 *[_score(trial) for trial in (found.trials[0], found.best)],
-                *[_seconds(record) for record in (first, tuned)],
+                *([_seconds(record) for record in measured] or [DASH] * 2),
                 gain,
-                *[mse(summary(record["rounds"], "test_mse")) for record in (first, tuned)],
+                *(
+                    [mse(summary(record["rounds"], "test_mse")) for record in measured]
+                    or [DASH] * 2
+                ),
             ]
         )
     return rows
@@ -387,7 +419,8 @@ def page(case: Case, command: str, rows: Sequence[Sequence[str]]) -> str:
         f"Trials were fitted and scored on {_SPLIT}: by the seconds of training to the matching "
         "target there, or by the lowest MSE if it was not reached. The first trial has the case's "
         f"reg ({objective.reg:g}) and damping ({objective.damping:g}), which suit ALS best on its "
-        "validation ratings, and the backend's other defaults. Seconds, gain and test MSE are "
+        "validation ratings, and the backend's other defaults; the first trial of another library "
+        "has that library's defaults. Seconds, gain and test MSE are "
         "measured on the case itself, whose test ratings had no part in anything: medians over the "
         "seeds.",
     ]
@@ -427,7 +460,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--trials must be at least 1, got {options['trials']}")
         if not 0 < options["seconds"] < math.inf:
             raise ValueError(f"--seconds must be a finite number above 0, got {options['seconds']}")
-        rows = _rows(options["backend"])
+        rows = _rows(options["backend"], options["peers"])
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass  # it can be written to
@@ -440,7 +473,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _interrupted(None)
     command = shlex.join(["python", "-m", "bench.tune", *words])
-    tables = Tables(output, _stem(case, options["backend"]), scrub(command))
+    stem = _stem(case, options["backend"], options["peers"])
+    tables = Tables(output, stem, scrub(command), options["seconds"])
     try:
         folder = open_run(command)
     except OSError as error:
@@ -457,6 +491,7 @@ def main(arguments: list[str] | None = None) -> int:
             tables,
             n_trials=options["trials"],
             most_seconds=options["seconds"],
+            only_trials=options["only_trials"],
         )
         folder.mark_done()
     except KeyboardInterrupt:
@@ -479,15 +514,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _stem(case: Case, backends: Sequence[str]) -> str:
+def _stem(case: Case, backends: Sequence[str], peers: bool) -> str:
     """Return the name of the files: the case, and the backends if they were chosen."""
-    parts = [case.facts["name"], *dict.fromkeys(backends)]
+    parts = [case.facts["name"], *dict.fromkeys(backends), *(["peers"] if peers else [])]
     letters = "".join(letter if letter.isalnum() else " " for letter in " ".join(parts))
     return "-".join(letters.split())
 
 
-def _rows(names: Sequence[str]) -> list[BackendRow]:
+def _rows(names: Sequence[str], peers: bool) -> list[BackendRow]:
     """Return the backends to tune: those named, or all that can run here.
+
+    Adapters to other libraries are among all if ``peers``.
 
     Raises
     ------
@@ -496,9 +533,12 @@ def _rows(names: Sequence[str]) -> list[BackendRow]:
     """
     known = backend_rows()
     if not names:
-        names = [row.name for row in known.values() if row.available and not row.same_as]
+        mine = (row for row in known.values() if peers or not row.library)
+        names = [row.name for row in mine if row.available and not row.same_as]
     for name in names:
-        make_trials(get_backend(name).search_space, 1)
+        if name not in known or known[name].interpreter is None:
+            get_backend(name)  # raises an error where it cannot run
+        make_trials(backend_class(name).search_space, 1)
     names = [known[name].same_as or name for name in names]  # a short name is no other backend
     return [known[name] for name in dict.fromkeys(names)]
 
@@ -519,7 +559,10 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="backend to tune, can be repeated (default: all that can run here)",
+        help="backend to tune, can be repeated (default: all of this project that can run here)",
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="tune the adapters to other libraries too"
     )
     parser.add_argument(
         "--trials", type=int, default=TRIALS, help="trials per backend (default: %(default)s)"
@@ -529,6 +572,11 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=SECONDS,
         help="most seconds of training in a trial (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--only-trials",
+        action="store_true",
+        help="leave out measuring on the case itself, which a benchmark run with --tuned does",
     )
     parser.add_argument(
         "--output",

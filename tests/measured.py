@@ -35,12 +35,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch, request: str, seconds: float) -> list
     """
     ask, took = WorkerProcess.ask, list[float]()
 
-    def hurried(process: Any, asked: Any, timeout: float, *others: Any) -> Any:
+    def hurried(process: Any, asked: Any, timeout: float, *others: Any, **more: Any) -> Any:
         if asked.name != request:
-            return ask(process, asked, timeout, *others)
+            return ask(process, asked, timeout, *others, **more)
         start = time.monotonic()
         try:
-            return ask(process, asked, seconds, *others)
+            return ask(process, asked, seconds, *others, **more)
         finally:
             took.append(time.monotonic() - start)
 

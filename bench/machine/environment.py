@@ -74,8 +74,8 @@ def machine_facts() -> MachineFacts:
         "gpus": _gpus(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": _versions(),
+        "python": python_version(),
+        "packages": package_versions(),
         "git": _git_state(),
         "settings": worker_settings(),
     }
@@ -213,7 +213,12 @@ def _memory_gb() -> float | None:
     return None if found is None else round(found / 2**30, 1)
 
 
-def _versions() -> dict[str, str]:
+def python_version() -> str:
+    """Return the implementation and version of this interpreter."""
+    return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+def package_versions() -> dict[str, str]:
     """Return the versions of those of `_PACKAGES` that are installed."""
     versions = {}
     for package in _PACKAGES:

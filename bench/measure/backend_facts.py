@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from backends import list_backends
 from bench.records import Backend
+
+from . import peers
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,16 @@ class BackendRow:
     name: str
     algorithm: str
     device: str
+    steppable: bool
     deterministic: bool
     minimises: bool
     same_as: str  # the backend that this name is short for, "" if it is not short for another
+    library: str  # of another project, which does the work; "" for this project's own
     work: str  # name of its work model for the roofline, "" if it has none
     look: str  # colour and marker in figures, "" if it has none of its own
     available: bool
     reason: str
+    interpreter: Path | None = None  # the Python that it runs in, if not this one
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,22 @@ class Contender:
 
 
 def backend_rows() -> dict[str, BackendRow]:
-    """Return the rows of all backends by name, those that cannot run here included."""
+    """Return the rows of all backends by name, those that cannot run here included.
+
+    An adapter whose library has an environment of its own runs there; see `peers`.
+    """
     table = list_backends().reset_index()
-    columns = [column.name for column in fields(BackendRow)]
+    columns = [column.name for column in fields(BackendRow) if column.name in table]
     rows = [BackendRow(*values) for values in table[columns].itertuples(index=False, name=None)]
-    return {row.name: row for row in rows}
+    return {row.name: _in_its_environment(row) if row.library else row for row in rows}
+
+
+def _in_its_environment(row: BackendRow) -> BackendRow:
+    """Return the row of an adapter, with the interpreter of its library's environment."""
+    interpreter = peers.interpreter(row.name)
+    if interpreter is not None:
+        return replace(row, available=True, reason="", interpreter=interpreter)
+    if row.available:
+        return row
+    remedy = f"or, for benchmarks: python -m bench.peers install {row.name}"
+    return replace(row, reason=peers.problem(row.name) or f"{row.reason}; {remedy}")

@@ -27,18 +27,26 @@ class Uncalibrated(Ended):
         self.calibration = calibration
 
 
-def calibrate(session: Session) -> Calibration:
+def calibrate(session: Session, before: int | None = None) -> Calibration:
     """Return the calibration for the session's seed: of several attempts, the slowest.
+
+    ``before`` is how many epochs another seed took, None if none was calibrated. It is a first
+    guess where a solver starts again for every number of epochs, and the other targets are left
+    out then: only with the first seed are fits to these timed.
 
     Raises
     ------
     Uncalibrated
         When the target was not reached, or the fit diverged.
     """
-    repeats = 1 if session.setting.contender.row.deterministic else _REPEATS
-    answers = []
-    for _ in range(repeats):
-        answer = session.calibrate()
+    row = session.setting.contender.row
+    guess, answers = before, list[Calibrated]()
+    for _ in range(1 if row.deterministic else _REPEATS):
+        if row.steppable:
+            answer = session.calibrate()
+        else:
+            answer = session.calibrate(guess or 1, only_target=before is not None)
+            guess = answer.calibration["epochs"]
         if answer.status == "diverged":
             reason = f"its loss exploded after {len(answer.calibration['trace'])} epochs"
             raise Uncalibrated(Ended("diverged", reason), answer.calibration)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ _CODE = re.compile(r"\.(py|pyc|so|pyd|dll|dylib)(\.\d+)*$")  # source and compil
 _READ = 1 << 20
 
 
-def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> dict[str, str]:
+def result_key(
+    case: CaseFacts, backend: Backend, settings: dict[str, Any], packages: Sequence[str] = ()
+) -> dict[str, str]:
     """Return short hashes of everything that a record depends on, by name.
 
     Parameters
@@ -43,6 +46,8 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
         As in the record.
     settings
         All other settings: targets, seeds, rounds, limits.
+    packages
+        Those of the environment that the backend runs in, with their versions, if it is not this.
     """
     facts = machine_facts()
     # The look is only used in figures.
@@ -52,7 +57,9 @@ def result_key(case: CaseFacts, backend: Backend, settings: dict[str, Any]) -> d
         "data": case["data_hash"],
         "machine": machine_key(facts),
         "settings": short_hash([case, measured, settings]),
-        "versions": short_hash([facts["python"], facts["packages"], _third_parties()]),
+        "versions": short_hash(
+            [facts["python"], facts["packages"], _third_parties(), list(packages)]
+        ),
     }
 
 

@@ -35,6 +35,7 @@ from bench.records import (
     Calibration,
     Cold,
     Environment,
+    Library,
     ListMetrics,
     Memory,
     Record,
@@ -46,7 +47,7 @@ from bench.text.privacy import scrub
 from bench.text.progress import Notify
 from bench.text.wording import plural
 
-from . import extras
+from . import extras, peers
 from .backend_facts import Contender, Limits
 from .calibration import Uncalibrated, calibrate, training_seconds
 from .fair_play import over_budget
@@ -116,6 +117,8 @@ class Measurement:
         Whether nothing is left to measure. Until then, the record is in progress.
     tuning
         How the hyper-parameters were found, for the record; None if they were not searched for.
+    library
+        The library that the backend calls, once a worker was started; None for one of our own.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Measurement:
         self.memory: Memory | None = None
         self.environment: Environment | None = None
         self.tuning: Tuning | None = None
+        self.library: Library | None = None
         self.ended: Ended | None = None
         self.complete = False
         self._setting: Setting | None = None  # None until a worker was started
@@ -157,7 +161,10 @@ class Measurement:
 
     def make_key(self) -> dict[str, str]:
         """Return hashes of all that the results depend on, as it is now."""
-        return result_key(self.case.facts, self.backend, {"time to MSE": self._settings})
+        row = self.contender.row
+        packages = peers.frozen(row.name) if row.interpreter else ()
+        settings = {"time to MSE": self._settings}
+        return result_key(self.case.facts, self.backend, settings, packages)
 
     def resume(self, record: Record, seeds: Collection[int]) -> None:
         """Take over what a record in progress contains about some of its seeds."""
@@ -166,7 +173,7 @@ class Measurement:
         self.rungs = [one for one in record["rungs"] if one["seed"] in seeds]
         self.cold = [one for one in record["cold"] if one["seed"] in seeds]
         if self.calibrations:
-            self.lists = record.get("lists", [])
+            self.lists, self.library = record.get("lists", []), record.get("library")
             self.environment = record["environment"]
 
     def begin(self, seed: int) -> None:
@@ -177,6 +184,7 @@ class Measurement:
             setting = self._setting = self._setting or self._make_setting()
             process = self._worker.enter_context(setting.start(f"stderr-{seed}.txt"))
             self._session = Session(setting, process, seed)
+            self.library = self._session.opened.library
             if self.environment is None:
                 self.environment = self._environment(self._session)
 
@@ -194,7 +202,9 @@ class Measurement:
         with self._recording_end():
             which = f", seed {self._session.seed}" if len(self.seeds) > 1 else ""
             self.notify(f"calibrating{which}")
-            self.calibrations.append({**calibrate(self._session), "created": _now()})
+            before = self.calibrations[-1]["epochs"] if self.calibrations else None
+            calibration = calibrate(self._session, before)
+            self.calibrations.append({**calibration, "created": _now()})
 
     def wanted_rounds(self) -> int:
         """Return how many rounds to time with each seed; 0 when there is nothing to time."""
@@ -325,6 +335,8 @@ class Measurement:
         )
         if self.tuning:
             record["tuning"] = self.tuning
+        if self.library:
+            record["library"] = self.library
         return record
 
     def _rounds_of(self, seed: int) -> list[Round]:
@@ -373,6 +385,7 @@ class Measurement:
         facts = environment_of(machine_facts(), session.warmed.environment)
         facts["import_seconds"] = session.opened.import_seconds
         facts["device"] = session.opened.device
+        facts["python"], facts["packages"] = session.opened.python, session.opened.packages
         facts["watched"] = session.process.watched()
         facts["compile_seconds"] = session.warmed.compile_seconds
         return facts

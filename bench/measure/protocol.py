@@ -19,6 +19,7 @@ from msgspec import Struct
 from bench.records import (
     Calibration,
     Failure,
+    Library,
     ListMetrics,
     MachineLimits,
     ProcessFacts,
@@ -41,6 +42,9 @@ class Opened(Struct):
 
     import_seconds: float
     device: str  # on which it computes
+    python: str  # this and the versions of packages are those of the worker's interpreter
+    packages: dict[str, str]
+    library: Library | None = None  # that the backend calls, if it is an adapter
 
 
 class Warmed(Struct):
@@ -145,6 +149,9 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
     after ``max_seconds`` of training (without evaluation), after ``patience`` epochs without a new
     best score, or if ``target`` took n epochs, there were 2 n + 2, and at its pace the tightest
     target would take more than ``max_seconds``.
+
+    A solver that starts again for every number of epochs is fitted with more and more of them,
+    ``first_epochs`` at first; see `worker.Worker.calibrate`.
     """
 
     answer = Calibrated
@@ -154,6 +161,7 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
     max_epochs: int
     max_seconds: float
     patience: int
+    first_epochs: int = 1
 
 
 class Time(Request[Timed | Diverged | Inconsistent], tag="time"):

@@ -35,6 +35,7 @@ from .protocol import (
 from .worker_process import Ended, WorkerProcess
 
 _SAMPLE_SECONDS = 0.005  # between two looks at a worker whose memory is watched
+_GRACE = 15.0  # seconds for preparing a fit and for scoring its model
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class Setting:
         if not self.case_file.exists():  # a backend may have deleted the folder
             write_case(self.folder, self.case)
         path = self.folder / f"{uuid.uuid4().hex}-{stderr}"
-        return WorkerProcess(self.contender.threads, path, caches, self.limits.memory_mb)
+        limits, row = self.limits, self.contender.row
+        return WorkerProcess(
+            self.contender.threads, path, caches, limits.memory_mb, interpreter=row.interpreter
+        )
 
 
 class Session:
@@ -95,8 +99,12 @@ class Session:
         self.alive: list[int] = []
         self.lists: ListMetrics | None = None
         contender = setting.contender
+        objective = asdict(setting.case.objective)
+        if contender.row.library:
+            # No library has this objective: reg is in its own unit, and it has no dampings.
+            objective = {"rank": setting.case.objective.rank}
         params = {
-            **asdict(setting.case.objective),
+            **objective,
             "dtype": contender.dtype,
             "n_jobs": contender.threads,
             **contender.params,
@@ -107,9 +115,13 @@ class Session:
         notify("compiling")
         self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, notify)
 
-    def calibrate(self) -> Calibrated:
-        """Fit once with an evaluation after each epoch."""
-        limits, ladder = self.setting.limits, self.setting.case.ladder
+    def calibrate(self, first_epochs: int = 1, *, only_target: bool = False) -> Calibrated:
+        """Fit with an evaluation after each epoch; see `protocol.Calibrate`.
+
+        ``only_target`` leaves out the other targets.
+        """
+        limits = self.setting.limits
+        ladder = [self.setting.target] if only_target else self.setting.case.ladder
         targets = {
             f"{target['factor']:g}": target["mse"] for target in ladder if not target["dropped"]
         }
@@ -120,8 +132,11 @@ class Session:
             max_epochs=limits.max_epochs,
             max_seconds=limits.max_seconds,
             patience=limits.patience,
+            first_epochs=first_epochs,
         )
-        return self.process.ask(request, limits.timeout, self.setting.notify)
+        # An epoch, or a fit that starts again, may not take longer than all epochs together.
+        silence = limits.max_seconds + _GRACE
+        return self.process.ask(request, limits.timeout, self.setting.notify, silence=silence)
 
     def time(self, epochs: int, number: int, target: float, lists: bool = False) -> Round:
         """Time a fit, score it (``lists`` too if wanted), and check the threads that it leaves.

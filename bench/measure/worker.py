@@ -29,9 +29,10 @@ import time
 import traceback
 import warnings
 from copy import copy
+from importlib import metadata
 from pathlib import Path
 from time import perf_counter  # by name: whatever a backend does to the module `time`, this stays
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -52,9 +53,15 @@ from bench.cases.lists import list_metrics, model_scorer
 from bench.cases.targets import meets, mse
 from bench.machine import from_proc
 from bench.machine.energy import read_energy, spent_between
-from bench.machine.environment import peak_memory_mb, process_facts, thread_settings
+from bench.machine.environment import (
+    package_versions,
+    peak_memory_mb,
+    process_facts,
+    python_version,
+    thread_settings,
+)
 from bench.machine.processes import cpu_seconds, cpu_times, sample
-from bench.records import Calibration, Round, TracePoint
+from bench.records import Calibration, Library, Round, TracePoint
 
 from .protocol import (
     AnyRequest,
@@ -85,6 +92,9 @@ from .protocol import (
 _WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeable time
 _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
+# A solver that starts again for every number of epochs is tried with this many times more of them,
+# until it reaches the target; how many it takes is then found to this part of them.
+_MORE_EPOCHS, _CLOSE_ENOUGH = 1.25, 20
 # `Worker.epochs` takes the median over at least and at most this many epochs.
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 40
 
@@ -144,7 +154,9 @@ class Worker:
         self.solver_arguments = {"name": request.backend, **request.params}
         start = perf_counter()
         solver = self.solver()
-        return Opened(perf_counter() - start, _device(solver))
+        seconds = perf_counter() - start
+        versions = python_version(), package_versions()
+        return Opened(seconds, _device(solver), *versions, _library(solver))
 
     def solver(self) -> Factorizer:
         """Return a new solver, so that no state survives from one fit to the next."""
@@ -173,12 +185,18 @@ class Worker:
         return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
-        """Fit with an evaluation after each epoch, until `_Watch` ends it or epochs run out."""
-        watch = _Watch(self, request)
-        solver = self._fit(
-            self.fresh_train(), epochs=request.max_epochs, seed=request.seed, callback=watch
-        )
-        status = str(solver.status_)
+        """Fit with an evaluation after each epoch, until `_Watch` ends it or epochs run out.
+
+        A solver that starts again for every number of epochs is fitted again and again, see
+        `_restart`; only its last fit counts for the seconds at which it is given up.
+        """
+        watch, solver = _Watch(self, request), self.solver()
+        if solver.steppable:
+            options: dict[str, Any] = {"epochs": request.max_epochs, "callback": watch}
+            solver = self._fit(self.fresh_train(), solver, seed=request.seed, **options)
+            status = str(solver.status_)
+        else:
+            status = self._restart(watch, request)
         if watch.diverged:
             status = "diverged"
         elif watch.timed_out and status == "callback":
@@ -188,13 +206,50 @@ class Worker:
             epochs=watch.reached,
             repeats=1,
             evaluation_seconds=statistics.median(watch.scoring) if watch.scoring else None,
-            trace=watch.trace,
+            trace=sorted(watch.trace, key=lambda point: point["epoch"]),
             rungs=[
                 {"factor": float(name), "epochs": watch.first_epoch_at(target)}
                 for name, target in request.targets.items()
             ],
         )
         return Calibrated(calibration, status)
+
+    def _restart(self, watch: _Watch, request: Calibrate) -> str:
+        """Fit with more and more epochs, then close in on the fewest that reach the target.
+
+        The number grows by a quarter, and is found to about a twentieth. Returns the status.
+        """
+
+        def seen(epochs: int) -> Progress | None:
+            solver = self._fit(self.fresh_train(), epochs=epochs, seed=request.seed)
+            if solver.status_ == "diverged":
+                return None
+            return Progress(solver.history_[-1], lambda: solver.model_)
+
+        epochs, missed, ended = request.first_epochs, 0, False
+        while not ended:
+            progress = seen(epochs)
+            if progress is None:
+                return "diverged"
+            ended = watch(progress)
+            if watch.reached is None:
+                missed = epochs
+            if epochs == request.max_epochs:
+                break
+            epochs = min(request.max_epochs, max(epochs + 1, round(_MORE_EPOCHS * epochs)))
+        if watch.reached is None:
+            return "callback" if ended else "epochs"
+        step = 1
+        while watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):
+            # Without a fit that missed, which a good first guess does not leave, steps back double.
+            middle = (watch.reached + missed) // 2 if missed else max(1, watch.reached - step)
+            step *= 2
+            progress = seen(middle)
+            if progress is None or not meets(watch.score(progress), request.target):
+                missed = middle
+            else:
+                watch.reached = middle
+        return "callback"
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
         """Time one fit of ratings of the requested kind, then score its model."""
@@ -425,36 +480,42 @@ class _Watch:
         self.timed_out = False
         self.diverged = False
         self._best, self._best_epoch = float("inf"), 0
-        self._bests: list[float] = []  # the lowest score up to each epoch
+        self._bests: dict[int, float] = {}  # the lowest score up to each epoch that was seen
         self._last_update = 0.0
 
     def __call__(self, progress: Progress) -> bool:
         """Score the model of this epoch; return True to end the fit."""
+        epoch, seconds = progress.record.epoch, progress.record.seconds
+        score = self.score(progress)
+        if self.diverged:
+            return True
+        if score < self._best:
+            self._best, self._best_epoch = score, epoch
+        self._bests[epoch] = self._best
+        if self.reached is None and meets(score, self.target):
+            self.reached = epoch
+        enough = self._is_enough(epoch, seconds)
+        self.timed_out = not enough and seconds >= self.max_seconds
+        return enough or self.timed_out
+
+    def score(self, progress: Progress) -> float:
+        """Return the validation MSE of this epoch, and add it to the trace."""
         start = perf_counter()
         score = mse(progress.model, self.worker.ratings["validation"])
         self.scoring.append(perf_counter() - start)
         assert score is not None  # a case always has validation ratings
         if not math.isfinite(score):
             self.diverged = True
-            return True
+            return score
         epoch, seconds = progress.record.epoch, progress.record.seconds
         self.trace.append(TracePoint(epoch=epoch, seconds=seconds, validation_mse=score))
-        if score < self._best:
-            self._best, self._best_epoch = score, epoch
-        self._bests.append(self._best)
-        if self.reached is None and meets(score, self.target):
-            self.reached = epoch
         self._send_update(epoch, seconds, score)
-        enough = self._is_enough(epoch, seconds)
-        self.timed_out = not enough and seconds >= self.max_seconds
-        return enough or self.timed_out
+        return score
 
     def first_epoch_at(self, target: float) -> int | None:
         """Return the first epoch whose validation MSE meets a target, None if there is none."""
-        for point in self.trace:
-            if meets(point["validation_mse"], target):
-                return point["epoch"]
-        return None
+        epochs = (p["epoch"] for p in self.trace if meets(p["validation_mse"], target))
+        return min(epochs, default=None)
 
     def _is_enough(self, epoch: int, seconds: float) -> bool:
         """Return whether more epochs would add nothing to the calibration."""
@@ -468,7 +529,12 @@ class _Watch:
         if epoch < 2 * self.reached + 2:
             return False
         span = max(epoch // 4, 2)
-        gained = self._bests[-1 - span] - self._best
+        # Of a solver that starts again, not every epoch is seen.
+        before = max((seen for seen in self._bests if seen <= epoch - span), default=None)
+        if before is None:
+            return False
+        span = epoch - before
+        gained = self._bests[before] - self._best
         if gained <= 0:
             return True
         epochs_left = (self._best - self.tightest) / gained * span
@@ -533,6 +599,16 @@ def _copy_of(parameters: Parameters, train: Ratings) -> Parameters:
                 f"{array.dtype} of shape {array.shape}"
             )
     return Parameters(float(parameters.mean), **arrays)
+
+
+def _library(solver: Factorizer) -> Library | None:
+    """Return the library that an adapter calls and what it declares; None for other solvers."""
+    facts = getattr(solver, "facts", None)
+    if facts is None:
+        return None
+    declared: dict[str, str] = facts._asdict()
+    name = declared.pop("library")
+    return cast("Library", {"name": name, "version": metadata.version(name), **declared})
 
 
 def _device(solver: Factorizer) -> str:

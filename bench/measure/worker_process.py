@@ -12,6 +12,7 @@ itself is killed, a guard kills the worker; see `bench.machine.ending`.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -35,10 +36,21 @@ from .protocol import MOST_TRACE, Answer, Done, Failed, Message, Request, Update
 _DECODER = msgspec.json.Decoder(Message)
 # What a worker's interpreter runs. It imports what this process would, from the same places in the
 # same order: its own idea of them depends on how it was started.
-_START = (
-    "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
-    "from bench.measure.worker import main; main()"
-)
+_MAIN = "from bench.measure.worker import main; main()"
+_START = f"import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; {_MAIN}"
+# Another interpreter imports only these two packages from where we have them. All others are its
+# own: those beside ours may be of another version of Python.
+_START_ELSEWHERE = f"""
+import importlib.machinery, sys
+class Ours:
+    folder = sys.argv.pop(1)
+    def find_spec(name, path=None, target=None):
+        if name in ("backends", "bench"):
+            return importlib.machinery.PathFinder.find_spec(name, [Ours.folder])
+sys.meta_path.insert(0, Ours)
+{_MAIN}
+"""
+_PACKAGES_FOLDER = str(Path(__file__).parents[2])
 _MARK = "FACTORBENCH_WORKER"  # environment variable that identifies a worker
 _LONGEST_LINE = 1 << 26  # bytes of an answer; the longest honest ones have some hundred thousand
 _PATIENCE = 5.0  # seconds to wait for something that should happen at once
@@ -101,6 +113,8 @@ class WorkerProcess:
         Folder for compiled kernels; where libraries usually keep them when None.
     memory_mb
         Resident memory at which the worker is ended; nine tenths of what there is when None.
+    interpreter
+        The Python that it runs in; this one when None. See `bench.measure.peers`.
 
     Attributes
     ----------
@@ -114,6 +128,7 @@ class WorkerProcess:
         stderr: Path,
         caches: Path | None = None,
         memory_mb: float | None = None,
+        interpreter: Path | None = None,
     ) -> None:
         available = memory_limit_mb()
         if memory_mb is None and available is not None:
@@ -132,7 +147,7 @@ class WorkerProcess:
         try:
             with stderr.open("ab") as errors:
                 self.process = subprocess.Popen(
-                    [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path],
+                    _command(interpreter),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -166,7 +181,12 @@ class WorkerProcess:
             self.requests.close()
 
     def ask(
-        self, request: Request[Answer], timeout: float, notify: Notify, every: float = _LOOK_SECONDS
+        self,
+        request: Request[Answer],
+        timeout: float,
+        notify: Notify,
+        every: float = _LOOK_SECONDS,
+        silence: float = math.inf,
     ) -> Answer:
         """Send a request and return its answer.
 
@@ -180,12 +200,14 @@ class WorkerProcess:
             Called with the text of each progress message.
         every
             Seconds between two looks at the process.
+        silence
+            Seconds to wait for a progress message, or the answer.
 
         Raises
         ------
         Ended
             When the worker reports a failure, sends no valid answer, dies, takes longer than
-            ``timeout`` or uses too much memory.
+            ``timeout`` or ``silence``, or uses too much memory.
         """
         try:
             self.requests.write(as_line(request))
@@ -196,11 +218,14 @@ class WorkerProcess:
         sent = last_update = time.monotonic()
         trained = 0.0  # seconds of training, as of `last_update`
         while True:
-            line = self._next_line(every, sent + timeout)
+            line = self._next_line(every, min(sent + timeout, last_update + silence))
             if line is None:
                 # The training continued after the last update; as far as we know, all the time.
                 seconds = trained + time.monotonic() - last_update
-                raise Ended("timed out", f"{request.name} took longer than {timeout:g} s", seconds)
+                reason = f"{request.name} took longer than {timeout:g} s"
+                if time.monotonic() < sent + timeout:
+                    reason = f"{request.name} made no progress for {silence:g} s"
+                raise Ended("timed out", reason, seconds)
             try:
                 message = _DECODER.decode(line)
                 if isinstance(message, Done):
@@ -285,6 +310,13 @@ class WorkerProcess:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - MOST_TRACE))
         return self._errors.read().decode("utf-8", errors="replace").strip()
+
+
+def _command(interpreter: Path | None) -> list[str]:
+    """Return the command that starts a worker, in this interpreter if None is given."""
+    if interpreter is None:
+        return [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path]
+    return [str(interpreter), "-c", _START_ELSEWHERE, _PACKAGES_FOLDER]
 
 
 def _interpreter_flags() -> list[str]:

@@ -57,6 +57,21 @@ class Backend(TypedDict):
     look: NotRequired[str]  # colour and marker from the registry; absent if it has none
 
 
+class Library(TypedDict):
+    """The library that an adapter calls, and what the adapter declares of it, in words."""
+
+    name: str  # of the distribution on PyPI
+    version: str
+    licence: str
+    minimises: str
+    biases: str
+    start: str
+    seed: str
+    stepping: str
+    threads: str
+    precision: str
+
+
 class CaseFacts(TypedDict):
     """The case: data, split, and the objective, with the names of `backends.Objective`."""
 
@@ -294,6 +309,7 @@ class Record(TypedDict):
     # Of the first round; before version 7, of the first round of each seed.
     lists: NotRequired[list[ListMetrics]]
     tuning: NotRequired[Tuning]  # absent if the backend was not tuned
+    library: NotRequired[Library]  # absent for this project's own solvers, and if none was started
     cold: list[Cold]  # for each seed, one with empty and one with filled caches
     memory: Memory | None
     environment: Environment

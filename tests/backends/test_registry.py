@@ -14,6 +14,7 @@ from backends import (
     BackendUnavailable,
     Factorizer,
     UnknownBackend,
+    backend_class,
     get_backend,
     list_backends,
     registry,
@@ -74,6 +75,17 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
         assert factorizer.steppable == info.steppable
     if info.same_as:
         assert info == backend_info(info.same_as)._replace(same_as=info.same_as)
+
+
+def test_the_class_of_an_adapter_is_there_without_its_library(without: Any) -> None:
+    without("cornac")
+    assert backend_class("cornac").__name__ == "Cornac"
+    assert backend_class("numba") is backend_class("numba-sgd")
+    without("numba")
+    with pytest.raises(BackendUnavailable, match="the package numba is not installed"):
+        backend_class("numba-sgd")
+    with pytest.raises(UnknownBackend, match="did you mean 'cornac'"):
+        backend_class("cornack")
 
 
 def test_a_misspelt_name_gets_a_hint_and_the_list() -> None:

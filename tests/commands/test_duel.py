@@ -158,9 +158,9 @@ def test_a_contender_is_a_name_and_python_literals(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("numpi", "no backend is named 'numpi'; did you mean 'numpy'? Known: numba, "),
-        ("", "no backend is named ''. Known: numba, "),
-        (":reg=0.1", "no backend is named ''. Known: numba, "),
+        ("numpi", "no backend is named 'numpi'; did you mean 'numpy'? Known: cmfrec-als, "),
+        ("", "no backend is named ''. Known: cmfrec-als, "),
+        (":reg=0.1", "no backend is named ''. Known: cmfrec-als, "),
         ("numpy-als:momentum=0.9", "NumpyALS has no parameter 'momentum'; it has rank, reg, "),
         ("numpy:=1", "NumpyGD has no parameter ''; it has rank, reg, "),
         ("numpy:reg", "a contender's hyper-parameters must be name=value, got 'reg' in 'numpy:"),

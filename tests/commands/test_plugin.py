@@ -90,6 +90,25 @@ def test_there_is_one_test_of_a_backend() -> None:
     )
 
 
+def test_libraries_of_others_are_measured_if_they_are_asked_for() -> None:
+    status, without, _ = collected()
+    assert status == 0
+    _, with_peers, _ = collected("--peers")
+    added = {name.partition("[")[2].rstrip("]") for name in with_peers} - {
+        name.partition("[")[2].rstrip("]") for name in without
+    }
+    assert {"cornac", "libmf", "pytorch-tutorial", "surprise-svd"} <= added
+    assert not {name for name in added if name.startswith(("numba", "numpy"))}
+    _, named, _ = collected("--backend", "cornac")
+    assert named == [f"{TESTS}[cornac]"]
+
+
+def test_a_file_of_tuned_hyper_parameters_is_read_before_anything_else(tmp_path: Path) -> None:
+    status, ids, error = collected("--tuned", str(tmp_path / "none.json"))
+    assert (status, ids) == (4, [])
+    assert "none.json cannot be read (No such file or directory); give the .json file" in error
+
+
 def test_a_sweep_makes_one_test_for_each_number_of_threads() -> None:
     most = min(2, available_cores())
     counts = ["1 thread", "2 threads"][:most]

@@ -1,10 +1,12 @@
 """Tuning: equal trials, on ratings apart from those that are reported, and what is said of it."""
 
+import contextlib
 import csv
 import io
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from bench.cases.case_file import write_case
 from bench.cases.inner import inner_case
 from bench.measure.backend_facts import BackendRow, Contender, Limits, backend_rows
 from bench.measure.session import Setting
+from bench.measure.tuned import read_tuned
 from bench.records import Tuning, read_records, read_state
 from bench.report.figures import styles
 from bench.report.outcome.cases import group_cases
@@ -350,4 +353,45 @@ def test_backends_are_tuned_measured_and_reported(
         assert record["status"] in ("matched", "missed")
         assert record["kind"] == "time to MSE" and record["tuning"]["trials"] == 3
     made = sorted(path.suffix for path in (tmp_path / "reports" / "tuning").iterdir())
-    assert made == [".csv", ".md"]
+    assert made == [".csv", ".json", ".md"]
+
+
+def test_a_trial_that_starts_again_begins_with_the_epochs_that_it_took(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    class Answers:
+        """A session whose fits take 7 epochs."""
+
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def calibrate(self, first_epochs: int) -> Any:
+            asked.append(first_epochs)
+            trace = [{"epoch": 7, "seconds": 9.0, "validation_mse": 0.8}]
+            return SimpleNamespace(status="callback", calibration={"epochs": 7, "trace": trace})
+
+    monkeypatch.setattr(tune, "Session", Answers)
+    monkeypatch.setattr(Setting, "start", lambda *_: contextlib.nullcontext())
+    contender = Contender(row("numpy"), 1)
+    setting = Setting(*[None] * 3, contender, Limits(), tmp_path, lambda text: None)  # type: ignore[arg-type]
+    found = tune.search(row("numpy"), setting, 2, lambda text: None)
+    # Two trials, then both again: once, since they take long.
+    assert asked == [1, 1, 7, 7]
+    assert [trial.times for trial in found.trials] == [[9.0, 9.0], [9.0, 9.0]]
+
+
+def test_only_trials_leave_the_case_unmeasured(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Search(row("numpy"), [Trial(1, {}, [2.0], 0.9), Trial(2, {"reg": 0.1}, [1.0], 0.8)])
+    (cells,) = tune.outcome_rows([found], [])
+    assert cells[:6] == ["numpy", "2", "0", "reg=0.1", "2.00 s", "1.00 s"]
+    assert cells[6:] == ["–"] * 5
+    tables = tune.Tables(tmp_path, "stem", "command", 90.0)
+    tables.write(case, [found], [])
+    chosen = read_tuned(tmp_path / "stem.json")
+    assert chosen.case == case.facts["name"]
+    assert chosen.backends["numpy"]["params"] == {"reg": 0.1}
+    assert chosen.backends["numpy"]["most_seconds"] == 90.0

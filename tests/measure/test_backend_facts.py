@@ -1,9 +1,12 @@
 """A backend's registry row is all that the benchmark knows of it."""
 
+from pathlib import Path
+
 import pytest
 
 from backends import registry
 from backends.registry import BackendInfo
+from bench.measure import peers
 from bench.measure.backend_facts import Contender, backend_rows
 from bench.report.figures.palette import PINK, Look, styles
 from bench.roofline.work import WORK_MODELS
@@ -44,3 +47,23 @@ def test_a_parameter_that_no_record_can_hold_is_refused(value: object) -> None:
     wording = r"^cap must be a value that a record can contain .*, got "
     with pytest.raises(ValueError, match=wording):
         Contender(backend_rows()["numpy"], 1, params={"reg": 0.1, "cap": value})
+
+
+def test_an_adapter_runs_in_the_environment_of_its_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    python = Path("elsewhere", "bin", "python")
+    monkeypatch.setattr(peers, "interpreter", lambda name: python if name == "cornac" else None)
+    monkeypatch.setattr(peers, "problem", lambda name: "it broke" if name == "libmf" else "")
+    rows = backend_rows()
+    cornac, libmf, smurff = rows["cornac"], rows["libmf"], rows["smurff"]
+    assert (cornac.library, cornac.interpreter, cornac.available) == ("cornac", python, True)
+    assert cornac.reason == ""
+    assert (libmf.interpreter, libmf.available, libmf.reason) == (None, False, "it broke")
+    assert smurff.reason == (
+        "the package smurff is not installed; run: pip install 'factorbench[smurff]'; or, for "
+        "benchmarks: python -m bench.peers install smurff"
+    )
+    own = rows["numpy"]
+    assert (own.library, own.interpreter, own.steppable) == ("", None, True)
+    assert not rows["surprise-svd"].steppable

@@ -28,13 +28,23 @@ def calibrated(
     attempts: Sequence[Calibration],
     deterministic: bool = False,
     status: Any = "callback",
+    steppable: bool = True,
+    before: int | None = None,
+    asked: list[Any] | None = None,
 ) -> Calibration:
     answers = iter([Calibrated(calibration, status) for calibration in attempts])
-    row, limits = SimpleNamespace(deterministic=deterministic), Limits(max_seconds=7.0, patience=5)
+    limits = Limits(max_seconds=7.0, patience=5)
+    row = SimpleNamespace(deterministic=deterministic, steppable=steppable)
     contender = SimpleNamespace(row=row)
     setting = SimpleNamespace(contender=contender, limits=limits, target={"mse": 0.5})
-    worker = SimpleNamespace(setting=setting, calibrate=lambda: next(answers))
-    found = calibrate(cast("Session", worker))
+
+    def answer(*words: Any, **options: Any) -> Calibrated:
+        if asked is not None:
+            asked.append((*words, *options.values()))
+        return next(answers)
+
+    worker = SimpleNamespace(setting=setting, calibrate=answer)
+    found = calibrate(cast("Session", worker), before)
     assert next(answers, None) is None  # all were asked for
     return found
 
@@ -54,6 +64,18 @@ def test_of_a_deterministic_backend_one_is_enough() -> None:
     found = calibrated([attempt(4, 9)], deterministic=True)
     assert (found["epochs"], found["repeats"]) == (4, 1)
     assert training_seconds(found) == 1.0
+
+
+def test_only_a_solver_that_starts_again_begins_where_the_last_attempt_ended() -> None:
+    asked: list[Any] = []
+    calibrated([attempt(4, 9), attempt(6, 7), attempt(5, 8)], steppable=False, asked=asked)
+    assert asked == [(1, False), (4, False), (6, False)]
+    asked.clear()
+    calibrated([attempt(4, 9)], True, steppable=False, before=5, asked=asked)
+    assert asked == [(5, True)]  # of another seed: the other targets are left out
+    asked.clear()
+    calibrated([attempt(4, 9)], True, before=5, asked=asked)
+    assert asked == [()]
 
 
 @pytest.mark.parametrize(

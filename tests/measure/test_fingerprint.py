@@ -73,3 +73,13 @@ def test_how_a_backend_is_drawn_makes_no_record_stale() -> None:
     plain, drawn = ({**record["backend"]}, {**record["backend"], "look": "grey o"})
     plain.pop("look", None)
     assert result_key(record["case"], plain, {}) == result_key(record["case"], drawn, {})
+
+
+def test_the_environment_of_a_library_counts_as_a_version() -> None:
+    record = fake_record("cornac")
+    asked = record["case"], record["backend"], {"seeds": [0]}
+    plain, one, other = (
+        result_key(*asked, packages) for packages in ([], ["cornac==3.0.1"], ["cornac==3.0.2"])
+    )
+    assert len({key["versions"] for key in (plain, one, other)}) == 3
+    assert {**one, "versions": ""} == {**other, "versions": ""}

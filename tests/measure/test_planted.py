@@ -18,6 +18,7 @@ from measured import LIMITS, hurry, measure
 from bench.cases.case import Case
 from bench.duel import ROUNDS, SEEDS, contender, fight, verdicts
 from bench.machine.processes import family, start_of
+from bench.measure import session
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import open_run
@@ -297,6 +298,16 @@ def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
     assert record["status"] == "timed out"
     # Starting the worker, importing and compiling do not count.
     assert 1 <= (record["gave_up_after"] or 0) <= took[0]
+
+
+@pytest.mark.process
+def test_an_epoch_may_not_take_longer_than_all(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this, a backend whose first epoch never ends would be waited for until the timeout."""
+    monkeypatch.setattr(session, "_GRACE", 0.5)
+    record = measure(case, "hangs", Limits(max_seconds=1, timeout=600))
+    reason = "calibrate made no progress for 1.5 s"
+    assert (record["status"], record["reason"]) == ("timed out", reason)
+    assert (record["gave_up_after"] or 0) >= 1.5
 
 
 @pytest.mark.process

@@ -1,11 +1,12 @@
 """The worker's answers, asked for in this process: what is fitted, scored, counted and given up."""
 
 import io
+import itertools
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -283,3 +284,70 @@ def test_patience_counts_the_epochs_without_a_new_best(
     assert len(answer.calibration["trace"]) == 3 + patience
     assert answer.calibration["epochs"] is None
     assert answer.status == "callback"
+
+
+# ---- solvers that start again for every number of epochs ----------------------------------------
+
+
+class Restarts(NumpyALS):
+    """It is fitted anew for every number of epochs; these are noted."""
+
+    steppable = False
+    fitted: ClassVar[list[int]] = []
+
+    def step(self, state: Any, n_epochs: int) -> float:
+        Restarts.fitted.append(state.epochs + n_epochs)
+        return super().step(state, n_epochs)
+
+
+def restarted(
+    here: Worker, monkeypatch: pytest.MonkeyPatch, needed: int, **changes: Any
+) -> tuple[Calibrated, list[int]]:
+    """A calibration of a solver that reaches the target after that many epochs; what it fitted."""
+    Restarts.fitted.clear()
+    monkeypatch.setattr(here, "solver", lambda: Restarts(rank=4, n_jobs=1))
+    score = "backends.numpy_als.NumpyALS.step"
+    monkeypatch.setattr(score, lambda self, state, n: vars(state).update(epochs=n) or 1.0)
+    monkeypatch.setattr(worker, "mse", lambda *_: 1.0 - 0.001 * Restarts.fitted[-1])
+    asked: dict[str, Any] = {"max_epochs": 1000, "max_seconds": 1e9, "patience": 1000, "seed": 5}
+    target = 1.0 - 0.001 * needed
+    asked |= {"targets": {"1.01": target}, "target": target}
+    return here.calibrate(Calibrate(**asked | changes)), list(Restarts.fitted)
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3, 10, 47, 200])
+def test_more_and_more_epochs_then_the_fewest_to_a_twentieth(
+    here: Worker, monkeypatch: pytest.MonkeyPatch, needed: int
+) -> None:
+    answer, fitted = restarted(here, monkeypatch, needed)
+    epochs = answer.calibration["epochs"]
+    assert epochs is not None
+    assert needed <= epochs <= needed * 1.06 + 1
+    first = next(place for place, n in enumerate(fitted) if n >= needed)
+    assert fitted[: first + 1] == sorted(fitted[: first + 1])  # growing
+    assert all(b <= 1.25 * a + 1 for a, b in itertools.pairwise(fitted[: first + 1]))
+    assert all(n < fitted[first] for n in fitted[first + 1 :])  # then closing in
+    seen = [point["epoch"] for point in answer.calibration["trace"]]
+    assert seen == sorted(fitted)
+    assert answer.status == "callback"
+
+
+def test_a_first_guess_saves_most_fits(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, without = restarted(here, monkeypatch, 100)
+    for guess in (90, 97, 100, 104, 130):
+        answer, fitted = restarted(here, monkeypatch, 100, first_epochs=guess)
+        assert answer.calibration["epochs"] in range(100, 107)
+        assert fitted[0] == guess
+        assert len(fitted) <= 8 < len(without)
+
+
+def test_the_seconds_of_a_restart_are_those_of_its_last_fit(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, fitted = restarted(here, monkeypatch, 500, max_epochs=20)
+    assert answer.calibration["epochs"] is None
+    assert answer.status == "epochs"
+    assert max(fitted) == 20
+    answer, fitted = restarted(here, monkeypatch, 500, max_seconds=0.0)
+    assert answer.status == "time"
+    assert fitted == [1]

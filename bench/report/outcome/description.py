@@ -166,6 +166,8 @@ def _arguments(record: Record) -> dict[str, Any]:
     """Return the hyper-parameters of a backend that are not the defaults of all solvers."""
     case: dict[str, Any] = dict(record["case"])
     objective = {name: case[name] for name in _SETTINGS if case[name] != DEFAULTS.get(name)}
+    if "library" in record:  # it has its own objective, of which the case says nothing
+        objective = {"rank": case["rank"]}
     backend = record["backend"]
     # Solvers differ in their defaults of these.
     own = {"dtype": backend["dtype"], "n_jobs": backend["threads"]}

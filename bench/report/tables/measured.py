@@ -22,6 +22,7 @@ def measured_tables(case: Case) -> list[Table]:
     tables = [
         _warnings(case),
         _targets(case),
+        _libraries(case),
         _tuning(case),
         _seconds_to_targets(case),
         _lists(case),
@@ -105,13 +106,16 @@ def _seconds_to_targets(case: Case) -> Table:
 
 def _to_target(entry: Entry, factor: float) -> str:
     """Return seconds and epochs of a backend to one target, given by its factor."""
-    counts = [
-        str(level["epochs"])
+    # Where a solver starts again for every number of epochs, only the first seed tries them all.
+    found = [
+        level["epochs"]
         for calibration in entry.record["calibrations"]
         for level in calibration["rungs"]
-        if level["factor"] == factor and level["epochs"] is not None
+        if level["factor"] == factor
     ]
-    if len(counts) < len(entry.record["seeds"]):  # some seed did not reach it
+    counts = [str(epochs) for epochs in found if epochs is not None]
+    is_whole = len(entry.record["calibrations"]) == len(entry.record["seeds"])
+    if not counts or len(counts) < len(found) or not is_whole:  # some seed did not reach it
         return DASH
     epochs = f"{extent(counts)} {'epoch' if set(counts) == {'1'} else 'epochs'}"
     timed = entry.rounds_to(factor)
@@ -139,6 +143,27 @@ def _tuning(case: Case) -> Table:
         notes.append(f"scored on {tuning['split']} by the {tuning['score']}")
     caption = f"Tuning: trials of each backend, {words(sorted(set(notes)))}."
     return Table(caption, header, rows, frozenset({1, 2, 3, 4}), title="Tuning")
+
+
+def _libraries(case: Case) -> Table:
+    """Return the libraries of other projects, and what their adapters declare of them."""
+    header = ["Backend", "Library", "Minimises", "Biases", "Start", "More epochs", "Threads"]
+    header += ["Seed", "Precision", "Licence"]
+    rows = []
+    for entry in case.entries:
+        found = entry.record.get("library")
+        if found:
+            library = f"{found['name']} {found['version']}"
+            shown = [found["minimises"], found["biases"], found["start"], found["stepping"]]
+            hidden = [found["seed"], found["precision"], found["licence"]]
+            rows.append([entry.name, library, *shown, found["threads"], *hidden])
+    caption = (
+        "Libraries of other projects, behind adapters with the interface of all backends. The "
+        "target is one of this project's objective, which no library has; each is held to the same "
+        "validation MSE. Their seconds include converting the ratings. Where more epochs mean "
+        "starting again, the fewest epochs that reach the target are found to a twentieth."
+    )
+    return Table(caption, header, rows, more=frozenset(range(7, 10)), title="Other libraries")
 
 
 def _lists(case: Case) -> Table:
