@@ -94,7 +94,7 @@ _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from our
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
 # A solver that starts again for every number of epochs is tried with this many times more of them,
 # until it reaches the target; how many it takes is then found to this part of them.
-_MORE_EPOCHS, _CLOSE_ENOUGH = 1.25, 20
+_MORE_EPOCHS, _CLOSE_ENOUGH = 1.5, 20
 # `Worker.epochs` takes the median over at least and at most this many epochs.
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 40
 
@@ -217,7 +217,7 @@ class Worker:
     def _restart(self, watch: _Watch, request: Calibrate) -> str:
         """Fit with more and more epochs, then close in on the fewest that reach the target.
 
-        The number grows by a quarter, and is found to about a twentieth. Returns the status.
+        The number grows by half, and is found to about a twentieth. Returns the status.
         """
 
         def seen(epochs: int) -> Progress | None:

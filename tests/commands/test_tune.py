@@ -388,7 +388,7 @@ def test_only_trials_leave_the_case_unmeasured(
     found = Search(row("numpy"), [Trial(1, {}, [2.0], 0.9), Trial(2, {"reg": 0.1}, [1.0], 0.8)])
     (cells,) = tune.outcome_rows([found], [])
     assert cells[:6] == ["numpy", "2", "0", "reg=0.1", "2.00 s", "1.00 s"]
-    assert cells[6:] == ["–"] * 5
+    assert cells[6:] == [DASH] * 5
     tables = tune.Tables(tmp_path, "stem", "command", 90.0)
     tables.write(case, [found], [])
     chosen = read_tuned(tmp_path / "stem.json")

@@ -302,7 +302,7 @@ def test_time_outs_are_censored(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.process
 def test_an_epoch_may_not_take_longer_than_all(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without this, a backend whose first epoch never ends would be waited for until the timeout."""
+    """A backend whose first epoch never ends is not waited for until the timeout."""
     monkeypatch.setattr(session, "_GRACE", 0.5)
     record = measure(case, "hangs", Limits(max_seconds=1, timeout=600))
     reason = "calibrate made no progress for 1.5 s"

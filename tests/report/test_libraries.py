@@ -8,6 +8,7 @@ from bench.report.outcome.cases import Case, group_cases
 from bench.report.outcome.description import snippet
 from bench.report.tables.measured import measured_tables
 from bench.report.tables.table import Table
+from bench.text.wording import DASH
 
 LIBRARY: Any = {
     "name": "cornac",
@@ -93,4 +94,4 @@ def test_targets_that_only_the_first_seed_tried_are_shown() -> None:
     first["rungs"][0]["epochs"] = None  # it tried, and did not get there
     record["calibrations"] = [{**first, "seed": 0}, {**first, "seed": 1}]
     (row,) = (row for row in table_of(case, "Seconds to each target").rows if row[0] == "cornac")
-    assert "–" in row[1:]
+    assert DASH in row[1:]
