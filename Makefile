@@ -4,17 +4,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+TUNED ?= reports/tuning/anime-twin-x0-2-rank-16-seed-0-peers.json
 # Tests run in two processes; the one that finishes first takes over tests of the other.
 # `make test XDIST=` runs them in one.
 XDIST ?= -n 2 --dist worksteal
 # Tests that start no worker or browser, draw nothing, fit little and take a few seconds at most.
 FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 
-.PHONY: bench quick article test test-fast test-sdist check clean
+# The libraries of other projects whose adapters `make test-peers` tests, each in its environment.
+PEERS ?= all
+
+.PHONY: bench bench-peers quick article test test-fast test-peers test-sdist check clean
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
 	if [ $$status -le 1 ]; then $(BIN)/python -m bench.report; fi; exit $$status
+
+# Beside the libraries that `python -m bench.peers install` has installed, with tuned hyper-parameters.
+bench-peers: .venv/installed
+	@$(MAKE) --no-print-directory bench ARGS="--peers --tuned $(TUNED) --max-seconds 60 -k mse $(ARGS)"
 
 article: .venv/installed
 	@$(BIN)/python -m bench.article $(ARGS)

@@ -154,8 +154,10 @@ class WorkerProcess:
                     env=_worker_environment(threads, caches, self._mark),
                     **apart(),
                 )
-        except BaseException:
+        except BaseException as error:
             self._errors.close()
+            if isinstance(error, OSError):
+                raise Ended("crashed", f"the worker did not start: {error}") from None
             raise
         self._guard = guard(self.process.pid, self._mark)
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -13,12 +13,14 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from measured import LIMITS, contender, hurry, measure
 
 from backends import Objective, get_backend
 from bench.cases.case import Case
-from bench.measure import worker
+from bench.machine.environment import python_version
+from bench.measure import worker, worker_process
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.protocol import Calibrate
@@ -283,3 +285,37 @@ def test_backports_behind_the_standard_library_are_not_imported(
     monkeypatch.setattr(sys, "path", [*sys.path, str(backports)])
     monkeypatch.setenv("PYTHONWARNINGS", "error")  # nor are warnings faults of a backend
     assert measure(case, "numpy-als", rounds=1)["status"] == "matched"
+
+
+# ---- in another interpreter ---------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_a_backend_may_run_in_another_interpreter(case: Case) -> None:
+    there = contender("numpy-als", interpreter=Path(sys.executable))
+    record = measure(case, there)
+    assert (record["status"], record["reason"]) == ("matched", "")
+    assert record["environment"]["python"] == python_version()
+    assert record["environment"]["packages"]["numpy"] == np.__version__
+    gone = contender("numpy-als", interpreter=Path("/nowhere/bin/python"))
+    record = measure(case, gone)
+    assert record["status"] == "crashed"
+    assert record["reason"].startswith("the worker did not start: ")
+    assert "/nowhere/bin/python" in record["reason"]
+
+
+@pytest.mark.process
+def test_another_interpreter_imports_only_our_packages_from_here(tmp_path: Path) -> None:
+    """What lies beside them may be of another version of Python."""
+    for name in ("backends", "bench", "numpy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"print('{name} of', __file__)\n")
+    code = worker_process._START_ELSEWHERE.replace(
+        worker_process._MAIN, "import backends, bench, numpy; print(sys.argv)"
+    )
+    command = [sys.executable, "-I", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ours, benchmarks, arguments = done.stdout.splitlines()
+    assert ours == f"backends of {tmp_path / 'backends' / '__init__.py'}"
+    assert benchmarks == f"bench of {tmp_path / 'bench' / '__init__.py'}"
+    assert arguments == "['-c']"

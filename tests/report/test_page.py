@@ -285,7 +285,7 @@ def test_a_large_report_stays_small(tmp_path: Path) -> None:
     assert len(records) == 240
     page = write_report(records, tmp_path)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert page.stat().st_size < 5_000_000
+    assert page.stat().st_size < 5_100_000
     assert sum(sizes.values()) < 11_000_000  # with the first figures as files and in the page
     assert sum(name.endswith(".png") for name in sizes) == MOST_PICTURES
     assert not [name for name in sizes if name.endswith(".svg")]

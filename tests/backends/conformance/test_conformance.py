@@ -2,7 +2,8 @@
 
 `EXCEPTIONS` holds what neither of them says, such as ``any_scale``. `CANNOT_DIVERGE` names the
 backends without a learning rate that could be too long. `VARIANTS` lists what is tested of a
-backend besides its defaults. This file cannot be collected if a name there is not in the registry,
+backend besides its defaults. Adapters to other libraries, whose objective is another, have tests of
+their own in `tests/peers`. This file cannot be collected if a name there is not in the registry,
 or if it is not known how a backend diverges.
 """
 
@@ -90,6 +91,8 @@ def explosive(solver: Factorizer) -> dict[str, Any]:
     )
 
 
-for _title, _variant in {**{name: Variant(name, {}) for name in _BACKENDS}, **VARIANTS}.items():
+OWN = {name: Variant(name, {}) for name, info in _BACKENDS.items() if not info.library}
+
+for _title, _variant in {**OWN, **VARIANTS}.items():
     _suite = suite(_title, _variant)
     globals()[_suite.__name__] = _suite
