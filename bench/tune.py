@@ -317,6 +317,7 @@ def tune(
     assert inner.target is not None
     limits = Limits(
         max_seconds=most_seconds,
+        total_seconds=most_seconds,
         timeout=10 * most_seconds + 60,  # evaluations and compilation come on top
     )
     work = folder.work / "tuning"

@@ -22,6 +22,10 @@ class Limits:
     max_epochs, max_seconds, patience
         Most epochs of a calibration, most seconds of its training, and most epochs without a new
         best score.
+    total_seconds
+        Most seconds of training of all fits of a calibration, where a solver starts again for every
+        number of epochs; five times ``max_seconds`` when None, since finding how many epochs a fit
+        takes is about that many fits.
     timeout
         Most seconds that a single request to a worker may take.
     memory_mb
@@ -33,6 +37,12 @@ class Limits:
     patience: int = 100
     timeout: float = 600.0
     memory_mb: float | None = None
+    total_seconds: float | None = None
+
+    @property
+    def of_all_fits(self) -> float:
+        """``total_seconds``, or what it is when None."""
+        return 5 * self.max_seconds if self.total_seconds is None else self.total_seconds
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ def _not_reached(setting: Setting, calibration: Calibration, last: Calibrated) -
     # record states how long it trained, so that the report can show "> T".
     if last.status == "time":
         reason = f"not at the target after {limits.max_seconds:g} s of training ({seen})"
+        if not setting.contender.row.steppable and trained < limits.max_seconds:
+            reason = f"not at the target in fits of {limits.of_all_fits:g} s altogether ({seen})"
         return Ended("timed out", reason, trained)
     if last.status == "epochs":
         reason = f"not at the target after {limits.max_epochs} epochs, the most allowed ({seen})"

@@ -151,7 +151,8 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
     target would take more than ``max_seconds``.
 
     A solver that starts again for every number of epochs is fitted with more and more of them,
-    ``first_epochs`` at first; see `worker.Worker.calibrate`.
+    ``first_epochs`` at first, and given up once all these fits have taken ``total_seconds``; see
+    `worker.Worker.calibrate`.
     """
 
     answer = Calibrated
@@ -162,6 +163,7 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
     max_seconds: float
     patience: int
     first_epochs: int = 1
+    total_seconds: float = 1e9
 
 
 class Time(Request[Timed | Diverged | Inconsistent], tag="time"):

@@ -133,6 +133,7 @@ class Session:
             max_seconds=limits.max_seconds,
             patience=limits.patience,
             first_epochs=first_epochs,
+            total_seconds=limits.of_all_fits,
         )
         # An epoch, or a fit that starts again, may not take longer than all epochs together.
         silence = limits.max_seconds + _GRACE

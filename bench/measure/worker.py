@@ -219,11 +219,14 @@ class Worker:
 
         The number grows by half, and is found to about a twentieth. Returns the status.
         """
+        spent = 0.0
 
         def seen(epochs: int) -> Progress | None:
+            nonlocal spent
             solver = self._fit(self.fresh_train(), epochs=epochs, seed=request.seed)
             if solver.status_ == "diverged":
                 return None
+            spent += solver.history_[-1].seconds
             return Progress(solver.history_[-1], lambda: solver.model_)
 
         epochs, missed, ended = request.first_epochs, 0, False
@@ -234,6 +237,8 @@ class Worker:
             ended = watch(progress)
             if watch.reached is None:
                 missed = epochs
+                if spent >= request.total_seconds:
+                    return "time"
             if epochs == request.max_epochs:
                 break
             epochs = min(request.max_epochs, max(epochs + 1, round(_MORE_EPOCHS * epochs)))
@@ -241,6 +246,8 @@ class Worker:
             return "callback" if ended else "epochs"
         step = 1
         while watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):
+            if spent >= request.total_seconds:
+                break
             # Without a fit that missed, which a good first guess does not leave, steps back double.
             middle = (watch.reached + missed) // 2 if missed else max(1, watch.reached - step)
             step *= 2

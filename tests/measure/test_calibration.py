@@ -95,6 +95,11 @@ def test_an_attempt_that_missed_is_a_miss_of_all(status: Any, verdict: str, reas
     assert raised.value.calibration["epochs"] is None
 
 
+def test_fits_that_start_again_have_a_limit_together() -> None:
+    with pytest.raises(Uncalibrated, match=r"^not at the target in fits of 35 s altogether \(best"):
+        calibrated([attempt(None, None)], True, status="time", steppable=False)
+
+
 def test_an_attempt_that_diverged_ends_it() -> None:
     with pytest.raises(Uncalibrated, match="its loss exploded after 8 epochs") as raised:
         calibrated([attempt(None, None)], status="diverged")

@@ -348,6 +348,9 @@ def test_the_seconds_of_a_restart_are_those_of_its_last_fit(
     assert answer.calibration["epochs"] is None
     assert answer.status == "epochs"
     assert max(fitted) == 20
+    answer, fitted = restarted(here, monkeypatch, 500, total_seconds=0.0)
+    assert answer.status == "time"
+    assert fitted == [1]
     answer, fitted = restarted(here, monkeypatch, 500, max_seconds=0.0)
     assert answer.status == "time"
     assert fitted == [1]
