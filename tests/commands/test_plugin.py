@@ -167,9 +167,10 @@ def test_there_is_a_header_or_none() -> None:
 
 # ---- the folder of the run ----------------------------------------------------------------------
 
-# Two runs of one command: what the second finds when the first ends, and afterwards.
+# Two runs of one command, in each of the folders: what the second finds when the first ends, and
+# afterwards. All in one process, as its start takes longer than the runs.
 SESSION = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import pytest
 from bench.plugin import _command_line
@@ -193,43 +194,57 @@ class Beside:
         second.close()
 
 options = ["-q", "-p", "bench.plugin", "-p", "no:cacheprovider"]
-status = pytest.main([*options, "test_it.py"], [Beside()])
-states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
-left = [path.name for path in Path("reports/runs").glob("*/work")]
-third = open_run(_command_line())
-print("AFTER", int(status), states, left, third.continued)
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    print("FOLDER", folder)
+    status = pytest.main([*options, *map(str, Path().glob("test_*.py"))], [Beside()])
+    states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
+    left = [path.name for path in Path("reports/runs").glob("*/work")]
+    third = open_run(_command_line())
+    print("AFTER", int(status), states, left, third.continued)
 """
+# The body of a test and of a session's fixture, and what is found after the run.
+SESSIONS = [
+    ("pass", "yield", "0 [True, True] [] False"),
+    ("assert False", "yield", "1 [True, True] [] False"),
+    ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
+    ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
+    ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
+    ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
+]
 
 
-@pytest.mark.parametrize(
-    ("body", "fixture", "after"),
-    [
-        ("pass", "yield", "0 [True, True] [] False"),
-        ("assert False", "yield", "1 [True, True] [] False"),
-        ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
-        ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
-        ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
-        ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
-    ],
-)
-def test_a_folder_is_freed_after_its_run_is_marked_as_done(
-    tmp_path: Path, body: str, fixture: str, after: str
-) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n\n@pytest.fixture(scope='session')\n"
-        f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
-    )
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], str]]:
+    """For each of `SESSIONS` the lines that are about its folder, and all that was printed."""
+    folders = [tmp_path_factory.mktemp("session") for _ in SESSIONS]
+    for folder, (body, fixture, _) in zip(folders, SESSIONS, strict=True):
+        # Of a name that no other has: Python imports a module once.
+        (folder / f"test_{folder.name}.py").write_text(
+            "import pytest\n\n@pytest.fixture(scope='session')\n"
+            f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
+        )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    said = [
-        line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))
+    words = [sys.executable, "-c", SESSION, *map(str, folders)]
+    done = subprocess.run(words, cwd=folders[0], env=env, capture_output=True, text=True)
+    begun, *parts = done.stdout.split("FOLDER ")
+    assert begun == "", done.stdout + done.stderr
+    assert [part.partition("\n")[0] for part in parts] == words[3:], done.stdout + done.stderr
+    kinds = ("BESIDE", "CLOSED", "AFTER")
+    return [
+        ([line for line in part.splitlines() if line.startswith(kinds)], part + done.stderr)
+        for part in parts
     ]
+
+
+@pytest.mark.parametrize("number", range(len(SESSIONS)), ids=[" / ".join(s) for s in SESSIONS])
+def test_a_folder_is_freed_after_its_run_is_marked_as_done(
+    sessions: list[tuple[list[str], str]], number: int
+) -> None:
+    (*_, after), (said, printed) = SESSIONS[number], sessions[number]
     was_done = after.split()[1].strip("[,")
-    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], (
-        done.stdout + done.stderr
-    )
+    expected = ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"]
+    assert said == expected, printed
 
 
 def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:
