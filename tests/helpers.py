@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,3 +93,20 @@ def in_fresh_process(
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended; on Linux."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except OSError:
+        return False
+    return "Z" not in stat.rpartition(")")[2]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ends within a minute, if it has not already."""
+    deadline = time.monotonic() + 60
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_running(pid)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, is_gone
 from measured import hurry, measure
 
 from bench.cases.case import Case
@@ -137,7 +137,11 @@ def test_an_orphan_that_nobody_saw_is_found_by_its_mark(
 @pytest.mark.process
 @WITH_PSUTIL
 def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path, system: System) -> None:
-    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE, start_new_session=True
+    ) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()  # once its child is there
         guard = f"from bench.machine.ending import guard; guard({worker.pid}, 'x=y')"
         script = f"import time; {guard}; print(flush=True); time.sleep(60)"
         with (
@@ -195,7 +199,15 @@ def test_a_worker_that_is_gone_is_noticed_when_it_is_asked(tmp_path: Path) -> No
 @pytest.mark.process
 def test_psutil_sees_what_proc_shows() -> None:
     mark = "FACTORBENCH_TEST=here"
-    code = "import subprocess, sys; subprocess.Popen(['sleep', '60']); print(flush=True); input()"
+    # The grandchild itself says that it runs. When Popen returns, its program may still be being
+    # loaded, and until the system has set up its environment, that reads as empty.
+    code = """
+import subprocess
+child = subprocess.Popen(["sh", "-c", "echo; read nothing"], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(flush=True)
+input()
+"""
     began = time.time()
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -297,16 +309,3 @@ def test_one_process_whose_running_threads_are_unknown_makes_all_unknown() -> No
     known, unknown = ProcessSample(1.0, 1, 1), ProcessSample(1.0, 1, None)
     assert _running_threads([known] * 10) == 1
     assert _running_threads([*[known] * 10, unknown]) is None
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process ends within some seconds, if it has not already."""
-    for _ in range(60):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
-        except OSError:
-            return True
-        if "Z" in stat.rpartition(")")[2]:
-            return True
-        time.sleep(0.05)
-    return False

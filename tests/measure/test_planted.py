@@ -5,19 +5,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import measured
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, is_gone
 from measured import LIMITS, hurry, measure
 
 from bench.cases.case import Case
 from bench.duel import ROUNDS, SEEDS, contender, fight, verdicts
-from bench.machine.processes import family, start_of
+from bench.machine.processes import family
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import open_run
@@ -208,7 +207,11 @@ def test_what_a_worker_leaves_behind_when_it_dies_is_ended(
 @pytest.mark.process
 def test_nothing_outlives_a_run_that_is_killed() -> None:
     """The worker's end is the system's business; that of what it has started is the guard's."""
-    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as worker:
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE, start_new_session=True
+    ) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()  # once its child is there
         guard = f"from bench.machine.ending import guard; guard({worker.pid}, 'x=y')"
         script = f"import time; {guard}; print(flush=True); time.sleep(60)"
         env = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -221,18 +224,6 @@ def test_nothing_outlives_a_run_that_is_killed() -> None:
             parent.kill()
         assert worker.wait(timeout=60) == -signal.SIGKILL
         assert is_gone(child)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process ends within some seconds, if it has not already."""
-    for _ in range(1000):
-        if (
-            start_of(pid) is None
-            or "Z" in Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2]
-        ):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def command(pid: int) -> str:
