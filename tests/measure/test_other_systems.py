@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import ROOT, is_gone
+from helpers import ROOT, is_gone, is_running
 from measured import hurry, measure
 
 from bench.cases.case import Case
@@ -55,7 +55,7 @@ def without_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_on_linux_everything_is_watched(loose: Case) -> None:
     assert watched(os.getpid()) == "all"
-    assert measure(loose, "numpy-als", rounds=1)["environment"]["watched"] == "all"
+    assert measure(loose, "numpy-als", rounds=1, cold=False)["environment"]["watched"] == "all"
 
 
 @pytest.mark.load
@@ -88,7 +88,7 @@ def test_too_much_memory_ends_a_worker(loose: Case, tmp_path: Path, system: Syst
 @pytest.mark.process
 def test_memory_of_child_processes_is_seen(loose: Case, tmp_path: Path) -> None:
     with pretending("Windows", tmp_path):  # where no other peak is known
-        memory = measure(loose, "growselsewhere")["memory"]
+        memory = measure(loose, "growselsewhere", rounds=1, cold=False)["memory"]
     assert memory is not None
     assert memory["peak_mb"] is not None
     assert memory["peak_mb"] > 340  # 300 of these are the child's
@@ -107,13 +107,15 @@ def test_a_hung_backend_is_ended(
 ) -> None:
     monkeypatch.setenv("PLANTED_CACHE", str(tmp_path))
     hurry(monkeypatch, "calibrate", 2)
+    if not psutil:  # the child holds the worker's pipe, which need not be waited for
+        monkeypatch.setattr("bench.measure.worker_process._PATIENCE", 0.1)
     with pretending(system, tmp_path, psutil):
         record = measure(loose, "hangsbeside", Limits(timeout=60))
     assert record["status"] == "timed out"
     worker, child = map(int, (tmp_path / "processes").read_text("utf-8").split())
     assert is_gone(worker)
     try:
-        assert is_gone(child) == psutil
+        assert is_gone(child) if psutil else is_running(child)
         assert ("child processes" in seen.replace(ENDED, "")) == (not psutil)  # as it says
     finally:
         if not psutil:

@@ -118,13 +118,14 @@ LookedAt = Callable[[str, Literal["light", "dark"]], Page]
 
 @pytest.fixture(scope="package")
 def looked_at(browser: Browser, request: pytest.FixtureRequest) -> Iterator[LookedAt]:
-    """Pages for tests that change nothing, by fixture and colour scheme; each is opened once."""
+    """Pages for tests that leave them as they were, by fixture and scheme; each is opened once."""
     pages: dict[tuple[str, str], Opened] = {}
 
     def page(which: str, scheme: Literal["light", "dark"] = "light") -> Page:
         if (which, scheme) not in pages:
             size: Any = {"width": 1400, "height": 900}
             context = browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
+            context.grant_permissions(["clipboard-read", "clipboard-write"])
             pages[which, scheme] = Opened(context.new_page(), request.getfixturevalue(which))
         return pages[which, scheme].page
 
