@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Fields of a record that come from a clock, the machine or the process, and differ between runs.
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
 _COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
-_COMMAND += ["--reg", "0.14", "--seeds", "2", "--rounds", "1", "--threads", "1"]
+_COMMAND += ["--reg", "0.14", "--damping", "30", "--seeds", "2", "--rounds", "1"]
+_COMMAND += ["--threads", "1"]
 BACKENDS = ("numpy-als", "numpy")
 _CONTINUED = re.compile("reusing the record|going on, [12] of 2 seeds")
 _PATIENCE = 300.0  # seconds to wait for something that must happen
