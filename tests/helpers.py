@@ -95,6 +95,15 @@ def in_fresh_process(
     return done.stdout
 
 
+def without_torch(folder: Path) -> str:
+    """Let interpreters that have a folder on PYTHONPATH do as if torch was not installed.
+
+    Commands ask it for its devices, and importing it takes longer than what tests look at.
+    """
+    (folder / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None\n", "utf-8")
+    return str(folder)
+
+
 def is_running(pid: int) -> bool:
     """Whether there is such a process, and it has not ended; on Linux."""
     try:

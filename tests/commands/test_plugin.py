@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, without_torch
 
 from backends import available_cores
 from bench.options import Selection
@@ -46,8 +46,8 @@ def test_the_command_is_what_was_typed(
     assert _command_line() == typed
 
 
-def collected(*options: str) -> tuple[int, list[str], str]:
-    """Status, ids and errors of a run that only collects."""
+def collected(folder: Path, *options: str) -> tuple[int, list[str], str]:
+    """Status, ids and errors of a run that only collects, without torch; uses the folder."""
     words = [
         sys.executable,
         "-m",
@@ -57,9 +57,8 @@ def collected(*options: str) -> tuple[int, list[str], str]:
         "-q",
         *options,
     ]
-    done = subprocess.run(
-        words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), without_torch(folder)])}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     return done.returncode, [line for line in done.stdout.splitlines() if "::" in line], done.stderr
 
 
@@ -81,19 +80,19 @@ class Metafunc:
         self.made.append((name, values, [ids(value) for value in values]))
 
 
-def test_there_is_one_test_of_a_backend() -> None:
-    assert collected("--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd")[
-        :2
-    ] == (
+def test_there_is_one_test_of_a_backend(tmp_path: Path) -> None:
+    asked = ["--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd"]
+    assert collected(tmp_path, *asked)[:2] == (
         0,
         [f"{TESTS}[numba-sgd]", f"{TESTS}[numpy]"],
     )
 
 
-def test_a_sweep_makes_one_test_for_each_number_of_threads() -> None:
+def test_a_sweep_makes_one_test_for_each_number_of_threads(tmp_path: Path) -> None:
     most = min(2, available_cores())
     counts = ["1 thread", "2 threads"][:most]
-    assert collected("--backend", "numba-sgd", "--sweep", "--threads", str(most))[:2] == (
+    asked = ["--backend", "numba-sgd", "--sweep", "--threads", str(most)]
+    assert collected(tmp_path, *asked)[:2] == (
         0,
         [f"{TESTS}[{count}-numba-sgd]" for count in counts],
     )
@@ -247,8 +246,8 @@ def test_a_folder_is_freed_after_its_run_is_marked_as_done(
     assert said == expected, printed
 
 
-def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:
-    assert collected("--seeds", "0") == (
+def test_what_is_refused_ends_the_run_before_anything_is_collected(tmp_path: Path) -> None:
+    assert collected(tmp_path, "--seeds", "0") == (
         pytest.ExitCode.USAGE_ERROR,
         [],
         "ERROR: --seeds must be at least 1, got 0\n\n",
@@ -299,10 +298,11 @@ TINY_RUN += ["--threads", "1", "--backend", "numpy-als"]
 
 
 def run_in(folder: Path, *options: str, limit: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the benchmark in a folder, with a limit on the size of files if wanted."""
+    """Run the benchmark in a folder without torch, with a limit on the size of files if wanted."""
     words = [sys.executable, "-m", "bench", "-q", "-k", "mse", *TINY_RUN, *options]
     shell = ["sh", "-c", f'{limit or "true"} && exec "$@"', "sh"]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(folder / "cache")}
+    env = os.environ | {"FACTORBENCH_CACHE": str(folder / "cache")}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), without_torch(folder)])
     return subprocess.run([*shell, *words], cwd=folder, env=env, capture_output=True, text=True)
 
 
