@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers import ROOT, without_torch
 
 # Fields of a record that come from a clock, the machine or the process, and differ between runs.
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
@@ -102,7 +102,8 @@ def storm(folder: Path, moments: Sequence[Moment], backends: Sequence[str] = BAC
 
 def start(folder: Path, cache: Path, backends: Sequence[str]) -> subprocess.Popen[str]:
     """Start a run in a folder."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
+    paths = os.pathsep.join([str(ROOT), without_torch(folder)])
+    env = os.environ | {"PYTHONPATH": paths, "FACTORBENCH_CACHE": str(cache)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     named = [word for name in backends for word in ("--backend", name)]
     return subprocess.Popen(
