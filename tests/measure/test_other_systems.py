@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,7 +201,8 @@ def test_a_worker_that_is_gone_is_noticed_when_it_is_asked(tmp_path: Path) -> No
 @pytest.mark.load
 @pytest.mark.process
 def test_psutil_sees_what_proc_shows() -> None:
-    mark = "FACTORBENCH_TEST=here"
+    # Of this test alone: others may run it at the same time.
+    mark = f"FACTORBENCH_TEST={uuid.uuid4().hex}"
     # The grandchild itself says that it runs. When Popen returns, its program may still be being
     # loaded, and until the system has set up its environment, that reads as empty.
     code = """
