@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,3 +93,29 @@ def in_fresh_process(
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def without_torch(folder: Path) -> str:
+    """Let interpreters that have a folder on PYTHONPATH do as if torch was not installed.
+
+    Commands ask it for its devices, and importing it takes longer than what tests look at.
+    """
+    (folder / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None\n", "utf-8")
+    return str(folder)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended; on Linux."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except OSError:
+        return False
+    return "Z" not in stat.rpartition(")")[2]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ends within a minute, if it has not already."""
+    deadline = time.monotonic() + 60
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_running(pid)

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers import ROOT, without_torch
 
 # Fields of a record that come from a clock, the machine or the process, and differ between runs.
 _TIMINGS = {"created", "run", "cold", "memory", "load_average", "key", "git"}
 _COMMAND = [sys.executable, "-m", "bench", "-q", "-k", "mse", "--scale", "0.01", "--rank", "4"]
-_COMMAND += ["--reg", "0.14", "--seeds", "2", "--rounds", "1", "--threads", "1"]
+_COMMAND += ["--reg", "0.14", "--damping", "30", "--seeds", "2", "--rounds", "1"]
+_COMMAND += ["--threads", "1"]
 BACKENDS = ("numpy-als", "numpy")
 _CONTINUED = re.compile("reusing the record|going on, [12] of 2 seeds")
 _PATIENCE = 300.0  # seconds to wait for something that must happen
@@ -101,7 +102,8 @@ def storm(folder: Path, moments: Sequence[Moment], backends: Sequence[str] = BAC
 
 def start(folder: Path, cache: Path, backends: Sequence[str]) -> subprocess.Popen[str]:
     """Start a run in a folder."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(cache)}
+    paths = os.pathsep.join([str(ROOT), without_torch(folder)])
+    env = os.environ | {"PYTHONPATH": paths, "FACTORBENCH_CACHE": str(cache)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     named = [word for name in backends for word in ("--backend", name)]
     return subprocess.Popen(

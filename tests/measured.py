@@ -55,19 +55,24 @@ def measure(
     *,
     seeds: Sequence[int] = (0,),
     rounds: int = 2,
+    cold: bool = True,
 ) -> Record:
-    """Measure a backend as the benchmark does, cold starts and memory included."""
+    """Measure a backend as the benchmark does, memory included.
+
+    Cold starts take two processes for each seed; a test that is not about them need not wait.
+    """
     asked = contender(name) if isinstance(name, str) else name
     with tempfile.TemporaryDirectory() as folder:
         run = Run("r", "c", Path(folder), limits)
-        return measured(Measurement(case, asked, run, seeds=seeds, rounds=rounds))
+        return measured(Measurement(case, asked, run, seeds=seeds, rounds=rounds), cold)
 
 
-def measured(measurement: Measurement) -> Record:
+def measured(measurement: Measurement, cold: bool = True) -> Record:
     """Take all the turns of a measurement that is alone; its record."""
     for place, seed in enumerate(measurement.seeds):
         turns._measure_seed([measurement], seed, place, np.random.default_rng(0), True)
-        measurement.start_cold()
+        if cold:
+            measurement.start_cold()
     measurement.watch_memory()
     measurement.finish()
     return measurement.record()

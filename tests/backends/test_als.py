@@ -366,7 +366,8 @@ def test_the_number_of_threads_changes_no_bit(rank: int, monkeypatch: pytest.Mon
         n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
     }
     monkeypatch.setattr(numba_als, "_ratings_per_part", lambda size: als.CHUNK // 8)
-    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 1)
+    # Less than that of any row, so that each is cut, or has a call of its own.
+    monkeypatch.setattr(numba_als, "WORK_PER_CALL", rank**2)
     parts = {
         n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
     }

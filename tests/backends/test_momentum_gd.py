@@ -1,6 +1,8 @@
 """Momentum gradient descent: every engine follows NumPy, and NumPy follows ``torch.optim.SGD``."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,14 +109,29 @@ def test_the_safeguard_acts_where_its_parity_is_tested(
     assert reference["article", "float64"].n_rewinds == 0
 
 
+@pytest.fixture(scope="module")
+def numpy_on_movielens(ml100k: Ratings) -> Callable[[str, str], Trajectory]:
+    """NumPy's trajectory by settings and precision, computed once for all engines."""
+
+    @functools.cache
+    def follow(settings: str, dtype: str) -> Trajectory:
+        return trajectory(engine("numpy", dtype=dtype, **SETTINGS[settings]), ml100k, AT)
+
+    return follow
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("dtype", PARITY)
 @pytest.mark.parametrize("settings", ["default", "article", "rewinds"])
 @pytest.mark.parametrize("title", ENGINES)
 def test_engines_follow_one_trajectory_on_movielens(
-    ml100k: Ratings, title: str, settings: str, dtype: str
+    ml100k: Ratings,
+    numpy_on_movielens: Callable[[str, str], Trajectory],
+    title: str,
+    settings: str,
+    dtype: str,
 ) -> None:
-    numpys = trajectory(engine("numpy", dtype=dtype, **SETTINGS[settings]), ml100k, AT)
+    numpys = numpy_on_movielens(settings, dtype)
     assert_same(
         trajectory(engine(title, dtype=dtype, **SETTINGS[settings]), ml100k, AT),
         numpys,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, without_torch
 
 pytestmark = pytest.mark.process
 
@@ -18,13 +18,14 @@ TINY = [
     *("-q", "-k", "mse", "--scale", "0.01", "--rank", "4", "--reg", "0.14", "--damping", "30"),
     *("--seeds", "1", "--rounds", "1", "--threads", "1", "--backend", "numpy-als"),
 ]
+MORE_PATHS: list[str] = []  # behind this working tree
 
 
 def python(
     folder: Path, *words: str, env: Mapping[str, str] | None = None, path: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """Run Python in a folder, with this working tree on its path."""
-    paths = [str(path), *filter(None, [(env or {}).get("PYTHONPATH")])]
+    paths = [str(path), *filter(None, [(env or {}).get("PYTHONPATH")]), *MORE_PATHS]
     return subprocess.run(
         [sys.executable, *words],
         cwd=folder,
@@ -32,6 +33,13 @@ def python(
         capture_output=True,
         text=True,
     )
+
+
+@pytest.fixture
+def torchless(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is started without torch."""
+    folder = without_torch(tmp_path_factory.mktemp("torchless"))
+    monkeypatch.setattr(sys.modules[__name__], "MORE_PATHS", [folder])
 
 
 def collect(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> list[str]:
@@ -59,6 +67,7 @@ FILES = {
 }
 
 
+@pytest.mark.usefixtures("torchless")
 def test_no_file_of_other_tests_is_read(tmp_path: Path) -> None:
     """Neither of the folder nor of those above."""
     below = tmp_path / "below"
@@ -78,6 +87,7 @@ def broken_plugin(folder: Path) -> None:
     (folder / "broken_plugin.py").write_text("raise RuntimeError('a broken plugin')\n")
 
 
+@pytest.mark.usefixtures("torchless")
 def test_nothing_in_the_environment_changes_the_run(tmp_path: Path) -> None:
     broken_plugin(tmp_path / "installed")
     env = {
@@ -90,6 +100,7 @@ def test_nothing_in_the_environment_changes_the_run(tmp_path: Path) -> None:
     assert collect(tmp_path, "-W", "error", env=env) == COLLECTED
 
 
+@pytest.mark.usefixtures("torchless")
 def test_the_users_options_count(tmp_path: Path) -> None:
     done = python(tmp_path, "-m", "bench", "--collect-only", *TINY)
     assert [line for line in done.stdout.splitlines() if "::" in line] == COLLECTED[:1]
@@ -153,12 +164,14 @@ def test_a_package_of_the_users_that_hides_ours_is_named_in_one_line(
     )
 
 
+@pytest.mark.usefixtures("torchless")
 def test_with_p_python_does_not_look_into_the_folder(tmp_path: Path) -> None:
     for name in ("backends.py", "bench.py"):
         (tmp_path / name).write_text("raise RuntimeError('it was run')\n")
     assert collect(tmp_path, "-P") == COLLECTED
 
 
+@pytest.mark.usefixtures("torchless")
 def test_a_folder_without_a_package_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "backends").mkdir()
     assert collect(tmp_path) == COLLECTED
@@ -180,6 +193,7 @@ def test_solvers_need_no_benchmark(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(copy / "bench" / "__init__.py")
 
 
+@pytest.mark.usefixtures("torchless")
 def test_pytest_puts_no_folder_in_front_of_the_path(tmp_path: Path) -> None:
     """Workers import from the same places as this process: in a wheel install, not from others."""
     script = (

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, without_torch
 
 from backends import available_cores
 from bench.options import Selection
@@ -46,8 +46,8 @@ def test_the_command_is_what_was_typed(
     assert _command_line() == typed
 
 
-def collected(*options: str) -> tuple[int, list[str], str]:
-    """Status, ids and errors of a run that only collects."""
+def collected(folder: Path, *options: str) -> tuple[int, list[str], str]:
+    """Status, ids and errors of a run that only collects, without torch; uses the folder."""
     words = [
         sys.executable,
         "-m",
@@ -57,9 +57,8 @@ def collected(*options: str) -> tuple[int, list[str], str]:
         "-q",
         *options,
     ]
-    done = subprocess.run(
-        words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), without_torch(folder)])}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     return done.returncode, [line for line in done.stdout.splitlines() if "::" in line], done.stderr
 
 
@@ -81,38 +80,38 @@ class Metafunc:
         self.made.append((name, values, [ids(value) for value in values]))
 
 
-def test_there_is_one_test_of_a_backend() -> None:
-    assert collected("--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd")[
-        :2
-    ] == (
+def test_there_is_one_test_of_a_backend(tmp_path: Path) -> None:
+    asked = ["--backend", "numba-sgd", "--backend", "numpy", "--backend", "numba-sgd"]
+    assert collected(tmp_path, *asked)[:2] == (
         0,
         [f"{TESTS}[numba-sgd]", f"{TESTS}[numpy]"],
     )
 
 
-def test_libraries_of_others_are_measured_if_they_are_asked_for() -> None:
-    status, without, _ = collected()
+def test_libraries_of_others_are_measured_if_they_are_asked_for(tmp_path: Path) -> None:
+    status, without, _ = collected(tmp_path)
     assert status == 0
-    _, with_peers, _ = collected("--peers")
+    _, with_peers, _ = collected(tmp_path, "--peers")
     added = {name.partition("[")[2].rstrip("]") for name in with_peers} - {
         name.partition("[")[2].rstrip("]") for name in without
     }
     assert {"cornac", "libmf", "pytorch-tutorial", "surprise-svd"} <= added
     assert not {name for name in added if name.startswith(("numba", "numpy"))}
-    _, named, _ = collected("--backend", "cornac")
+    _, named, _ = collected(tmp_path, "--backend", "cornac")
     assert named == [f"{TESTS}[cornac]"]
 
 
 def test_a_file_of_tuned_hyper_parameters_is_read_before_anything_else(tmp_path: Path) -> None:
-    status, ids, error = collected("--tuned", str(tmp_path / "none.json"))
+    status, ids, error = collected(tmp_path, "--tuned", str(tmp_path / "none.json"))
     assert (status, ids) == (4, [])
     assert "none.json cannot be read (No such file or directory); give the .json file" in error
 
 
-def test_a_sweep_makes_one_test_for_each_number_of_threads() -> None:
+def test_a_sweep_makes_one_test_for_each_number_of_threads(tmp_path: Path) -> None:
     most = min(2, available_cores())
     counts = ["1 thread", "2 threads"][:most]
-    assert collected("--backend", "numba-sgd", "--sweep", "--threads", str(most))[:2] == (
+    asked = ["--backend", "numba-sgd", "--sweep", "--threads", str(most)]
+    assert collected(tmp_path, *asked)[:2] == (
         0,
         [f"{TESTS}[{count}-numba-sgd]" for count in counts],
     )
@@ -186,9 +185,10 @@ def test_there_is_a_header_or_none() -> None:
 
 # ---- the folder of the run ----------------------------------------------------------------------
 
-# Two runs of one command: what the second finds when the first ends, and afterwards.
+# Two runs of one command, in each of the folders: what the second finds when the first ends, and
+# afterwards. All in one process, as its start takes longer than the runs.
 SESSION = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import pytest
 from bench.plugin import _command_line
@@ -212,47 +212,61 @@ class Beside:
         second.close()
 
 options = ["-q", "-p", "bench.plugin", "-p", "no:cacheprovider"]
-status = pytest.main([*options, "test_it.py"], [Beside()])
-states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
-left = [path.name for path in Path("reports/runs").glob("*/work")]
-third = open_run(_command_line())
-print("AFTER", int(status), states, left, third.continued)
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    print("FOLDER", folder)
+    status = pytest.main([*options, *map(str, Path().glob("test_*.py"))], [Beside()])
+    states = [done(path) for path in sorted(Path("reports/runs").iterdir())]
+    left = [path.name for path in Path("reports/runs").glob("*/work")]
+    third = open_run(_command_line())
+    print("AFTER", int(status), states, left, third.continued)
 """
+# The body of a test and of a session's fixture, and what is found after the run.
+SESSIONS = [
+    ("pass", "yield", "0 [True, True] [] False"),
+    ("assert False", "yield", "1 [True, True] [] False"),
+    ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
+    ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
+    ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
+    ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
+]
 
 
-@pytest.mark.parametrize(
-    ("body", "fixture", "after"),
-    [
-        ("pass", "yield", "0 [True, True] [] False"),
-        ("assert False", "yield", "1 [True, True] [] False"),
-        ("raise KeyboardInterrupt", "yield", "2 [False, True] [] False"),
-        ("pass", "raise KeyboardInterrupt", "2 [False, True] [] False"),
-        ("pass", "pytest.exit('no such data', returncode=4)", "4 [False, True] [] False"),
-        ("pass", "yield; raise RuntimeError", "1 [True, True] [] False"),
-    ],
-)
-def test_a_folder_is_freed_after_its_run_is_marked_as_done(
-    tmp_path: Path, body: str, fixture: str, after: str
-) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n\n@pytest.fixture(scope='session')\n"
-        f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
-    )
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], str]]:
+    """For each of `SESSIONS` the lines that are about its folder, and all that was printed."""
+    folders = [tmp_path_factory.mktemp("session") for _ in SESSIONS]
+    for folder, (body, fixture, _) in zip(folders, SESSIONS, strict=True):
+        # Of a name that no other has: Python imports a module once.
+        (folder / f"test_{folder.name}.py").write_text(
+            "import pytest\n\n@pytest.fixture(scope='session')\n"
+            f"def needed(run_folder):\n    {fixture}\n\ndef test(needed):\n    {body}\n"
+        )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    said = [
-        line for line in done.stdout.splitlines() if line.startswith(("BESIDE", "CLOSED", "AFTER"))
+    words = [sys.executable, "-c", SESSION, *map(str, folders)]
+    done = subprocess.run(words, cwd=folders[0], env=env, capture_output=True, text=True)
+    begun, *parts = done.stdout.split("FOLDER ")
+    assert begun == "", done.stdout + done.stderr
+    assert [part.partition("\n")[0] for part in parts] == words[3:], done.stdout + done.stderr
+    kinds = ("BESIDE", "CLOSED", "AFTER")
+    return [
+        ([line for line in part.splitlines() if line.startswith(kinds)], part + done.stderr)
+        for part in parts
     ]
+
+
+@pytest.mark.parametrize("number", range(len(SESSIONS)), ids=[" / ".join(s) for s in SESSIONS])
+def test_a_folder_is_freed_after_its_run_is_marked_as_done(
+    sessions: list[tuple[list[str], str]], number: int
+) -> None:
+    (*_, after), (said, printed) = SESSIONS[number], sessions[number]
     was_done = after.split()[1].strip("[,")
-    assert said == ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"], (
-        done.stdout + done.stderr
-    )
+    expected = ["BESIDE False", "CLOSED True", f"CLOSED {was_done}", f"AFTER {after}"]
+    assert said == expected, printed
 
 
-def test_what_is_refused_ends_the_run_before_anything_is_collected() -> None:
-    assert collected("--seeds", "0") == (
+def test_what_is_refused_ends_the_run_before_anything_is_collected(tmp_path: Path) -> None:
+    assert collected(tmp_path, "--seeds", "0") == (
         pytest.ExitCode.USAGE_ERROR,
         [],
         "ERROR: --seeds must be at least 1, got 0\n\n",
@@ -303,10 +317,11 @@ TINY_RUN += ["--threads", "1", "--backend", "numpy-als"]
 
 
 def run_in(folder: Path, *options: str, limit: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the benchmark in a folder, with a limit on the size of files if wanted."""
+    """Run the benchmark in a folder without torch, with a limit on the size of files if wanted."""
     words = [sys.executable, "-m", "bench", "-q", "-k", "mse", *TINY_RUN, *options]
     shell = ["sh", "-c", f'{limit or "true"} && exec "$@"', "sh"]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FACTORBENCH_CACHE": str(folder / "cache")}
+    env = os.environ | {"FACTORBENCH_CACHE": str(folder / "cache")}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), without_torch(folder)])
     return subprocess.run([*shell, *words], cwd=folder, env=env, capture_output=True, text=True)
 
 

@@ -98,6 +98,12 @@ def report(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> P
     return write_report(records, tmp_path_factory.mktemp("report")).parent
 
 
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command draws none: for tests that look at what it says."""
+    monkeypatch.setattr("bench.report.__main__.MOST_PICTURES", 0)
+
+
 def noisy(name: str, seconds: float, **overrides: Any) -> Record:
     """Return a record of three seeds, whose order by speed depends on the name."""
     record = fake_record(name, seconds=seconds, seeds=[0, 1, 2], **overrides)
@@ -677,7 +683,8 @@ def test_environment_separates_what_differed_from_what_was_equal(tmp_path: Path)
         fake_record(environment=pools),
         fake_record("b", environment=pools | {"import_seconds": 1.5}),
     ]
-    write_report([*both, fake_record("c", "crashed", environment={"cpu": "X"})], tmp_path)
+    crashed = fake_record("c", "crashed", environment={"cpu": "X"})
+    write_report([*both, crashed], tmp_path, pictures=0)
     text = (tmp_path / "report.md").read_text("utf-8").split("## Environment")[1]
     assert "| cpu | X |" in text and (
         "| pools | OpenBLAS 0.3.30 (SkylakeX): 2 threads; OpenMP: 1 thread |" in text
@@ -717,6 +724,7 @@ def test_command_prints_verdict_and_page(
     assert capsys.readouterr().err == f"error: there is no {run / 'absent'}\n"
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_command_takes_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for run, name in (("2025-01-01", "old"), ("2025-01-02", "new")):
@@ -726,6 +734,7 @@ def test_command_takes_the_newest_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "<strong>new</strong>" in page and "old" not in page.split("<body>")[1].split("<nav")[0]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_command_says_that_the_newest_run_has_no_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -820,7 +829,7 @@ def test_the_performance_profile_over_cases(tmp_path: Path) -> None:
     assert {"profile.svg", "profile.png", "profile.csv"} <= {
         path.name for path in tmp_path.iterdir()
     }
-    write_report(records[:2], tmp_path)
+    write_report(records[:2], tmp_path, pictures=0)  # what was drawn before is removed
     assert not list(tmp_path.glob("profile.*"))
 
 
@@ -887,6 +896,7 @@ def test_a_text_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
         assert not re.search(r"(^|,)=", path.read_text("utf-8"), re.MULTILINE), path.name
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_what_cannot_be_written_to_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -949,6 +959,7 @@ def printed(folder: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> l
 CUT_OFF = "the run is not complete: "
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_that_was_cut_off_says_so_wherever_it_has_a_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -980,6 +991,7 @@ def test_the_fastest_of_an_incomplete_run_is_that_of_those_measured() -> None:
     assert cautions(case) == []
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_that_ended_or_has_no_plan_misses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1004,6 +1016,7 @@ def test_what_a_later_run_measured_is_not_missing() -> None:
     assert case.missing is not None and case.missing.names == ["b"]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_missing_of_several_cases_are_told_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1033,6 +1046,7 @@ def test_the_missing_of_several_cases_are_told_together(
     assert briefs[0].startswith("Take numpy: 1.0 s; 1 other has no valid measurement.")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_roofline_says_what_of_it_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

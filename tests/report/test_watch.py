@@ -42,9 +42,10 @@ def steps(*moves: Callable[[], object]) -> Callable[[float], None]:
 
 
 def watched(
-    sources: list[Path] | None, output: Path, *moves: Callable[[], object], pdf: bool = False
+    sources: list[Path] | None, output: Path, *moves: Callable[[], object], pictures: int = 0
 ) -> int:
-    return watch(sources, output, 1.0, pictures=20, pdf=pdf, wait=steps(*moves))
+    """Watch until all moves are made; ``pictures`` are drawn at the end."""
+    return watch(sources, output, 1.0, pictures=pictures, pdf=False, wait=steps(*moves))
 
 
 def test_it_renders_when_a_record_lands_and_only_then(
@@ -64,7 +65,7 @@ def test_it_renders_when_a_record_lands_and_only_then(
         lambda: write_record(run, fake_record("b", seconds=1)),
         look,
     ]
-    assert watched([run], out, *moves) == 0
+    assert watched([run], out, *moves, pictures=20) == 0
     assert "<strong>a</strong>" in pages[0] and RELOADS in pages[0]
     assert "<strong>b</strong>" not in pages[0]
     assert "<strong>b</strong></span>" in pages[1] and "2.0 times as fast as a;" in pages[1]
