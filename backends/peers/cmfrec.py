@@ -38,6 +38,7 @@ class Cmfrec(Peer):
     """``cmfrec.CMF`` (Cortes 2018, arXiv:1809.00366); the subclasses choose its method."""
 
     facts: ClassVar[PeerFacts] = _FACTS
+    modules: ClassVar[tuple[str, ...]] = ("cmfrec",)
     steppable: ClassVar[bool] = False
     method: ClassVar[dict[str, Any]]
 
@@ -103,7 +104,10 @@ class CmfrecALS(Cmfrec):
 
 @dataclass(kw_only=True, eq=False)
 class CmfrecALSCG(CmfrecALS):
-    """ALS with three steps of conjugate gradients per row; the library's default method."""
+    """ALS with three steps of conjugate gradients per row; the library's default method.
+
+    With biases and a rank above 2 it ends a little above the minimum, however many the epochs.
+    """
 
     def options(self, n_epochs: int) -> dict[str, Any]:
         """Return the arguments of ``CMF``; the last iteration is like all others."""
@@ -119,8 +123,10 @@ class CmfrecLBFGS(Cmfrec):
     parallelize
         How the gradient is computed by several threads. The library's own default, "separate",
         returned wrong models with two threads in release 3.5.1.post14, with MSEs above that of the
-        mean alone, so that "single" is the default here. In that release the same call in float32
-        can return one of several models, and in float64 a useless one.
+        mean alone, so that "single" is the default here.
+
+    In that release it uses memory that it never wrote, so that what some earlier call left there
+    decides whether the model is good or useless. Neither the seed nor ``dtype`` helps.
     """
 
     facts: ClassVar[PeerFacts] = _FACTS._replace(
@@ -145,6 +151,7 @@ class CmfrecLBFGS(Cmfrec):
         return Objective(
             rank=self.rank,
             reg=reg,
+            bias=self.bias,
             reg_unit="rating",
             reg_scaling="per_entity",
             damping=0.0,

@@ -44,6 +44,7 @@ class Cornac(Peer):
         threads=N_JOBS,
         precision="float32",
     )
+    modules: ClassVar[tuple[str, ...]] = ("cornac.data", "cornac.models.mf")
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "reg": (0.005, 0.2),
         "learning_rate": (0.002, 0.05),

@@ -45,6 +45,8 @@ class KernelMF(Peer):
         threads=ONE_THREAD,
         precision="float64",
     )
+    modules: ClassVar[tuple[str, ...]] = ("matrix_factorization.kernel_matrix_factorization",)
+    unused: ClassVar[tuple[str, ...]] = ("bias",)
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "reg": (0.005, 1.0),
         "learning_rate": (0.002, 0.05),

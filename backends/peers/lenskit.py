@@ -35,6 +35,7 @@ class LenskitALS(Peer):
         threads="n_jobs of the first fit of a process",
         precision="float32",
     )
+    modules: ClassVar[tuple[str, ...]] = ("lenskit.als",)
     unused: ClassVar[tuple[str, ...]] = ("bias",)
     search_space: ClassVar[dict[str, tuple[float, float]]] = {"reg": (0.01, 0.5)}
 

@@ -47,6 +47,7 @@ class Libmf(Peer):
         threads=N_JOBS,
         precision="float32",
     )
+    modules: ClassVar[tuple[str, ...]] = ("libmf.mf",)
     steppable: ClassVar[bool] = False
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "reg": (0.01, 0.2),

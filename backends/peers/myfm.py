@@ -48,6 +48,7 @@ class MyFM(Peer):
         threads=ONE_THREAD,
         precision="float64",
     )
+    modules: ClassVar[tuple[str, ...]] = ("myfm",)
     steppable: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = ("reg", "bias")
     # Its priors are sampled too; what is left is how it starts.

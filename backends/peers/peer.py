@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -94,6 +96,8 @@ class Peer(Factorizer):
     """
 
     facts: ClassVar[PeerFacts]
+    # What of the library a fit imports.
+    modules: ClassVar[tuple[str, ...]]
     # Further hyper-parameters of `Factorizer` that the library has no use for.
     unused: ClassVar[tuple[str, ...]] = ()
 
@@ -133,10 +137,11 @@ class Peer(Factorizer):
 
         With residuals it holds for the factors alone: biases have no penalty in it.
         """
-        bias_reg = self.reg if self.fit_to == "ratings" else 0.0
+        bias_reg = 0.0 if self.fit_to == "residuals" else self.reg
         return Objective(
             rank=self.rank,
             reg=self.reg,
+            bias=self.bias,
             reg_unit="rating",
             damping=0.0,
             bias_reg=bias_reg,
@@ -145,6 +150,16 @@ class Peer(Factorizer):
         )
 
     # ---- what the interface asks for ------------------------------------------------------------
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Return a context that limits threads; see the base class.
+
+        The library is imported first. Otherwise the BLAS and the OpenMP that come with it would
+        come too late to be limited, and its import would count as part of the first fit.
+        """
+        for module in self.modules:
+            importlib.import_module(module)
+        return super().threads()
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PeerState:
         """Subtract what the library is not to see, and convert the rest."""
@@ -186,6 +201,11 @@ class Peer(Factorizer):
         """
         super().check_params()
         check_choice("fit_to", self.fit_to, ("ratings", "centred", "residuals"))
+        if not self.bias and self.fit_to != "ratings":
+            raise ValueError(
+                "fit_to has to be 'ratings' with bias=False, since what else is subtracted from "
+                f"them becomes part of the model; got {self.fit_to!r}"
+            )
         if hasattr(self, "learning_rate"):
             check_number("learning_rate", self.learning_rate, positive=True)
         defaults = {field.name: field.default for field in fields(self)}
@@ -219,9 +239,11 @@ def posterior_mean(samples: Sequence[Parameters]) -> Parameters:
         for name in ("user_bias", "item_bias")
     )
     p, q = (
-        scale * np.hstack([getattr(sample, name) for sample in samples])
+        np.hstack([getattr(sample, name) for sample in samples])
         for name in ("user_factors", "item_factors")
     )
+    p *= scale
+    q *= scale
     return Parameters(mean, b, c, p, q)
 
 

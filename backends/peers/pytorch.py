@@ -73,6 +73,7 @@ class PyTorchTutorial(Peer):
         threads=N_JOBS,
         precision="float32",
     )
+    modules: ClassVar[tuple[str, ...]] = ("torch",)
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "learning_rate": (0.001, 0.05),
         "reg": (1e-7, 1e-4),
@@ -139,6 +140,7 @@ class PyTorchTutorial(Peer):
         return Objective(
             rank=self.rank,
             reg=self.reg,
+            bias=self.bias,
             reg_unit="rating",
             reg_scaling="per_entity",
             damping=0.0,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,10 +21,12 @@ from .peer import GOES_ON, N_JOBS, FitTo, Peer, PeerFacts, posterior_mean
 _MOST_EPOCHS = 1_000_000  # a session has to know how many there will be at most
 
 
-class _Session(NamedTuple):
+@dataclass(eq=False)
+class _Session:
     training: Any  # a smurff.TrainSession
-    folder: tempfile.TemporaryDirectory[str]  # where it writes each sample; deleted with this
+    path: Path  # to which it writes each sample
     shape: tuple[int, int]
+    drawn: int = 0  # samples
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,7 +35,8 @@ class Smurff(Peer):
 
     An epoch is one sample of all factors. The model is the mean of what the samples after the
     first ``burn_in`` predict, of the last ``samples`` of them: its rank is that many times ``rank``
-    (see `posterior_mean`). Up to ``burn_in`` epochs it is the last sample alone.
+    (see `posterior_mean`). Up to ``burn_in`` epochs it is the last sample alone. A temporary file
+    holds all samples during a fit.
 
     Parameters
     ----------
@@ -53,6 +58,7 @@ class Smurff(Peer):
         threads=N_JOBS,
         precision="float64",
     )
+    modules: ClassVar[tuple[str, ...]] = ("h5py", "smurff")
     unused: ClassVar[tuple[str, ...]] = ("reg",)
     search_space: ClassVar[dict[str, tuple[float, float]]] = {"noise_precision": (0.3, 10.0)}
 
@@ -67,8 +73,14 @@ class Smurff(Peer):
         from scipy.sparse import coo_matrix
 
         shape = train.n_users, train.n_items
-        matrix = coo_matrix((targets.astype(np.float64), (train.users, train.items)), shape=shape)
-        folder = tempfile.TemporaryDirectory(prefix="smurff-")
+        places = train.users, train.items
+        matrix = coo_matrix((targets.astype(np.float64), places), shape=shape).tocsr()
+        if matrix.nnz < len(train):
+            raise ValueError(
+                "smurff takes one rating of a pair, and would add up several; drop those before"
+            )
+        folder = tempfile.mkdtemp(prefix="smurff-")
+        path = Path(folder) / "samples.h5"
         training = smurff.TrainSession(
             priors=["normal", "normal"],
             num_latent=self.rank,
@@ -78,36 +90,37 @@ class Smurff(Peer):
             seed=seed + 1,  # 0 stands for none
             verbose=0,
             save_freq=1,
-            save_name=str(Path(folder.name) / "samples.h5"),
+            save_name=str(path),
         )
+        session = _Session(training, path, shape)
+        weakref.finalize(session, shutil.rmtree, folder, ignore_errors=True)
         training.setTrain(matrix, smurff.FixedNoise(self.noise_precision))
         training.init()
-        return _Session(training, folder, shape)
+        return session
 
     def fit_epochs(self, session: _Session, n_epochs: int) -> None:
         """Draw further samples."""
         for _ in range(n_epochs):
             session.training.step()
+            session.drawn += 1
 
     def read(self, session: _Session) -> Parameters:
         """Return the mean of the samples that count."""
         import h5py
 
-        path = Path(session.folder.name) / "samples.h5"
-        # The session keeps the file open, and locked.
-        with h5py.File(path, "r", locking=False) as file:
-            numbers = sorted(int(name.split("_")[1]) for name in file if name.startswith("sample_"))
-            kept = numbers[self.burn_in :][-self.samples :] or numbers[-1:]
-            found = [self._sample(file[f"sample_{number}/latents"], session) for number in kept]
-        return posterior_mean(found or [self._sample(None, session)])
-
-    def _sample(self, latents: Any, session: _Session) -> Parameters:
-        """Return one sample; zeros for none."""
         n_users, n_items = session.shape
-        p, q = np.zeros((n_users, self.rank)), np.zeros((n_items, self.rank))
-        if latents is not None:
-            p, q = (latents[f"latents_{side}"][()] for side in (0, 1))
-        return Parameters(0.0, np.zeros(n_users), np.zeros(n_items), p, q)
+        if not session.drawn:
+            p, q = np.zeros((n_users, self.rank)), np.zeros((n_items, self.rank))
+            return Parameters(0.0, p[:, 0], q[:, 0], p, q)
+        first = max(self.burn_in, session.drawn - self.samples)
+        samples = []
+        # The session keeps the file open, and locked.
+        with h5py.File(session.path, "r", locking=False) as file:
+            for number in range(min(first, session.drawn - 1), session.drawn):
+                latents = file[f"sample_{number + 1}/latents"]
+                p, q = (latents[f"latents_{side}"][()] for side in (0, 1))
+                samples.append(Parameters(0.0, np.zeros(n_users), np.zeros(n_items), p, q))
+        return posterior_mean(samples)
 
     def minimised(self, train: Ratings) -> Objective | None:
         """Return None: it minimises nothing."""

@@ -43,6 +43,7 @@ class SurpriseSVD(Peer):
         threads=ONE_THREAD,
         precision="float64",
     )
+    modules: ClassVar[tuple[str, ...]] = ("surprise",)
     steppable: ClassVar[bool] = False
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "reg": (0.005, 0.2),

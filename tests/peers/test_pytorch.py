@@ -1,0 +1,82 @@
+"""What a reader of tutorials writes in PyTorch, checked."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from peer_suite import TABLES, PeerSuite, example, flat, needs, with_reg
+
+from backends import Parameters
+
+needs("pytorch-tutorial")
+
+
+class PyTorchSuite(PeerSuite):
+    params = {"learning_rate": 0.03, "batch_size": 64, "reg": 1e-4}
+    scale_params = {"learning_rate": 0.2}
+    epochs = 60
+
+    def library_predictions(
+        self, solver: Any, session: Any, users: np.ndarray, items: np.ndarray
+    ) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            pairs = (torch.from_numpy(rows).long() for rows in (users, items))
+            return session.model(*pairs).numpy()
+
+    @pytest.mark.parametrize(
+        ("fit_to", "bias"), [("ratings", True), ("centred", True), ("ratings", False)]
+    )
+    def test_minimises(self, fit_to: str, bias: bool) -> None:
+        """Adam's first gradient, of all ratings at once, is that of the objective."""
+        import torch
+
+        train, _ = example()
+        solver = self.make(reg=0.01, batch_size=len(train), bias=bias, fit_to=fit_to)
+        state = solver.prepare(train, solver.initial_parameters(train), seed=0)
+        model = state.session.model
+        if bias:
+            with torch.no_grad():
+                model.user_bias.weight += 2.0
+                model.item_bias.weight += 2.0
+        before = solver.parameters(state)
+        solver.step(state, 1)
+        tables = {}
+        for name in TABLES:
+            weight = getattr(model, name).weight
+            mean = state.session.optimizer.state[weight].get("exp_avg", torch.zeros_like(weight))
+            tables[name] = (mean / (1 - 0.9)).numpy()
+            if "bias" in name:
+                tables[name] = tables[name][:, 0]
+        found = Parameters(0.0, **tables)
+        objective = solver.minimised(train)
+        assert objective is not None
+
+        def off(factor: float) -> float:
+            expected = with_reg(objective, factor).gradient(before, train)
+            rated = Parameters(0.0, **{n: a.copy() for n, a in found.arrays().items()})
+            for side, weights in zip(
+                ("user", "item"), (train.user_weights(), train.item_weights()), strict=True
+            ):
+                # Adam shrinks rows without ratings too, which the objective leaves alone.
+                for name in (f"{side}_bias", f"{side}_factors"):
+                    getattr(rated, name)[weights == 0] = 0
+            return float(
+                np.linalg.norm(flat(rated) - flat(expected)) / np.linalg.norm(flat(expected))
+            )
+
+        assert off(1.0) < 1e-4
+        assert min(off(0.5), off(2.0)) > 1e-2
+
+    def test_batch_size(self) -> None:
+        with pytest.raises(ValueError, match="batch_size"):
+            self.make(batch_size=0)
+
+
+class TestTutorial(PyTorchSuite):
+    name = "pytorch-tutorial"
+
+
+class TestSlices(PyTorchSuite):
+    name = "pytorch-slices"
