@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,16 +21,18 @@ from .processes import family, marked, start_of
 # What waits for the end of this process and then ends a worker: a shell where /proc can be searched
 # by one, as that starts in no time, and Python elsewhere. Both wait for a line from a pipe.
 _SHELL = (
-    'read nothing; kill -s KILL -- "-$0"; '
+    'read nothing; kill -s KILL -- "-$0"; for turn in 1 2 3; do '
     'for found in $(grep -lsa "$1" /proc/[0-9]*/environ); do '
-    'found="${found#/proc/}"; kill -s KILL "${found%/environ}"; done'
+    'found="${found#/proc/}"; kill -s KILL "${found%/environ}"; done; sleep 0.02; done'
 )
 _PYTHON = (
     "import sys; _, pid, mark, *sys.path[:] = sys.argv; "
     "from bench.machine.ending import end_tree; "
     "sys.stdin.readline(); end_tree(int(pid), mark)"
 )
-_ATTEMPTS = 3  # to find processes by their mark: one may just be starting another
+# To find processes by their mark: one may just be starting another, whose mark is not to be seen
+# while the system sets up its memory. The shell above has as many, with as much time between.
+_ATTEMPTS, _PAUSE = 3, 0.02
 
 
 def apart() -> dict[str, Any]:
@@ -60,7 +63,9 @@ def end_tree(pid: int, mark: str, seen: Mapping[int, float | None] | None = None
     for one, started in descendants.items():
         if started is not None and start_of(one) == started:
             _kill(one)
-    for _attempt in range(_ATTEMPTS):  # those never seen
+    for attempt in range(_ATTEMPTS):  # those never seen
+        if attempt:
+            time.sleep(_PAUSE)
         for one in marked(mark):
             _kill(one)
 
