@@ -11,7 +11,7 @@ XDIST ?= -n 2 --dist worksteal
 # Tests that start no worker or browser, draw nothing, fit little and take a few seconds at most.
 FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 
-# The libraries of other projects whose adapters `make test-peers` tests, each in its environment.
+# Names for `make test-peers`, as `python -m bench.peers list` shows them.
 PEERS ?= all
 
 .PHONY: bench bench-peers quick article test test-fast test-peers test-sdist check clean
@@ -35,6 +35,11 @@ test: .venv/installed
 
 test-fast: .venv/installed
 	$(BIN)/pytest $(FAST) $(ARGS)
+
+# The tests of adapters to libraries of other projects, each in the environment of its library.
+test-peers: .venv/installed
+	$(BIN)/python -m bench.peers install $(PEERS)
+	$(BIN)/python tests/run_peers.py $(PEERS)
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed

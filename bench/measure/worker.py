@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import math
 import os
 import signal
@@ -154,6 +155,8 @@ class Worker:
         self.solver_arguments = {"name": request.backend, **request.params}
         start = perf_counter()
         solver = self.solver()
+        for module in getattr(solver, "modules", ()):  # an adapter's library
+            importlib.import_module(module)
         seconds = perf_counter() - start
         versions = python_version(), package_versions()
         return Opened(seconds, _device(solver), *versions, _library(solver))

@@ -131,7 +131,9 @@ class PeerSuite:
         assert isinstance(solver, Peer)
         return solver
 
-    def fit(self, train: Ratings, validation: Any = None, *, epochs: int = 6, **params: Any) -> Peer:
+    def fit(
+        self, train: Ratings, validation: Any = None, *, epochs: int = 6, **params: Any
+    ) -> Peer:
         names = ("seed", "initial", "callback", "keep", "patience", "target_mse", "evaluate")
         call = {name: params.pop(name) for name in names if name in params}
         return self.make(**params).fit(train, validation, epochs=epochs, **call)
@@ -161,9 +163,7 @@ class PeerSuite:
         errors = [mean_squared_error(x, train) for x in (first, last)]
         assert errors[1] < 0.7 * errors[0]
         assert errors[1] < 0.3 * train.summary.variance
-        known = held_out.take(
-            np.flatnonzero((held_out.users % 39 > 0) & (held_out.items % 29 > 0))
-        )
+        known = held_out.take(np.flatnonzero((held_out.users % 39 > 0) & (held_out.items % 29 > 0)))
         assert mean_squared_error(last, known) < 0.6 * train.summary.variance
 
     def test_the_objective_falls(self) -> None:
@@ -184,9 +184,7 @@ class PeerSuite:
     @pytest.mark.parametrize("fit_to", ["ratings", "centred", "residuals"])
     def test_predicts_what_the_library_predicts(self, fit_to: str) -> None:
         train, held_out = example()
-        known = held_out.take(
-            np.flatnonzero((held_out.users % 39 > 0) & (held_out.items % 29 > 0))
-        )
+        known = held_out.take(np.flatnonzero((held_out.users % 39 > 0) & (held_out.items % 29 > 0)))
         solver = self.make(fit_to=fit_to)
         with solver.threads():
             state = solver.prepare(train, solver.initial_parameters(train), seed=0)
@@ -303,9 +301,7 @@ class PeerSuite:
         root = Path(__file__).resolve().parents[2]
         env = {"PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}"}
         command = [sys.executable, "-W", "ignore", "-c", COUNT_THREADS, self.name]
-        output = subprocess.run(
-            command, env=env, check=True, capture_output=True, text=True
-        ).stdout
+        output = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
         more = 1 if self.make().facts.threads == N_JOBS else 0
         assert output.split("threads:")[1].split() == ["0", str(more)]
         assert "limits: 1\n" in output

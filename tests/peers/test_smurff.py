@@ -93,4 +93,3 @@ class TestSmurff(PeerSuite):
         del state
         gc.collect()
         assert not folder.exists()
-

@@ -40,9 +40,9 @@ class TestSurpriseSVD(PeerSuite):
         # Its rows are those of the ratings' order, so that its start is on other rows than ours.
         mse = []
         for seed in range(8):
-            model = SVD(
-                n_factors=3, n_epochs=40, lr_all=rate, reg_all=reg, random_state=seed
-            ).fit(data)
+            model = SVD(n_factors=3, n_epochs=40, lr_all=rate, reg_all=reg, random_state=seed).fit(
+                data
+            )
             ours = solver.fit(train, epochs=40, seed=seed).model_.parameters
             pairs = zip(held_out.users, held_out.items, held_out.ratings, strict=True)
             theirs = [model.predict(u, i, clip=False).est - r for u, i, r in pairs]
