@@ -1,6 +1,6 @@
 """The adapter to KernelMF, and what it does."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ needs("kernelmf")
 
 class TestKernelMF(PeerSuite):
     name = "kernelmf"
-    params = {"learning_rate": 0.02, "reg": 0.02}
-    scale_params = {"learning_rate": 0.002}
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.02, "reg": 0.02}
+    scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.002}
     epochs = 60
 
     def library_predictions(
@@ -43,7 +43,6 @@ class TestKernelMF(PeerSuite):
         model = KernelMF(
             n_factors=solver.rank, n_epochs=3, reg=solver.reg, lr=solver.learning_rate, verbose=0
         )
-        drawn: list[np.ndarray] = []
 
         def seed_numba(number: int) -> None:
             np.random.seed(number)  # noqa: NPY002  # what the library shuffles by
@@ -54,8 +53,10 @@ class TestKernelMF(PeerSuite):
         np.random.seed(1)  # noqa: NPY002  # what it draws the start from
         model.fit(frame, pd.Series(train.ratings.astype(np.float32)))
         np.random.seed(1)  # noqa: NPY002
-        for n in (len(model.user_id_map), len(model.item_id_map)):
-            drawn.append(np.random.normal(0, 0.1, (n, solver.rank)))  # noqa: NPY002
+        drawn = [
+            np.random.normal(0, 0.1, (n, solver.rank))  # noqa: NPY002
+            for n in (len(model.user_id_map), len(model.item_id_map))
+        ]
 
         initial = solver.initial_parameters(train).astype(np.float64)
         for table, ids, start in (

@@ -1,6 +1,6 @@
 """The adapter to Surprise, and what its ``SVD`` does."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ needs("surprise-svd")
 
 class TestSurpriseSVD(PeerSuite):
     name = "surprise-svd"
-    params = {"learning_rate": 0.02, "reg": 0.02}
-    scale_params = {"learning_rate": 0.002}
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.02, "reg": 0.02}
+    scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.002}
     epochs = 60
 
     def library_predictions(
@@ -40,9 +40,9 @@ class TestSurpriseSVD(PeerSuite):
         # Its rows are those of the ratings' order, so that its start is on other rows than ours.
         mse = []
         for seed in range(8):
-            model = SVD(
-                n_factors=3, n_epochs=40, lr_all=rate, reg_all=reg, random_state=seed
-            ).fit(data)
+            model = SVD(n_factors=3, n_epochs=40, lr_all=rate, reg_all=reg, random_state=seed).fit(
+                data
+            )
             ours = solver.fit(train, epochs=40, seed=seed).model_.parameters
             pairs = zip(held_out.users, held_out.items, held_out.ratings, strict=True)
             theirs = [model.predict(u, i, clip=False).est - r for u, i, r in pairs]
