@@ -28,7 +28,9 @@ class _Session(NamedTuple):
 class Libmf(Peer):
     """LIBMF (Chin et al. 2015, ACM TIST 6) through the PyPI package libmf.
 
-    Its ``predict`` reads pairs column by column, so the factors are used instead.
+    Its ``predict`` reads pairs column by column, so the factors are used instead. On tiny data a
+    fit of release 0.9.2 hangs now and then, with one thread as with two, and no signal ends it. One
+    thread does not give one model either.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -101,8 +102,8 @@ class PyTorchTutorial(Peer):
             fused=self.fused,
         )
         columns = (
-            torch.from_numpy(train.users).long(),
-            torch.from_numpy(train.items).long(),
+            torch.from_numpy(train.users.astype(np.int64)),
+            torch.from_numpy(train.items.astype(np.int64)),
             torch.from_numpy(targets),
         )
         return _Session(model, optimizer, columns, torch.Generator().manual_seed(seed))

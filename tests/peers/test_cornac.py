@@ -1,6 +1,6 @@
 """The adapter to Cornac, and what its ``MF`` does."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ needs("cornac")
 
 class TestCornac(PeerSuite):
     name = "cornac"
-    params = {"learning_rate": 0.03, "reg": 0.01}
-    scale_params = {"learning_rate": 0.003}
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.03, "reg": 0.01}
+    scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.003}
     epochs = 60
 
     def library_predictions(

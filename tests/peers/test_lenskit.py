@@ -1,6 +1,6 @@
 """The adapter to LensKit, and what its ``BiasedMFScorer`` does."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:lenskit.data.msweb deprecated:De
 
 class TestLenskitALS(PeerSuite):
     name = "lenskit-als"
-    params = {"reg": 0.05}
+    params: ClassVar[dict[str, Any]] = {"reg": 0.05}
     refuses_pairs = "repeated interactions not allowed"
 
     def library_predictions(

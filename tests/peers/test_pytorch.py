@@ -1,6 +1,6 @@
 """What a reader of tutorials writes in PyTorch, checked."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ needs("pytorch-tutorial")
 
 
 class PyTorchSuite(PeerSuite):
-    params = {"learning_rate": 0.03, "batch_size": 64, "reg": 1e-4}
-    scale_params = {"learning_rate": 0.2}
-    epochs = 60
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.1, "batch_size": 192, "reg": 1e-4}
+    scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.5}
+    epochs = 40
 
     def library_predictions(
         self, solver: Any, session: Any, users: np.ndarray, items: np.ndarray
@@ -22,7 +22,7 @@ class PyTorchSuite(PeerSuite):
         import torch
 
         with torch.no_grad():
-            pairs = (torch.from_numpy(rows).long() for rows in (users, items))
+            pairs = (torch.from_numpy(rows.astype(np.int64)) for rows in (users, items))
             return session.model(*pairs).numpy()
 
     @pytest.mark.parametrize(
@@ -68,6 +68,23 @@ class PyTorchSuite(PeerSuite):
 
         assert off(1.0) < 1e-4
         assert min(off(0.5), off(2.0)) > 1e-2
+
+    def test_number_of_threads(self) -> None:
+        """So few ratings start no further threads; PyTorch itself says how many it would use."""
+        import torch
+
+        train, _ = example()
+        before = torch.get_num_threads()
+        seen: list[int] = []
+        for n_jobs in (1, 3):
+            self.fit(
+                train,
+                epochs=1,
+                n_jobs=n_jobs,
+                callback=lambda at: seen.append(torch.get_num_threads()),
+            )
+        assert seen == [1, 3]
+        assert torch.get_num_threads() == before
 
     def test_batch_size(self) -> None:
         with pytest.raises(ValueError, match="batch_size"):

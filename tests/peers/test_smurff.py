@@ -3,7 +3,7 @@
 import gc
 import shutil
 import tempfile
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ needs("smurff")
 
 class TestSmurff(PeerSuite):
     name = "smurff"
-    params = {"noise_precision": 3.0}
+    params: ClassVar[dict[str, Any]] = {"noise_precision": 3.0}
     epochs = 40
     refuses_pairs = "smurff takes one rating of a pair"
 

@@ -1,6 +1,6 @@
 """The adapter to Surprise, and what its ``SVD`` does."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ needs("surprise-svd")
 
 class TestSurpriseSVD(PeerSuite):
     name = "surprise-svd"
-    params = {"learning_rate": 0.02, "reg": 0.02}
-    scale_params = {"learning_rate": 0.002}
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.02, "reg": 0.02}
+    scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.002}
     epochs = 60
 
     def library_predictions(
