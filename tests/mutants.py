@@ -95,10 +95,44 @@ MUTANTS = (
     Mutant(
         "last epoch at a tighter target",
         _WORKER,
-        "        for point in self.trace:",
-        "        for point in reversed(self.trace):",
+        "        return min(epochs, default=None)",
+        "        return max(epochs, default=None)",
         (f"{_TEST_WORKER}::test_the_first_epoch_at_a_target_counts",),
         "and so it does for every other target",
+    ),
+    Mutant(
+        "fits that start again stop at the first success",
+        _WORKER,
+        "        while watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):",
+        "        while False and watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):",
+        (f"{_TEST_WORKER}::test_more_and_more_epochs_then_the_fewest_to_a_twentieth",),
+        "a library that cannot go on training is not charged epochs that it does not need",
+    ),
+    Mutant(
+        "fits that start again have no limit together",
+        _WORKER,
+        """                if spent >= request.total_seconds:
+                    return "time"
+""",
+        "",
+        (f"{_TEST_WORKER}::test_the_seconds_of_a_restart_are_those_of_its_last_fit",),
+        "else a slow library takes several times the seconds of all others",
+    ),
+    Mutant(
+        "an epoch may take for ever",
+        "bench/measure/session.py",
+        "        silence = limits.max_seconds + _GRACE\n",
+        "        silence = 1e9\n",
+        ("tests/measure/test_planted.py::test_an_epoch_may_not_take_longer_than_all",),
+        "a backend whose first epoch does not end is given up",
+    ),
+    Mutant(
+        "a library gets our objective",
+        "bench/measure/session.py",
+        "        if contender.row.library:\n",
+        "        if False:\n",
+        ("tests/measure/test_measurement.py::test_a_library_is_not_asked_for_our_objective",),
+        "its reg has another unit, and it has no dampings",
     ),
     Mutant(
         "calibration gives up late",

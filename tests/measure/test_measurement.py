@@ -24,6 +24,7 @@ from bench.measure import worker, worker_process
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.protocol import Calibrate
+from bench.measure.session import Session, Setting
 from bench.records import Record, Target
 
 pytestmark = [pytest.mark.load, pytest.mark.process]
@@ -292,6 +293,38 @@ def test_backports_behind_the_standard_library_are_not_imported(
     monkeypatch.setattr(sys, "path", [*sys.path, str(backports)])
     monkeypatch.setenv("PYTHONWARNINGS", "error")  # nor are warnings faults of a backend
     assert measure(case, "numpy-als", rounds=1, cold=False)["status"] == "matched"
+
+
+# ---- libraries of others ------------------------------------------------------------------------
+
+
+def test_a_library_is_not_asked_for_our_objective(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reg has a unit of its own, and it has no dampings."""
+    asked: list[Any] = []
+
+    class Process:
+        def ask(self, request: Any, *_: Any) -> Any:
+            asked.append(request)
+
+    def params(**row: Any) -> dict[str, Any]:
+        asked.clear()
+        setting = Setting(
+            case,
+            case.target,  # type: ignore[arg-type]  # this case has one
+            tmp_path,
+            contender("numpy-als", params={"learning_rate": 0.1}, **row),
+            LIMITS,
+            tmp_path,
+            lambda text: None,
+        )
+        Session(setting, Process(), 0)  # type: ignore[arg-type]
+        return dict(asked[0].params)
+
+    own = {"dtype": "float64", "n_jobs": 1, "learning_rate": 0.1}
+    assert params(library="cornac") == {"rank": case.objective.rank, **own}
+    assert params() == {**asdict(case.objective), **own}
 
 
 # ---- in another interpreter ---------------------------------------------------------------------
