@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -71,7 +71,7 @@ def refit_unseen(session: Session, calibration: Calibration, rounds: Sequence[Ro
         if end.status == "diverged":  # with other ratings, which says nothing about the case
             return
         raise
-    if slower(unseen, known):
+    if slower(unseen, known) and not _by_order_alone(session, epochs, known, slower):
         unseen_seconds = median(fit["seconds"] for fit in unseen)
         known_seconds = median(fit["seconds"] for fit in known)
         raise Ended(
@@ -112,6 +112,8 @@ def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequenc
             unseen.append(_score(session.fit(epochs, seed=seed, ratings="relabelled")))
         if min(unseen) <= _WORSE * max(known):
             return
+        if _by_order_alone(session, epochs, rounds, _worse):
+            return
     except Ended as end:
         if end.status == "diverged":
             return
@@ -123,6 +125,32 @@ def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequenc
         f"and items in another order, and of {median(known):.4f} as they are: it starts from an "
         "earlier fit",
     )
+
+
+def _by_order_alone(
+    session: Session,
+    epochs: int,
+    known: Sequence[Round],
+    is_worse: Callable[[Sequence[Round], Sequence[Round]], bool],
+) -> bool:
+    """Return whether it is the order of the ratings by which fits of unseen ones differ.
+
+    Unseen ratings come in another order. Some solvers take ratings in theirs, and are fast, or end
+    well, if it is by user. Then known ratings in another order are worse too, and unseen ones in
+    the order of the known are not. That alone does not tell a backend that recognises known ratings
+    by their order: it has not seen the last ones either.
+    """
+    seeds = range(session.seed + 201, session.seed + 201 + _UNSEEN_FITS)
+    shuffled = [session.fit(epochs, seed=seed, ratings="shuffled") for seed in seeds]
+    if not is_worse(shuffled, known):
+        return False
+    renamed = [session.fit(epochs, seed=seed, ratings="renamed") for seed in seeds]
+    return not is_worse(renamed, known)
+
+
+def _worse(fits: Sequence[Round], known: Sequence[Round]) -> bool:
+    """Return whether all fits end at a clearly larger error than all of the known ratings."""
+    return min(map(_score, fits)) > _WORSE * max(map(_score, known))
 
 
 def _score(timed: Round) -> float:

@@ -29,7 +29,7 @@ from bench.records import (
 from bench.text.wording import without_surrogates
 
 Answer = TypeVar("Answer")
-RatingsKind = Literal["known", "reversed", "relabelled"]
+RatingsKind = Literal["known", "shuffled", "reversed", "relabelled", "renamed"]
 
 MOST_TRACE = 100_000  # characters of a traceback, and bytes of what a worker printed
 

@@ -373,20 +373,29 @@ class Worker:
           known ones.
         - "relabelled": users and items have other row numbers, at random. Then the factors that an
           earlier fit found are those of other users and items, and of no use as a start.
+        - "renamed": the same and stretched, but in the order of the known ones.
+
+        All others are in another order than the known ones; "shuffled" are the known ones in
+        another order. By these two kinds it is seen whether the order alone makes a difference.
         """
         train, validation = self.fresh_train(), self.ratings["validation"]
         if kind == "known":
             return train, validation
         rng = np.random.default_rng()  # without a seed, so that it cannot be predicted
         order = rng.permutation(len(train))
-        if kind == "relabelled":
+        if kind == "shuffled":
+            return train.take(order), validation
+        stretch = train.ratings.dtype.type(1 + 1e-3 * rng.random())
+        if kind in ("relabelled", "renamed"):
             rows = (
                 rng.permutation(train.n_users).astype(train.users.dtype),
                 rng.permutation(train.n_items).astype(train.items.dtype),
             )
             train, validation = _relabelled(train, *rows), _relabelled(validation, *rows)
-            return train.take(order), validation
-        stretch = train.ratings.dtype.type(1 + 1e-3 * rng.random())
+            if kind == "relabelled":
+                return train.take(order), validation
+            shape = train.n_users, train.n_items
+            return Ratings(train.users, train.items, stretch * train.ratings, *shape), validation
         ratings = stretch * (train.ratings.min() + train.ratings.max() - train.ratings)
         shape = train.n_users, train.n_items
         users = _with_some_moved(train, rng)

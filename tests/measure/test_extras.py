@@ -32,15 +32,24 @@ class Told:
     seed = 3
 
     def __init__(
-        self, unseen: Sequence[float], known: Sequence[float] = (), column: str = "seconds"
+        self,
+        unseen: Sequence[float],
+        known: Sequence[float] = (),
+        column: str = "seconds",
+        shuffled: float = 1.0,
+        renamed: float = 1.0,
     ) -> None:
         self.unseen, self.known, self.column = iter(unseen), iter(known), column
+        self.ordered = {"shuffled": shuffled, "renamed": renamed}
         self.asked: list[tuple[str, int]] = []
 
     def fit(self, epochs: int, *, seed: int | None = None, ratings: str = "known") -> Round:
         assert epochs == EPOCHS
         self.asked.append((ratings, self.seed if seed is None else seed))
-        value = next(self.known if ratings == "known" else self.unseen)
+        if ratings in self.ordered:
+            value = self.ordered[ratings]
+        else:
+            value = next(self.known if ratings == "known" else self.unseen)
         return cast("Round", {**rounds_of(1.0)[0], self.column: value})
 
 
@@ -72,6 +81,17 @@ def test_what_is_slow_on_unseen_ratings_alone_keeps_something() -> None:
     with pytest.raises(Ended, match=reason) as raised:
         refit(Told([2.0] * 8, [1.0] * 5), 1.0)
     assert raised.value.status == "inconsistent"
+
+
+def test_what_is_slow_in_another_order_keeps_something_only_if_it_is_slow_in_the_known_one() -> (
+    None
+):
+    told = Told([2.0] * 8, [1.0] * 5, shuffled=2.0, renamed=1.1)
+    refit(told, 1.0)  # an honest one that takes the ratings in their order
+    kinds = [(kind, seed) for kind in ("shuffled", "renamed") for seed in (204, 205, 206)]
+    assert told.asked[-6:] == kinds
+    with pytest.raises(Ended, match="it keeps something"):  # one that recognises the order
+        refit(Told([2.0] * 8, [1.0] * 5, shuffled=2.0, renamed=2.0), 1.0)
 
 
 def test_only_a_fit_that_diverges_on_unseen_ratings_is_forgiven() -> None:
@@ -115,6 +135,15 @@ def test_what_ends_at_a_larger_error_on_relabelled_rows_starts_from_an_earlier_f
     with pytest.raises(Ended, match=reason) as raised:
         refit_relabelled(Told([1.2] * 6, [1.0] * 5, column="validation_mse"), 1.0)
     assert raised.value.status == "inconsistent"
+
+
+def test_what_ends_at_a_larger_error_in_any_other_order_is_honest() -> None:
+    def told(**by_order: float) -> Told:
+        return Told([1.2] * 6, [1.0] * 5, column="validation_mse", **by_order)
+
+    refit_relabelled(told(shuffled=1.2, renamed=1.01), 1.0)
+    with pytest.raises(Ended, match="it starts from an earlier fit"):
+        refit_relabelled(told(shuffled=1.2, renamed=1.2), 1.0)
 
 
 def test_caches_are_empty_and_then_filled(

@@ -135,6 +135,32 @@ def test_relabelled_ratings_are_the_same_with_other_row_numbers(here: Worker) ->
     assert again == pytest.approx(timed(here, epochs=30)["validation_mse"], rel=0.02)
 
 
+def test_order_alone_is_seen_by_two_more_kinds(here: Worker) -> None:
+    train, validation = here.ratings["train"], here.ratings["validation"]
+
+    def rows(part: Ratings) -> list[tuple[int, int, float]]:
+        return list(
+            zip(part.users.tolist(), part.items.tolist(), part.ratings.tolist(), strict=True)
+        )
+
+    shuffled, same = here.ratings_of("shuffled")
+    assert rows(shuffled) != rows(train)
+    assert sorted(rows(shuffled)) == sorted(rows(train))
+    assert same is validation
+    renamed, other = here.ratings_of("renamed")
+    stretch = renamed.ratings / train.ratings
+    np.testing.assert_allclose(stretch, stretch[0], rtol=1e-6)
+    assert 1 < stretch[0] < 1.0011
+    for name in ("users", "items"):
+        before, after = getattr(train, name), getattr(renamed, name)
+        assert not np.array_equal(before, after)
+        # One new number for each old one, in the same places.
+        assert len(set(zip(before.tolist(), after.tolist(), strict=True))) == len(set(before))
+    known = dict(zip(train.users.tolist(), renamed.users.tolist(), strict=True))
+    assert [known[user] for user in validation.users.tolist()] == other.users.tolist()
+    np.testing.assert_array_equal(other.ratings, validation.ratings)
+
+
 def test_what_is_scored_is_a_copy_of_the_model_when_the_clock_stops(
     here: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
