@@ -22,7 +22,8 @@ bench: .venv/installed
 
 # Beside the libraries that `python -m bench.peers install` has installed, with tuned hyper-parameters.
 bench-peers: .venv/installed
-	@$(MAKE) --no-print-directory bench ARGS="--peers --tuned $(TUNED) --max-seconds 60 -k mse $(ARGS)"
+	@$(MAKE) --no-print-directory bench \
+	  ARGS="--peers $(if $(wildcard $(TUNED)),--tuned $(TUNED)) --max-seconds 60 -k mse $(ARGS)"
 
 article: .venv/installed
 	@$(BIN)/python -m bench.article $(ARGS)

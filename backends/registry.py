@@ -78,7 +78,7 @@ def _peer(
     )
 
 
-_CMFREC = partial(_peer, package="cmfrec", steppable=False)
+_CMFREC = partial(_peer, package="cmfrec", needs="a C compiler", steppable=False)
 
 _BACKENDS: dict[str, BackendInfo] = {
     "cmfrec-als": _CMFREC("cmfrec:CmfrecALS", _ALS),

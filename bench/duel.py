@@ -21,11 +21,9 @@ from backends import (
     BackendUnavailable,
     UnknownBackend,
     available_cores,
-    backend_class,
-    get_backend,
 )
 from bench.cases.case import Case
-from bench.measure.backend_facts import Contender, backend_rows
+from bench.measure.backend_facts import Contender, backend_rows, check_backend
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, SameFile, open_run
 from bench.measure.turns import CodeChanged, take_turns
@@ -132,7 +130,7 @@ def contender(text: str, budget: int) -> Contender:
         if key in params:
             raise ValueError(f"a contender cannot have its own {key}=, got {text!r}: {why}")
     try:
-        _check(name, params)
+        check_backend(name, backend_rows(), params)
     except SystemExit:  # the backend's package does, when it is imported
         raise ValueError(f"the backend {name} ends the program when it is imported") from None
     n_jobs = params.get("n_jobs")
@@ -147,15 +145,6 @@ def contender(text: str, budget: int) -> Contender:
         label += ":" + ",".join(f"{key}={value}" for key, value in params.items())
     threads, dtype = params.pop("n_jobs", None) or budget, params.pop("dtype", "float32")
     return Contender(backend_rows()[name], threads, dtype, params, label)
-
-
-def _check(name: str, params: dict[str, Any]) -> None:
-    """Raise an error for a backend that cannot run, and for wrong hyper-parameters."""
-    row = backend_rows().get(name)
-    if row is None or row.interpreter is None:
-        get_backend(name, **params)
-    else:  # it runs in an environment of its own
-        backend_class(name)().set_params(**params).check_params()
 
 
 def _parameters(listed: str, text: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bench.cases.case import Case
 from bench.measure.backend_facts import BackendRow, Contender, backend_rows
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, SameFile, open_run
-from bench.measure.tuned import read_tuned
+from bench.measure.tuned import TunedFile, read_tuned
 from bench.measure.turns import CodeChanged, room_for, take_turns
 from bench.roofline.measure import RooflineOptions
 from bench.roofline.work import WORK_MODELS
@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         selection(config).check()
         path = config.getoption("--tuned")
-        config.stash[_TUNED] = read_tuned(path).backends if path else {}
+        config.stash[_TUNED] = read_tuned(path) if path else TunedFile("", {})
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     unknown = [
@@ -97,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _BACKENDS = pytest.StashKey[dict[str, BackendRow]]()
-_TUNED = pytest.StashKey[dict[str, Tuning]]()
+_TUNED = pytest.StashKey[TunedFile]()
 _FOLDER = pytest.StashKey[RunFolder]()
 _PLANNED = pytest.StashKey[list["_Planned"]]()
 
@@ -118,13 +118,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not {"measured_backend", "roofline_backend"} & set(metafunc.fixturenames):
         return
     known = _known_backends(metafunc.config)
-    names = list(dict.fromkeys(metafunc.config.getoption("--backend")))  # without duplicates
+    names: list[str] = list(metafunc.config.getoption("--backend"))
+    # All but the short names, which would measure another backend once more.
+    rows = [row for row in known.values() if not row.same_as]
     if not names:
-        # All but the short names, which would measure another backend once more.
-        peers = metafunc.config.getoption("--peers")
-        names = [
-            row.name for row in known.values() if not row.same_as and (peers or not row.library)
-        ]
+        names = [row.name for row in rows if not row.library]
+    if metafunc.config.getoption("--peers"):
+        names += [row.name for row in rows if row.library]
+    names = list(dict.fromkeys(names))  # without duplicates
     if "measured_backend" in metafunc.fixturenames:
         metafunc.parametrize("measured_backend", names)
     if "roofline_backend" in metafunc.fixturenames:  # needs a work model
@@ -286,7 +287,7 @@ def measured(
             for name in names
         ]
         for measurement, name in zip(measurements, names, strict=True):
-            measurement.tuning = pytestconfig.stash[_TUNED].get(name)
+            measurement.tuning = _tuning(pytestconfig, known_backends[name], case)
         with _ending_the_run():
             found = take_turns(measurements, planned_folder, seed=selected.seed)
         for name, record in zip(names, found, strict=True):
@@ -338,8 +339,17 @@ def _ending_the_run() -> Iterator[None]:
 
 def _contender(config: pytest.Config, row: BackendRow, threads: int) -> Contender:
     """Return a backend to measure, with its tuned hyper-parameters if there are any."""
-    tuning = config.stash[_TUNED].get(row.name)
+    tuning = _tuning(config, row)
     return Contender(row, threads, params=tuning["params"] if tuning else {})
+
+
+def _tuning(config: pytest.Config, row: BackendRow, case: Case | None = None) -> Tuning | None:
+    """Return how a backend was tuned, and on what if that is not this case; None if it was not."""
+    file = config.stash[_TUNED]
+    tuning = file.backends.get(row.same_as or row.name)
+    if tuning is None or case is None or case.facts["name"] == file.case:
+        return tuning
+    return Tuning({**tuning, "split": f"{tuning['split']} of {file.case}, another case"})
 
 
 def _messages_of(name: str, notify: Notify) -> Notify:

@@ -38,12 +38,18 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from backends import BackendUnavailable, UnknownBackend, backend_class, get_backend
+from backends import BackendUnavailable, UnknownBackend, backend_class
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
 from bench.cases.inner import inner_case
 from bench.machine.environment import machine_facts
-from bench.measure.backend_facts import BackendRow, Contender, Limits, backend_rows
+from bench.measure.backend_facts import (
+    BackendRow,
+    Contender,
+    Limits,
+    backend_rows,
+    check_backend,
+)
 from bench.measure.calibration import training_seconds
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
@@ -317,7 +323,6 @@ def tune(
     assert inner.target is not None
     limits = Limits(
         max_seconds=most_seconds,
-        total_seconds=most_seconds,
         timeout=10 * most_seconds + 60,  # evaluations and compilation come on top
     )
     work = folder.work / "tuning"
@@ -533,12 +538,12 @@ def _rows(names: Sequence[str], peers: bool) -> list[BackendRow]:
         For a name that does not exist or cannot run here, and for a space that cannot be searched.
     """
     known = backend_rows()
-    if not names:
-        mine = (row for row in known.values() if peers or not row.library)
-        names = [row.name for row in mine if row.available and not row.same_as]
+    available = [row for row in known.values() if row.available and not row.same_as]
+    names = list(names) or [row.name for row in available if not row.library]
+    if peers:
+        names += [row.name for row in available if row.library]
     for name in names:
-        if name not in known or known[name].interpreter is None:
-            get_backend(name)  # raises an error where it cannot run
+        check_backend(name, known)
         make_trials(backend_class(name).search_space, 1)
     names = [known[name].same_as or name for name in names]  # a short name is no other backend
     return [known[name] for name in dict.fromkeys(names)]

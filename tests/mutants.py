@@ -103,20 +103,26 @@ MUTANTS = (
     Mutant(
         "fits that start again stop at the first success",
         _WORKER,
-        "        while watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):",
-        "        while False and watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):",
+        "            fits.close_in()\n",
+        "            pass\n",
         (f"{_TEST_WORKER}::test_more_and_more_epochs_then_the_fewest_to_a_twentieth",),
         "a library that cannot go on training is not charged epochs that it does not need",
     ),
     Mutant(
-        "fits that start again have no limit together",
+        "fits that start again are not looked for beside the best",
         _WORKER,
-        """                if spent >= request.total_seconds:
-                    return "time"
-""",
-        "",
-        (f"{_TEST_WORKER}::test_the_seconds_of_a_restart_are_those_of_its_last_fit",),
-        "else a slow library takes several times the seconds of all others",
+        "            fits.look_beside_best()\n",
+        "            pass\n",
+        (f"{_TEST_WORKER}::test_a_target_that_only_some_epochs_reach_is_found",),
+        "a library that overfits may be at the target between two numbers of epochs",
+    ),
+    Mutant(
+        "fits that start again have no limit each",
+        _WORKER,
+        "            epochs = min(request.max_epochs, longer, most)\n",
+        "            epochs = min(request.max_epochs, longer)\n",
+        (f"{_TEST_WORKER}::test_no_fit_is_longer_than_allowed",),
+        "a fit that takes too long ends the worker, and all that was found is lost",
     ),
     Mutant(
         "an epoch may take for ever",
@@ -204,7 +210,7 @@ MUTANTS = (
     Mutant(
         "unseen fits held against rounds alone",
         _EXTRAS,
-        "if slower(unseen, known):",
+        "if slower(unseen, known) and",
         "if slower(unseen, rounds):",
         (f"{_TEST_EXTRAS}::test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns",),
         "a machine that became busy makes no backend a cheat",

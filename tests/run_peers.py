@@ -53,9 +53,9 @@ def run(name: str, python: Path) -> tuple[int, list[str]]:
         text=True,
     )
     print(done.stdout, flush=True)
-    _, _, summary = done.stdout.rpartition("short test summary info")
-    lines = (summary or done.stdout).splitlines()
-    return done.returncode, [line for line in lines if line.strip(" =")][-20:]
+    lines = [line.strip("= ") for line in done.stdout.splitlines() if line.strip("= ")]
+    kept = [line for line in lines if line.startswith(("FAILED", "ERROR", "SKIPPED", "XFAIL"))]
+    return done.returncode, [*kept, *lines[-1:]]
 
 
 def describe(environment: Environment) -> str:
@@ -86,7 +86,7 @@ def main(names: list[str]) -> int:
                 status = 1
                 continue
         code, lines = run(name, python)
-        log += [f"{name} ({title})", *(f"  {line.strip('= ')}" for line in lines), ""]
+        log += [f"{name} ({title})", *(f"  {line}" for line in lines), ""]
         status = status or int(code != 0)
     if everything:
         LOG.parent.mkdir(parents=True, exist_ok=True)

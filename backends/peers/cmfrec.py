@@ -68,6 +68,7 @@ class Cmfrec(Peer):
             nthreads=self.n_threads,
             random_state=session.seed,
             precompute_for_predictions=False,
+            handle_interrupt=False,  # it would end early, and say nothing
             verbose=False,
             **self.options(n_epochs),
         ).fit(session.matrix)

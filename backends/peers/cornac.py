@@ -64,8 +64,8 @@ class Cornac(Peer):
         arrays = {
             "U": initial.user_factors.astype(np.float32),
             "V": initial.item_factors.astype(np.float32),
-            "Bu": np.zeros(train.n_users, np.float32),
-            "Bi": np.zeros(train.n_items, np.float32),
+            "Bu": initial.user_bias.astype(np.float32),
+            "Bi": initial.item_bias.astype(np.float32),
         }
         return _Session(data, float(np.mean(targets, dtype=np.float64)), arrays)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +59,10 @@ class KernelMF(Peer):
 
     def begin(self, train: Ratings, targets: Float, initial: Parameters, seed: int) -> _Session:
         """Return the ratings as one array, and the arrays that are trained."""
-        import numba
-
-        def seed_numba(number: int) -> None:
-            np.random.seed(number)  # noqa: NPY002  # what the library shuffles by
-
-        compiled: Any = numba.njit(seed_numba)
-        compiled(seed)
+        _seeding()(seed)
         arrays: dict[str, Float] = {
-            "user_biases": np.zeros(train.n_users),
-            "item_biases": np.zeros(train.n_items),
+            "user_biases": initial.user_bias.astype(np.float64),
+            "item_biases": initial.item_bias.astype(np.float64),
             "user_features": initial.user_factors.astype(np.float64),
             "item_features": initial.item_factors.astype(np.float64),
         }
@@ -101,3 +97,15 @@ class KernelMF(Peer):
             arrays["user_features"],
             arrays["item_features"],
         )
+
+
+@cache
+def _seeding() -> Callable[[int], None]:
+    """Return a function, compiled once, that seeds what the library shuffles by."""
+    import numba
+
+    def seed_numba(number: int) -> None:
+        np.random.seed(number)  # noqa: NPY002
+
+    compiled: Any = numba.njit(seed_numba)
+    return cast("Callable[[int], None]", compiled)

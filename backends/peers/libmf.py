@@ -51,6 +51,8 @@ class Libmf(Peer):
     )
     modules: ClassVar[tuple[str, ...]] = ("libmf.mf",)
     steppable: ClassVar[bool] = False
+    # Fits of few ratings of many rows hang now and then.
+    warms_with_all: ClassVar[bool] = True
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "reg": (0.01, 0.2),
         "learning_rate": (0.02, 0.3),

@@ -14,10 +14,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends._arrays import Float
 from backends._validation import check_choice, check_number
 from backends.factorizer import Factorizer, State
+from backends.model import FactorModel
 from backends.objective import Objective, Parameters, RegUnit
 from backends.ratings import Ratings
 
@@ -67,13 +69,34 @@ OWN_BIASES = "its own, fitted together with the factors"
 N_JOBS = "n_jobs"
 ONE_THREAD = "one, whatever n_jobs is"
 
+_MOST_SEEDS = 2**32
+# Hyper-parameters of the damped biases that are subtracted from residuals.
+_OF_BIASES = {"bias_reg", "user_bias_damping", "item_bias_damping"}
+
+
+class Offset(NamedTuple):
+    """What is subtracted from ratings: their mean, and the biases of users and items if any."""
+
+    mean: float
+    biases: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+
+    def of(
+        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float64] | float:
+        """Return what is subtracted from ratings of pairs of rows, shapes (n,)."""
+        if self.biases is None:
+            return self.mean
+        b, c = self.biases
+        total: NDArray[np.float64] = self.mean + b[users] + c[items]
+        return total
+
 
 @dataclass(kw_only=True)
 class PeerState(State):
     """The library's session, and what was subtracted from the ratings before it saw them."""
 
     session: Any
-    offset: Parameters
+    offset: Offset | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,7 +105,7 @@ class Peer(Factorizer):
 
     An adapter implements ``begin`` (convert the ratings), ``fit_epochs`` and ``read`` (the
     library's factors as `Parameters`). The time of all three is part of a fit, because whoever uses
-    the library spends it too.
+    the library spends it too. A Ctrl-C during ``fit_epochs`` takes effect when that is over.
 
     Parameters
     ----------
@@ -100,6 +123,8 @@ class Peer(Factorizer):
     modules: ClassVar[tuple[str, ...]]
     # Further hyper-parameters of `Factorizer` that the library has no use for.
     unused: ClassVar[tuple[str, ...]] = ()
+    # Whether a benchmark compiles by fits of all ratings, not of a few.
+    warms_with_all: ClassVar[bool] = False
 
     reg_unit: RegUnit = "rating"
     damping: float = 0.0
@@ -114,7 +139,8 @@ class Peer(Factorizer):
         Parameters
         ----------
         train
-            Users and items of the ratings, as row numbers.
+            Users and items of the ratings, as row numbers. Neither it nor ``targets`` may be
+            changed: they may share memory.
         targets
             What is fitted, shape (n,), in float32; see ``fit_to``.
         initial
@@ -157,20 +183,30 @@ class Peer(Factorizer):
         The library is imported first. Otherwise the BLAS and the OpenMP that come with it would
         come too late to be limited, and its import would count as part of the first fit.
         """
-        for module in self.modules:
-            importlib.import_module(module)
+        with quiet():
+            for module in self.modules:
+                importlib.import_module(module)
         return super().threads()
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> PeerState:
-        """Subtract what the library is not to see, and convert the rest."""
+        """Subtract what the library is not to see, and convert the rest.
+
+        Raises
+        ------
+        ValueError
+            For what no library takes: weights, and seeds of more than 32 bits.
+        """
+        library = self.facts.library
         if train.weights is not None:
-            raise ValueError(f"{self.facts.library} takes no weights; every rating counts once")
-        offset = self._offset(train)
-        targets = train.ratings - offset.predict(train.users, train.items)
-        if self.fit_to != "ratings":
+            raise ValueError(f"{library} takes no weights; every rating counts once")
+        if seed >= _MOST_SEEDS:
+            raise ValueError(f"{library} takes seeds below 2**32 only, got {seed}")
+        offset, targets = self._offset(train), train.ratings
+        if offset is not None:
             initial = dataclasses.replace(initial, mean=0.0)
+            targets = targets - offset.of(train.users, train.items)
         with quiet():
-            session = self.begin(train, targets.astype(np.float32), initial, seed)
+            session = self.begin(train, targets.astype(np.float32, copy=False), initial, seed)
         return PeerState(session=session, offset=offset)
 
     def step(self, state: PeerState, n_epochs: int) -> float:
@@ -185,10 +221,12 @@ class Peer(Factorizer):
 
     def parameters(self, state: PeerState) -> Parameters:
         """Return the library's model, with what was subtracted from the ratings added to it."""
-        found = self.read(state.session).astype(self.dtype)
-        found.mean += state.offset.mean
-        found.user_bias += state.offset.user_bias.astype(self.dtype)
-        found.item_bias += state.offset.item_bias.astype(self.dtype)
+        found, offset = self.read(state.session).astype(self.dtype), state.offset
+        if offset is not None:
+            found.mean += offset.mean
+            if offset.biases is not None:
+                found.user_bias += offset.biases[0].astype(self.dtype)
+                found.item_bias += offset.biases[1].astype(self.dtype)
         return found
 
     def check_params(self) -> None:
@@ -209,20 +247,40 @@ class Peer(Factorizer):
         if hasattr(self, "learning_rate"):
             check_number("learning_rate", self.learning_rate, positive=True)
         defaults = {field.name: field.default for field in fields(self)}
-        for name in ("damping", "reg_scaling", "reg_unit", *self.unused):
+        fixed = {"damping", "reg_scaling", "reg_unit", *self.unused}
+        if self.fit_to != "residuals":
+            fixed |= _OF_BIASES
+        if not self.takes_start:
+            fixed |= {"init", "init_scale"}
+        for name in sorted(fixed):
             if getattr(self, name) != defaults[name]:
                 raise ValueError(
-                    f"{name} has to stay {defaults[name]!r}, since {self.facts.library} has no "
-                    f"such thing; got {getattr(self, name)!r}"
+                    f"{name} has to stay {defaults[name]!r} with {self.facts.library}, which knows "
+                    f"no other; got {getattr(self, name)!r}"
                 )
 
-    def _offset(self, train: Ratings) -> Parameters:
-        """Return the part of the model that is subtracted before the library sees the ratings."""
-        mean = 0.0 if self.fit_to == "ratings" else train.summary.mean
-        b, c = np.zeros(train.n_users), np.zeros(train.n_items)
-        if self.fit_to == "residuals":
-            b, c = self.objective.biases_alone(train)
-        return Parameters(mean, b, c, np.zeros((train.n_users, 1)), np.zeros((train.n_items, 1)))
+    @property
+    def takes_start(self) -> bool:
+        """Whether a fit can start from given parameters."""
+        return self.facts.start == OUR_START
+
+    def _start(
+        self, train: Ratings, seed: int, initial: Parameters | FactorModel | None
+    ) -> Parameters:
+        """Return what a fit starts from; refuse what the library would not look at."""
+        if initial is not None and not self.takes_start:
+            raise ValueError(
+                f"initial has to be None with {self.facts.library}, whose fits have a start of "
+                "their own"
+            )
+        return super()._start(train, seed, initial)
+
+    def _offset(self, train: Ratings) -> Offset | None:
+        """Return what is subtracted before the library sees the ratings; None for nothing."""
+        if self.fit_to == "ratings":
+            return None
+        biases = self.objective.biases_alone(train) if self.fit_to == "residuals" else None
+        return Offset(train.summary.mean, biases)
 
 
 def posterior_mean(samples: Sequence[Parameters]) -> Parameters:
@@ -249,6 +307,9 @@ def posterior_mean(samples: Sequence[Parameters]) -> Parameters:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Discard what a library prints by Python's means, progress bars among it."""
+    """Discard what a library prints by Python's means, progress bars and warnings among it.
+
+    Other threads' output is discarded meanwhile, too.
+    """
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

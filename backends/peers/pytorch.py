@@ -30,8 +30,8 @@ class _Model(nn.Module):
             for factors in (initial.user_factors, initial.item_factors)
         )
         self.user_bias, self.item_bias = (
-            nn.Embedding.from_pretrained(torch.zeros(len(factors), 1), freeze=False)
-            for factors in (initial.user_factors, initial.item_factors)
+            nn.Embedding.from_pretrained(torch.tensor(bias).float()[:, None], freeze=False)
+            for bias in (initial.user_bias, initial.item_bias)
         )
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:

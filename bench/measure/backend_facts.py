@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from backends import list_backends
+from backends import BackendUnavailable, backend_class, get_backend, list_backends
 from bench.records import Backend
 
 from . import peers
@@ -131,6 +132,25 @@ def backend_rows() -> dict[str, BackendRow]:
     columns = [column.name for column in fields(BackendRow) if column.name in table]
     rows = [BackendRow(*values) for values in table[columns].itertuples(index=False, name=None)]
     return {row.name: _in_its_environment(row) if row.library else row for row in rows}
+
+
+def check_backend(
+    name: str, rows: Mapping[str, BackendRow], params: Mapping[str, Any] | None = None
+) -> None:
+    """Raise an error for a backend that cannot run here, and for wrong hyper-parameters.
+
+    Raises
+    ------
+    UnknownBackend, BackendUnavailable, ValueError
+        As `backends.get_backend`, except that an adapter may run in its library's environment.
+    """
+    row = rows.get(name)
+    if row is None or not row.library:
+        get_backend(name, **params or {})
+    elif not row.available:
+        raise BackendUnavailable(f"backend {name!r} is not available here: {row.reason}")
+    else:
+        backend_class(name)().set_params(**params or {}).check_params()
 
 
 def _in_its_environment(row: BackendRow) -> BackendRow:

@@ -30,9 +30,8 @@ class Uncalibrated(Ended):
 def calibrate(session: Session, before: int | None = None) -> Calibration:
     """Return the calibration for the session's seed: of several attempts, the slowest.
 
-    ``before`` is how many epochs another seed took, None if none was calibrated. It is a first
-    guess where a solver starts again for every number of epochs, and the other targets are left
-    out then: only with the first seed are fits to these timed.
+    ``before`` is how many epochs another seed took, None if none was calibrated. Where a solver
+    starts again for every number of epochs, it is a first guess, as is an earlier attempt's.
 
     Raises
     ------
@@ -45,10 +44,11 @@ def calibrate(session: Session, before: int | None = None) -> Calibration:
         if row.steppable:
             answer = session.calibrate()
         else:
-            answer = session.calibrate(guess or 1, only_target=before is not None)
+            answer = session.calibrate(guess or 1)
             guess = answer.calibration["epochs"]
         if answer.status == "diverged":
-            reason = f"its loss exploded after {len(answer.calibration['trace'])} epochs"
+            trace = answer.calibration["trace"]
+            reason = f"its loss exploded after {trace[-1]['epoch'] if trace else 0} epochs"
             raise Uncalibrated(Ended("diverged", reason), answer.calibration)
         answers.append(answer)
     slowest = _slowest([answer.calibration for answer in answers])
@@ -93,18 +93,21 @@ def _not_reached(setting: Setting, calibration: Calibration, last: Calibrated) -
     trace, limits = calibration["trace"], setting.limits
     best = min((point["validation_mse"] for point in trace), default=float("nan"))
     seen = (
-        f"best validation MSE {best:.4f} in {len(trace)} epochs, "
+        f"best validation MSE {best:.4f} in {trace[-1]['epoch'] if trace else 0} epochs, "
         f"the target is {setting.target['mse']:.4f}"
     )
     trained = trace[-1]["seconds"] if trace else 0.0
+    restarts = not setting.contender.row.steppable
     # A fit that ended at a limit might have reached the target later. That is a time-out, and the
     # record states how long it trained, so that the report can show "> T".
     if last.status == "time":
         reason = f"not at the target after {limits.max_seconds:g} s of training ({seen})"
-        if not setting.contender.row.steppable and trained < limits.max_seconds:
-            reason = f"not at the target in fits of {limits.of_all_fits:g} s altogether ({seen})"
+        if restarts:
+            reason = f"not at the target in a fit of {trained:.3g} s, the longest allowed ({seen})"
         return Ended("timed out", reason, trained)
     if last.status == "epochs":
         reason = f"not at the target after {limits.max_epochs} epochs, the most allowed ({seen})"
         return Ended("timed out", reason, trained)
+    if restarts:
+        return Ended("missed", f"longer fits are no better ({seen})")
     return Ended("missed", f"no improvement for {limits.patience} epochs ({seen})")

@@ -137,8 +137,8 @@ def _by_order_alone(
 
     Unseen ratings come in another order. Some solvers take ratings in theirs, and are fast, or end
     well, if it is by user. Then known ratings in another order are worse too, and unseen ones in
-    the order of the known are not. That alone does not tell a backend that recognises known ratings
-    by their order: it has not seen the last ones either.
+    the order of the known are not. A backend that recognises known ratings by their order fails the
+    second test: it has not seen these either.
     """
     seeds = range(session.seed + 201, session.seed + 201 + _UNSEEN_FITS)
     shuffled = [session.fit(epochs, seed=seed, ratings="shuffled") for seed in seeds]

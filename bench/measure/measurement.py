@@ -23,6 +23,7 @@ import datetime
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -162,7 +163,10 @@ class Measurement:
     def make_key(self) -> dict[str, str]:
         """Return hashes of all that the results depend on, as it is now."""
         row = self.contender.row
-        packages = peers.frozen(row.name) if row.interpreter else ()
+        packages = peers.frozen(row.name) if row.interpreter else []
+        if row.library and not row.interpreter:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                packages = [f"{row.library}=={metadata.version(row.library)}"]
         settings = {"time to MSE": self._settings}
         return result_key(self.case.facts, self.backend, settings, packages)
 

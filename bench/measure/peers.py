@@ -207,12 +207,15 @@ def problem(backend: str) -> str:
 
 
 def frozen(backend: str) -> list[str]:
-    """Return what ``pip freeze`` says of the ready environment of a backend; [] without one."""
+    """Return Python's version and what ``pip freeze`` says of the ready environment of a backend.
+
+    It is [] without one.
+    """
     environment = environment_of(backend)
     if environment is None or state_of(environment) != "ready":
         return []
     installed = read_installed(environment)
-    return list(installed.freeze) if installed else []
+    return [f"Python {installed.python}", *installed.freeze] if installed else []
 
 
 def library_of(environment: Environment) -> str:

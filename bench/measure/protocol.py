@@ -151,8 +151,8 @@ class Calibrate(Request[Calibrated], tag="calibrate"):
     target would take more than ``max_seconds``.
 
     A solver that starts again for every number of epochs is fitted with more and more of them,
-    ``first_epochs`` at first, and given up once all these fits have taken ``total_seconds``; see
-    `worker.Worker.calibrate`.
+    ``first_epochs`` at first, to the matching target alone. No fit is to take longer than
+    ``max_seconds``, and no further one begins once all together have taken ``total_seconds``.
     """
 
     answer = Calibrated

@@ -115,13 +115,11 @@ class Session:
         notify("compiling")
         self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, notify)
 
-    def calibrate(self, first_epochs: int = 1, *, only_target: bool = False) -> Calibrated:
-        """Fit with an evaluation after each epoch; see `protocol.Calibrate`.
-
-        ``only_target`` leaves out the other targets.
-        """
-        limits = self.setting.limits
-        ladder = [self.setting.target] if only_target else self.setting.case.ladder
+    def calibrate(self, first_epochs: int = 1) -> Calibrated:
+        """Fit with an evaluation after each epoch; see `protocol.Calibrate`."""
+        limits, restarts = self.setting.limits, not self.setting.contender.row.steppable
+        # How many epochs each target takes would be another search for each.
+        ladder = [self.setting.target] if restarts else self.setting.case.ladder
         targets = {
             f"{target['factor']:g}": target["mse"] for target in ladder if not target["dropped"]
         }
@@ -137,7 +135,8 @@ class Session:
         )
         # An epoch, or a fit that starts again, may not take longer than all epochs together.
         silence = limits.max_seconds + _GRACE
-        return self.process.ask(request, limits.timeout, self.setting.notify, silence=silence)
+        timeout = limits.timeout + (limits.of_all_fits if restarts else 0.0)
+        return self.process.ask(request, timeout, self.setting.notify, silence=silence)
 
     def time(self, epochs: int, number: int, target: float, lists: bool = False) -> Round:
         """Time a fit, score it (``lists`` too if wanted), and check the threads that it leaves.

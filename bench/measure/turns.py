@@ -87,7 +87,8 @@ def take_turns(
             if apart:
                 for index in rng.permutation(len(pending)):
                     pending[index].start_cold()
-            _check_code(pending[0])
+            for measurement in pending:
+                _check_code(measurement)
         for measurement in pending:
             _write(measurement, folder)
     final = {}
@@ -111,7 +112,8 @@ def _check_code(measurement: Measurement) -> None:
     changed = [name for name in ("code", "versions") if now[name] != measurement.key[name]]
     if changed:
         raise CodeChanged(
-            f"{' and '.join(changed)} changed meanwhile; start the same command again"
+            f"{' and '.join(changed)} changed meanwhile; start the same command again "
+            f"({measurement.backend['name']})"
         )
 
 

@@ -94,8 +94,9 @@ _WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeabl
 _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
 # A solver that starts again for every number of epochs is tried with this many times more of them,
-# until it reaches the target; how many it takes is then found to this part of them.
-_MORE_EPOCHS, _CLOSE_ENOUGH = 1.5, 20
+# until it reaches the target, or so many fits in a row are no better; how many it takes is then
+# found to this part of them.
+_MORE_EPOCHS, _WORSE_IN_A_ROW, _CLOSE_ENOUGH = 1.5, 3, 20
 # `Worker.epochs` takes the median over at least and at most this many epochs.
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 40
 
@@ -172,7 +173,7 @@ class Worker:
         (and of whatever else happens only once, such as starting a device).
         """
         train = self.ratings["train"]
-        few = slice(0, _WARM_RATINGS)
+        few = slice(0, None if getattr(self.solver(), "warms_with_all", False) else _WARM_RATINGS)
         small = Ratings(
             train.users[few], train.items[few], train.ratings[few], train.n_users, train.n_items
         )
@@ -184,7 +185,9 @@ class Worker:
         solver = self.solver()
         own = solver.initial_parameters(small, request.seed).arrays()
         drawn = Factorizer.initial_parameters(solver, small, request.seed).arrays()
-        self.starts_alike = all(np.array_equal(own[name], drawn[name]) for name in drawn)
+        self.starts_alike = getattr(solver, "takes_start", True) and all(
+            np.array_equal(own[name], drawn[name]) for name in drawn
+        )
         return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
@@ -220,46 +223,17 @@ class Worker:
     def _restart(self, watch: _Watch, request: Calibrate) -> str:
         """Fit with more and more epochs, then close in on the fewest that reach the target.
 
-        The number grows by half, and is found to about a twentieth. Returns the status.
+        Returns the status. The number of epochs grows by half, but not beyond what one fit may
+        take; it is found to about a twentieth. A fit that has gone on for too long ends at a larger
+        error than a shorter one: then it is looked for beside the best one.
         """
-        spent = 0.0
-
-        def seen(epochs: int) -> Progress | None:
-            nonlocal spent
-            solver = self._fit(self.fresh_train(), epochs=epochs, seed=request.seed)
-            if solver.status_ == "diverged":
-                return None
-            spent += solver.history_[-1].seconds
-            return Progress(solver.history_[-1], lambda: solver.model_)
-
-        epochs, missed, ended = request.first_epochs, 0, False
-        while not ended:
-            progress = seen(epochs)
-            if progress is None:
-                return "diverged"
-            ended = watch(progress)
-            if watch.reached is None:
-                missed = epochs
-                if spent >= request.total_seconds:
-                    return "time"
-            if epochs == request.max_epochs:
-                break
-            epochs = min(request.max_epochs, max(epochs + 1, round(_MORE_EPOCHS * epochs)))
-        if watch.reached is None:
-            return "callback" if ended else "epochs"
-        step = 1
-        while watch.reached - missed > max(1, watch.reached // _CLOSE_ENOUGH):
-            if spent >= request.total_seconds:
-                break
-            # Without a fit that missed, which a good first guess does not leave, steps back double.
-            middle = (watch.reached + missed) // 2 if missed else max(1, watch.reached - step)
-            step *= 2
-            progress = seen(middle)
-            if progress is None or not meets(watch.score(progress), request.target):
-                missed = middle
-            else:
-                watch.reached = middle
-        return "callback"
+        fits = _Fits(self, watch, request)
+        status = fits.grow(request.first_epochs)
+        if watch.reached is None and status == "callback":
+            fits.look_beside_best()
+        if watch.reached is not None:
+            fits.close_in()
+        return status
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
         """Time one fit of ratings of the requested kind, then score its model."""
@@ -499,7 +473,7 @@ class _Watch:
         self.timed_out = False
         self.diverged = False
         self._best, self._best_epoch = float("inf"), 0
-        self._bests: dict[int, float] = {}  # the lowest score up to each epoch that was seen
+        self._bests: list[float] = []  # the lowest score up to each epoch
         self._last_update = 0.0
 
     def __call__(self, progress: Progress) -> bool:
@@ -510,7 +484,7 @@ class _Watch:
             return True
         if score < self._best:
             self._best, self._best_epoch = score, epoch
-        self._bests[epoch] = self._best
+        self._bests.append(self._best)
         if self.reached is None and meets(score, self.target):
             self.reached = epoch
         enough = self._is_enough(epoch, seconds)
@@ -548,12 +522,7 @@ class _Watch:
         if epoch < 2 * self.reached + 2:
             return False
         span = max(epoch // 4, 2)
-        # Of a solver that starts again, not every epoch is seen.
-        before = max((seen for seen in self._bests if seen <= epoch - span), default=None)
-        if before is None:
-            return False
-        span = epoch - before
-        gained = self._bests[before] - self._best
+        gained = self._bests[-1 - span] - self._best
         if gained <= 0:
             return True
         epochs_left = (self._best - self.tightest) / gained * span
@@ -567,6 +536,83 @@ class _Watch:
         self._last_update = now
         text = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
         self.worker.send(Update(text, seconds))
+
+
+class _Fits:
+    """The fits of a solver that starts again for every number of epochs.
+
+    Attributes
+    ----------
+    scores
+        The validation MSE by number of epochs; infinite for a fit that diverged.
+    spent
+        Seconds of training of all fits.
+    """
+
+    def __init__(self, worker: Worker, watch: _Watch, request: Calibrate) -> None:
+        self.worker, self.watch, self.request = worker, watch, request
+        self.scores: dict[int, float] = {}
+        self.spent = 0.0
+
+    def grow(self, epochs: int) -> str:
+        """Fit with more epochs each time until the target is reached; return the status."""
+        request = self.request
+        while True:
+            score, seconds = self.fit(epochs)
+            if not math.isfinite(score):
+                return "diverged"
+            if self.watch.reached is not None:
+                return "callback"
+            scores = list(self.scores.values())
+            if min(scores) < min(scores[-_WORSE_IN_A_ROW:]):
+                return "callback"
+            if epochs == request.max_epochs:
+                return "epochs"
+            most = int(0.95 * epochs * request.max_seconds / seconds)
+            if most <= epochs or self.spent >= request.total_seconds:
+                return "time"
+            longer = max(epochs + 1, round(_MORE_EPOCHS * epochs))
+            epochs = min(request.max_epochs, longer, most)
+
+    def look_beside_best(self) -> None:
+        """Halve the gaps beside the best number of epochs, to about a twentieth of it."""
+        while self.watch.reached is None and self.spent < self.request.total_seconds:
+            tried = sorted(self.scores)
+            place = tried.index(min(self.scores, key=self.scores.__getitem__))
+            best = tried[place]
+            beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
+            gap = max(beside, key=lambda epochs: abs(epochs - best), default=best)
+            if abs(gap - best) <= max(1, best // _CLOSE_ENOUGH):
+                return
+            self.fit((best + gap) // 2)
+
+    def close_in(self) -> None:
+        """Find the fewest epochs that reach the target, to about a twentieth."""
+        step = 1
+        while self.spent < self.request.total_seconds:
+            reached = self.watch.reached
+            assert reached is not None
+            missed = max((epochs for epochs in self.scores if epochs < reached), default=0)
+            if reached - missed <= max(1, reached // _CLOSE_ENOUGH):
+                return
+            # Without a fit that missed, which a good first guess does not leave, steps back double.
+            middle = (reached + missed) // 2 if missed else max(1, reached - step)
+            step *= 2
+            self.fit(middle)
+
+    def fit(self, epochs: int) -> tuple[float, float]:
+        """Fit, score the model and note whether it reaches the target; return score and seconds."""
+        solver = self.worker._fit(self.worker.fresh_train(), epochs=epochs, seed=self.request.seed)
+        score, seconds = math.inf, 0.0
+        if solver.status_ != "diverged":
+            seconds = solver.history_[-1].seconds
+            score = self.watch.score(Progress(solver.history_[-1], lambda: solver.model_))
+        self.scores[epochs] = score
+        self.spent += seconds
+        reached = self.watch.reached
+        if meets(score, self.request.target) and (reached is None or epochs < reached):
+            self.watch.reached = epochs
+        return score, seconds
 
 
 def _with_some_moved(train: Ratings, rng: np.random.Generator) -> NDArray[np.int32]:

@@ -318,7 +318,8 @@ def _command(interpreter: Path | None) -> list[str]:
     """Return the command that starts a worker, in this interpreter if None is given."""
     if interpreter is None:
         return [sys.executable, *_interpreter_flags(), "-c", _START, *sys.path]
-    return [str(interpreter), "-c", _START_ELSEWHERE, _PACKAGES_FOLDER]
+    # -I: neither the current folder nor PYTHONPATH, which may be of another version of Python.
+    return [str(interpreter), "-I", "-c", _START_ELSEWHERE, _PACKAGES_FOLDER]
 
 
 def _interpreter_flags() -> list[str]:

@@ -69,10 +69,10 @@ def test_of_a_deterministic_backend_one_is_enough() -> None:
 def test_only_a_solver_that_starts_again_begins_where_the_last_attempt_ended() -> None:
     asked: list[Any] = []
     calibrated([attempt(4, 9), attempt(6, 7), attempt(5, 8)], steppable=False, asked=asked)
-    assert asked == [(1, False), (4, False), (6, False)]
+    assert asked == [(1,), (4,), (6,)]
     asked.clear()
     calibrated([attempt(4, 9)], True, steppable=False, before=5, asked=asked)
-    assert asked == [(5, True)]  # of another seed: the other targets are left out
+    assert asked == [(5,)]  # of another seed
     asked.clear()
     calibrated([attempt(4, 9)], True, before=5, asked=asked)
     assert asked == [()]
@@ -95,9 +95,17 @@ def test_an_attempt_that_missed_is_a_miss_of_all(status: Any, verdict: str, reas
     assert raised.value.calibration["epochs"] is None
 
 
-def test_fits_that_start_again_have_a_limit_together() -> None:
-    with pytest.raises(Uncalibrated, match=r"^not at the target in fits of 35 s altogether \(best"):
-        calibrated([attempt(None, None)], True, status="time", steppable=False)
+@pytest.mark.parametrize(
+    ("status", "verdict", "reason"),
+    [
+        ("time", "timed out", "not at the target in a fit of 2 s, the longest allowed"),
+        ("callback", "missed", "longer fits are no better"),
+    ],
+)
+def test_fits_that_start_again_end_in_other_words(status: Any, verdict: str, reason: str) -> None:
+    with pytest.raises(Uncalibrated) as raised:
+        calibrated([attempt(None, None)], True, status=status, steppable=False)
+    assert (raised.value.status, str(raised.value).partition(" (")[0]) == (verdict, reason)
 
 
 def test_an_attempt_that_diverged_ends_it() -> None:

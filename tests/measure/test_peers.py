@@ -104,7 +104,7 @@ def test_a_ready_environment_has_an_interpreter(cache: Path) -> None:
     pretend(CORNAC)
     assert interpreter("cornac") == CORNAC.python
     assert CORNAC.python.is_relative_to(cache / "peers" / "cornac")
-    assert (problem("cornac"), frozen("cornac")) == ("", list(FREEZE))
+    assert (problem("cornac"), frozen("cornac")) == ("", ["Python 3.13.0", *FREEZE])
 
 
 def test_the_interpreter_is_absolute_if_the_cache_is_not(

@@ -4,7 +4,7 @@ import io
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -316,28 +316,43 @@ def test_patience_counts_the_epochs_without_a_new_best(
 
 
 class Restarts(NumpyALS):
-    """It is fitted anew for every number of epochs; these are noted."""
+    """It is fitted anew for every number of epochs, a second each; the numbers are noted."""
 
     steppable = False
     fitted: ClassVar[list[int]] = []
 
     def step(self, state: Any, n_epochs: int) -> float:
-        Restarts.fitted.append(state.epochs + n_epochs)
-        return super().step(state, n_epochs)
+        Restarts.fitted.append(n_epochs)
+        state.epochs = n_epochs
+        return 1.0
 
 
 def restarted(
-    here: Worker, monkeypatch: pytest.MonkeyPatch, needed: int, **changes: Any
+    here: Worker, monkeypatch: pytest.MonkeyPatch, reaches: Callable[[int], bool], **changes: Any
 ) -> tuple[Calibrated, list[int]]:
-    """A calibration of a solver that reaches the target after that many epochs; what it fitted."""
+    """A calibration of a solver that is at the target after some epochs; what was fitted.
+
+    Before these its error falls, and after them it rises.
+    """
     Restarts.fitted.clear()
     monkeypatch.setattr(here, "solver", lambda: Restarts(rank=4, n_jobs=1))
-    score = "backends.numpy_als.NumpyALS.step"
-    monkeypatch.setattr(score, lambda self, state, n: vars(state).update(epochs=n) or 1.0)
-    monkeypatch.setattr(worker, "mse", lambda *_: 1.0 - 0.001 * Restarts.fitted[-1])
-    asked: dict[str, Any] = {"max_epochs": 1000, "max_seconds": 1e9, "patience": 1000, "seed": 5}
-    target = 1.0 - 0.001 * needed
-    asked |= {"targets": {"1.01": target}, "target": target}
+    best = next(n for n in range(1, 10_000) if reaches(n)) if changes.pop("reached", True) else 30
+    fit = here._fit
+
+    def timed(*words: Any, **options: Any) -> Factorizer:
+        solver = fit(*words, **options)
+        last = solver.history_[-1]
+        solver.history_[-1] = last._replace(seconds=float(last.epoch))
+        return solver
+
+    def error(*_: Any) -> float:
+        epochs = Restarts.fitted[-1]
+        return 0.5 if reaches(epochs) else 1.0 + 0.001 * abs(epochs - best)
+
+    monkeypatch.setattr(here, "_fit", timed)
+    monkeypatch.setattr(worker, "mse", error)
+    asked: dict[str, Any] = {"max_epochs": 2000, "max_seconds": 1e9, "patience": 100, "seed": 5}
+    asked |= {"targets": {"1.01": 0.5}, "target": 0.5}
     return here.calibrate(Calibrate(**asked | changes)), list(Restarts.fitted)
 
 
@@ -345,38 +360,68 @@ def restarted(
 def test_more_and_more_epochs_then_the_fewest_to_a_twentieth(
     here: Worker, monkeypatch: pytest.MonkeyPatch, needed: int
 ) -> None:
-    answer, fitted = restarted(here, monkeypatch, needed)
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: epochs >= needed)
     epochs = answer.calibration["epochs"]
     assert epochs is not None
     assert needed <= epochs <= needed * 1.06 + 1
     first = next(place for place, n in enumerate(fitted) if n >= needed)
-    assert fitted[: first + 1] == sorted(fitted[: first + 1])  # growing
-    assert all(b <= 1.5 * a + 1 for a, b in itertools.pairwise(fitted[: first + 1]))
-    assert all(n < fitted[first] for n in fitted[first + 1 :])  # then closing in
+    growing, closing = fitted[: first + 1], fitted[first + 1 :]
+    assert growing == sorted(growing)
+    assert all(b <= 1.5 * a + 1 for a, b in itertools.pairwise(growing))
+    assert all(n < fitted[first] for n in closing)
     seen = [point["epoch"] for point in answer.calibration["trace"]]
     assert seen == sorted(fitted)
     assert answer.status == "callback"
 
 
 def test_a_first_guess_saves_most_fits(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, without = restarted(here, monkeypatch, 100)
+    def reaches(epochs: int) -> bool:
+        return epochs >= 100
+
+    _, without = restarted(here, monkeypatch, reaches)
     for guess in (90, 97, 100, 104, 130):
-        answer, fitted = restarted(here, monkeypatch, 100, first_epochs=guess)
+        answer, fitted = restarted(here, monkeypatch, reaches, first_epochs=guess)
         assert answer.calibration["epochs"] in range(100, 107)
         assert fitted[0] == guess
         assert len(fitted) <= 8 < len(without)
 
 
-def test_the_seconds_of_a_restart_are_those_of_its_last_fit(
+@pytest.mark.parametrize("window", [(23, 29), (15, 18), (100, 120)])
+def test_a_target_that_only_some_epochs_reach_is_found(
+    here: Worker, monkeypatch: pytest.MonkeyPatch, window: tuple[int, int]
+) -> None:
+    """A solver that overfits is at the target for some epochs, between two that are tried."""
+    first, last = window
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: first <= epochs <= last)
+    epochs = answer.calibration["epochs"]
+    assert epochs is not None
+    assert first <= epochs <= last
+    assert len(fitted) < 40
+
+
+def test_what_no_fit_reaches_ends_soon(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: False, reached=False)
+    assert (answer.status, answer.calibration["epochs"]) == ("callback", None)
+    assert max(fitted) < 30 * 1.5**4
+    assert min(abs(epochs - 30) for epochs in fitted) <= 1  # the best, between two that were tried
+
+
+def test_no_fit_is_longer_than_allowed(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch takes a second."""
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: epochs >= 55, max_seconds=60)
+    assert answer.calibration["epochs"] in range(55, 59)
+    assert max(fitted) <= 60
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: epochs >= 70, max_seconds=60)
+    assert (answer.status, answer.calibration["epochs"]) == ("time", None)
+    assert 50 <= max(fitted) <= 60
+    assert answer.calibration["trace"][-1]["seconds"] == max(fitted)
+
+
+def test_no_fit_begins_once_all_have_taken_too_long(
     here: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer, fitted = restarted(here, monkeypatch, 500, max_epochs=20)
-    assert answer.calibration["epochs"] is None
-    assert answer.status == "epochs"
-    assert max(fitted) == 20
-    answer, fitted = restarted(here, monkeypatch, 500, total_seconds=0.0)
-    assert answer.status == "time"
-    assert fitted == [1]
-    answer, fitted = restarted(here, monkeypatch, 500, max_seconds=0.0)
-    assert answer.status == "time"
-    assert fitted == [1]
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: epochs >= 500, total_seconds=30)
+    assert (answer.status, answer.calibration["epochs"]) == ("time", None)
+    assert sum(fitted[:-1]) < 30 <= sum(fitted)
+    answer, _ = restarted(here, monkeypatch, lambda epochs: epochs >= 500, max_epochs=20)
+    assert (answer.status, answer.calibration["epochs"]) == ("epochs", None)

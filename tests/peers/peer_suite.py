@@ -14,7 +14,7 @@ import pytest
 
 from backends import FactorModel, Objective, Parameters, Ratings, get_backend
 from backends.objective import mean_squared_error
-from backends.peers.peer import GOES_ON, N_JOBS, OUR_START, RESTARTS, Peer
+from backends.peers.peer import GOES_ON, N_JOBS, OUR_START, RESTARTS, Offset, Peer
 from backends.registry import BackendInfo, backend_info, unavailable_reason
 from backends.testing.example import assert_equal
 
@@ -91,13 +91,18 @@ def with_reg(objective: Objective, factor: float) -> Objective:
     )
 
 
-def centred(x: Parameters, offset: Parameters) -> Parameters:
+def subtracted(offset: Offset | None, users: np.ndarray, items: np.ndarray) -> Any:
+    """Return what was subtracted from ratings before the library saw them."""
+    return 0.0 if offset is None else offset.of(users, items)
+
+
+def centred(x: Parameters, offset: Offset | None) -> Parameters:
     """Return the model without what was subtracted from the ratings."""
+    if offset is None:
+        return x
+    b, c = offset.biases or (0.0, 0.0)
     return dataclasses.replace(
-        x,
-        mean=x.mean - offset.mean,
-        user_bias=x.user_bias - offset.user_bias,
-        item_bias=x.item_bias - offset.item_bias,
+        x, mean=x.mean - offset.mean, user_bias=x.user_bias - b, item_bias=x.item_bias - c
     )
 
 
@@ -179,7 +184,7 @@ class PeerSuite:
         models = [self.fit(train, epochs=n).model_.parameters for n in numbers]
         offset = self.make()._offset(train)
         shifted = dataclasses.replace(
-            train, ratings=train.ratings - offset.predict(train.users, train.items)
+            train, ratings=train.ratings - subtracted(offset, train.users, train.items)
         )
         values = [objective.value(centred(x, offset), shifted) for x in models]
         assert values[2] < values[1] < values[0]
@@ -194,7 +199,7 @@ class PeerSuite:
             solver.step(state, 8)
         x = solver.parameters(state)
         theirs = self.library_predictions(solver, state.session, known.users, known.items)
-        theirs = theirs + state.offset.predict(known.users, known.items)
+        theirs = theirs + subtracted(state.offset, known.users, known.items)
         ours = x.predict(known.users, known.items)
         assert np.std(ours) > 0.05
         assert np.abs(ours - theirs).max() <= self.tolerance * np.abs(ours).max()
@@ -273,7 +278,9 @@ class PeerSuite:
     def test_without_biases(self) -> None:
         train, _ = example()
         if not self.has_bias_option:
-            with pytest.raises(ValueError, match="bias has to stay True"):
+            with pytest.raises(
+                ValueError, match=r"bias has to stay True with .*, which knows no other"
+            ):
                 self.make(bias=False)
             return
         x = self.fit(train, epochs=self.epochs, **self.without_bias()).model_.parameters
@@ -302,9 +309,16 @@ class PeerSuite:
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads by /proc")
     def test_number_of_threads(self) -> None:
         root = Path(__file__).resolve().parents[2]
-        env = {"PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}"}
+        paths = [str(root), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        env = {"PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-W", "ignore", "-c", COUNT_THREADS, self.name]
-        output = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+        options: dict[str, Any] = {
+            "check": True,
+            "capture_output": True,
+            "text": True,
+            "timeout": 100,
+        }
+        output = subprocess.run(command, env=env, **options).stdout
         more = 1 if self.make().facts.threads == N_JOBS else 0
         assert output.split("threads:")[1].split() == ["0", str(more)]
         assert "limits: 1\n" in output
@@ -321,14 +335,18 @@ class PeerSuite:
             expected = solver._without_unrated(initial.astype(solver.dtype), state, train)
             assert np.array_equal(x.user_factors, expected.user_factors)
             assert np.array_equal(x.item_factors, expected.item_factors)
+            initial.user_bias += np.float32(0.5)
+            initial.item_bias -= np.float32(0.25)
+            if solver.fit_to == "ratings" and self.has_bias_option:
+                state = solver.prepare(train, initial, seed=3)
+                assert np.array_equal(solver.parameters(state).user_bias, initial.user_bias)
+                assert np.array_equal(solver.parameters(state).item_bias, initial.item_bias)
         else:
             assert not x.user_factors.any()
-            first, second = (
-                self.fit(train, seed=3, initial=solver.initial_parameters(train, seed=seed))
-                for seed in (4, 5)
-            )
-            if self.info.deterministic:
-                assert_equal(first.model_.parameters, second.model_.parameters)
+            with pytest.raises(ValueError, match="initial has to be None with "):
+                self.fit(train, initial=initial)
+            with pytest.raises(ValueError, match=r"init_scale has to stay 0\.1 with"):
+                self.make(init_scale=0.2)
 
     def test_seed(self) -> None:
         train, _ = example()
@@ -384,8 +402,9 @@ class PeerSuite:
         before = copy.deepcopy((train, held_out, initial))
         for array in (*initial.arrays().values(), train.users, train.items, train.ratings):
             array.flags.writeable = False
-        self.fit(train, held_out, initial=initial, dtype="float64")
-        self.fit(train, held_out, initial=initial)
+        start = {"initial": initial} if self.make().takes_start else {}
+        self.fit(train, held_out, dtype="float64", **start)
+        self.fit(train, held_out, **start)
         for now, then in zip((train, held_out), before, strict=False):
             for name in ("users", "items", "ratings"):
                 assert np.array_equal(getattr(now, name), getattr(then, name))
@@ -436,7 +455,9 @@ class PeerSuite:
         other = {"damping": 5.0, "reg_unit": "rms", "reg": 0.5, "bias": False}
         per_entity = self.make().reg_scaling == "per_entity"  # which Objective refuses with damping
         for name in ("damping", "reg_unit", *self.make().unused)[per_entity:]:
-            with pytest.raises(ValueError, match=rf"^{name} has to stay .* has no such thing; got"):
+            with pytest.raises(
+                ValueError, match=rf"^{name} has to stay .*, which knows no other; got"
+            ):
                 self.make(**{name: other[name]})
         for params in ({"fit_to": "logarithms"}, {"rank": 0}, {"n_jobs": 0}):
             with pytest.raises(ValueError, match=next(iter(params))):

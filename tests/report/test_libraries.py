@@ -8,7 +8,6 @@ from bench.report.outcome.cases import Case, group_cases
 from bench.report.outcome.description import snippet
 from bench.report.tables.measured import measured_tables
 from bench.report.tables.table import Table
-from bench.text.wording import DASH
 
 LIBRARY: Any = {
     "name": "cornac",
@@ -65,33 +64,3 @@ def test_the_code_for_a_library_has_none_of_our_objective() -> None:
     settings = next(line for line in code.splitlines() if line.startswith("settings"))
     assert "damping" not in line + settings
     assert "reg=" not in line + settings
-
-
-def test_targets_that_only_the_first_seed_tried_are_shown() -> None:
-    """A solver that starts again for every number of epochs tries the others with it alone."""
-    case = case_of()
-    record = case.entries[0].record
-    assert record["backend"]["name"] == "cornac"
-    seeds = [0, 1]
-    first = record["calibrations"][0]
-    target = record["target"]
-    assert target is not None
-    alone = [level for level in first["rungs"] if level["factor"] == target["factor"]]
-    record["seeds"] = seeds
-    record["calibrations"] = [
-        {**first, "seed": 0},
-        {**first, "seed": 1, "rungs": alone},
-    ]
-    table = table_of(case, "Seconds to each target")
-    (row,) = (row for row in table.rows if row[0] == "cornac")
-    others = [
-        cell
-        for cell, factor in zip(row[1:], case.targets, strict=True)
-        if factor != target["factor"]
-    ]
-    assert others
-    assert all("epoch" in cell for cell in others)
-    first["rungs"][0]["epochs"] = None  # it tried, and did not get there
-    record["calibrations"] = [{**first, "seed": 0}, {**first, "seed": 1}]
-    (row,) = (row for row in table_of(case, "Seconds to each target").rows if row[0] == "cornac")
-    assert DASH in row[1:]

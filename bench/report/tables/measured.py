@@ -106,7 +106,6 @@ def _seconds_to_targets(case: Case) -> Table:
 
 def _to_target(entry: Entry, factor: float) -> str:
     """Return seconds and epochs of a backend to one target, given by its factor."""
-    # Where a solver starts again for every number of epochs, only the first seed tries them all.
     found = [
         level["epochs"]
         for calibration in entry.record["calibrations"]
@@ -114,8 +113,7 @@ def _to_target(entry: Entry, factor: float) -> str:
         if level["factor"] == factor
     ]
     counts = [str(epochs) for epochs in found if epochs is not None]
-    is_whole = len(entry.record["calibrations"]) == len(entry.record["seeds"])
-    if not counts or len(counts) < len(found) or not is_whole:  # some seed did not reach it
+    if len(counts) < len(entry.record["seeds"]):  # some seed did not reach it
         return DASH
     epochs = f"{extent(counts)} {'epoch' if set(counts) == {'1'} else 'epochs'}"
     timed = entry.rounds_to(factor)
@@ -161,7 +159,8 @@ def _libraries(case: Case) -> Table:
         "Libraries of other projects, behind adapters with the interface of all backends. The "
         "target is one of this project's objective, which no library has; each is held to the same "
         "validation MSE. Their seconds include converting the ratings. Where more epochs mean "
-        "starting again, the fewest epochs that reach the target are found to a twentieth."
+        "starting again, the fewest epochs that reach the target are found to a twentieth, and "
+        "other targets are not searched for."
     )
     return Table(caption, header, rows, more=frozenset(range(7, 10)), title="Other libraries")
 
