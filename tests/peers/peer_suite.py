@@ -377,7 +377,7 @@ class PeerSuite:
         with solver.threads():
             state = solver.prepare(train, solver.initial_parameters(train), seed=0)
             solver.step(state, 2)
-            early = copy.deepcopy(solver.parameters(state))
+            early = copy.deepcopy(solver._parameters(state, train))
             kept = copy.deepcopy(early)
             solver.step(state, 4)
         assert state.epochs == 6

@@ -1,5 +1,6 @@
 """The adapters to LIBMF, and what it does."""
 
+import dataclasses
 import os
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from peer_suite import PeerSuite, check_stationary, example, needs
 
-from backends import Ratings
+from backends import DivergenceWarning, Ratings
 from backends.objective import mean_squared_error
 
 needs("libmf")
@@ -42,9 +43,12 @@ class LibmfSuite(PeerSuite):
         columns = np.stack((users, items))  # what it reads as pairs
         return session.fitted["model"].predict(columns.reshape(-1, 2))
 
-
-class TestLibmf(LibmfSuite):
-    name = "libmf"
+    def test_all_ratings_equal(self) -> None:
+        """It divides by their standard deviation."""
+        train, _ = example()
+        constant = dataclasses.replace(train, ratings=np.full(len(train), 3.5))
+        with pytest.warns(DivergenceWarning, match="it has no model"):
+            assert self.fit(constant).status_ == "diverged"
 
     @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads by /proc")
     def test_number_of_threads(self) -> None:
@@ -68,6 +72,10 @@ class TestLibmf(LibmfSuite):
             watcher.join()
             most.append(max(counts))
         assert most[1] - most[0] == 1
+
+
+class TestLibmf(LibmfSuite):
+    name = "libmf"
 
     def test_minimises(self) -> None:
         train, _ = example()
@@ -108,3 +116,8 @@ class TestLibmf(LibmfSuite):
 
 class TestLibmfRaw(LibmfSuite):
     name = "libmf-raw"
+
+    @pytest.mark.parametrize("one", ["user", "item"])
+    def test_a_single_row(self, one: str) -> None:
+        """Not a single rating: see `test_all_ratings_equal`."""
+        super().test_a_single_row(one)
