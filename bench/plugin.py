@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         selection(config).check()
         path = config.getoption("--tuned")
-        config.stash[_TUNED] = read_tuned(path) if path else TunedFile("", {})
+        config.stash[_TUNED] = read_tuned(path) if path else TunedFile("", "", {})
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     unknown = [
@@ -346,8 +346,11 @@ def _contender(config: pytest.Config, row: BackendRow, threads: int) -> Contende
 def _tuning(config: pytest.Config, row: BackendRow, case: Case | None = None) -> Tuning | None:
     """Return how a backend was tuned, and on what if that is not this case; None if it was not."""
     file = config.stash[_TUNED]
-    tuning = file.backends.get(row.same_as or row.name)
-    if tuning is None or case is None or case.facts["name"] == file.case:
+    found = file.backends.get(row.same_as or row.name)
+    if found is None:
+        return None
+    tuning = found.tuning
+    if case is None or case.facts["name"] == file.case:
         return tuning
     return Tuning({**tuning, "split": f"{tuning['split']} of {file.case}, another case"})
 

@@ -17,7 +17,7 @@ and damping, which suit ALS best on them: these are what the first trial has.
 
 Then each backend is measured on the case itself, as it was and with the best trial's
 hyper-parameters. The records go into a new run, for `python -m bench.report`, and all trials into
-``reports/tuning``.
+``reports/tuning``. A run that is cut off goes on after the backends whose trials are done.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scipy.stats import qmc
 
@@ -42,7 +42,7 @@ from backends import BackendUnavailable, UnknownBackend, backend_class
 from bench.cases.case import Case
 from bench.cases.case_file import write_case
 from bench.cases.inner import inner_case
-from bench.machine.environment import machine_facts
+from bench.machine.environment import machine_facts, machine_key, short_hash
 from bench.measure.backend_facts import (
     BackendRow,
     Contender,
@@ -54,7 +54,13 @@ from bench.measure.calibration import training_seconds
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.session import Session, Setting
-from bench.measure.tuned import tuned_file
+from bench.measure.tuned import (
+    TriedOnce,
+    TunedBackend,
+    TunedFile,
+    read_tuned,
+    tuned_file,
+)
 from bench.measure.turns import CodeChanged, take_turns
 from bench.measure.worker_process import Ended
 from bench.report.outcome.verdict import with_interval
@@ -155,6 +161,35 @@ class Search:
         reached = sorted((trial for trial in self.trials if trial.times), key=lambda t: t.key)
         first = self.trials[0]
         return list({trial.number: trial for trial in [first, *reached[:_FINALISTS]]}.values())
+
+    def stored(self, most_seconds: float) -> TunedBackend:
+        """Return the search as it is stored."""
+        trials = [
+            TriedOnce(
+                trial.number,
+                trial.params,
+                trial.times,
+                trial.mse if math.isfinite(trial.mse) else None,
+                trial.ended,
+            )
+            for trial in self.trials
+        ]
+        return TunedBackend(self.facts(most_seconds), trials)
+
+    @classmethod
+    def from_stored(cls, row: BackendRow, found: TunedBackend) -> Self:
+        """Return a search that was stored."""
+        trials = [
+            Trial(
+                one.number,
+                one.params,
+                one.times,
+                math.inf if one.mse is None else one.mse,
+                one.ended,
+            )
+            for one in found.trials
+        ]
+        return cls(row, trials, found.tuning["seconds"])
 
     def facts(self, most_seconds: float) -> Tuning:
         """Return the search's entry for a record."""
@@ -283,6 +318,7 @@ class Tables:
     stem: str
     command: str
     most_seconds: float  # of training in a trial
+    key: str  # hash of what the trials depend on
     n_backends: int = 0  # that the files have
 
     @property
@@ -293,15 +329,30 @@ class Tables:
     def write(self, case: Case, searches: Sequence[Search], records: Sequence[Record]) -> str:
         """Write the files, and return the page."""
         text = page(case, self.command, outcome_rows(searches, records))
-        tuned = {found.row.name: found.facts(self.most_seconds) for found in searches}
+        backends = {found.row.name: found.stored(self.most_seconds) for found in searches}
+        tuned = TunedFile(case.facts["name"], self.key, backends)
         contents = {
             f"{self.stem}.md": text.encode(),
             f"{self.stem}.csv": trials_csv(searches).encode(),
-            f"{self.stem}.json": tuned_file(case.facts["name"], tuned),
+            f"{self.stem}.json": tuned_file(tuned),
         }
         write_all(self.folder, contents)
         self.n_backends = len(searches)
         return text
+
+    def stored(self, rows: Sequence[BackendRow]) -> dict[str, Search]:
+        """Return the searches that an earlier run of the same kind has done, by backend."""
+        try:
+            found = read_tuned(self.folder / f"{self.stem}.json")
+        except ValueError:  # there is none, or none of this release
+            return {}
+        if found.key != self.key:
+            return {}
+        return {
+            row.name: Search.from_stored(row, found.backends[row.name])
+            for row in rows
+            if row.name in found.backends
+        }
 
 
 def tune(
@@ -329,6 +380,7 @@ def tune(
     work.mkdir()
     case_file = write_case(work, inner)
     run = Run(folder.path.name, tables.command, folder.work, selection.limits)
+    done = tables.stored(rows)
     searches: list[Search] = []
     records: list[Record] = []
     text = ""
@@ -343,7 +395,10 @@ def tune(
             folder=work,
             notify=lambda text: None,
         )
-        found = search(row, setting, n_trials, _status.of(row.name))
+        notify = _status.of(row.name)
+        if row.name in done:
+            notify("its trials were run before")
+        found = done.get(row.name) or search(row, setting, n_trials, notify)
         searches.append(found)
         contenders = [plain]
         if found.best.params:
@@ -480,14 +535,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _interrupted(None)
     command = shlex.join(["python", "-m", "bench.tune", *words])
     stem = _stem(case, options["backend"], options["peers"])
-    tables = Tables(output, stem, scrub(command), options["seconds"])
+    n_trials, seconds = options["trials"], options["seconds"]
+    facts = [inner.data.hash, inner.target, case.facts["rank"], case.facts["reg"]]
+    key = short_hash([*facts, machine_key(machine_facts()), n_trials, seconds, selection.budget])
+    if options["again"]:
+        (output / f"{stem}.json").unlink(missing_ok=True)
+    tables = Tables(output, stem, scrub(command), seconds, key)
     try:
         folder = open_run(command)
     except OSError as error:
         parser.error(f"records cannot be written to {RUNS.resolve()} ({error})")
     try:
         for left in folder.path.glob("*.json"):
-            left.unlink()  # of a run of the same command that was cut off: all is done again
+            left.unlink()  # of a run of the same command that was cut off: all is measured again
         text = tune(
             case,
             inner,
@@ -495,8 +555,8 @@ def main(arguments: list[str] | None = None) -> int:
             selection,
             folder,
             tables,
-            n_trials=options["trials"],
-            most_seconds=options["seconds"],
+            n_trials=n_trials,
+            most_seconds=seconds,
             only_trials=options["only_trials"],
         )
         folder.mark_done()
@@ -553,7 +613,10 @@ def _interrupted(tables: Tables | None) -> int:
     _status.clear()
     done = ""
     if tables and tables.n_backends:
-        done = f": the backends that were done ({tables.n_backends}) are in {tables.trials}"
+        done = (
+            f": the backends that were done ({tables.n_backends}) are in {tables.trials}, and the "
+            "same command goes on after them"
+        )
     print(f"interrupted{done}", file=sys.stderr)
     return 130  # the shell's convention for a command that Ctrl-C ended
 
@@ -578,6 +641,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=SECONDS,
         help="most seconds of training in a trial (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="run all trials anew, also those that an earlier run of the same kind has done on "
+        "this machine, which are in the .json file",
     )
     parser.add_argument(
         "--only-trials",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from bench.records import Tuning
+
+
+class TriedOnce(msgspec.Struct, forbid_unknown_fields=True):
+    """One trial: the fields of `bench.tune.Trial`, with None for an infinite MSE."""
+
+    number: int
+    params: dict[str, Any]
+    times: list[float]
+    mse: float | None
+    ended: str
+
+
+class TunedBackend(msgspec.Struct, forbid_unknown_fields=True):
+    """How a backend was tuned, with the hyper-parameters of the best trial; and all trials."""
+
+    tuning: Tuning
+    trials: list[TriedOnce]
 
 
 class TunedFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -17,17 +34,21 @@ class TunedFile(msgspec.Struct, forbid_unknown_fields=True):
     ----------
     case
         Name of the case whose training ratings the trials were fitted to.
+    key
+        A hash of all that the trials depend on but the code: with the same one, a run of
+        `bench.tune` that was cut off goes on.
     backends
-        For each backend, how it was tuned, with the hyper-parameters of the best trial.
+        By name.
     """
 
     case: str
-    backends: dict[str, Tuning]
+    key: str
+    backends: dict[str, TunedBackend]
 
 
-def tuned_file(case: str, backends: Mapping[str, Tuning]) -> bytes:
-    """Return the file's content."""
-    return msgspec.json.format(msgspec.json.encode(TunedFile(case, dict(backends)))) + b"\n"
+def tuned_file(content: TunedFile) -> bytes:
+    """Return the file's bytes."""
+    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"
 
 
 def read_tuned(path: Path) -> TunedFile:

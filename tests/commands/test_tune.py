@@ -21,6 +21,7 @@ from bench.cases.inner import inner_case
 from bench.measure.backend_facts import BackendRow, Contender, Limits, backend_rows
 from bench.measure.session import Setting
 from bench.measure.tuned import read_tuned
+from bench.options import Selection
 from bench.records import Tuning, read_records, read_state
 from bench.report.figures import styles
 from bench.report.outcome.cases import group_cases
@@ -389,9 +390,54 @@ def test_only_trials_leave_the_case_unmeasured(
     (cells,) = tune.outcome_rows([found], [])
     assert cells[:6] == ["numpy", "2", "0", "reg=0.1", "2.00 s", "1.00 s"]
     assert cells[6:] == [DASH] * 5
-    tables = tune.Tables(tmp_path, "stem", "command", 90.0)
+    tables = tune.Tables(tmp_path, "stem", "command", 90.0, "key")
     tables.write(case, [found], [])
     chosen = read_tuned(tmp_path / "stem.json")
     assert chosen.case == case.facts["name"]
-    assert chosen.backends["numpy"]["params"] == {"reg": 0.1}
-    assert chosen.backends["numpy"]["most_seconds"] == 90.0
+    assert chosen.backends["numpy"].tuning["params"] == {"reg": 0.1}
+    assert chosen.backends["numpy"].tuning["most_seconds"] == 90.0
+
+
+def test_the_same_command_goes_on_after_what_is_done(case: Case, tmp_path: Path) -> None:
+    trials = [Trial(1, {}, [2.0], 0.9, "callback"), Trial(2, {"reg": 0.1}, ended="crashed: x")]
+    found = Search(row("numpy"), trials, 7.0)
+    tables = tune.Tables(tmp_path, "stem", "command", 90.0, "key")
+    rows = [row("numpy"), row("numpy-als")]
+    assert tables.stored(rows) == {}
+    tables.write(case, [found], [])
+    assert tables.stored(rows) == {"numpy": found}
+    assert tune.Tables(tmp_path, "stem", "command", 90.0, "another key").stored(rows) == {}
+    assert tables.stored(rows[1:]) == {}
+    (tmp_path / "stem.json").write_text("{")
+    assert tables.stored(rows) == {}
+
+
+def test_only_what_is_not_done_is_searched_for(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Search(row("numpy"), [Trial(1, {}, [2.0], 0.9)], 7.0)
+    tables = tune.Tables(tmp_path, "stem", "command", 90.0, "key")
+    tables.write(case, [done], [])
+    searched: list[str] = []
+
+    def search(backend: BackendRow, *_: Any) -> Search:
+        searched.append(backend.name)
+        return Search(backend, [Trial(1, {}, [1.0], 0.8)], 3.0)
+
+    monkeypatch.setattr(tune, "search", search)
+    inner = inner_case(case, lambda text: None)
+    folder: Any = SimpleNamespace(work=tmp_path, path=tmp_path)
+    text = tune.tune(
+        case,
+        inner,
+        [row("numpy"), row("numpy-als")],
+        Selection(),
+        folder,
+        tables,
+        n_trials=1,
+        most_seconds=90.0,
+        only_trials=True,
+    )
+    assert searched == ["numpy-als"]
+    assert "| numpy | 1 | 7 |" in text and "| numpy-als | 1 | 3 |" in text
+    assert set(read_tuned(tmp_path / "stem.json").backends) == {"numpy", "numpy-als"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.measure.tuned import read_tuned, tuned_file
+from bench.measure.tuned import TriedOnce, TunedBackend, TunedFile, read_tuned, tuned_file
 
 TUNING: Any = {
     "trials": 8,
@@ -22,10 +22,14 @@ TUNING: Any = {
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "tuned.json"
-    path.write_bytes(tuned_file("a case", {"cornac": TUNING, "numpy": {**TUNING, "params": {}}}))
-    found = read_tuned(path)
-    assert found.case == "a case"
-    assert found.backends == {"cornac": TUNING, "numpy": {**TUNING, "params": {}}}
+    trials = [TriedOnce(1, {}, [], None, "time"), TriedOnce(2, {"reg": 0.1}, [1.0, 2.0], 0.9, "")]
+    backends = {
+        "cornac": TunedBackend(TUNING, trials),
+        "numpy": TunedBackend({**TUNING, "params": {}}, []),
+    }
+    content = TunedFile("a case", "a key", backends)
+    path.write_bytes(tuned_file(content))
+    assert read_tuned(path) == content
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         (b"backend,trial,reg\ncornac,1,\n", "holds no tuned hyper-parameters (JSON is malformed"),
         (b"\xff\xfe", "holds no tuned hyper-parameters ("),
         (b'{"case": "a"}', "holds no tuned hyper-parameters (Object missing required field"),
-        (b'{"case": "a", "backends": {"x": {"params": {}}}}', "missing required field"),
+        (b'{"case": "a", "key": "", "backends": {"x": {"trials": []}}}', "missing required field"),
     ],
 )
 def test_another_file_is_refused_in_a_line(
