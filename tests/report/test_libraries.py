@@ -61,6 +61,16 @@ def test_the_code_for_a_library_has_none_of_our_objective() -> None:
     assert 'get_backend("cornac", **settings' in code
     line = next(line for line in code.splitlines() if "cornac" in line)
     assert "learning_rate=0.02" in code
+    assert "\n# pip install cornac==3.0.1\n" in code
     settings = next(line for line in code.splitlines() if line.startswith("settings"))
     assert "damping" not in line + settings
     assert "reg=" not in line + settings
+
+
+def test_a_library_of_a_hostile_record_puts_nothing_into_the_code() -> None:
+    hostile = {**LIBRARY, "name": "x\nimport os", "version": "1'; os.remove('y')"}
+    peer = fake_record("cornac", seconds=0.5, library=hostile)
+    (case,) = group_cases([fake_record("numpy-als", seconds=2.0), peer])
+    (line,) = (line for line in snippet(case).splitlines() if line.startswith("# pip"))
+    assert line == "# pip install ximportos==1os.removey"
+    assert "import os" not in snippet(case)

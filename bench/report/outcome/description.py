@@ -6,7 +6,7 @@ import re
 from keyword import iskeyword
 from typing import Any
 
-from bench.records import CaseFacts, Record
+from bench.records import CaseFacts, Library, Record
 from bench.text.wording import mse, number, one_line, plural, words
 
 from .cases import Case, Entry
@@ -127,7 +127,9 @@ def snippet(case: Case) -> str:
             comment = (
                 f"# {words(uses[entry.name])}: {plural(_epochs(entry), 'epoch')} to the target"
             )
-            lines += ["", comment, f"solver = {_call(entry, own)}"]
+            library = entry.record.get("library")
+            needs = [f"# pip install {_pin(library)}"] if library else []
+            lines += ["", comment, *needs, f"solver = {_call(entry, own)}"]
     return "\n".join(lines)
 
 
@@ -138,6 +140,13 @@ def _train(facts: CaseFacts) -> str:
         if said in facts["dropped"]:
             settings["duplicates"] = policy
     return f"train = Ratings.from_frame(frame, {_keywords(settings)})"
+
+
+def _pin(library: Library) -> str:
+    """Return the requirement of a library as it was measured, with no line end from a record."""
+    return "==".join(
+        re.sub(r"[^\w.+-]", "", part) for part in (library["name"], library["version"])
+    )
 
 
 def _call(entry: Entry, own: dict[str, Any]) -> str:
