@@ -211,7 +211,7 @@ MUTANTS = (
         "unseen fits held against rounds alone",
         _EXTRAS,
         "if slower(unseen, known) and",
-        "if slower(unseen, rounds):",
+        "if slower(unseen, rounds) and",
         (f"{_TEST_EXTRAS}::test_slow_fits_of_unseen_ratings_are_held_against_known_ones_in_turns",),
         "a machine that became busy makes no backend a cheat",
     ),
