@@ -82,6 +82,7 @@ _FINALISTS, _MORE_TIMES = 3, 4  # the best trials are timed this many times more
 _LONG, _MORE_TIMES_OF_LONG = 5.0, 1  # seconds of a trial, and how often it is timed again then
 _LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
 _CLEARLY = 0.995  # of the first trial's MSE, or less: what replaces it where no target is reached
+_OF_TRIALS = 6  # columns of the table that are about the trials alone
 _DIGITS = 3  # to which hyper-parameters are rounded
 _SPLIT = "90/10 of the training ratings"
 _OTHER_HELP = {  # of options whose defaults differ from those of the other commands
@@ -328,7 +329,13 @@ class Tables:
 
     def write(self, case: Case, searches: Sequence[Search], records: Sequence[Record]) -> str:
         """Write the files, and return the page."""
-        text = page(case, self.command, outcome_rows(searches, records))
+        text = page(
+            case,
+            self.command,
+            outcome_rows(searches, records),
+            most_seconds=self.most_seconds,
+            measured=bool(records),
+        )
         backends = {found.row.name: found.stored(self.most_seconds) for found in searches}
         tuned = TunedFile(case.facts["name"], self.key, backends)
         contents = {
@@ -467,8 +474,18 @@ def as_text(params: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in params.items()) or "the first trial"
 
 
-def page(case: Case, command: str, rows: Sequence[Sequence[str]]) -> str:
-    """Return the page in Markdown about one run of this command."""
+def page(
+    case: Case,
+    command: str,
+    rows: Sequence[Sequence[str]],
+    *,
+    most_seconds: float,
+    measured: bool = True,
+) -> str:
+    """Return the page in Markdown about one run of this command.
+
+    ``measured`` is whether the backends were measured on the case itself, by the last columns.
+    """
     header = ["backend", "trials", "cost, s", "chosen", "first trial", "best trial"]
     header += ["as it was, s", "tuned, s", "gain", "as it was, test MSE", "tuned, test MSE"]
     facts, objective = machine_facts(), case.objective
@@ -481,10 +498,17 @@ def page(case: Case, command: str, rows: Sequence[Sequence[str]]) -> str:
         "target there, or by the lowest MSE if it was not reached. The first trial has the case's "
         f"reg ({objective.reg:g}) and damping ({objective.damping:g}), which suit ALS best on its "
         "validation ratings, and the backend's other defaults; the first trial of another library "
-        "has that library's defaults. Seconds, gain and test MSE are "
-        "measured on the case itself, whose test ratings had no part in anything: medians over the "
-        "seeds.",
+        f"has that library's defaults. A trial was given up after {most_seconds:g} s of training; "
+        "for a solver that starts again for every number of epochs that holds for each of its "
+        "fits, and five times as long for all of them.",
     ]
+    if measured:
+        lines[-1] += (
+            " Seconds, gain and test MSE are measured on the case itself, whose test ratings had "
+            "no part in anything: medians over the seeds."
+        )
+    else:
+        header, rows = header[:_OF_TRIALS], [row[:_OF_TRIALS] for row in rows]
     if case.target is None:
         reasons = dict.fromkeys(level["dropped"] for level in case.ladder if level["dropped"])
         lines += ["", f"Nothing was measured there: it has no target ({'; '.join(reasons)})."]

@@ -40,7 +40,6 @@ class Cmfrec(Peer):
     facts: ClassVar[PeerFacts] = _FACTS
     modules: ClassVar[tuple[str, ...]] = ("cmfrec",)
     steppable: ClassVar[bool] = False
-    method: ClassVar[dict[str, Any]]
 
     def begin(self, train: Ratings, targets: Float, initial: Parameters, seed: int) -> _Session:
         """Return the targets as a sparse matrix."""

@@ -391,7 +391,10 @@ def test_only_trials_leave_the_case_unmeasured(
     assert cells[:6] == ["numpy", "2", "0", "reg=0.1", "2.00 s", "1.00 s"]
     assert cells[6:] == [DASH] * 5
     tables = tune.Tables(tmp_path, "stem", "command", 90.0, "key")
-    tables.write(case, [found], [])
+    text = tables.write(case, [found], [])
+    assert "given up after 90 s of training" in text
+    assert "measured on the case itself" not in text and "as it was" not in text
+    assert "| numpy | 2 | 0 | reg=0.1 | 2.00 s | 1.00 s |\n" in text
     chosen = read_tuned(tmp_path / "stem.json")
     assert chosen.case == case.facts["name"]
     assert chosen.backends["numpy"].tuning["params"] == {"reg": 0.1}
