@@ -36,6 +36,7 @@ class Mutant(NamedTuple):
 
 
 _WORKER, _EXTRAS = "bench/measure/worker.py", "bench/measure/extras.py"
+_EPOCH_SEARCH = "bench/measure/epoch_search.py"
 _MEASUREMENT, _FAIR_PLAY = "bench/measure/measurement.py", "bench/measure/fair_play.py"
 _TARGETS, _OBJECTIVE = "bench/cases/targets.py", "backends/objective.py"
 _START, _STOPPING = "backends/start.py", "backends/stopping.py"
@@ -86,7 +87,7 @@ MUTANTS = (
     ),
     Mutant(
         "last epoch at the target",
-        _WORKER,
+        _EPOCH_SEARCH,
         "if self.reached is None and meets(score, self.target):",
         "if meets(score, self.target):",
         (f"{_TEST_WORKER}::test_the_first_epoch_at_a_target_counts",),
@@ -94,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         "last epoch at a tighter target",
-        _WORKER,
+        _EPOCH_SEARCH,
         "        return min(epochs, default=None)",
         "        return max(epochs, default=None)",
         (f"{_TEST_WORKER}::test_the_first_epoch_at_a_target_counts",),
@@ -102,23 +103,23 @@ MUTANTS = (
     ),
     Mutant(
         "fits that start again stop at the first success",
-        _WORKER,
-        "            fits.close_in()\n",
+        _EPOCH_SEARCH,
+        "            self.close_in()\n",
         "            pass\n",
         (f"{_TEST_WORKER}::test_more_and_more_epochs_then_the_fewest_to_a_twentieth",),
         "a library that cannot go on training is not charged epochs that it does not need",
     ),
     Mutant(
         "fits that start again are not looked for beside the best",
-        _WORKER,
-        "            fits.look_beside_best()\n",
+        _EPOCH_SEARCH,
+        "            self.look_beside_best()\n",
         "            pass\n",
         (f"{_TEST_WORKER}::test_a_target_that_only_some_epochs_reach_is_found",),
         "a library that overfits may be at the target between two numbers of epochs",
     ),
     Mutant(
         "fits that start again have no limit each",
-        _WORKER,
+        _EPOCH_SEARCH,
         "            epochs = min(request.max_epochs, longer, most)\n",
         "            epochs = min(request.max_epochs, longer)\n",
         (f"{_TEST_WORKER}::test_no_fit_is_longer_than_allowed",),
@@ -142,7 +143,7 @@ MUTANTS = (
     ),
     Mutant(
         "calibration gives up late",
-        _WORKER,
+        _EPOCH_SEARCH,
         "return epoch - self._best_epoch >= self.patience",
         "return epoch - self._best_epoch > self.patience",
         (f"{_TEST_WORKER}::test_patience_counts_the_epochs_without_a_new_best",),
@@ -150,7 +151,7 @@ MUTANTS = (
     ),
     Mutant(
         "tighter target given up early",
-        _WORKER,
+        _EPOCH_SEARCH,
         "epoch < 2 * self.reached + 2",
         "epoch < self.reached + 2",
         (

@@ -51,7 +51,7 @@ from backends import (
 )
 from bench.cases.case_file import read_case
 from bench.cases.lists import list_metrics, model_scorer
-from bench.cases.targets import meets, mse
+from bench.cases.targets import meets
 from bench.machine import from_proc
 from bench.machine.energy import read_energy, spent_between
 from bench.machine.environment import (
@@ -62,8 +62,9 @@ from bench.machine.environment import (
     thread_settings,
 )
 from bench.machine.processes import cpu_seconds, cpu_times, sample
-from bench.records import Calibration, Library, Round, TracePoint
+from bench.records import Calibration, Library, Round
 
+from .epoch_search import Restarts, Watch
 from .protocol import (
     AnyRequest,
     Calibrate,
@@ -81,7 +82,6 @@ from .protocol import (
     RatingsKind,
     Time,
     Timed,
-    Update,
     Warm,
     Warmed,
     WatchMemory,
@@ -92,11 +92,6 @@ from .protocol import (
 
 _WARM_RATINGS = 2000  # enough to run every code path, too few to take noticeable time
 _CLOCK_SLACK = 1e-3  # seconds by which a solver's own clock may differ from ours
-_UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
-# A solver that starts again for every number of epochs is tried with this many times more of them,
-# until it reaches the target, or so many fits in a row are no better; how many it takes is then
-# found to this part of them.
-_MORE_EPOCHS, _WORSE_IN_A_ROW, _CLOSE_ENOUGH = 1.5, 3, 20
 # `Worker.epochs` takes the median over at least and at most this many epochs.
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 40
 
@@ -191,18 +186,22 @@ class Worker:
         return Warmed(max(seconds[0] - seconds[1], 0.0), process_facts())
 
     def calibrate(self, request: Calibrate) -> Calibrated:
-        """Fit with an evaluation after each epoch, until `_Watch` ends it or epochs run out.
+        """Fit with an evaluation after each epoch, until `Watch` ends it or epochs run out.
 
         A solver that starts again for every number of epochs is fitted again and again, see
-        `_restart`; only its last fit counts for the seconds at which it is given up.
+        `epoch_search.Restarts`.
         """
-        watch, solver = _Watch(self, request), self.solver()
+        watch, solver = Watch(request, self.ratings["validation"], self.send), self.solver()
         if solver.steppable:
             options: dict[str, Any] = {"epochs": request.max_epochs, "callback": watch}
             solver = self._fit(self.fresh_train(), solver, seed=request.seed, **options)
             status = str(solver.status_)
         else:
-            status = self._restart(watch, request)
+
+            def fit(epochs: int) -> Factorizer:
+                return self._fit(self.fresh_train(), epochs=epochs, seed=request.seed)
+
+            status = Restarts(fit, watch, request).search()
         if watch.diverged:
             status = "diverged"
         elif watch.timed_out and status == "callback":
@@ -219,21 +218,6 @@ class Worker:
             ],
         )
         return Calibrated(calibration, status)
-
-    def _restart(self, watch: _Watch, request: Calibrate) -> str:
-        """Fit with more and more epochs, then close in on the fewest that reach the target.
-
-        Returns the status. The number of epochs grows by half, but not beyond what one fit may
-        take; it is found to about a twentieth. A fit that has gone on for too long ends at a larger
-        error than a shorter one: then it is looked for beside the best one.
-        """
-        fits = _Fits(self, watch, request)
-        status = fits.grow(request.first_epochs)
-        if watch.reached is None and status == "callback":
-            fits.look_beside_best()
-        if watch.reached is not None:
-            fits.close_in()
-        return status
 
     def time(self, request: Time) -> Timed | Diverged | Inconsistent:
         """Time one fit of ratings of the requested kind, then score its model."""
@@ -444,175 +428,6 @@ class _Cost(NamedTuple):
     others_seconds: float | None
     stolen_seconds: float | None
     energy_joules: float | None
-
-
-class _Watch:
-    """The callback of a calibration: scores each epoch and decides when enough has been seen.
-
-    Attributes
-    ----------
-    trace
-        One point per epoch.
-    scoring
-        Seconds that each evaluation took. They are not part of the trace's seconds.
-    reached
-        The first epoch that met the target; None until then.
-    timed_out
-        Whether training took too long before enough was seen.
-    diverged
-        Whether a score was not a finite number.
-    """
-
-    def __init__(self, worker: Worker, request: Calibrate) -> None:
-        self.worker, self.target = worker, request.target
-        self.tightest = min(request.targets.values())
-        self.patience, self.max_seconds = request.patience, request.max_seconds
-        self.trace: list[TracePoint] = []
-        self.scoring: list[float] = []
-        self.reached: int | None = None
-        self.timed_out = False
-        self.diverged = False
-        self._best, self._best_epoch = float("inf"), 0
-        self._bests: list[float] = []  # the lowest score up to each epoch
-        self._last_update = 0.0
-
-    def __call__(self, progress: Progress) -> bool:
-        """Score the model of this epoch; return True to end the fit."""
-        epoch, seconds = progress.record.epoch, progress.record.seconds
-        score = self.score(progress)
-        if self.diverged:
-            return True
-        if score < self._best:
-            self._best, self._best_epoch = score, epoch
-        self._bests.append(self._best)
-        if self.reached is None and meets(score, self.target):
-            self.reached = epoch
-        enough = self._is_enough(epoch, seconds)
-        self.timed_out = not enough and seconds >= self.max_seconds
-        return enough or self.timed_out
-
-    def score(self, progress: Progress) -> float:
-        """Return the validation MSE of this epoch, and add it to the trace."""
-        start = perf_counter()
-        score = mse(progress.model, self.worker.ratings["validation"])
-        self.scoring.append(perf_counter() - start)
-        assert score is not None  # a case always has validation ratings
-        if not math.isfinite(score):
-            self.diverged = True
-            return score
-        epoch, seconds = progress.record.epoch, progress.record.seconds
-        self.trace.append(TracePoint(epoch=epoch, seconds=seconds, validation_mse=score))
-        self._send_update(epoch, seconds, score)
-        return score
-
-    def first_epoch_at(self, target: float) -> int | None:
-        """Return the first epoch whose validation MSE meets a target, None if there is none."""
-        epochs = (p["epoch"] for p in self.trace if meets(p["validation_mse"], target))
-        return min(epochs, default=None)
-
-    def _is_enough(self, epoch: int, seconds: float) -> bool:
-        """Return whether more epochs would add nothing to the calibration."""
-        if self.reached is None:
-            return epoch - self._best_epoch >= self.patience
-        if meets(self._best, self.tightest):
-            return True
-        # Tighter targets get twice the epochs that the target took, and two more. After these, they
-        # must be in reach: improvements become smaller, so a fit at whose present pace the limit
-        # comes first has no chance.
-        if epoch < 2 * self.reached + 2:
-            return False
-        span = max(epoch // 4, 2)
-        gained = self._bests[-1 - span] - self._best
-        if gained <= 0:
-            return True
-        epochs_left = (self._best - self.tightest) / gained * span
-        return seconds * (1 + epochs_left / epoch) > self.max_seconds
-
-    def _send_update(self, epoch: int, seconds: float, score: float) -> None:
-        """Report progress, but not so often that it would slow the fit down."""
-        now = time.monotonic()
-        if now - self._last_update <= _UPDATE_SECONDS:
-            return
-        self._last_update = now
-        text = f"epoch {epoch}, validation MSE {score:.4f} (target {self.target:.4f})"
-        self.worker.send(Update(text, seconds))
-
-
-class _Fits:
-    """The fits of a solver that starts again for every number of epochs.
-
-    Attributes
-    ----------
-    scores
-        The validation MSE by number of epochs; infinite for a fit that diverged.
-    spent
-        Seconds of training of all fits.
-    """
-
-    def __init__(self, worker: Worker, watch: _Watch, request: Calibrate) -> None:
-        self.worker, self.watch, self.request = worker, watch, request
-        self.scores: dict[int, float] = {}
-        self.spent = 0.0
-
-    def grow(self, epochs: int) -> str:
-        """Fit with more epochs each time until the target is reached; return the status."""
-        request = self.request
-        while True:
-            score, seconds = self.fit(epochs)
-            if not math.isfinite(score):
-                return "diverged"
-            if self.watch.reached is not None:
-                return "callback"
-            scores = list(self.scores.values())
-            if min(scores) < min(scores[-_WORSE_IN_A_ROW:]):
-                return "callback"
-            if epochs == request.max_epochs:
-                return "epochs"
-            most = int(0.95 * epochs * request.max_seconds / seconds)
-            if most <= epochs or self.spent >= request.total_seconds:
-                return "time"
-            longer = max(epochs + 1, round(_MORE_EPOCHS * epochs))
-            epochs = min(request.max_epochs, longer, most)
-
-    def look_beside_best(self) -> None:
-        """Halve the gaps beside the best number of epochs, to about a twentieth of it."""
-        while self.watch.reached is None and self.spent < self.request.total_seconds:
-            tried = sorted(self.scores)
-            place = tried.index(min(self.scores, key=self.scores.__getitem__))
-            best = tried[place]
-            beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
-            gap = max(beside, key=lambda epochs: abs(epochs - best), default=best)
-            if abs(gap - best) <= max(1, best // _CLOSE_ENOUGH):
-                return
-            self.fit((best + gap) // 2)
-
-    def close_in(self) -> None:
-        """Find the fewest epochs that reach the target, to about a twentieth."""
-        step = 1
-        while self.spent < self.request.total_seconds:
-            reached = self.watch.reached
-            assert reached is not None
-            missed = max((epochs for epochs in self.scores if epochs < reached), default=0)
-            if reached - missed <= max(1, reached // _CLOSE_ENOUGH):
-                return
-            # Without a fit that missed, which a good first guess does not leave, steps back double.
-            middle = (reached + missed) // 2 if missed else max(1, reached - step)
-            step *= 2
-            self.fit(middle)
-
-    def fit(self, epochs: int) -> tuple[float, float]:
-        """Fit, score the model and note whether it reaches the target; return score and seconds."""
-        solver = self.worker._fit(self.worker.fresh_train(), epochs=epochs, seed=self.request.seed)
-        score, seconds = math.inf, 0.0
-        if solver.status_ != "diverged":
-            seconds = solver.history_[-1].seconds
-            score = self.watch.score(Progress(solver.history_[-1], lambda: solver.model_))
-        self.scores[epochs] = score
-        self.spent += seconds
-        reached = self.watch.reached
-        if meets(score, self.request.target) and (reached is None or epochs < reached):
-            self.watch.reached = epochs
-        return score, seconds
 
 
 def _with_some_moved(train: Ratings, rng: np.random.Generator) -> NDArray[np.int32]:

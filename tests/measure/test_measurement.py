@@ -20,7 +20,7 @@ from measured import LIMITS, contender, hurry, measure
 from backends import Objective, get_backend
 from bench.cases.case import Case
 from bench.machine.environment import python_version
-from bench.measure import worker, worker_process
+from bench.measure import epoch_search, worker, worker_process
 from bench.measure.backend_facts import Limits
 from bench.measure.measurement import Measurement, Run
 from bench.measure.protocol import Calibrate
@@ -122,13 +122,13 @@ def test_a_calibration_is_limited_in_seconds_of_training(
 
     Otherwise it moves by 1 ms whenever it is read, so that no load of the machine shows in it.
     """
-    scored, ticks, scoring = worker.mse, itertools.count(), [0.0]
+    scored, ticks, scoring = epoch_search.mse, itertools.count(), [0.0]
 
     def slowly(*arguments: Any) -> float | None:
         scoring[0] += 1000
         return scored(*arguments)
 
-    monkeypatch.setattr(worker, "mse", slowly)
+    monkeypatch.setattr(epoch_search, "mse", slowly)
     monkeypatch.setattr(time, "perf_counter", lambda: 1e-3 * next(ticks) + scoring[0])
     status, seconds = calibrated(case, max_epochs=5, max_seconds=500.0)
     assert (status, len(seconds)) == ("epochs", 5)

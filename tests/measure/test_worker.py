@@ -14,7 +14,7 @@ import pytest
 from backends import Factorizer, Ratings, get_backend
 from backends.numpy_als import NumpyALS
 from bench.cases.case import Case
-from bench.measure import worker
+from bench.measure import epoch_search, worker
 from bench.measure.protocol import Calibrate, Calibrated, Time, Timed, Warm
 from bench.measure.worker import Worker
 from bench.records import Round
@@ -251,7 +251,7 @@ def calibrated(
 ) -> Calibrated:
     """A calibration whose epochs score as told."""
     left = iter(scores)
-    monkeypatch.setattr(worker, "mse", lambda *_: next(left))
+    monkeypatch.setattr(epoch_search, "mse", lambda *_: next(left))
     usual: dict[str, Any] = {"max_epochs": len(scores), "max_seconds": 1e9, "patience": 1000}
     return here.calibrate(Calibrate(targets=targets, target=target, seed=5, **usual | limits))
 
@@ -286,7 +286,7 @@ def test_a_tighter_target_is_tried_for_twice_the_epochs_and_while_it_is_in_reach
     targets = {"1.01": 0.75, "1.001": tightest}
     # Only what the fit goes on for is looked at, not that it is given up.
     never = property(lambda _: False, lambda *_: None)
-    monkeypatch.setattr(worker._Watch, "timed_out", never, raising=False)
+    monkeypatch.setattr(epoch_search.Watch, "timed_out", never, raising=False)
     found = calibrated(here, monkeypatch, targets, 0.75, max_seconds=max_seconds).calibration
     assert len(found["trace"]) == epochs
     reached = [target["epochs"] for target in found["rungs"]]
@@ -350,7 +350,7 @@ def restarted(
         return 0.5 if reaches(epochs) else 1.0 + 0.001 * abs(epochs - best)
 
     monkeypatch.setattr(here, "_fit", timed)
-    monkeypatch.setattr(worker, "mse", error)
+    monkeypatch.setattr(epoch_search, "mse", error)
     asked: dict[str, Any] = {"max_epochs": 2000, "max_seconds": 1e9, "patience": 100, "seed": 5}
     asked |= {"targets": {"1.01": 0.5}, "target": 0.5}
     return here.calibrate(Calibrate(**asked | changes)), list(Restarts.fitted)
