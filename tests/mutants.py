@@ -277,8 +277,8 @@ MUTANTS = (
     Mutant(
         "held against the best start alone",
         _EXTRAS,
-        "            if min(unseen) <= _WORSE * max(known):",
-        "            if min(unseen) <= _WORSE * min(known):",
+        "> _WORSE * max(map(_score, known))",
+        "> _WORSE * min(map(_score, known))",
         (f"{_TEST_EXTRAS}::test_an_unlucky_seed_is_held_against_known_rows_from_other_starts",),
         "starts differ, of known rows as of others",
     ),

@@ -101,28 +101,27 @@ def refit_relabelled(session: Session, calibration: Calibration, rounds: Sequenc
     """
     epochs = epochs_of(calibration)
     first, *seeds = range(session.seed + 101, session.seed + 102 + _SCORE_PAIRS)
-    known = [median(_score(timed) for timed in rounds)]
+    known = list(rounds)
     unseen = []
     try:
-        unseen.append(_score(session.fit(epochs, seed=first, ratings="relabelled")))
+        unseen.append(session.fit(epochs, seed=first, ratings="relabelled"))
         for seed in seeds:
-            if min(unseen) <= _WORSE * max(known):
+            if not _worse(unseen, known):
                 return
-            known.append(_score(session.fit(epochs, seed=seed)))
-            unseen.append(_score(session.fit(epochs, seed=seed, ratings="relabelled")))
-        if min(unseen) <= _WORSE * max(known):
-            return
-        if _by_order_alone(session, epochs, rounds, _worse):
+            known.append(session.fit(epochs, seed=seed))
+            unseen.append(session.fit(epochs, seed=seed, ratings="relabelled"))
+        if not _worse(unseen, known) or _by_order_alone(session, epochs, known, _worse):
             return
     except Ended as end:
         if end.status == "diverged":
             return
         raise
     verb = "ends" if epochs == 1 else "end"
+    known_mse, unseen_mse = median(map(_score, known)), median(map(_score, unseen))
     raise Ended(
         "inconsistent",
-        f"{plural(epochs, 'epoch')} {verb} at a validation MSE of {median(unseen):.4f} with users "
-        f"and items in another order, and of {median(known):.4f} as they are: it starts from an "
+        f"{plural(epochs, 'epoch')} {verb} at a validation MSE of {unseen_mse:.4f} with users "
+        f"and items in another order, and of {known_mse:.4f} as they are: it starts from an "
         "earlier fit",
     )
 
