@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from backends._arrays import Float
 from backends._validation import check_count
-from backends.objective import Objective, Parameters, RegScaling
+from backends.objective import Parameters
 from backends.ratings import Ratings
 
 from .peer import GOES_ON, N_JOBS, OUR_START, OWN_BIASES, Peer, PeerFacts
@@ -34,12 +34,11 @@ class _Model(nn.Module):
             for bias in (initial.user_bias, initial.item_bias)
         )
 
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return predicted ratings, shape (n,)."""
-        dots = (self.user_factors(users) * self.item_factors(items)).sum(1)
-        biases = self.user_bias(users).squeeze(1) + self.item_bias(items).squeeze(1)
-        predicted: Tensor = self.mean + biases + dots
-        return predicted
+    def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return predicted ratings and the squares of the rows behind each, both of shape (n,)."""
+        p, q = self.user_factors(users), self.item_factors(items)
+        b, c = self.user_bias(users).squeeze(1), self.item_bias(items).squeeze(1)
+        return self.mean + b + c + (p * q).sum(1), (p**2).sum(1) + (q**2).sum(1) + b**2 + c**2
 
 
 class _Session(NamedTuple):
@@ -60,13 +59,13 @@ class PyTorchTutorial(Peer):
     batch_size
         Ratings of a mini-batch.
     reg
-        Half of Adam's weight decay, which adds to the gradient of each batch.
+        Factor of the squares of a rating's rows in the loss.
     """
 
     facts: ClassVar[PeerFacts] = PeerFacts(
         library="torch",
         licence="BSD-3-Clause",
-        minimises="mean squared error + reg on all rows of factors and on all biases",
+        minimises="squared error + reg for each rating on factors and biases",
         biases=OWN_BIASES,
         start=OUR_START,
         seed="the start and the order of the ratings",
@@ -77,17 +76,13 @@ class PyTorchTutorial(Peer):
     modules: ClassVar[tuple[str, ...]] = ("torch",)
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
         "learning_rate": (0.001, 0.05),
-        "reg": (1e-7, 1e-4),
+        "reg": (0.005, 0.2),
     }
     fused: ClassVar[bool] = False
 
     learning_rate: float = 0.001
     batch_size: int = 1024
-    reg: float = 1e-6
-    reg_scaling: RegScaling = "per_entity"
-    bias_reg: float = 0.0
-    user_bias_damping: float = 0.0
-    item_bias_damping: float = 0.0
+    reg: float = 0.02
 
     def begin(self, train: Ratings, targets: Float, initial: Parameters, seed: int) -> _Session:
         """Return the model, the optimizer and the ratings as tensors."""
@@ -98,7 +93,6 @@ class PyTorchTutorial(Peer):
         optimizer = torch.optim.Adam(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=self.learning_rate,
-            weight_decay=2 * self.reg,
             fused=self.fused,
         )
         columns = (
@@ -110,11 +104,11 @@ class PyTorchTutorial(Peer):
 
     def fit_epochs(self, session: _Session, n_epochs: int) -> None:
         """Train on."""
-        loss = nn.MSELoss()
         for _ in range(n_epochs):
             for users, items, ratings in self.batches(session):
                 session.optimizer.zero_grad()
-                loss(session.model(users, items), ratings).backward()
+                predicted, squares = session.model(users, items)
+                ((predicted - ratings) ** 2 + self.reg * squares).mean().backward()
                 session.optimizer.step()
 
     def batches(self, session: _Session) -> Iterator[Any]:
@@ -135,20 +129,6 @@ class PyTorchTutorial(Peer):
         }
         b, c = tables["user_bias"][:, 0], tables["item_bias"][:, 0]
         return Parameters(model.mean, b, c, tables["user_factors"], tables["item_factors"])
-
-    def minimised(self, train: Ratings) -> Objective | None:
-        """Return what full batches would minimise; the penalty does not grow with the ratings."""
-        return Objective(
-            rank=self.rank,
-            reg=self.reg,
-            bias=self.bias,
-            reg_unit="rating",
-            reg_scaling="per_entity",
-            damping=0.0,
-            bias_reg=self.reg,
-            user_bias_damping=0.0,
-            item_bias_damping=0.0,
-        )
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""

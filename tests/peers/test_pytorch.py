@@ -12,7 +12,7 @@ needs("pytorch-tutorial")
 
 
 class PyTorchSuite(PeerSuite):
-    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.1, "batch_size": 192, "reg": 1e-4}
+    params: ClassVar[dict[str, Any]] = {"learning_rate": 0.1, "batch_size": 192, "reg": 0.02}
     scale_params: ClassVar[dict[str, Any]] = {"learning_rate": 0.5}
     epochs = 40
 
@@ -23,7 +23,7 @@ class PyTorchSuite(PeerSuite):
 
         with torch.no_grad():
             pairs = (torch.from_numpy(rows.astype(np.int64)) for rows in (users, items))
-            return session.model(*pairs).numpy()
+            return session.model(*pairs)[0].numpy()
 
     @pytest.mark.parametrize(
         ("fit_to", "bias"), [("ratings", True), ("centred", True), ("ratings", False)]
@@ -33,7 +33,7 @@ class PyTorchSuite(PeerSuite):
         import torch
 
         train, _ = example()
-        solver = self.make(reg=0.01, batch_size=len(train), bias=bias, fit_to=fit_to)
+        solver = self.make(reg=0.1, batch_size=len(train), bias=bias, fit_to=fit_to)
         state = solver.prepare(train, solver.initial_parameters(train), seed=0)
         model = state.session.model
         if bias:
@@ -55,15 +55,8 @@ class PyTorchSuite(PeerSuite):
 
         def off(factor: float) -> float:
             expected = with_reg(objective, factor).gradient(before, train)
-            rated = Parameters(0.0, **{n: a.copy() for n, a in found.arrays().items()})
-            for side, weights in zip(
-                ("user", "item"), (train.user_weights(), train.item_weights()), strict=True
-            ):
-                # Adam shrinks rows without ratings too, which the objective leaves alone.
-                for name in (f"{side}_bias", f"{side}_factors"):
-                    getattr(rated, name)[weights == 0] = 0
             return float(
-                np.linalg.norm(flat(rated) - flat(expected)) / np.linalg.norm(flat(expected))
+                np.linalg.norm(flat(found) - flat(expected)) / np.linalg.norm(flat(expected))
             )
 
         assert off(1.0) < 1e-4
