@@ -4,7 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# What `make bench-peers` uses unless other data, or another rank, is asked for by ARGS.
 TUNED ?= reports/tuning/anime-twin-x0-2-rank-16-seed-0-peers.json
+OTHER_CASE := $(filter --dataset% --ratings% --rank% --scale% --seed% --quick --split%,$(ARGS))
+TUNED_HERE = $(if $(and $(filter file,$(origin TUNED)),$(OTHER_CASE)),,$(wildcard $(TUNED)))
 # Tests run in two processes; the one that finishes first takes over tests of the other.
 # `make test XDIST=` runs them in one.
 XDIST ?= -n 2 --dist worksteal
@@ -23,7 +26,7 @@ bench: .venv/installed
 # Beside the libraries that `python -m bench.peers install` has installed, with tuned hyper-parameters.
 bench-peers: .venv/installed
 	@$(MAKE) --no-print-directory bench \
-	  ARGS="--peers $(if $(wildcard $(TUNED)),--tuned $(TUNED)) --max-seconds 60 -k mse $(ARGS)"
+	  ARGS="--peers $(if $(TUNED_HERE),--tuned $(TUNED_HERE)) --max-seconds 60 -k mse $(ARGS)"
 
 article: .venv/installed
 	@$(BIN)/python -m bench.article $(ARGS)
@@ -39,7 +42,7 @@ test-fast: .venv/installed
 
 # The tests of adapters to libraries of other projects, each in the environment of its library.
 test-peers: .venv/installed
-	$(BIN)/python -m bench.peers install $(PEERS)
+	-$(BIN)/python -m bench.peers install $(PEERS)
 	$(BIN)/python tests/run_peers.py $(PEERS)
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.

@@ -65,13 +65,18 @@ _NUMBA_SGD = BackendInfo(
 
 
 def _peer(
-    target: str, algorithm: str, package: str, library: str = "", **facts: Any
+    target: str,
+    algorithm: str,
+    package: str,
+    library: str = "",
+    others: tuple[str, ...] = (),
+    **facts: Any,
 ) -> BackendInfo:
     """Return the row of an adapter to another library; ``package`` is what is imported."""
     return BackendInfo(
         f"backends.peers.{target}",
         algorithm,
-        (package,),
+        (package, *others),
         minimises=False,  # nobody else has this package's objective
         library=library or package,
         **facts,
@@ -90,6 +95,7 @@ _BACKENDS: dict[str, BackendInfo] = {
         "per-rating SGD",
         "matrix_factorization",
         "matrix-factorization",
+        others=("numba",),
         extra="kernelmf",
     ),
     "lenskit-als": _peer(
@@ -212,8 +218,8 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
 def backend_class(name: str) -> type[Factorizer]:
     """Return a backend's class, also where the backend itself cannot run.
 
-    Adapters to other libraries import theirs when a fit begins, so that their hyper-parameters and
-    what they declare can be read without it.
+    Adapters to other libraries import theirs when a fit begins (but for PyTorch), so that their
+    hyper-parameters and what they declare can be read without it.
 
     Raises
     ------

@@ -96,6 +96,18 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(_unknown(unknown[0])))
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what was tuned on what, and which backends were not."""
+    path, tuned = config.getoption("--tuned"), config.stash[_TUNED]
+    if not path:
+        return []
+    known = _known_backends(config)
+    rows = [known[name] for name in _backend_names(config)]
+    others = [row.name for row in rows if (row.same_as or row.name) not in tuned.backends]
+    rest = f"; by default: {', '.join(others)}" if others else ""
+    return [f"hyper-parameters: tuned on {tuned.case} ({path}){rest}"]
+
+
 _BACKENDS = pytest.StashKey[dict[str, BackendRow]]()
 _TUNED = pytest.StashKey[TunedFile]()
 _FOLDER = pytest.StashKey[RunFolder]()
@@ -118,14 +130,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not {"measured_backend", "roofline_backend"} & set(metafunc.fixturenames):
         return
     known = _known_backends(metafunc.config)
-    names: list[str] = list(metafunc.config.getoption("--backend"))
-    # All but the short names, which would measure another backend once more.
-    rows = [row for row in known.values() if not row.same_as]
-    if not names:
-        names = [row.name for row in rows if not row.library]
-    if metafunc.config.getoption("--peers"):
-        names += [row.name for row in rows if row.library]
-    names = list(dict.fromkeys(names))  # without duplicates
+    names = _backend_names(metafunc.config)
     if "measured_backend" in metafunc.fixturenames:
         metafunc.parametrize("measured_backend", names)
     if "roofline_backend" in metafunc.fixturenames:  # needs a work model
@@ -335,6 +340,18 @@ def _ending_the_run() -> Iterator[None]:
             f"({error}); the same command continues it",
             returncode=4,
         )
+
+
+def _backend_names(config: pytest.Config) -> list[str]:
+    """Return the names of the backends to measure, each once."""
+    names: list[str] = list(config.getoption("--backend"))
+    # All but the short names, which would measure another backend once more.
+    rows = [row for row in _known_backends(config).values() if not row.same_as]
+    if not names:
+        names = [row.name for row in rows if not row.library]
+    if config.getoption("--peers"):
+        names += [row.name for row in rows if row.library]
+    return list(dict.fromkeys(names))
 
 
 def _contender(config: pytest.Config, row: BackendRow, threads: int) -> Contender:

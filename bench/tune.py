@@ -83,6 +83,7 @@ _LONG, _MORE_TIMES_OF_LONG = 5.0, 1  # seconds of a trial, and how often it is t
 _LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
 _CLEARLY = 0.995  # of the first trial's MSE, or less: what replaces it where no target is reached
 _OF_TRIALS = 6  # columns of the table that are about the trials alone
+_FAULTS = ("crashed", "unavailable", "out of memory")  # what no trial should end with
 _DIGITS = 3  # to which hyper-parameters are rounded
 _SPLIT = "90/10 of the training ratings"
 _OTHER_HELP = {  # of options whose defaults differ from those of the other commands
@@ -348,18 +349,26 @@ class Tables:
         return text
 
     def stored(self, rows: Sequence[BackendRow]) -> dict[str, Search]:
-        """Return the searches that an earlier run of the same kind has done, by backend."""
+        """Return the searches that an earlier run of the same kind has done, by backend.
+
+        Those of another search space are left out, and those in which no trial could run.
+        """
         try:
             found = read_tuned(self.folder / f"{self.stem}.json")
         except ValueError:  # there is none, or none of this release
             return {}
         if found.key != self.key:
             return {}
-        return {
-            row.name: Search.from_stored(row, found.backends[row.name])
-            for row in rows
-            if row.name in found.backends
-        }
+        stored = {}
+        for row in rows:
+            if row.name in found.backends:
+                search = Search.from_stored(row, found.backends[row.name])
+                space = backend_class(row.name).search_space
+                wanted = [trial.params for trial in make_trials(space, len(search.trials))]
+                ran = [trial for trial in search.trials if not trial.ended.startswith(_FAULTS)]
+                if ran and [trial.params for trial in search.trials] == wanted:
+                    stored[row.name] = search
+        return stored
 
 
 def tune(
@@ -614,7 +623,8 @@ def _stem(case: Case, backends: Sequence[str], peers: bool) -> str:
 def _rows(names: Sequence[str], peers: bool) -> list[BackendRow]:
     """Return the backends to tune: those named, or all that can run here.
 
-    Adapters to other libraries are among all if ``peers``.
+    Adapters to other libraries are among all if ``peers``; those that cannot run are named on
+    standard error.
 
     Raises
     ------
@@ -626,6 +636,9 @@ def _rows(names: Sequence[str], peers: bool) -> list[BackendRow]:
     names = list(names) or [row.name for row in available if not row.library]
     if peers:
         names += [row.name for row in available if row.library]
+        for row in known.values():
+            if row.library and not row.available:
+                print(f"{row.name} is not tuned: {row.reason}", file=sys.stderr)
     for name in names:
         check_backend(name, known)
         make_trials(backend_class(name).search_space, 1)

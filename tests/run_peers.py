@@ -9,6 +9,7 @@ lies in a folder beside the environments. What the tests say goes to the termina
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from bench.measure.peers import (  # noqa: E402  # the path comes first
     ENVIRONMENTS,
     Environment,
+    environment_of,
     library_of,
     peers_folder,
     problem_of,
@@ -36,8 +38,12 @@ def pytest_folder() -> Path:
     version = metadata.version("pytest")
     folder = peers_folder() / f"pytest-{version}"
     if not (folder / "pytest").is_dir():
-        words = ["install", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        words = ["install", "--quiet", "--disable-pip-version-check", "--target", str(partial)]
         subprocess.run([sys.executable, "-m", "pip", *words, f"pytest=={version}"], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return folder
 
 
@@ -66,6 +72,8 @@ def describe(environment: Environment) -> str:
 
 def main(names: list[str]) -> int:
     """Run the tests of the named libraries; return 1 if one fails or is not installed."""
+    # A backend's name stands for its library.
+    names = [getattr(environment_of(name), "name", name) for name in names]
     unknown = set(names) - {*ENVIRONMENTS, HERE, "all"}
     if unknown or not names:
         known = ", ".join([*ENVIRONMENTS, HERE, "all"])
@@ -74,7 +82,7 @@ def main(names: list[str]) -> int:
     everything = "all" in names
     log: list[str] = []
     status = 0
-    for name in [*ENVIRONMENTS, HERE] if everything else names:
+    for name in [*ENVIRONMENTS, HERE] if everything else dict.fromkeys(names):
         if name == HERE:
             title, python = f"torch {metadata.version('torch')}, here", Path(sys.executable)
         else:

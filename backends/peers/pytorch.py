@@ -26,7 +26,7 @@ class _Model(nn.Module):
         super().__init__()
         self.mean = initial.mean
         self.user_factors, self.item_factors = (
-            nn.Embedding.from_pretrained(torch.from_numpy(factors).float(), freeze=False)
+            nn.Embedding.from_pretrained(torch.tensor(factors).float(), freeze=False)
             for factors in (initial.user_factors, initial.item_factors)
         )
         self.user_bias, self.item_bias = (

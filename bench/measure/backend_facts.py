@@ -160,5 +160,7 @@ def _in_its_environment(row: BackendRow) -> BackendRow:
         return replace(row, available=True, reason="", interpreter=interpreter)
     if row.available:
         return row
+    if peers.environment_of(row.name) is None:
+        return row
     remedy = f"or, for benchmarks: python -m bench.peers install {row.name}"
     return replace(row, reason=peers.problem(row.name) or f"{row.reason}; {remedy}")

@@ -19,9 +19,10 @@ from .protocol import Calibrate, Update
 
 _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a calibration
 # A solver that starts again for every number of epochs is tried with this many times more of them,
-# until it reaches the target, or so many fits in a row are no better; how many it takes is then
-# found to this part of them.
-_MORE_EPOCHS, _WORSE_IN_A_ROW, _CLOSE_ENOUGH = 1.5, 3, 20
+# until it reaches the target, or so many fits in a row are no better than the best, the last one
+# with at least twice its epochs, and so many; how many it takes is then found to this part of them.
+_MORE_EPOCHS, _WORSE_IN_A_ROW, _LEAST_EPOCHS, _CLOSE_ENOUGH = 1.5, 3, 20, 20
+_DIVERGED = 8  # fits, from 1 to 21 epochs: if none of so many has ended well, none will
 
 
 class Watch:
@@ -152,21 +153,31 @@ class Restarts:
         """Fit with more epochs each time until the target is reached; return the status."""
         request = self.request
         while True:
-            score, seconds = self.fit(epochs)
-            if not math.isfinite(score):
-                return "diverged"
+            solver = self.fit(epochs)
             if self.watch.reached is not None:
                 return "callback"
-            scores = list(self.scores.values())
-            if min(scores) < min(scores[-_WORSE_IN_A_ROW:]):
-                return "callback"
+            if self.is_past_the_best(epochs):
+                return "callback" if any(map(math.isfinite, self.scores.values())) else "diverged"
             if epochs == request.max_epochs:
                 return "epochs"
-            most = int(0.95 * epochs * request.max_seconds / seconds)
+            preparing = solver.prepare_seconds_
+            seconds = max(_seconds_of(solver) - preparing, 1e-9)
+            del solver  # whose model need not be there during the next fit
+            most = int(0.95 * epochs * (request.max_seconds - preparing) / seconds)
             if most <= epochs or self.spent >= request.total_seconds:
                 return "time"
             longer = max(epochs + 1, round(_MORE_EPOCHS * epochs))
             epochs = min(request.max_epochs, longer, most)
+
+    def is_past_the_best(self, epochs: int) -> bool:
+        """Return whether the last fits were no better than one of far fewer epochs."""
+        scores = list(self.scores.values())
+        best = min(scores)
+        if not math.isfinite(best):
+            return len(scores) >= _DIVERGED
+        fewest = min(n for n, score in self.scores.items() if score == best)
+        no_better = best < min(scores[-_WORSE_IN_A_ROW:])
+        return no_better and epochs >= max(2 * fewest, _LEAST_EPOCHS)
 
     def look_beside_best(self) -> None:
         """Halve the gaps beside the best number of epochs, to about a twentieth of it."""
@@ -194,16 +205,24 @@ class Restarts:
             step *= 2
             self.fit(middle)
 
-    def fit(self, epochs: int) -> tuple[float, float]:
-        """Fit, score the model and note whether it reaches the target; return score and seconds."""
+    def fit(self, epochs: int) -> Factorizer:
+        """Fit, score the model and note whether it reaches the target; return the solver."""
         solver = self._fit(epochs)
-        score, seconds = math.inf, 0.0
+        score = math.inf
         if solver.status_ != "diverged":
-            seconds = solver.history_[-1].seconds
             score = self.watch.score(Progress(solver.history_[-1], lambda: solver.model_))
+        if not math.isfinite(score):  # which says nothing about other numbers of epochs
+            score, self.watch.diverged = math.inf, False
         self.scores[epochs] = score
-        self.spent += seconds
+        self.spent += _seconds_of(solver)
         reached = self.watch.reached
         if meets(score, self.request.target) and (reached is None or epochs < reached):
             self.watch.reached = epochs
-        return score, seconds
+        return solver
+
+
+def _seconds_of(solver: Factorizer) -> float:
+    """Return how long a fit took; one that diverged may have no history."""
+    history = solver.history_
+    seconds: float = history[-1].seconds if history else solver.prepare_seconds_
+    return seconds

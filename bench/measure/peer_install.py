@@ -32,6 +32,9 @@ _LOCK, _TEMPORARY = "install.lock", "tmp"
 _MARK = "FACTORBENCH_INSTALL"  # environment variable that identifies what an installation starts
 _KEPT = 40  # lines of output
 _ROOT = Path(__file__).resolve().parents[2]  # of the packages `backends` and `bench`
+# Signs in pip's output of what kept it from installing.
+_OFFLINE = ("after connection broken by", "Temporary failure in name resolution")
+_BUILDING = ("Failed to build", "Failed building", "subprocess-exited-with-error")
 _PIN = re.compile(r"[\w.-]+(==| @ )")  # a line of `pip freeze`, and no warning
 # Settings of pip that would install into another place. All of Python's are removed as well.
 _PLACES = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "__PYVENV_LAUNCHER__")
@@ -216,7 +219,14 @@ def _explained(why: str, environment: Environment, output: deque[str]) -> str:
             f"{why}; the disk of {environment.folder} is full: make room, or set "
             "FACTORBENCH_CACHE to a folder on another"
         )
-    return f"{why}; its build needs {environment.needs}" if environment.needs else why
+    text = "\n".join(output)
+    if any(sign in text for sign in _OFFLINE):
+        return (
+            f"{why}; the package index cannot be reached: check the network, or set PIP_INDEX_URL"
+        )
+    if environment.needs and any(sign in text for sign in _BUILDING):
+        return f"{why}; its build needs {environment.needs}"
+    return why
 
 
 def _variables(folder: Path) -> dict[str, str]:

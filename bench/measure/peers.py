@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,8 @@ _OF_A_WORKER = (
     "pyarrow==26.0.1",
     "threadpoolctl==3.8.0",
     "msgspec==0.23.0",
+    # What processes do, where there is no /proc.
+    *(() if sys.platform == "linux" else ("psutil==7.2.2",)),
 )
 _PYTHONS = ((3, 11), (3, 14))
 

@@ -126,13 +126,15 @@ class Open(Request[Opened], tag="open"):
     """Load the case's ratings, and import the backend.
 
     ``path`` is a file of `bench.cases.case_file`, ``backend`` a name in the registry, and
-    ``params`` are the arguments of the backend.
+    ``params`` are the arguments of the backend. An ``adapter`` declares what it does with which
+    library; other solvers may have attributes of the same names.
     """
 
     answer = Opened
     path: str
     backend: str
     params: dict[str, Any]
+    adapter: bool = False
 
 
 class Warm(Request[Warmed], tag="warm"):

@@ -35,6 +35,7 @@ from .protocol import (
 from .worker_process import Ended, WorkerProcess
 
 _SAMPLE_SECONDS = 0.005  # between two looks at a worker whose memory is watched
+_MISSING = "is not installed"  # what `backends.unavailable_reason` says of a package
 _GRACE = 15.0  # seconds for preparing a fit and for scoring its model
 
 
@@ -110,10 +111,27 @@ class Session:
             **contender.params,
         }
         timeout, notify = setting.limits.timeout, setting.notify
-        request = Open(path=str(setting.case_file), backend=contender.row.name, params=params)
-        self.opened: Opened = process.ask(request, timeout, notify)
+        request = Open(
+            path=str(setting.case_file),
+            backend=contender.row.name,
+            params=params,
+            adapter=bool(contender.row.library),
+        )
+        self.opened: Opened = self._open(request)
         notify("compiling")
         self.warmed: Warmed = process.ask(Warm(seed=seed), timeout, notify)
+
+    def _open(self, request: Open) -> Opened:
+        """Have the worker open the case; of a damaged environment, say how to mend it."""
+        row = self.setting.contender.row
+        try:
+            return self.process.ask(request, self.setting.limits.timeout, self.setting.notify)
+        except Ended as end:
+            if row.interpreter is None or not (end.status == "crashed" or _MISSING in end.reason):
+                raise
+            remedy = f"to make it anew: python -m bench.peers install --again {row.name}"
+            reason = f"in its environment: {end.reason}; if that is damaged, {remedy}"
+            raise Ended(end.status, reason, end.seconds, end.details) from None
 
     def calibrate(self, first_epochs: int = 1) -> Calibrated:
         """Fit with an evaluation after each epoch; see `protocol.Calibrate`."""

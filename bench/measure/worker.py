@@ -151,11 +151,12 @@ class Worker:
         self.solver_arguments = {"name": request.backend, **request.params}
         start = perf_counter()
         solver = self.solver()
-        for module in getattr(solver, "modules", ()):  # an adapter's library
+        for module in getattr(solver, "modules", ()) if request.adapter else ():
             importlib.import_module(module)
         seconds = perf_counter() - start
         versions = python_version(), package_versions()
-        return Opened(seconds, _device(solver), *versions, _library(solver))
+        library = _library(solver) if request.adapter else None
+        return Opened(seconds, _device(solver), *versions, library)
 
     def solver(self) -> Factorizer:
         """Return a new solver, so that no state survives from one fit to the next."""
@@ -481,12 +482,9 @@ def _copy_of(parameters: Parameters, train: Ratings) -> Parameters:
     return Parameters(float(parameters.mean), **arrays)
 
 
-def _library(solver: Factorizer) -> Library | None:
-    """Return the library that an adapter calls and what it declares; None for other solvers."""
-    facts = getattr(solver, "facts", None)
-    if facts is None:
-        return None
-    declared: dict[str, str] = facts._asdict()
+def _library(adapter: Any) -> Library:
+    """Return the library that an adapter calls, and what it declares."""
+    declared: dict[str, str] = adapter.facts._asdict()
     name = declared.pop("library")
     return cast("Library", {"name": name, "version": metadata.version(name), **declared})
 

@@ -151,7 +151,7 @@ class WorkerProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env=_worker_environment(threads, caches, self._mark),
+                    env=_worker_environment(threads, caches, self._mark, stderr.parent),
                     **apart(),
                 )
         except BaseException as error:
@@ -336,12 +336,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _worker_environment(threads: int, caches: Path | None, mark: str) -> dict[str, str]:
-    """Return the environment variables of a worker: ours, with its budget, caches and mark."""
+def _worker_environment(
+    threads: int, caches: Path | None, mark: str, temporary: Path
+) -> dict[str, str]:
+    """Return the environment variables of a worker: ours, with its budget, caches and mark.
+
+    Temporary files, of which a worker that is killed leaves some, go into the run's own folder.
+    """
     environment = dict(os.environ)
     if "OMP_WAIT_POLICY" not in environment:
         environment = _WAITING | environment
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if caches:
         environment |= dict.fromkeys(_CACHE_VARIABLES, str(caches))
     # A warning that a backend's library gives is no fault of the backend.

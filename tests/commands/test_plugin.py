@@ -12,8 +12,10 @@ import pytest
 from helpers import ROOT, without_torch
 
 from backends import available_cores
+from bench.measure.tuned import TunedFile
 from bench.options import Selection
 from bench.plugin import (
+    _TUNED,
     _command_line,
     _thread_counts,
     _threads_id,
@@ -21,6 +23,7 @@ from bench.plugin import (
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
+    pytest_report_header,
     refuse_in_parallel,
     selection,
 )
@@ -105,6 +108,17 @@ def test_a_file_of_tuned_hyper_parameters_is_read_before_anything_else(tmp_path:
     status, ids, error = collected(tmp_path, "--tuned", str(tmp_path / "none.json"))
     assert (status, ids) == (4, [])
     assert "none.json cannot be read (No such file or directory); give the .json file" in error
+
+
+def test_the_header_says_what_was_tuned_on_what_and_what_was_not() -> None:
+    config = Metafunc(2, False)
+    config.options |= {"backend": ["numpy", "numpy-als"], "tuned": Path("found.json")}
+    config.stash[_TUNED] = TunedFile("the case", "", {"numpy": cast("Any", None)})
+    assert pytest_report_header(cast("Any", config)) == [
+        "hyper-parameters: tuned on the case (found.json); by default: numpy-als"
+    ]
+    config.options["tuned"] = None
+    assert pytest_report_header(cast("Any", config)) == []
 
 
 def test_a_sweep_makes_one_test_for_each_number_of_threads(tmp_path: Path) -> None:

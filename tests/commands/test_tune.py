@@ -401,8 +401,12 @@ def test_only_trials_leave_the_case_unmeasured(
     assert chosen.backends["numpy"].tuning["most_seconds"] == 90.0
 
 
-def test_the_same_command_goes_on_after_what_is_done(case: Case, tmp_path: Path) -> None:
-    trials = [Trial(1, {}, [2.0], 0.9, "callback"), Trial(2, {"reg": 0.1}, ended="crashed: x")]
+def test_the_same_command_goes_on_after_what_is_done(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = make_trials(get_backend("numpy").search_space, 2)
+    trials[0].times, trials[0].mse, trials[0].ended = [2.0], 0.9, "callback"
+    trials[1].ended = "crashed: x"
     found = Search(row("numpy"), trials, 7.0)
     tables = tune.Tables(tmp_path, "stem", "command", 90.0, "key")
     rows = [row("numpy"), row("numpy-als")]
@@ -411,6 +415,13 @@ def test_the_same_command_goes_on_after_what_is_done(case: Case, tmp_path: Path)
     assert tables.stored(rows) == {"numpy": found}
     assert tune.Tables(tmp_path, "stem", "command", 90.0, "another key").stored(rows) == {}
     assert tables.stored(rows[1:]) == {}
+    space = type(get_backend("numpy")).search_space
+    with monkeypatch.context() as patched:
+        patched.setitem(space, "reg", (0.01, 0.2))
+        assert tables.stored(rows) == {}, "trials of another space"
+    trials[0].ended = "unavailable: y"
+    tables.write(case, [found], [])
+    assert tables.stored(rows) == {}, "no trial could run"
     (tmp_path / "stem.json").write_text("{")
     assert tables.stored(rows) == {}
 

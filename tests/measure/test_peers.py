@@ -57,7 +57,9 @@ def test_each_adapter_has_one_environment() -> None:
 def test_an_environment_agrees_with_its_adapters(environment: Environment) -> None:
     for name in environment.backends:
         info = _BACKENDS[name]
-        assert info.requires == (environment.module,)
+        required = [other.partition("==")[0] for other in environment.others]
+        assert info.requires[0] == environment.module
+        assert set(info.requires[1:]) <= set(required)
         assert library_of(environment).partition(" ")[0] == info.library
         module, _, attribute = info.target.partition(":")
         assert (
@@ -309,6 +311,20 @@ raise SystemExit(1)
     assert not libmf.venv.exists()
     assert [interpreter(name) for name in libmf.backends] == [None, None]
     assert done.reason in problem("libmf-raw")
+
+
+@pytest.mark.process
+def test_a_network_that_is_down_is_no_lack_of_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+print("WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)'")
+print("ERROR: No matching distribution found for libmf==0.9.2")
+raise SystemExit(1)
+"""
+    use_steps(monkeypatch, lambda _: [script(code)])
+    assert install(ENVIRONMENTS["libmf"], quiet, quiet).reason == (
+        "the step that installs ended with exit status 1: No matching distribution found for "
+        "libmf==0.9.2; the package index cannot be reached: check the network, or set PIP_INDEX_URL"
+    )
 
 
 @pytest.mark.process

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -328,11 +329,15 @@ class Restarts(NumpyALS):
 
 
 def restarted(
-    here: Worker, monkeypatch: pytest.MonkeyPatch, reaches: Callable[[int], bool], **changes: Any
+    here: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    reaches: Callable[[int], bool],
+    error: Callable[[int], float] | None = None,
+    **changes: Any,
 ) -> tuple[Calibrated, list[int]]:
     """A calibration of a solver that is at the target after some epochs; what was fitted.
 
-    Before these its error falls, and after them it rises.
+    Before these its error falls, and after them it rises, unless it is given for other epochs.
     """
     Restarts.fitted.clear()
     monkeypatch.setattr(here, "solver", lambda: Restarts(rank=4, n_jobs=1))
@@ -345,12 +350,14 @@ def restarted(
         solver.history_[-1] = last._replace(seconds=float(last.epoch))
         return solver
 
-    def error(*_: Any) -> float:
+    def score(*_: Any) -> float:
         epochs = Restarts.fitted[-1]
-        return 0.5 if reaches(epochs) else 1.0 + 0.001 * abs(epochs - best)
+        if reaches(epochs):
+            return 0.5
+        return error(epochs) if error else 1.0 + 0.001 * abs(epochs - best)
 
     monkeypatch.setattr(here, "_fit", timed)
-    monkeypatch.setattr(epoch_search, "mse", error)
+    monkeypatch.setattr(epoch_search, "mse", score)
     asked: dict[str, Any] = {"max_epochs": 2000, "max_seconds": 1e9, "patience": 100, "seed": 5}
     asked |= {"targets": {"1.01": 0.5}, "target": 0.5}
     return here.calibrate(Calibrate(**asked | changes)), list(Restarts.fitted)
@@ -404,6 +411,32 @@ def test_what_no_fit_reaches_ends_soon(here: Worker, monkeypatch: pytest.MonkeyP
     assert (answer.status, answer.calibration["epochs"]) == ("callback", None)
     assert max(fitted) < 30 * 1.5**4
     assert min(abs(epochs - 30) for epochs in fitted) <= 1  # the best, between two that were tried
+
+
+def test_a_short_fit_that_ends_badly_says_nothing_about_longer_ones(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(epochs: int) -> float:
+        return math.inf if epochs <= 3 else 1.0
+
+    answer, fitted = restarted(here, monkeypatch, lambda epochs: epochs >= 12, error=error)
+    assert fitted[0] == 1
+    assert (answer.status, answer.calibration["epochs"]) == ("callback", 12)
+    answer, fitted = restarted(
+        here, monkeypatch, lambda epochs: False, reached=False, error=lambda _: math.inf
+    )
+    assert (answer.status, answer.calibration["epochs"]) == ("diverged", None)
+    assert max(fitted) > 20
+
+
+def test_a_lucky_first_epoch_does_not_end_the_search(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sample of a sampler may be better than the means of the next few."""
+    answer, _ = restarted(
+        here, monkeypatch, lambda epochs: epochs >= 18, error=lambda n: 0.9 if n == 1 else 1.0
+    )
+    assert answer.calibration["epochs"] in (18, 19)
 
 
 def test_no_fit_is_longer_than_allowed(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

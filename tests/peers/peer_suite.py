@@ -409,6 +409,12 @@ class PeerSuite:
             for name in ("users", "items", "ratings"):
                 assert np.array_equal(getattr(now, name), getattr(then, name))
         assert_equal(initial, before[2])
+        solver = self.make()
+        given = solver.initial_parameters(train)
+        kept = copy.deepcopy(given)
+        with solver.threads():
+            solver.step(solver.prepare(train, given, seed=0), 1)
+        assert_equal(given, kept)
 
     def test_history(self) -> None:
         train, held_out = example()

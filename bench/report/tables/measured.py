@@ -158,9 +158,10 @@ def _libraries(case: Case) -> Table:
     caption = (
         "Libraries of other projects, behind adapters with the interface of all backends. The "
         "target is one of this project's objective, which no library has; each is held to the same "
-        "validation MSE. Their seconds include converting the ratings. Where more epochs mean "
-        "starting again, the fewest epochs that reach the target are found to a twentieth, and "
-        "other targets are not searched for."
+        "validation MSE. Unless the report says how they were tuned, they have their own defaults, "
+        "while this project's regularisation suits the case. Their seconds include converting the "
+        "ratings. Where more epochs mean starting again, the fewest epochs that reach the target "
+        "are found to a twentieth, and other targets are not searched for."
     )
     return Table(caption, header, rows, more=frozenset(range(7, 10)), title="Other libraries")
 
