@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike
 
 from .errors import BackendUnavailable, UnknownBackend
 from .ratings import Ratings
-from .registry import all_backends, backend_info, get_backend
+from .registry import BackendInfo, all_backends, backend_info, get_backend
 
 # Kernels with a row of factors in registers are compiled for each length of a row: one for all
 # lengths would keep rows in memory. These are the ranks that people use.
@@ -66,7 +66,8 @@ def compile_kernels(name: str, *, rank: int = 16, dtype: DTypeLike = "float32") 
         If the backend compiles nothing, or the compiled kernels cannot be kept.
     """
     start = perf_counter()
-    if "numba" not in backend_info(name).requires:
+    info = backend_info(name)
+    if not _has_kernels(info):
         raise KernelsNotKept(f"backend {name!r} compiles no kernels that could be kept")
     solver = get_backend(name, rank=rank, dtype=np.dtype(dtype).name)
     from backends.kernels._jit import KERNELS
@@ -90,6 +91,11 @@ def compile_kernels(name: str, *, rank: int = 16, dtype: DTypeLike = "float32") 
         reason = f"the cache of compiled kernels is damaged ({error}); delete {folders[0]}"
         raise KernelsNotKept(reason) from error
     return Compiled(n_compiled() - before, perf_counter() - start, folders[0])
+
+
+def _has_kernels(info: BackendInfo) -> bool:
+    """Return whether a backend has kernels of this package, which are kept; others' are not."""
+    return "numba" in info.requires and not info.library
 
 
 def _not_kept(reason: str) -> str:
@@ -118,9 +124,7 @@ def main() -> int:
     """Compile what the command line asks for; return the exit status."""
     options = _parsed()
     names = options.names or [
-        name
-        for name, info in all_backends().items()
-        if "numba" in info.requires and not info.same_as
+        name for name, info in all_backends().items() if _has_kernels(info) and not info.same_as
     ]
     folder, width = "", max(map(len, names))
     try:
