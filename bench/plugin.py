@@ -102,7 +102,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not path:
         return []
     known = _known_backends(config)
-    rows = [known[name] for name in _backend_names(config)]
+    rows = [known[name] for name in _backend_names(config) if known[name].available]
     others = [row.name for row in rows if (row.same_as or row.name) not in tuned.backends]
     rest = f"; by default: {', '.join(others)}" if others else ""
     return [f"hyper-parameters: tuned on {tuned.case} ({path}){rest}"]

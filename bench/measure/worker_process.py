@@ -347,7 +347,7 @@ def _worker_environment(
     if "OMP_WAIT_POLICY" not in environment:
         environment = _WAITING | environment
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary.absolute()))
     if caches:
         environment |= dict.fromkeys(_CACHE_VARIABLES, str(caches))
     # A warning that a backend's library gives is no fault of the backend.
