@@ -5,18 +5,20 @@ needs, and the timed rounds then run exactly that many without evaluation. So th
 in no result, and no backend gains by stopping early or loses by stopping late.
 
 A backend that is not deterministic needs more epochs in one fit than in the next. It is calibrated
-three times, and the largest count is used, so that the timed rounds reach the target too.
+three times, and the largest count is used, so that the timed rounds reach the target too. If one of
+these still misses it, `add_epochs` allows more, and they are timed anew.
 """
 
 from __future__ import annotations
 
-from bench.records import Calibration, TargetReached
+from bench.records import Calibration, Target, TargetReached
 
 from .protocol import Calibrated
-from .session import Session, Setting
+from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
 _REPEATS = 3  # for a backend that is not deterministic
+_MORE = 10  # where its rounds missed the target, the calibration gets a tenth more epochs
 
 
 class Uncalibrated(Ended):
@@ -59,11 +61,31 @@ def calibrate(session: Session, before: int | None = None) -> Calibration:
 
 
 def training_seconds(calibration: Calibration) -> float:
-    """Return the seconds of training up to the target."""
+    """Return the seconds of training up to the target, as the calibration saw it."""
     for point in calibration["trace"]:
-        if point["epoch"] == calibration["epochs"]:
+        if point["epoch"] == epochs_seen(calibration):
             return point["seconds"]
     return 0.0
+
+
+def epochs_seen(calibration: Calibration) -> int | None:
+    """Return after how many epochs the calibration reached the target; None if it did not."""
+    epochs = calibration["epochs"]
+    return None if epochs is None else epochs - calibration.get("added", 0)
+
+
+def add_epochs(calibration: Calibration, target: Target) -> Calibration:
+    """Return the calibration with a tenth more epochs to the target, at least one."""
+    epochs = epochs_of(calibration)
+    more = max(1, epochs // _MORE)
+    reached = [
+        TargetReached(factor=level["factor"], epochs=epochs + more)
+        if level["factor"] == target["factor"]
+        else level
+        for level in calibration["rungs"]
+    ]
+    added = calibration.get("added", 0) + more
+    return Calibration({**calibration, "epochs": epochs + more, "added": added, "rungs": reached})
 
 
 def _slowest(attempts: list[Calibration]) -> Calibration:

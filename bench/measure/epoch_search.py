@@ -21,7 +21,7 @@ _UPDATE_SECONDS = 0.2  # at least this long between two progress messages of a c
 # A solver that starts again for every number of epochs is tried with this many times more of them,
 # until it reaches the target, or so many fits in a row are no better than the best, the last one
 # with at least twice its epochs, and so many; how many it takes is then found to this part of them.
-_MORE_EPOCHS, _WORSE_IN_A_ROW, _LEAST_EPOCHS, _CLOSE_ENOUGH = 1.5, 3, 20, 20
+_MORE_EPOCHS, _WORSE_IN_A_ROW, _LEAST_EPOCHS, _CLOSE_ENOUGH = 1.5, 2, 20, 20
 _DIVERGED = 8  # fits, from 1 to 21 epochs: if none of so many has ended well, none will
 
 
@@ -180,7 +180,12 @@ class Restarts:
         return no_better and epochs >= max(2 * fewest, _LEAST_EPOCHS)
 
     def look_beside_best(self) -> None:
-        """Halve the gaps beside the best number of epochs, to about a twentieth of it."""
+        """Halve the gaps beside the best number of epochs, to about a twentieth of it.
+
+        Where the error hardly changes from the best fit to those beside it, none between them is
+        better by much: of a convex error it is at most twice that, while epochs grow by half. The
+        search ends if that would not do.
+        """
         while self.watch.reached is None and self.spent < self.request.total_seconds:
             tried = sorted(self.scores)
             place = tried.index(min(self.scores, key=self.scores.__getitem__))
@@ -188,6 +193,9 @@ class Restarts:
             beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
             gap = max(beside, key=lambda epochs: abs(epochs - best), default=best)
             if abs(gap - best) <= max(1, best // _CLOSE_ENOUGH):
+                return
+            rise = max(self.scores[epochs] for epochs in beside) - self.scores[best]
+            if self.scores[best] - 2 * rise > self.request.target:
                 return
             self.fit((best + gap) // 2)
 

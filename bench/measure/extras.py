@@ -238,8 +238,8 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
 
 
 def _running_threads(samples: Sequence[ProcessSample]) -> float | None:
-    """Return the 90th percentile of the threads that ran at once; None if that is not seen."""
-    if len(samples) < _LEAST_SAMPLES:
+    """Return how many threads ran, or waited for a core, on average; None if that is not seen."""
+    running = [seen.running for seen in samples if seen.running is not None]
+    if len(samples) < _LEAST_SAMPLES or len(running) < len(samples):
         return None
-    running = sorted(seen.running for seen in samples if seen.running is not None)
-    return float(running[int(0.9 * len(running))]) if len(running) == len(samples) else None
+    return sum(running) / len(running)

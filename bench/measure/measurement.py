@@ -6,6 +6,7 @@ A `Measurement` is driven by `turns.take_turns`, for the benchmark suite as for 
         measurement.begin(seed)         # a worker of its own
         measurement.calibrate()         # how many epochs each target takes
         measurement.time_round(0)       # one timed fit, between those of other backends; ...
+        measurement.needs_more_epochs() # then rounds are timed again
         measurement.check_fits()        # does it keep anything from fit to fit?
         measurement.end()
         measurement.start_cold()        # first fits in fresh processes
@@ -50,19 +51,22 @@ from bench.text.wording import plural
 
 from . import extras, peers
 from .backend_facts import Contender, Limits
-from .calibration import Uncalibrated, calibrate, training_seconds
+from .calibration import Uncalibrated, add_epochs, calibrate, training_seconds
 from .fair_play import over_budget
 from .fingerprint import result_key
 from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
-SLOW_FIT = 20.0  # seconds; slower fits get fewer rounds
+# Seconds of training. Slower fits get fewer rounds, and only those of the first seed are started
+# cold and checked with ratings in another order: the noise of a long fit is a small part of it.
+_SLOW_FIT = 10.0
 # Seconds of training. Shorter fits are preceded by one that does not count: after the turns of
 # others the processor's caches hold their data, and a first fit takes up to twice as long.
 _SHORT_FIT = 1.0
 # Default number of timed rounds per seed.
 _ROUNDS, _ROUNDS_OF_SEVERAL_SEEDS = 5, 3
 _SLOW_ROUNDS, _SLOW_ROUNDS_OF_SEVERAL_SEEDS = 3, 1
+_MOST_ADDITIONS = 2  # of epochs to the calibration of a seed, where rounds missed the target
 
 T = TypeVar("T")
 
@@ -153,6 +157,7 @@ class Measurement:
         self._throttled = throttle_count()
         self._worker = contextlib.ExitStack()  # closing it ends the timed worker
         self._session: Session | None = None  # with the worker of the present seed
+        self._additions = 0  # of epochs to the calibration of the present seed
         self._alive: list[list[int]] = []  # for each worker, its threads after each fit
 
     @property
@@ -187,7 +192,7 @@ class Measurement:
         with self._recording_end():
             setting = self._setting = self._setting or self._make_setting()
             process = self._worker.enter_context(setting.start(f"stderr-{seed}.txt"))
-            self._session = Session(setting, process, seed)
+            self._session, self._additions = Session(setting, process, seed), 0
             self.library = self._session.opened.library
             if self.environment is None:
                 self.environment = self._environment(self._session)
@@ -215,7 +220,7 @@ class Measurement:
         if self.ended or not self.calibrations:
             return 0
         if self._rounds_per_seed is None:  # decided with the first seed
-            slow = any(training_seconds(fit) > SLOW_FIT for fit in self.calibrations)
+            slow = self._is_slow()
             if len(self.seeds) > 1:
                 rounds = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if slow else _ROUNDS_OF_SEVERAL_SEEDS
             else:
@@ -264,6 +269,27 @@ class Measurement:
                 else:
                     self.rungs.append(result)
 
+    def needs_more_epochs(self) -> bool:
+        """Return whether the present seed's rounds have to be timed anew, with more epochs.
+
+        That is so if one missed the target and the backend is not deterministic: fits of as many
+        epochs as its calibrations took then end at larger errors now and then. All its rounds of
+        this seed are dropped, also those that reached the target, which were the lucky ones.
+        """
+        if self.ended or self._session is None or self.backend["deterministic"]:
+            return False
+        seed = self._session.seed
+        if self._additions == _MOST_ADDITIONS or all(
+            timed["matched"] for timed in self._rounds_of(seed)
+        ):
+            return False
+        self._additions += 1
+        self.rounds = [timed for timed in self.rounds if timed["seed"] != seed]
+        if not self.rounds:
+            self.lists = []  # of the first round's model
+        self.calibrations[-1] = add_epochs(self.calibrations[-1], self._session.setting.target)
+        return True
+
     def check_fits(self) -> None:
         """Check that the fits of the present seed owe nothing to earlier ones; see `extras`."""
         session = self._session
@@ -271,6 +297,8 @@ class Measurement:
             return
         rounds = self._rounds_of(session.seed)
         if not rounds:
+            return
+        if self._is_slow() and session.seed != self.seeds[0]:
             return
         self.notify("fitting ratings that it has not seen")
         with self._recording_end():
@@ -283,7 +311,7 @@ class Measurement:
 
         With the seed that was calibrated last. The timed worker is ended first.
         """
-        if not self.rounds or self.ended:
+        if not self.rounds or self.ended or (self._is_slow() and self.cold):
             return
         caches = extras.empty_caches(self.run.work)
         for state in ("empty", "filled"):
@@ -342,6 +370,10 @@ class Measurement:
         if self.library:
             record["library"] = self.library
         return record
+
+    def _is_slow(self) -> bool:
+        """Return whether fits with the first seed took long."""
+        return training_seconds(self.calibrations[0]) > _SLOW_FIT
 
     def _rounds_of(self, seed: int) -> list[Round]:
         return [timed for timed in self.rounds if timed["seed"] == seed]

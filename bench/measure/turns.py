@@ -2,7 +2,9 @@
 
 For each seed, every backend gets a worker. All are calibrated, then timed in blocks: in a block
 each is timed once, in random order. So the ratio of two backends within a block does not depend on
-the speed of the machine from one minute to the next. A short fit follows one that does not count::
+the speed of the machine from one minute to the next. A short fit follows one that does not count.
+Where a backend needs more epochs than its calibration found, there are further blocks, with all
+whose fits are not slow::
 
     seed 0:   a b c calibrated   b c a   c a b   a c b   checked,      every record is written
               started cold: b a c                                      as in progress
@@ -165,16 +167,25 @@ def _measure_seed(
             measurement.begin(seed)
         for measurement in measurements:
             measurement.calibrate()
-        wanted = [measurement.wanted_rounds() for measurement in measurements]
-        for block in range(max(wanted)):
-            for index in rng.permutation(len(measurements)):
-                if block < wanted[index]:
-                    measurements[index].time_round(
-                        place * max(wanted) + block,
-                        rungs=rungs and place == block == 0,
-                    )
+        _time_blocks(measurements, rng, rungs=rungs and place == 0)
+        while again := [one for one in measurements if one.needs_more_epochs()]:
+            partners = [one for one in measurements if one in again or one.wanted_rounds() > 1]
+            _time_blocks(partners, rng, rungs=False)
         for measurement in measurements:
             measurement.check_fits()
+
+
+def _time_blocks(
+    measurements: Sequence[Measurement], rng: np.random.Generator, rungs: bool
+) -> None:
+    """Time the rounds that each wants, in blocks; ``rungs`` with the first."""
+    numbers = [timed["round"] for measurement in measurements for timed in measurement.rounds]
+    first = max(numbers, default=-1) + 1
+    wanted = [measurement.wanted_rounds() for measurement in measurements]
+    for block in range(max(wanted)):
+        for index in rng.permutation(len(measurements)):
+            if block < wanted[index]:
+                measurements[index].time_round(first + block, rungs=rungs and block == 0)
 
 
 def _write(measurement: Measurement, folder: RunFolder) -> Record:

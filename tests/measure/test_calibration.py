@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from bench.measure.backend_facts import Limits
-from bench.measure.calibration import Uncalibrated, calibrate, training_seconds
+from bench.measure.calibration import Uncalibrated, add_epochs, calibrate, training_seconds
 from bench.measure.protocol import Calibrated
 from bench.measure.session import Session
 from bench.records import Calibration
@@ -64,6 +64,15 @@ def test_of_a_deterministic_backend_one_is_enough() -> None:
     found = calibrated([attempt(4, 9)], deterministic=True)
     assert (found["epochs"], found["repeats"]) == (4, 1)
     assert training_seconds(found) == 1.0
+
+
+def test_epochs_are_added_by_tenths_and_the_trace_is_as_it_was() -> None:
+    target: Any = {"factor": 1.01}
+    once = add_epochs(attempt(4, 9), target)
+    assert (once["epochs"], once["added"], training_seconds(once)) == (5, 1, 1.0)
+    assert [level["epochs"] for level in once["rungs"]] == [5, 9]
+    found = add_epochs(add_epochs({**once, "epochs": 50}, target), target)
+    assert (found["epochs"], found["added"]) == (60, 11)
 
 
 def test_only_a_solver_that_starts_again_begins_where_the_last_attempt_ended() -> None:

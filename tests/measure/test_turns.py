@@ -4,7 +4,8 @@ import errno
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 from measured import LIMITS, contender
@@ -270,6 +271,82 @@ def test_what_ends_one_backend_leaves_the_others(
     again, _ = run_once(case, tmp_path)  # another run
     assert len(list(tmp_path.iterdir())) == 2
     assert [record["status"] for record in again] == ["matched", "crashed", "timed out"]
+
+
+class Noisy(Told):
+    """Its rounds reach the target after 24 epochs and more; before, every other one does."""
+
+    def begin(self, seed: int) -> None:
+        super().begin(seed)
+        setting = SimpleNamespace(target=self.case.target)
+        self._session = cast("Any", SimpleNamespace(seed=seed, setting=setting))
+        self._additions = 0
+
+    def calibrate(self) -> None:
+        super().calibrate()
+        self.calibrations[-1] = {**self.calibrations[-1], "epochs": 20}
+        self.backend["deterministic"] = False
+
+    def time_round(self, number: int, rungs: bool = True) -> None:
+        super().time_round(number, rungs)
+        epochs = self.calibrations[-1]["epochs"] or 0
+        matched = epochs >= self.needed or number % 2 == 0
+        self.rounds[-1] = Round({**self.rounds[-1], "matched": matched})
+
+    needed = 24
+
+
+@pytest.mark.parametrize(("needed", "status"), [(24, "matched"), (99, "missed")])
+def test_rounds_that_miss_by_chance_are_timed_anew_with_more_epochs(
+    case: Case,
+    tmp_path: Path,
+    steps: list[tuple[str, str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    needed: int,
+    status: str,
+) -> None:
+    """At most twice for each seed, in further blocks with the others."""
+    monkeypatch.setattr(Noisy, "needed", needed)
+    folder = open_run("typed", tmp_path)
+    run = Run("r", "typed", folder.work, LIMITS)
+    kinds = [(Told, "numpy"), (Noisy, "numba-sgd")]
+    steady, noisy = take_turns(
+        [
+            kind(case, contender(name), run, seeds=(0, 1), rounds=2, order="interleaved")
+            for kind, name in kinds
+        ],
+        folder,
+        seed=0,
+    )
+    folder.close()
+    assert (steady["status"], noisy["status"]) == ("matched", status)
+    assert [fit["epochs"] for fit in noisy["calibrations"]] == [24, 24]  # 20, 22, 24
+    assert [fit["added"] for fit in noisy["calibrations"]] == [4, 4]
+    assert all("added" not in fit for fit in steady["calibrations"])
+    # Of the noisy one's rounds only those of the last epochs count; each has a partner.
+    assert [(one["seed"], one["round"]) for one in noisy["rounds"]] == [
+        (0, 4),
+        (0, 5),
+        (1, 10),
+        (1, 11),
+    ]
+    assert [one["round"] for one in steady["rounds"]] == list(range(12))
+    assert [what for name, what, _ in steps if name == "numba-sgd"].count("rungs") == 1
+
+
+def test_a_deterministic_backend_that_misses_gets_no_more_epochs(
+    case: Case, tmp_path: Path, steps: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurement = Noisy(case, contender("numpy"), Run("r", "c", tmp_path, LIMITS))
+    measurement.begin(0)
+    measurement.calibrate()
+    measurement.time_round(1)
+    assert [timed["matched"] for timed in measurement.rounds] == [False]
+    measurement.backend["deterministic"] = True
+    assert not measurement.needs_more_epochs()
+    measurement.backend["deterministic"] = False
+    assert measurement.needs_more_epochs()
+    assert measurement.rounds == []
 
 
 def test_waiting_workers_must_fit_into_memory(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,7 +354,7 @@ def restarted(
         epochs = Restarts.fitted[-1]
         if reaches(epochs):
             return 0.5
-        return error(epochs) if error else 1.0 + 0.001 * abs(epochs - best)
+        return error(epochs) if error else 0.5005 + 0.001 * abs(epochs - best)
 
     monkeypatch.setattr(here, "_fit", timed)
     monkeypatch.setattr(epoch_search, "mse", score)
@@ -409,8 +409,21 @@ def test_a_target_that_only_some_epochs_reach_is_found(
 def test_what_no_fit_reaches_ends_soon(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     answer, fitted = restarted(here, monkeypatch, lambda epochs: False, reached=False)
     assert (answer.status, answer.calibration["epochs"]) == ("callback", None)
-    assert max(fitted) < 30 * 1.5**4
+    assert max(fitted) < 30 * 1.5**3
     assert min(abs(epochs - 30) for epochs in fitted) <= 1  # the best, between two that were tried
+
+
+def test_beside_the_best_nothing_is_looked_for_that_is_out_of_reach(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Around 30 epochs the error changes by less than what the target is away."""
+
+    def error(epochs: int) -> float:
+        return 0.6 + 0.001 * abs(epochs - 30)
+
+    answer, fitted = restarted(here, monkeypatch, lambda _: False, error, reached=False)
+    assert (answer.status, answer.calibration["epochs"]) == ("callback", None)
+    assert fitted == sorted(fitted)  # only more and more
 
 
 def test_a_short_fit_that_ends_badly_says_nothing_about_longer_ones(

@@ -87,7 +87,9 @@ def convergence_table(case: Case) -> pd.DataFrame:
             points = [point for point in calibration["trace"] if _can_be_drawn(point)]
             rows += [{**identity, "kind": kind, **point} for point in thinned(points)]
             if kind == "first seed":
-                reached = [point for point in points if point["epoch"] == calibration["epochs"]]
+                # Epochs that were added when timed rounds missed the target are on no line.
+                seen = (calibration["epochs"] or 0) - calibration.get("added", 0)
+                reached = [point for point in points if point["epoch"] == seen]
                 rows += [{**identity, "kind": "reached", **point} for point in reached[:1]]
     return tidy(rows, ("backend", "kind", "seed"), ("epoch", "seconds", "validation_mse"))
 
