@@ -57,8 +57,9 @@ THREADS = (
 COLD = (
     "With each seed, a first fit is timed in a new process with empty caches of compiled kernels, "
     "and then one in another process with the caches that it filled. Importing, beyond that of "
-    "NumPy and this package, and compiling are included. The operating system's file cache stays "
-    "warm. A fit in a loop is the median of the timed rounds."
+    "NumPy and this package, and compiling are included. Backends whose fits take over 10 s are "
+    "started cold with the first seed only, and have one round for each. The operating system's "
+    "file cache stays warm. A fit in a loop is the median of the timed rounds."
 )
 MEMORY = "Memory is measured during a separate fit in a new process, child processes included."
 CENSORED = (
