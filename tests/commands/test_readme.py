@@ -48,7 +48,7 @@ def test_the_table_is_that_of_the_sample_report() -> None:
     report = (SAMPLE / "report.md").read_text("utf-8")
 
     def rows(text: str) -> dict[str, list[str]]:
-        lines = re.findall(r"^\| *`?((?:numba|numpy|torch)[\w-]*)`? \|(.*)\|$", text, re.MULTILINE)
+        lines = re.findall(r"^\| *`?([a-z][\w-]*)`? \|(.*)\|$", text, re.MULTILINE)
         found: dict[str, list[str]] = {}
         for name, cells in lines:
             found.setdefault(name, [cell.strip() for cell in cells.split("|")][:6])
@@ -56,7 +56,13 @@ def test_the_table_is_that_of_the_sample_report() -> None:
 
     table = report[report.index("| Backend |") :]
     measured = rows(table[: table.index("\n\n")].replace("\\", ""))
-    assert rows(README[README.index("| backend |") :]) == measured
+    text = README[README.index("| backend |") :]
+    matched = {name: cells for name, cells in measured.items() if cells[0] != "–"}
+    found = rows(text[: text.index("\n\n")])
+    found.pop("backend")
+    assert found == matched
+    for name in measured.keys() - matched.keys():  # they have no figures, but are named
+        assert f"`{name}`" in text
     said = report.replace("\\", "")
     takes = re.findall(r": take ([\w-]+)[:,]", said)
     takes += re.findall(r": ([\w-]+) is the fastest to the", said)

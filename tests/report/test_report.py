@@ -249,8 +249,9 @@ def test_the_answer_is_short_and_claims_what_the_verdict_does() -> None:
     assert re.fullmatch(r": 1\.0 s, 2\.0 \(1\.7 to 2\.4\) times as fast as b\.", said(*seeds)[1])
     one_seed = said(fake_record("a", seconds=1), fake_record("b", seconds=2))
     assert one_seed[1] == ": 1.0 s, 2.0 times as fast as b; one seed, so that this may be noise."
-    mixed = said(*seeds, fake_record("c", seconds=9))[1]
+    mixed = said(*seeds, fake_record("c", seconds=2.5))[1]
     assert mixed.endswith(") times as fast as b; one seed of c, so that this may be noise.")
+    assert said(*seeds, fake_record("c", seconds=9)) == said(*seeds)  # too slow by far
     assert said(fake_record("a"), fake_record("b", "missed")) == (
         ["a"],
         ", the only one to match: 1.0 s.",

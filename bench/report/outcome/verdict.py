@@ -22,6 +22,7 @@ _DIGITS = 2  # of a time or ratio in a sentence, where no interval shows how man
 _NEARLY_EQUAL = 1.05  # a ratio below is 1.0 with two digits
 _APART = timedelta(hours=24)  # between records that were not measured in one go
 _ROUNDED = 0.005  # a product that differs by more from a speed-up is seen to do so
+_FAR = 3.0  # times as long as the fastest: one seed is enough to tell
 _MANY_RATINGS = 1000  # held out for validation; fewer do not show a difference of a per cent
 _CLOSE = 1.01  # times the reference: what factors gain beyond it is not worth a backend
 
@@ -377,9 +378,18 @@ def _time(entry: Entry) -> str:
 
 
 def few(case: Case) -> str:
-    """Return that ranked backends have too few seeds, or starts, for an interval; "" if not so."""
+    """Return that ranked backends have too few seeds, or starts, for an interval; "" if not so.
+
+    Where the first has several, one of another that took many times as long is enough.
+    """
     first, *others = case.ranked
-    names = [entry.name for entry in others if ratio(entry, first).interval is None]
+    several = len({timed["seed"] for timed in first.record["rounds"]}) > 1
+    ratios = {entry.name: ratio(entry, first) for entry in others}
+    names = [
+        name
+        for name, found in ratios.items()
+        if found.interval is None and not (several and found.value > _FAR)
+    ]
     if not names:
         return ""
     whose = "" if len(names) == len(others) else f" of {words(names)}"
