@@ -170,7 +170,7 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
         Whether rounds with the same seed and number ran in one block, one right after the other, as
         in a duel. The observation of a seed is then the median over its blocks, so whatever slowed
         a whole block down cancels. Rounds without a partner count towards the value, not towards
-        the interval.
+        the interval, unless a seed has no block that both share: then its medians are compared.
 
     Raises
     ------
@@ -178,10 +178,21 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
         When a contender has no rounds.
     """
     value = _required_summary(slow) / _required_summary(fast)
+    slow_logs, fast_logs = _logs_by_seed(slow), _logs_by_seed(fast)
+    slow_paired, fast_paired = {}, {}
+    if paired:
+        slow_paired = _logs_by_seed(_partners(slow, fast))
+        fast_paired = _logs_by_seed(_partners(fast, slow))
+        # Of the seeds that both have, unless no block at all is shared.
+        shared = slow_logs.keys() & fast_logs.keys() if slow_paired else set()
+        slow_logs, fast_logs = (
+            {seed: logs for seed, logs in each.items() if seed in shared}
+            for each in (slow_logs, fast_logs)
+        )
+    seeds = min(len(slow_logs), len(fast_logs))
     if paired:
         slow, fast = _partners(slow, fast), _partners(fast, slow)
-    slow_logs, fast_logs = _logs_by_seed(slow), _logs_by_seed(fast)
-    seeds, n_rounds = min(len(slow_logs), len(fast_logs)), min(len(slow), len(fast))
+    n_rounds = min(len(slow), len(fast))
     if seeds < 2:
         return Ratio(value, None, seeds=seeds, rounds=n_rounds)
 
@@ -193,8 +204,8 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
     else:
         differences = []
         for seed in slow_logs:
-            if paired:  # block by block: both arrays have the same blocks in the same order
-                difference = np.median(slow_logs[seed] - fast_logs[seed])
+            if seed in slow_paired:  # both arrays have the same blocks in the same order
+                difference = np.median(slow_paired[seed] - fast_paired[seed])
             else:
                 difference = np.median(slow_logs[seed]) - np.median(fast_logs[seed])
             differences.append(float(difference))
@@ -261,7 +272,7 @@ def warnings_of(record: Record) -> list[str]:
     if cpu_limit is not None and cpu_limit < threads:
         allowed, budget = plural(cpu_limit, "core"), plural(threads, "thread")
         warnings.append(f"the cgroup allows {allowed}, the budget is {budget}")
-    return warnings + _too_good(record)
+    return warnings + _timed_anew(record) + _too_good(record)
 
 
 def cores_busy(rounds: Sequence[Round]) -> float | None:
@@ -291,6 +302,18 @@ def _required_summary(rounds: Sequence[Round]) -> float:
     if value is None:
         raise ValueError("a ratio needs at least one round of each contender")
     return value
+
+
+def _timed_anew(record: Record) -> list[str]:
+    """Return that rounds were dropped because some of their seed missed the target, if so."""
+    missed = sum(fit.get("missed", 0) for fit in record["calibrations"])
+    if not missed:
+        return []
+    added = sum(fit.get("added", 0) for fit in record["calibrations"])
+    return [
+        f"{plural(missed, 'round')} missed the target before {plural(added, 'epoch')} "
+        f"{'was' if added == 1 else 'were'} added"
+    ]
 
 
 def _partners(rounds: Sequence[Round], others: Sequence[Round]) -> list[Round]:

@@ -81,7 +81,6 @@ _SEED = 0  # of the sequence of trials, and of the trials' initial models
 _FINALISTS, _MORE_TIMES = 3, 4  # the best trials are timed this many times more
 _LONG, _MORE_TIMES_OF_LONG = 5.0, 1  # seconds of a trial, and how often it is timed again then
 _LOST = 2.0  # times the seconds of the fastest trial: then another one is given up
-_CLEARLY = 0.995  # of the first trial's MSE, or less: what replaces it where no target is reached
 _OF_TRIALS = 6  # columns of the table that are about the trials alone
 _FAULTS = ("crashed", "unavailable", "out of memory")  # what no trial should end with
 _DIGITS = 3  # to which hyper-parameters are rounded
@@ -147,14 +146,14 @@ class Search:
 
     @property
     def best(self) -> Trial:
-        """The best trial: the first unless another is clearly better."""
+        """The best trial: the first unless another is clearly faster, or has a lower error."""
         first = self.trials[0]
         timed_again = [trial for trial in self.trials if len(trial.times) > 1]
         best = min(timed_again or self.trials, key=lambda trial: trial.key)
         if first.times and best.times:
             is_clear = max(best.unbiased_times) < min(first.unbiased_times)
         else:
-            is_clear = bool(best.times) or best.mse < _CLEARLY * first.mse
+            is_clear = bool(best.times) or best.mse < first.mse
         return best if is_clear else first
 
     @property
@@ -445,7 +444,7 @@ def outcome_rows(searches: Sequence[Search], records: Sequence[Record]) -> list[
             and first["status"] == tuned["status"] == "matched"
             and tuned is not first
         ):
-            gain = with_interval(ratio(first["rounds"], tuned["rounds"]))
+            gain = with_interval(ratio(first["rounds"], tuned["rounds"], paired=True))
         rows.append(
             [
                 found.row.name,

@@ -183,6 +183,21 @@ def test_a_pair_leaves_rounds_without_a_partner_out_of_the_interval() -> None:
     )
 
 
+def test_a_seed_without_a_common_block_is_compared_by_its_medians() -> None:
+    """As where the rounds of one were timed anew, and the other's are not."""
+    rng = np.random.default_rng(2)
+    slow, fast = noisy(rng, 1.2, seeds=3, n=4), noisy(rng, seeds=3, n=4)
+    anew = [Round({**row, "round": row["round"] + 4 * (row["seed"] == 1)}) for row in slow]
+    found = ratio(anew, fast, paired=True)
+    assert (found.seeds, found.rounds) == (3, 8)
+    assert found.interval is not None
+    middles = [
+        np.median(np.log(by_seed(slow)[1])) - np.median(np.log(by_seed(fast)[1])),
+        *(np.median(np.log(by_seed(slow)[seed]) - np.log(by_seed(fast)[seed])) for seed in (0, 2)),
+    ]
+    assert found.error == pytest.approx(np.std(middles, ddof=1) / np.sqrt(3))
+
+
 def test_a_round_of_another_seed_is_no_partner() -> None:
     slow = rounds([1.0] * 3, [1.1] * 3)
     fast = [Round({**row, "seed": row["seed"] + 2}) for row in slow]

@@ -12,12 +12,16 @@ these still misses it, `add_epochs` allows more, and they are timed anew.
 from __future__ import annotations
 
 from bench.records import Calibration, Target, TargetReached
+from bench.text.wording import plural
 
 from .protocol import Calibrated
 from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
 _REPEATS = 3  # for a backend that is not deterministic
+# A fit that has not improved for so many epochs, nor for as many as it took to its best, would not
+# reach the target later, wherever it was stopped.
+_LONG_AGO = 20
 _MORE = 10  # where its rounds missed the target, the calibration gets a tenth more epochs
 
 
@@ -74,18 +78,39 @@ def epochs_seen(calibration: Calibration) -> int | None:
     return None if epochs is None else epochs - calibration.get("added", 0)
 
 
-def add_epochs(calibration: Calibration, target: Target) -> Calibration:
-    """Return the calibration with a tenth more epochs to the target, at least one."""
-    epochs = epochs_of(calibration)
-    more = max(1, epochs // _MORE)
-    reached = [
-        TargetReached(factor=level["factor"], epochs=epochs + more)
-        if level["factor"] == target["factor"]
-        else level
-        for level in calibration["rungs"]
-    ]
-    added = calibration.get("added", 0) + more
-    return Calibration({**calibration, "epochs": epochs + more, "added": added, "rungs": reached})
+def add_epochs(
+    calibration: Calibration, target: Target, missed: int, most_epochs: int
+) -> Calibration:
+    """Return the calibration with a tenth more epochs to the target, at least one.
+
+    Parameters
+    ----------
+    calibration, target
+        Of the seed whose rounds missed the target.
+    missed
+        How many of these did.
+    most_epochs
+        That a fit may have.
+    """
+    before = epochs_of(calibration)
+    epochs = min(before + max(1, before // _MORE), most_epochs)
+    reached = []
+    for level in calibration["rungs"]:
+        needed = level["epochs"]
+        is_target = level["factor"] == target["factor"]
+        # A tighter target takes no fewer epochs.
+        if needed is not None and (is_target or level["factor"] < target["factor"]):
+            needed = epochs if is_target else max(needed, epochs)
+        reached.append(TargetReached(factor=level["factor"], epochs=needed))
+    return Calibration(
+        {
+            **calibration,
+            "epochs": epochs,
+            "added": calibration.get("added", 0) + epochs - before,
+            "missed": calibration.get("missed", 0) + missed,
+            "rungs": reached,
+        }
+    )
 
 
 def _slowest(attempts: list[Calibration]) -> Calibration:
@@ -113,13 +138,15 @@ def _not_reached(setting: Setting, calibration: Calibration, last: Calibrated) -
     Either it was given up too early to tell, or it had stopped improving.
     """
     trace, limits = calibration["trace"], setting.limits
-    best = min((point["validation_mse"] for point in trace), default=float("nan"))
-    seen = (
-        f"best validation MSE {best:.4f} in {trace[-1]['epoch'] if trace else 0} epochs, "
-        f"the target is {setting.target['mse']:.4f}"
-    )
+    best = min(trace, key=lambda point: point["validation_mse"], default=None)
+    lowest = f"{best['validation_mse']:.4f} at epoch {best['epoch']}" if best else "none"
+    epochs = trace[-1]["epoch"] if trace else 0
+    seen = f"best validation MSE {lowest} of {epochs}, the target is {setting.target['mse']:.4f}"
     trained = trace[-1]["seconds"] if trace else 0.0
     restarts = not setting.contender.row.steppable
+    since = epochs - best["epoch"] if best else 0
+    if not restarts and best and since >= max(best["epoch"], _LONG_AGO):
+        return Ended("missed", f"no improvement for {plural(since, 'epoch')} ({seen})")
     # A fit that ended at a limit might have reached the target later. That is a time-out, and the
     # record states how long it trained, so that the report can show "> T".
     if last.status == "time":

@@ -190,6 +190,9 @@ class Restarts:
             tried = sorted(self.scores)
             place = tried.index(min(self.scores, key=self.scores.__getitem__))
             best = tried[place]
+            if place == 0 and best > 1:  # a first guess that is too large
+                self.fit(max(1, round(best / _MORE_EPOCHS)))
+                continue
             beside = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
             gap = max(beside, key=lambda epochs: abs(epochs - best), default=best)
             if abs(gap - best) <= max(1, best // _CLOSE_ENOUGH):

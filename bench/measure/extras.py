@@ -238,8 +238,12 @@ def watch_memory(setting: Setting, calibration: Calibration) -> Memory:
 
 
 def _running_threads(samples: Sequence[ProcessSample]) -> float | None:
-    """Return how many threads ran, or waited for a core, on average; None if that is not seen."""
-    running = [seen.running for seen in samples if seen.running is not None]
+    """Return the 75th percentile of the threads that ran at once; None if that is not seen.
+
+    Those that wait for a core count as well. More than allowed may run for a moment, as when
+    helpers wake while the caller is not asleep yet.
+    """
+    running = sorted(seen.running for seen in samples if seen.running is not None)
     if len(samples) < _LEAST_SAMPLES or len(running) < len(samples):
         return None
-    return sum(running) / len(running)
+    return float(running[int(0.75 * len(running))])

@@ -13,9 +13,6 @@ from bench.records import Memory, Round
 from .worker_process import Ended
 
 CPU_SLACK = 1.1  # CPU-seconds up to this many times the budget are attributed to the clocks
-# More threads than allowed may run for a moment, such as helpers that wake while the caller is not
-# asleep yet. The average of those that run or wait for a core must not exceed the budget by more.
-_RUNNING_SLACK = 1.1
 _LEAST_FITS = 3  # fewer do not show whether every fit leaves threads behind
 # A fit of unseen ratings is slow if it takes over this many times a usual round and a millisecond.
 _UNSEEN_RATIO, _UNSEEN_SECONDS = 1.5, 0.001
@@ -45,7 +42,7 @@ def over_budget(
     rounds
         Timed rounds; their CPU-seconds are compared with their seconds.
     memory
-        Contains how many threads ran at the same time on average.
+        Contains the number of threads that ran at the same time.
     alive
         For each worker, the number of its threads after each of its fits.
     """
@@ -83,9 +80,9 @@ def _too_many_running(budget: int, memory: Memory | None) -> str:
     On a busy machine too many threads get no more CPU time than few, but they still want it.
     """
     running = memory["running_threads"] if memory else None
-    if running is None or running <= _RUNNING_SLACK * budget:
+    if running is None or running <= budget:
         return ""
-    return f"{running:.1f} of its threads ran at once on average; the budget is {budget}"
+    return f"{running:.0f} of its threads ran at once; the budget is {budget}"
 
 
 def _threads_left_behind(counts: Sequence[int]) -> str:

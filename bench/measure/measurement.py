@@ -58,11 +58,13 @@ from .session import Session, Setting, epochs_of
 from .worker_process import Ended
 
 # Seconds of training. Slower fits get fewer rounds, and only those of the first seed are started
-# cold and checked with ratings in another order: the noise of a long fit is a small part of it.
+# cold and checked with ratings in another order, for a run would take hours.
 _SLOW_FIT = 10.0
-# Seconds of training. Shorter fits are preceded by one that does not count: after the turns of
-# others the processor's caches hold their data, and a first fit takes up to twice as long.
+# Seconds. Shorter fits are preceded by one that does not count: after the turns of others the
+# processor's caches hold their data, and a first fit takes up to twice as long.
 _SHORT_FIT = 1.0
+# A calibration evaluates after each epoch, which makes it take up to so many times as long.
+_SLOWER_WHEN_CALIBRATED = 3.0
 # Default number of timed rounds per seed.
 _ROUNDS, _ROUNDS_OF_SEVERAL_SEEDS = 5, 3
 _SLOW_ROUNDS, _SLOW_ROUNDS_OF_SEVERAL_SEEDS = 3, 1
@@ -165,6 +167,11 @@ class Measurement:
         """The seeds whose rounds are measured, in the order in which they were."""
         return [calibration["seed"] for calibration in self.calibrations]
 
+    @property
+    def slow(self) -> bool:
+        """Whether fits with the first seed took long; False before it is calibrated."""
+        return any(training_seconds(fit) > _SLOW_FIT for fit in self.calibrations[:1])
+
     def make_key(self) -> dict[str, str]:
         """Return hashes of all that the results depend on, as it is now."""
         row = self.contender.row
@@ -220,11 +227,10 @@ class Measurement:
         if self.ended or not self.calibrations:
             return 0
         if self._rounds_per_seed is None:  # decided with the first seed
-            slow = self._is_slow()
             if len(self.seeds) > 1:
-                rounds = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if slow else _ROUNDS_OF_SEVERAL_SEEDS
+                rounds = _SLOW_ROUNDS_OF_SEVERAL_SEEDS if self.slow else _ROUNDS_OF_SEVERAL_SEEDS
             else:
-                rounds = _SLOW_ROUNDS if slow else _ROUNDS
+                rounds = _SLOW_ROUNDS if self.slow else _ROUNDS
             self._rounds_per_seed = rounds
         return self._rounds_per_seed
 
@@ -251,7 +257,7 @@ class Measurement:
         mse_of = {level["factor"]: level["mse"] for level in self.case.ladder}
         timed: dict[int, Round] = {}  # by epochs: targets that take equally many share one fit
         with self._recording_end():
-            if training_seconds(calibration) < _SHORT_FIT:
+            if self._is_short(session.seed):
                 session.warm_up(epochs_of(calibration))
             for factor, epochs in epochs_to.items():
                 if epochs is None:  # the calibration did not reach this target
@@ -284,10 +290,15 @@ class Measurement:
         ):
             return False
         self._additions += 1
+        missed = sum(not timed["matched"] for timed in self._rounds_of(seed))
         self.rounds = [timed for timed in self.rounds if timed["seed"] != seed]
+        self.rungs = [timed for timed in self.rungs if timed["seed"] != seed]
         if not self.rounds:
             self.lists = []  # of the first round's model
-        self.calibrations[-1] = add_epochs(self.calibrations[-1], self._session.setting.target)
+        setting = self._session.setting
+        self.calibrations[-1] = add_epochs(
+            self.calibrations[-1], setting.target, missed, setting.limits.max_epochs
+        )
         return True
 
     def check_fits(self) -> None:
@@ -298,7 +309,7 @@ class Measurement:
         rounds = self._rounds_of(session.seed)
         if not rounds:
             return
-        if self._is_slow() and session.seed != self.seeds[0]:
+        if self.slow and session.seed != self.seeds[0]:
             return
         self.notify("fitting ratings that it has not seen")
         with self._recording_end():
@@ -311,7 +322,7 @@ class Measurement:
 
         With the seed that was calibrated last. The timed worker is ended first.
         """
-        if not self.rounds or self.ended or (self._is_slow() and self.cold):
+        if not self.rounds or self.ended or (self.slow and self.cold):
             return
         caches = extras.empty_caches(self.run.work)
         for state in ("empty", "filled"):
@@ -371,9 +382,12 @@ class Measurement:
             record["library"] = self.library
         return record
 
-    def _is_slow(self) -> bool:
-        """Return whether fits with the first seed took long."""
-        return training_seconds(self.calibrations[0]) > _SLOW_FIT
+    def _is_short(self, seed: int) -> bool:
+        """Return whether a fit is over soon, by the last round of the seed or its calibration."""
+        rounds = self._rounds_of(seed)
+        if rounds:
+            return rounds[-1]["seconds"] < _SHORT_FIT
+        return training_seconds(self.calibrations[-1]) < _SLOWER_WHEN_CALIBRATED * _SHORT_FIT
 
     def _rounds_of(self, seed: int) -> list[Round]:
         return [timed for timed in self.rounds if timed["seed"] == seed]

@@ -3,8 +3,8 @@
 For each seed, every backend gets a worker. All are calibrated, then timed in blocks: in a block
 each is timed once, in random order. So the ratio of two backends within a block does not depend on
 the speed of the machine from one minute to the next. A short fit follows one that does not count.
-Where a backend needs more epochs than its calibration found, there are further blocks, with all
-whose fits are not slow::
+Where a backend needs more epochs than its calibration found, there are further blocks, with those
+whose fits are not slow, and cannot miss the target by chance themselves::
 
     seed 0:   a b c calibrated   b c a   c a b   a c b   checked,      every record is written
               started cold: b a c                                      as in progress
@@ -58,7 +58,8 @@ def take_turns(
     rungs
         Whether fits to the other targets are timed as well, one each with the first seed.
     apart
-        Whether cold starts are timed, of each kind one with each seed, and memory is measured.
+        Whether cold starts are timed, of each kind one with each seed (of slow fits, with the first
+        only), and memory is measured.
 
     Raises
     ------
@@ -167,25 +168,36 @@ def _measure_seed(
             measurement.begin(seed)
         for measurement in measurements:
             measurement.calibrate()
-        _time_blocks(measurements, rng, rungs=rungs and place == 0)
-        while again := [one for one in measurements if one.needs_more_epochs()]:
-            partners = [one for one in measurements if one in again or one.wanted_rounds() > 1]
-            _time_blocks(partners, rng, rungs=False)
+        numbers = [timed["round"] for one in measurements for timed in one.rounds]
+        first = max(numbers, default=-1) + 1
+        timed_now, with_rungs = measurements, measurements if rungs and place == 0 else []
+        while timed_now:
+            first = _time_blocks(timed_now, rng, first, with_rungs)
+            again = [one for one in measurements if one.needs_more_epochs()]
+            with_rungs = [one for one in with_rungs if one in again]
+            steady = [one for one in measurements if one.backend["deterministic"] and not one.slow]
+            timed_now = [one for one in measurements if one in again or (again and one in steady)]
         for measurement in measurements:
             measurement.check_fits()
 
 
 def _time_blocks(
-    measurements: Sequence[Measurement], rng: np.random.Generator, rungs: bool
-) -> None:
-    """Time the rounds that each wants, in blocks; ``rungs`` with the first."""
-    numbers = [timed["round"] for measurement in measurements for timed in measurement.rounds]
-    first = max(numbers, default=-1) + 1
+    measurements: Sequence[Measurement],
+    rng: np.random.Generator,
+    first: int,
+    with_rungs: Sequence[Measurement],
+) -> int:
+    """Time the rounds that each wants, in blocks numbered from ``first``; return the next number.
+
+    ``with_rungs`` are timed to the other targets as well, in the first block.
+    """
     wanted = [measurement.wanted_rounds() for measurement in measurements]
     for block in range(max(wanted)):
         for index in rng.permutation(len(measurements)):
+            one = measurements[index]
             if block < wanted[index]:
-                measurements[index].time_round(first + block, rungs=rungs and block == 0)
+                one.time_round(first + block, rungs=block == 0 and one in with_rungs)
+    return first + max(wanted)
 
 
 def _write(measurement: Measurement, folder: RunFolder) -> Record:

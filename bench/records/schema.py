@@ -163,6 +163,7 @@ class Calibration(TypedDict):
     created: NotRequired[str]  # when it ended; absent before version 6
     epochs: Count | None  # to the target; None if it was not reached
     added: NotRequired[Positive]  # part of these epochs, because timed rounds of fewer missed it
+    missed: NotRequired[Positive]  # so many did; they are dropped
     repeats: Count  # number of fits; this is the slowest
     evaluation_seconds: Nonnegative | None  # median seconds of one evaluation; in no other result
     trace: list[TracePoint]
@@ -217,7 +218,7 @@ class Memory(TypedDict):
     peak_mb: float | None  # peak of the resident memory, including libraries and ratings
     fit_mb: float | None  # the peak minus the resident memory when the fit began
     device_mb: float | None  # peak of the memory allocated on the device
-    running_threads: float | None  # running or waiting for a core; mean of the samples
+    running_threads: float | None  # running or waiting for a core; 75th percentile of the samples
 
 
 class MachineFacts(TypedDict):

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.text.wording import DASH
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
@@ -57,7 +59,7 @@ def test_the_table_is_that_of_the_sample_report() -> None:
     table = report[report.index("| Backend |") :]
     measured = rows(table[: table.index("\n\n")].replace("\\", ""))
     text = README[README.index("| backend |") :]
-    matched = {name: cells for name, cells in measured.items() if cells[0] != "–"}
+    matched = {name: cells for name, cells in measured.items() if cells[0] != DASH}
     found = rows(text[: text.index("\n\n")])
     found.pop("backend")
     assert found == matched

@@ -68,11 +68,11 @@ def test_of_a_deterministic_backend_one_is_enough() -> None:
 
 def test_epochs_are_added_by_tenths_and_the_trace_is_as_it_was() -> None:
     target: Any = {"factor": 1.01}
-    once = add_epochs(attempt(4, 9), target)
+    once = add_epochs(attempt(4, 4), target, 2, 100)
     assert (once["epochs"], once["added"], training_seconds(once)) == (5, 1, 1.0)
-    assert [level["epochs"] for level in once["rungs"]] == [5, 9]
-    found = add_epochs(add_epochs({**once, "epochs": 50}, target), target)
-    assert (found["epochs"], found["added"]) == (60, 11)
+    assert [level["epochs"] for level in once["rungs"]] == [5, 5]  # a tighter one takes no fewer
+    found = add_epochs(add_epochs({**once, "epochs": 50}, target, 1, 100), target, 3, 57)
+    assert (found["epochs"], found["added"], found["missed"]) == (57, 8, 6)
 
 
 def test_only_a_solver_that_starts_again_begins_where_the_last_attempt_ended() -> None:
@@ -98,7 +98,7 @@ def test_only_a_solver_that_starts_again_begins_where_the_last_attempt_ended() -
 def test_an_attempt_that_missed_is_a_miss_of_all(status: Any, verdict: str, reason: str) -> None:
     with pytest.raises(Uncalibrated) as raised:
         calibrated([attempt(4, 9), attempt(None, None), attempt(5, 8)], status=status)
-    seen = "best validation MSE 0.6000 in 8 epochs, the target is 0.5000"
+    seen = "best validation MSE 0.6000 at epoch 8 of 8, the target is 0.5000"
     assert (raised.value.status, str(raised.value)) == (verdict, f"{reason} ({seen})")
     assert raised.value.seconds == (2.0 if verdict == "timed out" else None)
     assert raised.value.calibration["epochs"] is None
@@ -115,6 +115,24 @@ def test_fits_that_start_again_end_in_other_words(status: Any, verdict: str, rea
     with pytest.raises(Uncalibrated) as raised:
         calibrated([attempt(None, None)], True, status=status, steppable=False)
     assert (raised.value.status, str(raised.value).partition(" (")[0]) == (verdict, reason)
+
+
+def test_a_fit_that_has_not_improved_for_long_is_no_time_out() -> None:
+    """It would not reach the target later, wherever it was stopped."""
+    scores = [0.9, 0.7, *[0.8] * 19]
+    trace: Any = [
+        {"epoch": epoch, "seconds": float(epoch), "validation_mse": score}
+        for epoch, score in enumerate(scores, 1)
+    ]
+    short, long = ({**attempt(None, None), "trace": trace[:n]} for n in (20, 22))
+    with pytest.raises(Uncalibrated) as raised:
+        calibrated([cast("Calibration", short)], True, status="time")
+    assert raised.value.status == "timed out"
+    long["trace"] = [*trace, {"epoch": 22, "seconds": 22.0, "validation_mse": 0.8}]
+    with pytest.raises(Uncalibrated, match="no improvement for 20 epochs") as raised:
+        calibrated([cast("Calibration", long)], True, status="time")
+    assert raised.value.status == "missed"
+    assert "0.7000 at epoch 2 of 22" in str(raised.value)
 
 
 def test_an_attempt_that_diverged_ends_it() -> None:

@@ -41,7 +41,7 @@ def test_cpu_seconds_over_the_budget(budget: int, cpu: float | None, reason: str
 
 @pytest.mark.parametrize(
     ("running", "reason"),
-    [(None, ""), (2.0, ""), (2.1, ""), (2.3, "2.3 of its threads ran at once on average")],
+    [(None, ""), (2.0, ""), (3.0, "3 of its threads ran at once")],
 )
 def test_threads_at_once_over_the_budget(running: float | None, reason: str) -> None:
     assert said(over_budget(2, rounds_of(1.0, 1.0), memory(running), [])) == reason

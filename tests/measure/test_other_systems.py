@@ -312,5 +312,7 @@ def test_the_machine_is_described(tmp_path: Path) -> None:
 def test_one_process_whose_running_threads_are_unknown_makes_all_unknown() -> None:
     known, unknown = ProcessSample(1.0, 1, 1), ProcessSample(1.0, 1, None)
     assert _running_threads([known] * 10) == 1
-    assert _running_threads([*[known] * 9, ProcessSample(1.0, 4, 4)]) == 1.3  # for a moment
+    more = ProcessSample(1.0, 4, 4)
+    assert _running_threads([*[known] * 8, *[more] * 2]) == 1  # for a moment
+    assert _running_threads([*[known] * 7, *[more] * 3]) == 4
     assert _running_threads([*[known] * 10, unknown]) is None

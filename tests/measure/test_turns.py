@@ -12,7 +12,7 @@ from measured import LIMITS, contender
 
 from bench.cases.case import Case
 from bench.machine import processes
-from bench.measure import turns
+from bench.measure import extras, turns
 from bench.measure.measurement import Measurement, Run
 from bench.measure.run_folder import RunFolder, open_run
 from bench.measure.turns import CodeChanged, room_for, take_turns
@@ -278,7 +278,7 @@ class Noisy(Told):
 
     def begin(self, seed: int) -> None:
         super().begin(seed)
-        setting = SimpleNamespace(target=self.case.target)
+        setting = SimpleNamespace(target=self.case.target, limits=LIMITS)
         self._session = cast("Any", SimpleNamespace(seed=seed, setting=setting))
         self._additions = 0
 
@@ -290,10 +290,10 @@ class Noisy(Told):
     def time_round(self, number: int, rungs: bool = True) -> None:
         super().time_round(number, rungs)
         epochs = self.calibrations[-1]["epochs"] or 0
-        matched = epochs >= self.needed or number % 2 == 0
+        matched = epochs >= self.needed or number % 2 != self.misses
         self.rounds[-1] = Round({**self.rounds[-1], "matched": matched})
 
-    needed = 24
+    needed, misses = 24, 1
 
 
 @pytest.mark.parametrize(("needed", "status"), [(24, "matched"), (99, "missed")])
@@ -323,6 +323,7 @@ def test_rounds_that_miss_by_chance_are_timed_anew_with_more_epochs(
     assert [fit["epochs"] for fit in noisy["calibrations"]] == [24, 24]  # 20, 22, 24
     assert [fit["added"] for fit in noisy["calibrations"]] == [4, 4]
     assert all("added" not in fit for fit in steady["calibrations"])
+    assert [fit["missed"] for fit in noisy["calibrations"]] == [2, 2]  # one of each two
     # Of the noisy one's rounds only those of the last epochs count; each has a partner.
     assert [(one["seed"], one["round"]) for one in noisy["rounds"]] == [
         (0, 4),
@@ -331,7 +332,80 @@ def test_rounds_that_miss_by_chance_are_timed_anew_with_more_epochs(
         (1, 11),
     ]
     assert [one["round"] for one in steady["rounds"]] == list(range(12))
-    assert [what for name, what, _ in steps if name == "numba-sgd"].count("rungs") == 1
+    # The other targets too: what was timed before shared fits with what is dropped.
+    assert [what for name, what, _ in steps if name == "numba-sgd"].count("rungs") == 3
+    assert [what for name, what, _ in steps if name == "numpy"].count("rungs") == 1
+
+
+def turns_of(case: Case, folder: RunFolder, kinds: Sequence[Any], rounds: int | None) -> Any:
+    run = Run("r", "typed", folder.work, LIMITS)
+    return take_turns(
+        [
+            kind(case, contender(name), run, seeds=(0,), rounds=rounds, order="interleaved")
+            for kind, name in kinds
+        ],
+        folder,
+        seed=0,
+    )
+
+
+class Lucky(Noisy):
+    """It could miss the target by chance, and does not."""
+
+    needed = 0
+
+
+class Slow(Told):
+    """A fit of it takes a minute."""
+
+    def calibrate(self) -> None:
+        super().calibrate()
+        trace: Any = [{"epoch": EPOCHS, "seconds": 60.0, "validation_mse": 1.0}]
+        self.calibrations[-1] = {**self.calibrations[-1], "trace": trace}
+
+
+EPOCHS = TEMPLATE["calibrations"][0]["epochs"]
+
+
+@pytest.mark.parametrize("rounds", [1, 2, None])
+def test_only_what_is_fast_and_cannot_miss_is_timed_beside_what_is_timed_anew(
+    case: Case,
+    tmp_path: Path,
+    steps: list[tuple[str, str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: int | None,
+) -> None:
+    """And a round shares its number with those of its own block alone."""
+    monkeypatch.setattr(Noisy, "needed", 22)
+    folder = open_run("typed", tmp_path)
+    monkeypatch.setattr(Noisy, "misses", 0)  # of the first block
+    kinds = [(Told, "numpy"), (Noisy, "numba-sgd"), (Lucky, "numba-als"), (Slow, "numba-gd")]
+    steady, noisy, lucky, slow = turns_of(case, folder, kinds, rounds)
+    folder.close()
+    numbers = [[one["round"] for one in record["rounds"]] for record in (steady, lucky, slow)]
+    again = [one["round"] for one in noisy["rounds"]]
+    n = {1: 1, 2: 2, None: 5}[rounds]
+    assert again == list(range(n, 2 * n))
+    assert numbers[0] == list(range(2 * n))
+    assert numbers[1] == list(range(n))
+    assert numbers[2] == list(range(3 if rounds is None else n))
+
+
+def test_a_slow_fit_is_started_cold_with_the_first_seed_only(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurement = Slow(case, contender("numpy"), Run("r", "c", tmp_path, LIMITS), seeds=(0, 1))
+    monkeypatch.setattr(extras, "start_cold", lambda *_, **__: {"seed": 0})
+    monkeypatch.setattr(extras, "empty_caches", lambda _: tmp_path)
+    monkeypatch.setattr(measurement, "_in_fresh_worker", lambda measure, fit: measure(None, fit))
+    for seed in (0, 1):
+        measurement.begin(seed)
+        measurement.calibrate()
+        measurement.time_round(0)
+        Measurement.start_cold(measurement)
+    assert len(measurement.cold) == 2
+    assert measurement.slow
+    assert measurement.wanted_rounds() == 1
 
 
 def test_a_deterministic_backend_that_misses_gets_no_more_epochs(

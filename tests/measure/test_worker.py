@@ -413,6 +413,19 @@ def test_what_no_fit_reaches_ends_soon(here: Worker, monkeypatch: pytest.MonkeyP
     assert min(abs(epochs - 30) for epochs in fitted) <= 1  # the best, between two that were tried
 
 
+def test_a_first_guess_that_is_too_large_is_no_end(
+    here: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target is reached by fewer epochs than the guess, and by no more."""
+    answer, fitted = restarted(
+        here, monkeypatch, lambda epochs: 26 <= epochs <= 33, first_epochs=40
+    )
+    epochs = answer.calibration["epochs"]
+    assert epochs is not None
+    assert 26 <= epochs <= 33
+    assert len(fitted) < 15
+
+
 def test_beside_the_best_nothing_is_looked_for_that_is_out_of_reach(
     here: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

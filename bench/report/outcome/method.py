@@ -16,7 +16,8 @@ OBJECTIVE = (
 )
 CALIBRATION = (
     "Each backend is calibrated first, untimed: the validation MSE is evaluated after each epoch, "
-    "and the first epoch at or below the target fixes the number of epochs."
+    "and the first epoch at or below the target fixes the number of epochs. A backend that is not "
+    "deterministic is calibrated three times, and has the largest number."
 )
 TIMING = (
     "Then exactly that number of epochs is timed in several rounds, without any evaluation. The "
@@ -28,7 +29,9 @@ TIMING = (
 )
 GATE = (
     "Each round is checked: the benchmark itself computes the validation MSE of the resulting "
-    "model. A round above the target removes the backend from the ranking. So do rounds that are "
+    "model. A round above the target removes the backend from the ranking, but for one that is not "
+    "deterministic: its epochs are raised by a tenth, and its rounds of that seed are dropped and "
+    "timed anew, at most twice; how many had missed is among its warnings. So do rounds that are "
     "clearly faster than fits of the same size on ratings that the backend has not seen before."
 )
 SEEDS = (
@@ -58,8 +61,8 @@ COLD = (
     "With each seed, a first fit is timed in a new process with empty caches of compiled kernels, "
     "and then one in another process with the caches that it filled. Importing, beyond that of "
     "NumPy and this package, and compiling are included. Backends whose fits take over 10 s are "
-    "started cold with the first seed only, and have one round for each. The operating system's "
-    "file cache stays warm. A fit in a loop is the median of the timed rounds."
+    "started cold with the first seed only; of several seeds, each has one round. The operating "
+    "system's file cache stays warm. A fit in a loop is the median of the timed rounds."
 )
 MEMORY = "Memory is measured during a separate fit in a new process, child processes included."
 CENSORED = (

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from bench.records import AnyRecord, Score
-from bench.stats import Ratio, median_of
+from bench.stats import Ratio, by_seed, median_of
 from bench.text.wording import mse, number, one_line, plural, rounded, words
 
 from .cases import Case, Entry, ratio
@@ -380,16 +380,17 @@ def _time(entry: Entry) -> str:
 def few(case: Case) -> str:
     """Return that ranked backends have too few seeds, or starts, for an interval; "" if not so.
 
-    Where the first has several, one of another that took many times as long is enough.
+    Where the first has several, one of another that took many times as long is enough to say that
+    it is slower; how many times is not said then.
     """
     first, *others = case.ranked
-    several = len({timed["seed"] for timed in first.record["rounds"]}) > 1
-    ratios = {entry.name: ratio(entry, first) for entry in others}
-    names = [
-        name
-        for name, found in ratios.items()
-        if found.interval is None and not (several and found.value > _FAR)
-    ]
+    several, told = len(by_seed(first.record["rounds"])) > 1, _behind(case)
+    names = []
+    for entry in others:
+        found = ratio(entry, first)
+        is_far = several and found.value > _FAR and entry not in told
+        if found.interval is None and not is_far:
+            names.append(entry.name)
     if not names:
         return ""
     whose = "" if len(names) == len(others) else f" of {words(names)}"
