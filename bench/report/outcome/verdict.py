@@ -368,9 +368,16 @@ def _lead(case: Case) -> str:
         intro = "" if place else _INTERVAL  # explained once
         is_yardstick = entry is case.yardstick
         note = f", {case.yardstick_note}" if is_yardstick and case.yardstick_note else ""
-        factor = with_interval(ratio(entry, first), intro)
+        found = ratio(entry, first)
+        if found.interval is None and _has_seeds(first):
+            note += f" (one {case.observation} of it)"
+        factor = with_interval(found, intro)
         factors.append(f"{factor} times as fast as {entry.name}{note}")
     return words(factors)
+
+
+def _has_seeds(entry: Entry) -> bool:
+    return len(by_seed(entry.record["rounds"])) > 1
 
 
 def _time(entry: Entry) -> str:
@@ -381,14 +388,14 @@ def few(case: Case) -> str:
     """Return that ranked backends have too few seeds, or starts, for an interval; "" if not so.
 
     Where the first has several, one of another that took many times as long is enough to say that
-    it is slower; how many times is not said then.
+    it is slower, unless it is the next one, with which the first is compared.
     """
     first, *others = case.ranked
-    several, told = len(by_seed(first.record["rounds"])) > 1, _behind(case)
+    several, next_one = _has_seeds(first), _behind(case)[:1]
     names = []
     for entry in others:
         found = ratio(entry, first)
-        is_far = several and found.value > _FAR and entry not in told
+        is_far = several and found.value > _FAR and entry not in next_one
         if found.interval is None and not is_far:
             names.append(entry.name)
     if not names:
