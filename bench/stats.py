@@ -179,20 +179,17 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
     """
     value = _required_summary(slow) / _required_summary(fast)
     slow_logs, fast_logs = _logs_by_seed(slow), _logs_by_seed(fast)
-    slow_paired, fast_paired = {}, {}
+    in_blocks: list[dict[int, NDArray[np.float64]]] = [{}, {}]
     if paired:
-        slow_paired = _logs_by_seed(_partners(slow, fast))
-        fast_paired = _logs_by_seed(_partners(fast, slow))
+        slow, fast = _partners(slow, fast), _partners(fast, slow)
+        in_blocks = [_logs_by_seed(slow), _logs_by_seed(fast)]
         # Of the seeds that both have, unless no block at all is shared.
-        shared = slow_logs.keys() & fast_logs.keys() if slow_paired else set()
+        shared = slow_logs.keys() & fast_logs.keys() if slow else set()
         slow_logs, fast_logs = (
             {seed: logs for seed, logs in each.items() if seed in shared}
             for each in (slow_logs, fast_logs)
         )
-    seeds = min(len(slow_logs), len(fast_logs))
-    if paired:
-        slow, fast = _partners(slow, fast), _partners(fast, slow)
-    n_rounds = min(len(slow), len(fast))
+    seeds, n_rounds = min(len(slow_logs), len(fast_logs)), min(len(slow), len(fast))
     if seeds < 2:
         return Ratio(value, None, seeds=seeds, rounds=n_rounds)
 
@@ -204,8 +201,8 @@ def ratio(slow: Sequence[Round], fast: Sequence[Round], paired: bool = False) ->
     else:
         differences = []
         for seed in slow_logs:
-            if seed in slow_paired:  # both arrays have the same blocks in the same order
-                difference = np.median(slow_paired[seed] - fast_paired[seed])
+            if seed in in_blocks[0]:  # both arrays have the same blocks in the same order
+                difference = np.median(in_blocks[0][seed] - in_blocks[1][seed])
             else:
                 difference = np.median(slow_logs[seed]) - np.median(fast_logs[seed])
             differences.append(float(difference))

@@ -13,6 +13,7 @@ from bench.records import Memory, Round
 from .worker_process import Ended
 
 CPU_SLACK = 1.1  # CPU-seconds up to this many times the budget are attributed to the clocks
+
 _LEAST_FITS = 3  # fewer do not show whether every fit leaves threads behind
 # A fit of unseen ratings is slow if it takes over this many times a usual round and a millisecond.
 _UNSEEN_RATIO, _UNSEEN_SECONDS = 1.5, 0.001

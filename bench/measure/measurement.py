@@ -6,7 +6,7 @@ A `Measurement` is driven by `turns.take_turns`, for the benchmark suite as for 
         measurement.begin(seed)         # a worker of its own
         measurement.calibrate()         # how many epochs each target takes
         measurement.time_round(0)       # one timed fit, between those of other backends; ...
-        measurement.needs_more_epochs() # then rounds are timed again
+        measurement.retries_with_more_epochs() # then rounds are timed again
         measurement.check_fits()        # does it keep anything from fit to fit?
         measurement.end()
         measurement.start_cold()        # first fits in fresh processes
@@ -275,7 +275,7 @@ class Measurement:
                 else:
                     self.rungs.append(result)
 
-    def needs_more_epochs(self) -> bool:
+    def retries_with_more_epochs(self) -> bool:
         """Return whether the present seed's rounds have to be timed anew, with more epochs.
 
         That is so if one missed the target and the backend is not deterministic: fits of as many
@@ -285,19 +285,19 @@ class Measurement:
         if self.ended or self._session is None or self.backend["deterministic"]:
             return False
         seed = self._session.seed
-        if self._additions == _MOST_ADDITIONS or all(
-            timed["matched"] for timed in self._rounds_of(seed)
-        ):
+        missed = sum(not timed["matched"] for timed in self._rounds_of(seed))
+        if not missed or self._additions == _MOST_ADDITIONS:
+            return False
+        most_epochs = self._session.setting.limits.max_epochs
+        if epochs_of(self.calibrations[-1]) >= most_epochs:
             return False
         self._additions += 1
-        missed = sum(not timed["matched"] for timed in self._rounds_of(seed))
         self.rounds = [timed for timed in self.rounds if timed["seed"] != seed]
         self.rungs = [timed for timed in self.rungs if timed["seed"] != seed]
         if not self.rounds:
             self.lists = []  # of the first round's model
-        setting = self._session.setting
         self.calibrations[-1] = add_epochs(
-            self.calibrations[-1], setting.target, missed, setting.limits.max_epochs
+            self.calibrations[-1], self._session.setting.target, missed, most_epochs
         )
         return True
 

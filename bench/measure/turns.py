@@ -173,7 +173,7 @@ def _measure_seed(
         timed_now, with_rungs = measurements, measurements if rungs and place == 0 else []
         while timed_now:
             first = _time_blocks(timed_now, rng, first, with_rungs)
-            again = [one for one in measurements if one.needs_more_epochs()]
+            again = [one for one in measurements if one.retries_with_more_epochs()]
             with_rungs = [one for one in with_rungs if one in again]
             steady = [one for one in measurements if one.backend["deterministic"] and not one.slow]
             timed_now = [one for one in measurements if one in again or (again and one in steady)]

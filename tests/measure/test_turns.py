@@ -417,9 +417,13 @@ def test_a_deterministic_backend_that_misses_gets_no_more_epochs(
     measurement.time_round(1)
     assert [timed["matched"] for timed in measurement.rounds] == [False]
     measurement.backend["deterministic"] = True
-    assert not measurement.needs_more_epochs()
+    assert not measurement.retries_with_more_epochs()
     measurement.backend["deterministic"] = False
-    assert measurement.needs_more_epochs()
+    fit = measurement.calibrations[-1]
+    measurement.calibrations[-1] = {**fit, "epochs": LIMITS.max_epochs}
+    assert not measurement.retries_with_more_epochs()  # none are allowed
+    measurement.calibrations[-1] = fit
+    assert measurement.retries_with_more_epochs()
     assert measurement.rounds == []
 
 
