@@ -17,7 +17,7 @@ FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 # Names for `make test-peers`, as `python -m bench.peers list` shows them.
 PEERS ?= all
 
-.PHONY: bench bench-peers quick article test test-fast test-peers test-sdist check clean
+.PHONY: bench bench-peers quick article test test-fast test-peers test-sdist test-spark check clean
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
@@ -44,6 +44,11 @@ test-fast: .venv/installed
 test-peers: .venv/installed
 	-$(BIN)/python -m bench.peers install $(PEERS)
 	$(BIN)/python tests/run_peers.py $(PEERS)
+
+# The tests of solvers on Spark, which needs Java 17 or newer.
+test-spark: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
+	$(BIN)/pytest tests/spark $(ARGS)
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed

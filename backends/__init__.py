@@ -13,6 +13,7 @@ from ._engine.cores import available_cores, cpu_quota, memory_limit
 from .biases import damped_biases
 from .errors import (
     BackendUnavailable,
+    ClusterError,
     DivergenceWarning,
     ModelFileError,
     NotFittedError,
@@ -31,6 +32,7 @@ from .tables import to_arrow
 
 __all__ = [
     "BackendUnavailable",
+    "ClusterError",
     "DivergenceWarning",
     "EncodedRatings",
     "EpochRecord",

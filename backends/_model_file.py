@@ -25,7 +25,7 @@ FORMAT, VERSIONS = "factorbench model", (1, 2)
 
 _PARAMETERS = ("user_bias", "item_bias", "user_factors", "item_factors")
 _IDS = ("user_ids", "item_ids")
-_KNOWN = {"header", *_PARAMETERS, "seen_offsets", "seen_items", *_IDS}
+_KNOWN = {"header", *_PARAMETERS, "seen_offsets", "seen_items", "item_counts", *_IDS}
 _KNOWN |= {f"{name}_{part}" for name in _IDS for part in ("offsets", "bytes")}
 # `save` does not compress. A file whose content is so many times its size is refused, except that
 # so many bytes are always allowed.
@@ -78,6 +78,10 @@ class Archive:
         if not isinstance(header, dict) or header["format"] != FORMAT:
             raise ValueError("it has another format")
         return header
+
+    def has(self, name: str) -> bool:
+        """Return whether there is such a member."""
+        return name in self._members
 
     def array(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
         """Return a member as an array.

@@ -2,6 +2,7 @@
 
 __all__ = [
     "BackendUnavailable",
+    "ClusterError",
     "DivergenceWarning",
     "ModelFileError",
     "NotFittedError",
@@ -21,6 +22,10 @@ class UnknownBackend(ValueError):
 
 class BackendUnavailable(RuntimeError):
     """A known backend that cannot run here; the message says what is missing, and the remedy."""
+
+
+class ClusterError(RuntimeError):
+    """A job on a cluster failed; the message says why, and the remedy."""
 
 
 class UnknownIdError(LookupError):

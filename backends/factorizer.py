@@ -325,6 +325,7 @@ class Factorizer(ABC):
                 clock = time.perf_counter()
                 state = self.prepare(train, start, seed=int(seed))
                 seconds = outcome.prepare_seconds_ = time.perf_counter() - clock
+                outcome.n_epochs_ = state.epochs  # not 0 where a solver goes on from a checkpoint
                 if keeps_best:
                     # The candidates for epoch 0; the better one gets the first record of the
                     # history.
@@ -378,7 +379,7 @@ class Factorizer(ABC):
                 last = self._parameters(state, train)
                 # `step` returns a loss from before or during the last epoch, so this epoch's own
                 # divergence shows only in its parameters.
-                exploded_mse = exploded(last, train, limit)
+                exploded_mse = self._exploded(last, train, limit)
                 if exploded_mse:
                     return self._diverged(outcome, exploded_mse)
                 outcome.best_epoch_ = state.epochs if best.parameters is None else best.epoch
@@ -627,6 +628,10 @@ class Factorizer(ABC):
             fit,
             math.sqrt(summary.variance),
         )
+
+    def _exploded(self, x: Parameters, train: Ratings, limit: float) -> float:
+        """Return 0 for a usable model, and the training MSE (or NaN) for one that has diverged."""
+        return exploded(x, train, limit)
 
     def _diverged(self, outcome: Outcome, loss: float) -> Self:
         """End a fit that diverged: no model, and a warning."""

@@ -61,6 +61,12 @@ class SeenItems(NamedTuple):
             raise ValueError("its lists of seen items name items that it does not have")
 
 
+class SeenElsewhere(NamedTuple):
+    """In place of `SeenItems`, where the training ratings stayed on a cluster."""
+
+    item_counts: NDArray[np.int64]  # number of ratings of each item
+
+
 @dataclass(eq=False)
 class FactorModel:
     """Predicts r_ui = m + b_u + c_i + p_u . q_i for raw ids.
@@ -77,7 +83,7 @@ class FactorModel:
         Mean training rating: the prediction for an unknown user and an unknown item.
     training
         For ``exclude_seen``: the training ratings, or, in a loaded model, the items that each user
-        rated.
+        rated. `SeenElsewhere` if neither is known.
     fit
         How it was fitted, saved with the model: the solver's class and hyper-parameters; ``seed``;
         ``validation``, the share that was split off, or whether there were validation ratings;
@@ -92,7 +98,7 @@ class FactorModel:
     encoder: RatingEncoder | None
     rating_range: tuple[float, float]
     rating_mean: float
-    training: Ratings | SeenItems = field(repr=False)
+    training: Ratings | SeenItems | SeenElsewhere = field(repr=False)
     fit: dict[str, Any] = field(default_factory=dict, repr=False)
     rating_std: float | None = None
     _item_counts: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
@@ -257,18 +263,31 @@ class FactorModel:
     def item_counts(self) -> NDArray[np.int64]:
         """Return the number of training ratings of each item, shape (n_items,)."""
         if self._item_counts is None:  # counted once, at the first call
-            self._item_counts = np.bincount(self.training.items, minlength=self.n_items)
+            if isinstance(self.training, SeenElsewhere):
+                self._item_counts = self.training.item_counts
+            else:
+                self._item_counts = np.bincount(self.training.items, minlength=self.n_items)
         return self._item_counts
 
     def _seen(self) -> SeenItems:
-        """Return the items that each user rated, grouped once, at the first call."""
+        """Return the items that each user rated, grouped once, at the first call.
+
+        Raises
+        ------
+        ValueError
+            If they are not known.
+        """
+        if isinstance(self.training, SeenElsewhere):
+            raise ValueError(
+                "which items a user has rated is not known to this model, as its training ratings "
+                "stayed on a cluster; give exclude_seen=False"
+            )
         if isinstance(self.training, Ratings):
             self.training = SeenItems.of(self.training)
         return self.training
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to ``path`` (.npz, no pickle); it appears whole or not at all."""
-        seen = self._seen()
         header = {
             "mean": self.parameters.mean,
             "rating_range": self.rating_range,
@@ -276,11 +295,12 @@ class FactorModel:
             "fit": self.fit,
             "rating_std": self.rating_std,
         }
-        arrays = {
-            **self.parameters.arrays(),
-            "seen_offsets": seen.offsets,
-            "seen_items": seen.items,
-        }
+        arrays: dict[str, NDArray[Any]] = {**self.parameters.arrays()}
+        if isinstance(self.training, SeenElsewhere):
+            arrays["item_counts"] = self.training.item_counts
+        else:
+            seen = self._seen()
+            arrays |= {"seen_offsets": seen.offsets, "seen_items": seen.items}
         ids = None if self.encoder is None else self.encoder.labels
         _model_file.write(path, header, arrays, ids)
 
@@ -332,11 +352,15 @@ class FactorModel:
         )
         if not parameters.is_finite():
             raise ValueError("its arrays hold numbers that are not finite")
-        seen = SeenItems(
-            archive.array("seen_offsets", "i", (n_users + 1,)),
-            archive.array("seen_items", "i", (None,)),
-        )
-        seen.check(n_users, n_items)
+        seen: SeenItems | SeenElsewhere
+        if archive.has("item_counts"):
+            seen = SeenElsewhere(archive.array("item_counts", "i", (n_items,)).astype(np.int64))
+        else:
+            seen = SeenItems(
+                archive.array("seen_offsets", "i", (n_users + 1,)),
+                archive.array("seen_items", "i", (None,)),
+            )
+            seen.check(n_users, n_items)
         low, high = (_finite(bound, "rating range") for bound in header["rating_range"])
         if low > high:
             raise ValueError(f"its rating range is reversed: {low:g} to {high:g}")

@@ -215,16 +215,30 @@ class Objective:
     ) -> tuple[Penalties, Penalties]:
         """Return `penalties` from the sums of each user's and item's weights, shapes (n_rows,)."""
         total, unit = ratings.summary.weight, self.unit(ratings)
+        return (
+            self.row_penalties("user", user_weights, total, unit),
+            self.row_penalties("item", item_weights, total, unit),
+        )
 
-        def side(weights: NDArray[np.float64], bias_damping: float) -> Penalties:
-            n = weights if self.reg_scaling == "per_rating" else np.full(len(weights), total)
-            penalties = self.reg * unit * (n + self.damping), self.bias_reg * n + bias_damping
-            factors, biases = (np.where(weights > 0, penalty, 0.0) for penalty in penalties)
-            return Penalties(factors, biases)
+    def row_penalties(
+        self, side: str, weights: NDArray[np.float64], total: float, unit: float
+    ) -> Penalties:
+        """Return the penalties of some rows of a side, "user" or "item".
 
-        users = side(user_weights, self.user_bias_damping)
-        items = side(item_weights, self.item_bias_damping)
-        return users, items
+        Parameters
+        ----------
+        weights
+            Sum of the weights of each row's ratings, shape (n_rows,).
+        total
+            Sum of the weights of all ratings.
+        unit
+            Of |factors|^2; see `unit`.
+        """
+        bias_damping = self.user_bias_damping if side == "user" else self.item_bias_damping
+        n = weights if self.reg_scaling == "per_rating" else np.full(len(weights), total)
+        penalties = self.reg * unit * (n + self.damping), self.bias_reg * n + bias_damping
+        factors, biases = (np.where(weights > 0, penalty, 0.0) for penalty in penalties)
+        return Penalties(factors, biases)
 
     def biases_alone(self, ratings: Ratings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the biases that minimise J without factors; see `damped_biases`."""

@@ -143,6 +143,23 @@ _BACKENDS: dict[str, BackendInfo] = {
     "pytorch-slices": _peer("pytorch:PyTorchSlices", "mini-batch Adam", "torch"),
     "pytorch-tutorial": _peer("pytorch:PyTorchTutorial", "mini-batch Adam", "torch"),
     "smurff": _peer("smurff:Smurff", "Gibbs sampling", "smurff", deterministic=False),
+    "spark": BackendInfo(
+        "backends.spark.als:SparkALS",
+        _ALS,
+        ("pyspark", "numba", "pyarrow"),
+        extra="spark",
+        needs="Java 17 or newer",
+    ),
+    "spark-als": BackendInfo(
+        "backends.spark.mllib:MLlibALS",
+        _ALS,
+        ("pyspark",),
+        minimises=False,
+        steppable=False,
+        library="pyspark",
+        extra="spark",
+        needs="Java 17 or newer",
+    ),
     "surprise-svd": _peer(
         "surprise:SurpriseSVD",
         "per-rating SGD",
@@ -309,6 +326,12 @@ def unavailable_reason(info: BackendInfo) -> str:
     if "numba" in info.requires and _numba_interprets():
         remedy = "unset it, and start Python again"
         return f"NUMBA_DISABLE_JIT is set, and the kernels only run compiled; {remedy}"
+    if "pyspark" in info.requires:
+        from backends.spark.session import java_missing, spark_version_problem
+
+        problem = spark_version_problem() or java_missing()
+        if problem:
+            return problem
     if info.device in ("cuda", "mps"):
         try:
             import torch

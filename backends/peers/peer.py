@@ -196,11 +196,9 @@ class Peer(Factorizer):
         ValueError
             For what no library takes: weights, and seeds of more than 32 bits.
         """
-        library = self.facts.library
         if train.weights is not None:
-            raise ValueError(f"{library} takes no weights; every rating counts once")
-        if seed >= _MOST_SEEDS:
-            raise ValueError(f"{library} takes seeds below 2**32 only, got {seed}")
+            raise ValueError(f"{self.facts.library} takes no weights; every rating counts once")
+        self.check_seed(seed)
         offset, targets = self._offset(train), train.ratings
         if offset is not None:
             initial = dataclasses.replace(initial, mean=0.0)
@@ -258,6 +256,11 @@ class Peer(Factorizer):
                     f"{name} has to stay {defaults[name]!r} with {self.facts.library}, which knows "
                     f"no other; got {getattr(self, name)!r}"
                 )
+
+    def check_seed(self, seed: int) -> None:
+        """Raise ValueError for a seed of more than 32 bits."""
+        if seed >= _MOST_SEEDS:
+            raise ValueError(f"{self.facts.library} takes seeds below 2**32 only, got {seed}")
 
     @property
     def takes_start(self) -> bool:

@@ -250,7 +250,7 @@ def test_another_word_for_the_biases_is_refused() -> None:
 
 numba = pytest.importorskip("numba")
 
-from backends import numba_als  # noqa: E402
+from backends._engine import row_solver  # noqa: E402
 from backends.kernels import als  # noqa: E402
 from backends.kernels.als_cg import improve_rows  # noqa: E402
 from backends.kernels.layout import (  # noqa: E402
@@ -288,7 +288,7 @@ def test_a_row_is_what_its_definition_says(
     singular, errors = np.zeros(8, np.bool_), np.zeros(8)
     limits = number(1e-6), number(1e-30), number(1e-6)
     rule = als.Rule(rank, with_bias, False, True, *limits, number(1), (0,) * als.TILE_ROWS)
-    workspace = numba_als._workspace(size, np.dtype(dtype))
+    workspace = row_solver._workspace(size, np.dtype(dtype))
     als.solve_rows(
         *(0, 8, np.cumsum(counts), ratings[:n], (opposites, opposite_bias), penalty, bias_penalty),
         *(workspace, rule, rows, singular, errors),
@@ -365,9 +365,9 @@ def test_the_number_of_threads_changes_no_bit(rank: int, monkeypatch: pytest.Mon
     fits = {
         n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
     }
-    monkeypatch.setattr(numba_als, "_ratings_per_part", lambda size: als.CHUNK // 8)
+    monkeypatch.setattr(row_solver, "_ratings_per_part", lambda size: als.CHUNK // 8)
     # Less than that of any row, so that each is cut, or has a call of its own.
-    monkeypatch.setattr(numba_als, "WORK_PER_CALL", rank**2)
+    monkeypatch.setattr(row_solver, "WORK_PER_CALL", rank**2)
     parts = {
         n: get_backend("numba-als", rank=rank, n_jobs=n).fit(train, epochs=2) for n in (1, 2, 3)
     }
@@ -392,8 +392,8 @@ def test_rows_whose_ratings_are_shared_are_solved_alike(
                 whole = solver.prepare(train, start, seed=0)
                 loss = solver.step(whole, 3)
                 with monkeypatch.context() as patched:
-                    patched.setattr(numba_als, "_ratings_per_part", lambda size: 7)
-                    patched.setattr(numba_als, "WORK_PER_CALL", 1)
+                    patched.setattr(row_solver, "_ratings_per_part", lambda size: 7)
+                    patched.setattr(row_solver, "WORK_PER_CALL", 1)
                     parts = solver.prepare(train, start, seed=0)
                     assert len(parts.sides[0].long_rows) > 20
                     assert solver.step(parts, 3) == pytest.approx(loss, rel=1e-12)
@@ -441,9 +441,9 @@ def test_work_is_cut_into_calls_that_let_ctrl_c_through(monkeypatch: pytest.Monk
     train, checks = random_ratings(), []
     solver = get_backend("numba-als", n_jobs=1)
     whole = solver.fit(train, epochs=1).model_.parameters
-    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 16 * 16 / 2 * als.CHUNK)
-    monkeypatch.setattr(numba_als, "_ROW_COST", 0)
-    monkeypatch.setattr(numba_als, "checkpoint", lambda: checks.append(1))
+    monkeypatch.setattr(row_solver, "WORK_PER_CALL", 16 * 16 / 2 * als.CHUNK)
+    monkeypatch.setattr(row_solver, "_ROW_COST", 0)
+    monkeypatch.setattr(row_solver, "checkpoint", lambda: checks.append(1))
     pieces = solver.fit(train, epochs=1).model_.parameters
     # Each side takes 600 times 16^2 / 2 multiply-adds.
     assert len(checks) >= 2 * 600 / als.CHUNK
@@ -468,7 +468,7 @@ def test_the_gradient_is_zero_where_it_ends() -> None:
 
 
 def test_tables_are_aligned() -> None:
-    workspace = numba_als._workspace(16, np.dtype("float32"))
+    workspace = row_solver._workspace(16, np.dtype("float32"))
     for table in (
         workspace.gathered,
         workspace.gram,
@@ -522,8 +522,8 @@ def test_rows_with_more_ratings_than_a_call_takes_are_solved_exactly(
 ) -> None:
     train = random_ratings()
     exact = get_backend("numba-als", rank=5, dtype="float64").fit(train, epochs=2)
-    monkeypatch.setattr(numba_als, "_ratings_per_part", lambda size: 3)
-    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 1)
+    monkeypatch.setattr(row_solver, "_ratings_per_part", lambda size: 3)
+    monkeypatch.setattr(row_solver, "WORK_PER_CALL", 1)
     steps = get_backend("numba-als", rank=5, dtype="float64", method="cg", cg_steps=1)
     steps.fit(train, epochs=2)
     differences = relative_differences(steps.model_.parameters, exact.model_.parameters)
@@ -540,14 +540,14 @@ def test_a_long_row_that_looks_singular_is_not_left_to_one_call(
     options = {"rank": 30, "dtype": "float32", "n_jobs": 2, **UNPENALISED}
     whole = get_backend("numba-als", **options).fit(train, epochs=2)
     taken: list[int] = []
-    solve_pieces = numba_als._solve_pieces
+    solve_pieces = row_solver.RowSolver._solve_pieces
 
-    def spy(state: Any, side: Any, *rest: Any) -> Any:
+    def spy(solver: Any, side: Any, *rest: Any) -> Any:
         taken.append(int(np.diff(side.ratings.ends[0], prepend=0).max(initial=0)))
-        return solve_pieces(state, side, *rest)
+        return solve_pieces(solver, side, *rest)
 
-    monkeypatch.setattr(numba_als, "_solve_pieces", spy)
-    monkeypatch.setattr(numba_als, "WORK_PER_CALL", 30 * 30 / 2 * als.CHUNK)
+    monkeypatch.setattr(row_solver.RowSolver, "_solve_pieces", spy)
+    monkeypatch.setattr(row_solver, "WORK_PER_CALL", 30 * 30 / 2 * als.CHUNK)
     parts = get_backend("numba-als", **options).fit(train, epochs=2)
     # The user's row is in the pieces of its side, which leave it out, and in no copy in float64.
     assert taken.count(n) == 2
@@ -608,7 +608,7 @@ def test_ratings_are_addressed_beyond_32_bits(has_weights: bool, tmp_path: Path)
         ends = np.array([first, first + 2, first + 3])
         for method in ("solve", "improve"):
             rows = np.zeros_like(q), np.zeros(3)
-            workspace = numba_als._workspace(q.shape[1], np.dtype("float64"))
+            workspace = row_solver._workspace(q.shape[1], np.dtype("float64"))
             shared = (1, 3, ends, ratings, (q, np.zeros(3)), penalty, penalty)
             if method == "solve":
                 flags = np.zeros(3, np.bool_), np.zeros(3)

@@ -3,8 +3,8 @@
 `EXCEPTIONS` holds what neither of them says, such as ``any_scale``. `CANNOT_DIVERGE` names the
 backends without a learning rate that could be too long. `VARIANTS` lists what is tested of a
 backend besides its defaults. Adapters to other libraries, whose objective is another, have tests of
-their own in `tests/peers`. This file cannot be collected if a name there is not in the registry,
-or if it is not known how a backend diverges.
+their own in `tests/peers`, and solvers on a cluster in `tests/spark`. This file cannot be collected
+if a name there is not in the registry, or if it is not known how a backend diverges.
 """
 
 from collections.abc import Mapping
@@ -91,7 +91,11 @@ def explosive(solver: Factorizer) -> dict[str, Any]:
     )
 
 
-OWN = {name: Variant(name, {}) for name, info in _BACKENDS.items() if not info.library}
+OWN = {
+    name: Variant(name, {})
+    for name, info in _BACKENDS.items()
+    if not info.library and "pyspark" not in info.requires
+}
 
 for _title, _variant in {**OWN, **VARIANTS}.items():
     _suite = suite(_title, _variant)
