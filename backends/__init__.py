@@ -22,7 +22,8 @@ from .errors import (
     UnknownIdError,
 )
 from .factorizer import Factorizer, State
-from .model import FactorModel, Recommendation
+from .lists import Lists, Recommendation, Similar
+from .model import FactorModel
 from .objective import Objective, Parameters, Penalties, mean_squared_error
 from .ratings import EncodedRatings, RatingEncoder, Ratings
 from .registry import backend_class, get_backend, list_backends
@@ -38,6 +39,7 @@ __all__ = [
     "EpochRecord",
     "FactorModel",
     "Factorizer",
+    "Lists",
     "ModelFileError",
     "NotFittedError",
     "Objective",
@@ -48,6 +50,7 @@ __all__ = [
     "Ratings",
     "RatingsError",
     "Recommendation",
+    "Similar",
     "State",
     "UnknownBackend",
     "UnknownIdError",

@@ -238,6 +238,12 @@ def _text(values: Any, name: str) -> Any:
     import pyarrow as pa
 
     try:
+        if len(values) == 1 and isinstance(values[0], str):
+            # What a server is asked for. Arrow's own conversions of Python objects, and of whole
+            # arrays, import pandas, which takes as long as thousands of answers.
+            data = values[0].encode()
+            offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
+            return pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(data))
         return pa.array(values, pa.large_string(), from_pandas=True)
     except UnicodeEncodeError as error:
         raise RatingsError(
@@ -333,6 +339,10 @@ def _in_parts(values: Any, convert: Callable[[Any], Any]) -> Any:
 def _of_integers(values: Any, name: str) -> Any:
     import pyarrow as pa
 
+    one = values[0] if len(values) == 1 else None
+    if isinstance(one, int | np.integer) and -(2**63) <= one < 2**63:
+        data = pa.py_buffer(np.array([one], np.int64))  # see `_text`
+        return pa.Int64Array.from_buffers(pa.int64(), 1, [None, data])
     for dtype in (pa.int64(), pa.uint64()):
         try:
             return pa.array(values, dtype, from_pandas=True)

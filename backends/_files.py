@@ -31,7 +31,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     partial = final.with_name(f".{secrets.token_hex(8)}.part")
     try:
         # "x" creates the file and fails if the name exists, even as a symbolic link.
-        with partial.open("xb") as file:
+        try:
+            opened = partial.open("xb")
+        except OSError as error:
+            error.filename = os.fspath(final)  # which the caller knows
+            raise
+        with opened as file:
             yield file
         _replace(partial, final)
     except BaseException:

@@ -62,7 +62,18 @@ def as_arrow(array: NDArray[Any]) -> Any:
     """Return an array as Arrow."""
     import pyarrow as pa
 
+    if array.dtype.kind in "iu":  # without importing pandas, as `pyarrow.array` does
+        data = pa.py_buffer(np.ascontiguousarray(array))
+        kind = pa.from_numpy_dtype(array.dtype)
+        return pa.Array.from_buffers(kind, len(array), [None, data])
     return pa.array(array)
+
+
+def as_numpy(array: Any) -> NDArray[Any]:
+    """Return an array of Arrow, of integers none of which is missing; `to_numpy` imports pandas."""
+    dtype = np.dtype(str(array.type))
+    values = np.frombuffer(array.buffers()[1], dtype)
+    return values[array.offset : array.offset + len(array)]
 
 
 def id_column(ids: ArrayLike, what: str) -> IdColumn:
@@ -100,7 +111,7 @@ def _of_arrow(column: Any, what: str) -> IdColumn:
     chunks = [chunk for chunk in chunks if len(chunk)]
     kind, is_a = column.type, pa.types
     if is_a.is_integer(kind):
-        return IntegerColumn([chunk.to_numpy() for chunk in chunks])
+        return IntegerColumn([as_numpy(chunk) for chunk in chunks])
     if is_a.is_decimal(kind):
         return IntegerColumn([_whole(chunk, what) for chunk in chunks])
     if is_a.is_dictionary(kind):
@@ -111,7 +122,7 @@ def _of_arrow(column: Any, what: str) -> IdColumn:
         # Each text once, so that all further work is on few.
         coded = pa.chunked_array(chunks).dictionary_encode()
         texts = _texts(coded.chunk(coded.num_chunks - 1).dictionary, what)
-        codes = joined([chunk.indices.to_numpy() for chunk in coded.chunks], len(column))
+        codes = joined([as_numpy(chunk.indices) for chunk in coded.chunks], len(column))
         return TextColumn(codes, texts, is_numbered=True)
     if is_a.is_floating(kind):
         floats = np.concatenate([chunk.to_numpy() for chunk in chunks])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._coding import PART, gathered, number_integers, offsets_from, parts
-from ._id_columns import IdColumn, IntegerColumn, TextColumn, as_arrow, id_column
+from ._id_columns import IdColumn, IntegerColumn, TextColumn, as_arrow, as_numpy, id_column
 from .errors import RatingsError
 
 # Look-ups in a table with a place for each integer of the range, if it has at most so many places
@@ -48,9 +48,25 @@ class IntegerIds:
         ids: NDArray[Any] = self.values[rows]
         return ids
 
+    def take_arrow(self, rows: NDArray[Any]) -> Any:
+        """Return the ids of rows as an array of Arrow."""
+        return as_arrow(self.values[rows])
+
     def reordered(self, order: NDArray[Any]) -> IntegerIds:
         """Return the same ids in another order."""
         return IntegerIds(self.values[order])
+
+    def followed_by(self, more: RowLabels) -> IntegerIds:
+        """Return these ids and then others, none of which is among them."""
+        if not isinstance(more, IntegerIds):
+            raise RatingsError("integer ids cannot be followed by text ids")
+        parts = [ids.values for ids in (self, more) if len(ids)]
+        # Where one of them needs unsigned integers and the other does not, NumPy would take floats.
+        if len({part.dtype for part in parts}) > 1:
+            if min(int(part.min()) for part in parts) < 0:
+                raise RatingsError("integer ids must fit 64 bits, signed or not, all of them alike")
+            parts = [part.astype(np.uint64) for part in parts]
+        return IntegerIds(np.concatenate(parts) if parts else self.values.copy())
 
     def order(self) -> NDArray[np.int64]:
         """Return the rows by ascending id; computed once."""
@@ -105,8 +121,7 @@ class IntegerIds:
             import pyarrow.compute as pc
 
             found = pc.index_in(as_arrow(part), value_set=as_arrow(self.values))
-            rows: NDArray[Any] = found.fill_null(-1).to_numpy()
-            return rows
+            return as_numpy(found.fill_null(-1))
         order = self.order()
         places = np.searchsorted(self.values, part, sorter=order)
         candidates = order[np.minimum(places, len(order) - 1)]
@@ -173,16 +188,28 @@ class TextIds:
         ids[:] = self.values.take(as_arrow(rows)).to_pylist()
         return ids
 
+    def take_arrow(self, rows: NDArray[Any]) -> Any:
+        """Return the ids of rows as an array of Arrow."""
+        return self.values.take(as_arrow(rows))
+
     def reordered(self, order: NDArray[Any]) -> TextIds:
         """Return the same ids in another order."""
         return TextIds(self.values.take(as_arrow(order)))
+
+    def followed_by(self, more: RowLabels) -> TextIds:
+        """Return these ids and then others, none of which is among them."""
+        import pyarrow as pa
+
+        if not isinstance(more, TextIds):
+            raise RatingsError("text ids cannot be followed by integer ids")
+        return TextIds(pa.concat_arrays([self.values, more.values]))
 
     def order(self) -> NDArray[np.int64]:
         """Return the rows by ascending id; computed once. UTF-8 sorts as Python's strings do."""
         if self._order is None:
             import pyarrow.compute as pc
 
-            self._order = pc.sort_indices(self.values).to_numpy().astype(np.int64)
+            self._order = as_numpy(pc.sort_indices(self.values)).astype(np.int64)
         return self._order
 
     def equals(self, other: RowLabels) -> bool:
@@ -193,13 +220,13 @@ class TextIds:
         """Return the row of each id, shape (n,); -1 for those that are not here."""
         if not len(self):
             return np.full(len(column), -1, np.int32)
-        if len(column.texts) * _BISECTION < len(self):
+        if len(column.texts) == 1 or len(column.texts) * _BISECTION < len(self):
             found = np.array([self._bisected(text) for text in column.texts.to_pylist()], np.int32)
         else:
             import pyarrow.compute as pc
 
             indices = pc.index_in(column.texts, value_set=self.values)
-            found = indices.fill_null(-1).to_numpy()
+            found = as_numpy(indices.fill_null(-1))
         return gathered(found, column.codes)
 
     def _bisected(self, text: str) -> int:
@@ -231,6 +258,10 @@ class RowIds:
         """Return the rows."""
         return rows
 
+    def take_arrow(self, rows: NDArray[Any]) -> Any:
+        """Return the rows as an array of Arrow."""
+        return as_arrow(rows)
+
     def rows_of(self, column: IntegerColumn) -> NDArray[np.int32]:
         """Return each integer that is a row, shape (n,), and -1 for the others."""
         rows = np.full(len(column), -1, np.int32)
@@ -252,6 +283,36 @@ def numbered(column: IdColumn) -> tuple[NDArray[np.int32], RowLabels]:
         return column.codes, TextIds(column.texts)
     rows, keys = number_integers([column.codes])
     return rows, TextIds(column.texts.take(as_arrow(keys)))
+
+
+def as_labels(labels: RowLabels | RowIds) -> RowLabels:
+    """Return row numbers as integer ids, and ids as they are."""
+    return IntegerIds(np.arange(labels.n)) if isinstance(labels, RowIds) else labels
+
+
+def same_labels(a: RowLabels | RowIds, b: RowLabels | RowIds) -> bool:
+    """Return whether two sides have the same ids in the same order."""
+    if isinstance(a, RowIds) and isinstance(b, RowIds):
+        return a.n == b.n
+    return as_labels(a).equals(as_labels(b))
+
+
+def joined(
+    labels: RowLabels | RowIds, more: RowLabels | RowIds, what: str
+) -> tuple[RowLabels, NDArray[np.int32]]:
+    """Return ids followed by those of ``more`` that are not among them, and the rows of ``more``.
+
+    Raises
+    ------
+    RatingsError
+        For ids of the other kind.
+    """
+    first, second = as_labels(labels), as_labels(more)
+    _, rows = look_up(first, second.take_arrow(np.arange(len(second))), what)
+    is_new = rows < 0
+    rows = rows.copy()
+    rows[is_new] = len(first) + np.arange(int(is_new.sum()), dtype=np.int32)
+    return first.followed_by(second.reordered(np.flatnonzero(is_new))), rows
 
 
 def distinct_ids(ids: ArrayLike, what: str) -> RowLabels:

@@ -7,12 +7,16 @@ and the shape that it must have, before memory is taken for it. What does not: w
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
+import struct
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, TypeGuard, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -33,6 +37,10 @@ _MOST_GROWTH = 100
 _ALWAYS_ALLOWED = 64 << 20
 _HEADER_BYTES = 4 << 20  # four bytes per character
 _PIECE = 1 << 20
+_SPOOLED = 64 << 20  # bytes of a file for an open one that are held in memory
+_ALIGNED = 64  # bytes; arrays begin at multiples of it, so that a file can be mapped into memory
+_PADDING = 0xD935  # the field of a zip member's header that is there for alignment
+_LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: lengths of its name and its fields
 
 
 class OtherVersion(Exception):
@@ -50,8 +58,9 @@ class Archive:
         The version of the format, one of `VERSIONS`.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        size = os.fstat(file.fileno()).st_size
+    def __init__(self, file: IO[bytes], *, mapped: bool = False) -> None:
+        size = file.seek(0, os.SEEK_END)
+        self._file, self._mapped = file, mapped
         self._zip = zipfile.ZipFile(file)
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
@@ -119,11 +128,27 @@ class Archive:
                 n_bytes *= length
             if n_bytes != member.file_size - stream.tell():
                 raise ValueError(f"{name} has another size than it says")
-            array = np.empty(found[::-1] if is_fortran else found, dtype)
-            if n_bytes:
-                _fill(array, n_bytes, stream)
+            shape_in_file = found[::-1] if is_fortran else found
+            if self._mapped and n_bytes and member.compress_type == zipfile.ZIP_STORED:
+                array = self._map(member, stream.tell(), dtype, shape_in_file)
+            else:
+                array = np.empty(shape_in_file, dtype)
+                if n_bytes:
+                    _fill(array, n_bytes, stream)
         array = array.T if is_fortran else array
         return array.astype(dtype.newbyteorder("="), copy=False)
+
+    def _map(
+        self, member: zipfile.ZipInfo, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Return a member's content, from byte ``start`` on, mapped into memory, read-only."""
+        self._file.seek(member.header_offset)
+        name, fields = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
+        offset = member.header_offset + _LOCAL_HEADER.size + name + fields + start
+        mapped = np.memmap(self._file.name, dtype, "r", offset, shape)
+        # As a plain array: the subclass would slow down every small operation.
+        array: NDArray[Any] = mapped.view(np.ndarray)
+        return array if array.flags.aligned else array.copy()
 
     def ids(self, name: str, kind: str | None, n: int) -> RowLabels:
         """Return ``n`` distinct ids of a kind, "integer" or "text"; None for either, in version 1.
@@ -148,10 +173,24 @@ class Archive:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Archive]:
-    """Open the file of a saved model."""
-    with open(path, "rb") as file:
+def opened(file: str | os.PathLike[str] | IO[bytes], *, mapped: bool = False) -> Iterator[Archive]:
+    """Open the file of a saved model, which is a path or a file that was opened for reading."""
+    if is_file(file):
         yield Archive(file)
+        return
+    with open(cast("str | os.PathLike[str]", file), "rb") as opened_file:
+        yield Archive(opened_file, mapped=mapped)
+
+
+def check_bytes(file: str | os.PathLike[str] | IO[bytes], mode: str) -> None:
+    """Raise ValueError for a file that was opened for text."""
+    if isinstance(file, io.TextIOBase):
+        raise ValueError(f'file must be open for bytes, as open(path, "{mode}") does, not for text')
+
+
+def is_file(file: str | os.PathLike[str] | IO[bytes]) -> TypeGuard[IO[bytes]]:
+    """Return whether this is an open file rather than a path."""
+    return hasattr(file, "read") or hasattr(file, "write")
 
 
 def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -180,12 +219,12 @@ def _fill(array: NDArray[Any], n_bytes: int, stream: IO[bytes]) -> None:
 
 
 def write(
-    path: str | os.PathLike[str],
+    file: str | os.PathLike[str] | IO[bytes],
     header: dict[str, Any],
     arrays: dict[str, NDArray[Any]],
     ids: tuple[RowLabels, RowLabels] | None,
 ) -> None:
-    """Write a model's file, in the newest version; it appears whole or not at all."""
+    """Write a model's file, in the newest version; at a path it appears whole or not at all."""
     kinds = None if ids is None else [labels.kind for labels in ids]
     header = {"format": FORMAT, "version": VERSIONS[-1], **header, "ids": kinds}
     members: dict[str, Any] = dict(arrays)
@@ -194,9 +233,29 @@ def write(
             members[name] = labels.values
         else:
             members[f"{name}_offsets"], members[f"{name}_bytes"] = labels.offsets_and_bytes()
-    with written_whole(path) as file:
-        text: Any = np.array(json.dumps(header, default=_plain))
-        np.savez(file, header=text, **members)
+    members["header"] = np.array(json.dumps(header, default=_plain))
+    if is_file(file):
+        # Which need not be seekable: a pipe, or a compressed file.
+        with tempfile.SpooledTemporaryFile(_SPOOLED) as whole:
+            _write_members(cast("IO[bytes]", whole), members)
+            whole.seek(0)
+            shutil.copyfileobj(whole, file)
+        return
+    with written_whole(cast("str | os.PathLike[str]", file)) as whole:
+        _write_members(whole, members)
+
+
+def _write_members(file: IO[bytes], members: dict[str, Any]) -> None:
+    """Write arrays as NumPy's ``savez`` does, except that each begins at a multiple of 64 bytes."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in members.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            # A header has 30 bytes, the name, this field, and one of 20 bytes for large members.
+            begin = file.tell() + 30 + len(info.filename) + 20 + 4
+            n_padding = -begin % _ALIGNED
+            info.extra = struct.pack("<HH", _PADDING, n_padding) + bytes(n_padding)
+            with archive.open(info, "w", force_zip64=True) as stream:
+                npy.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
 def _plain(value: Any) -> Any:

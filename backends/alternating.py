@@ -12,12 +12,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import DTypeLike
-
-from ._arrays import Float
 from .factorizer import Factorizer
-from .objective import Objective, Parameters, Penalties
+from .objective import Objective, Parameters
 from .ratings import Ratings
 
 
@@ -65,18 +61,3 @@ class AlternatingLeastSquares(Factorizer):
             b, c = self.objective.biases_alone(train)
             start.user_bias, start.item_bias = b.astype(self.dtype), c.astype(self.dtype)
         return start
-
-
-def penalties_in_units(
-    penalties: Penalties, unit: float, weight_unit: float, dtype: DTypeLike
-) -> tuple[Float, Float]:
-    """Return the penalties of factors and biases, each of shape (n_rows,), in units.
-
-    Ratings and biases are in units of ``unit``, factors in units of its square root, and weights in
-    units of ``weight_unit``.
-    """
-    # Limited to what the precision can represent; a row is zero under a weaker penalty already.
-    largest = 1e-4 * float(np.finfo(dtype).max)
-    factors = np.minimum(penalties.factors / unit / weight_unit, largest).astype(dtype)
-    biases = np.minimum(penalties.biases / weight_unit, largest).astype(dtype)
-    return factors, biases

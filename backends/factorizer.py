@@ -27,11 +27,19 @@ from backends._engine.cores import available_cores
 from backends._engine.interrupt import delayed_interrupt
 
 from ._arrays import Float
+from ._progress import epoch_bar, logger
 from ._validation import check_choice, check_count, check_fits, check_number
 from .errors import DivergenceWarning, NotFittedError
-from .model import FactorModel, Recommendation
-from .objective import Objective, Parameters, RegScaling, RegUnit, mean_squared_error
-from .ratings import RatingEncoder, Ratings
+from .model import FactorModel
+from .objective import (
+    Objective,
+    Parameters,
+    RegScaling,
+    RegUnit,
+    mean_squared_error,
+    rating_unit,
+)
+from .ratings import RatingEncoder, Ratings, extended_by
 from .start import Init, initial_model
 from .stopping import (
     Best,
@@ -87,7 +95,8 @@ class Factorizer(ABC):
     dtype
         Precision of the computation, "float32" or "float64".
     n_jobs
-        Number of threads; None for one per core that this process may use.
+        Number of threads; None, or -1 as in scikit-learn, for one per core that this process may
+        use.
     init, init_scale
         How the initial factors are drawn; see `initial_model`.
 
@@ -198,6 +207,8 @@ class Factorizer(ABC):
     def n_threads(self) -> int:
         """Number of threads that ``n_jobs`` stands for."""
         if self.n_jobs is not None:
+            if self.n_jobs == -1:
+                return available_cores()
             return int(self.n_jobs)  # threadpoolctl refuses NumPy's integers
         return available_cores()
 
@@ -215,6 +226,7 @@ class Factorizer(ABC):
         max_seconds: float | None = None,
         keep: Keep = "best",
         evaluate: bool = False,
+        progress: bool = False,
     ) -> Self:
         """Fit ``model_`` to ``train``.
 
@@ -262,6 +274,9 @@ class Factorizer(ABC):
             Whether to compute the objective and the training MSE after each epoch, for
             ``history_``. It takes about as long as an epoch of a slow solver. Otherwise they are
             NaN.
+        progress
+            Whether a bar shows the epochs, if standard error is a terminal. Each epoch is also a
+            line of the log "factorbench", of the level DEBUG, and the end of a fit one of INFO.
 
         Returns
         -------
@@ -320,7 +335,8 @@ class Factorizer(ABC):
             assert state is not None
             return model_of(x.astype(self.dtype) if x else self._parameters(state, train), epoch)
 
-        with self.threads():
+        name = type(self).__name__
+        with self.threads(), epoch_bar(name, epochs, shown=progress) as tell:
             try:
                 clock = time.perf_counter()
                 state = self.prepare(train, start, seed=int(seed))
@@ -365,6 +381,7 @@ class Factorizer(ABC):
                     if x is not None and keeps_best:
                         best.offer(record, x)
                     outcome.history_.append(record)
+                    tell(record)
                     reason = stopping.reason(Progress(record, partial(model_now, x, state.epochs)))
                     if reason:
                         outcome.status_ = reason
@@ -384,8 +401,12 @@ class Factorizer(ABC):
                     return self._diverged(outcome, exploded_mse)
                 outcome.best_epoch_ = state.epochs if best.parameters is None else best.epoch
                 model = model_of(best.parameters or last, outcome.best_epoch_)
+                model.fit["status"] = outcome.status_
                 # A single update, so that a thread that predicts meanwhile never sees half of it.
-                vars(self).update(vars(outcome), model_=model)
+                vars(self).update(vars(outcome), model_=model, _trained_on=rated)
+        logger.info(
+            "%s: %s after %d epochs, %.3f s", name, outcome.status_, outcome.n_epochs_, seconds
+        )
         return self
 
     def initial_parameters(self, train: Ratings, seed: int = 0) -> Parameters:
@@ -419,20 +440,70 @@ class Factorizer(ABC):
             self.n_threads,
         )
 
+    def partial_fit(
+        self, ratings: Ratings, *, sweeps: int = 1, history: Ratings | None = None
+    ) -> Self:
+        """Let the model learn of new ratings, without a fit; the first call is a fit.
+
+        The rows of the users and items of new ratings are solved for exactly, with all of their
+        ratings and with all other rows fixed: users, items, and users again. So the objective of
+        all ratings does not rise, whatever solver the fit was done by. Users and items may be new,
+        and ratings come in any order; the rating of a pair that was rated before takes the place of
+        the old one. The mean and the unit of the penalties stay those of the last fit: fit anew now
+        and then.
+
+        ``model_`` is a new model afterwards; ``history_`` and the like are those of the last fit.
+
+        Parameters
+        ----------
+        ratings
+            New ratings, with raw ids as `Ratings.from_arrays` makes them.
+        sweeps
+            How often items are solved for. More lets new users and items come closer to where a fit
+            would have put them.
+        history
+            The ratings up to now, for a solver that does not have them: one that was pickled, or
+            whose ``model_`` was set. None for those of the fit and of earlier calls.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong, where the ratings up to now are not known, or not all of them,
+            and for models of other libraries, which minimise something else.
+        RatingsError
+            For ids of the other kind than before.
+        """
+        self.check_params()
+        _check_ratings(ratings, "ratings")
+        check_count("sweeps", sweeps)
+        if not len(ratings):
+            raise ValueError("ratings must hold at least one rating, and is empty")
+        known = self.__dict__.get("_trained_on") if history is None else history
+        if "model_" not in self.__dict__:
+            return self.fit(ratings if known is None else known.extended(ratings))
+        model = self.model_
+        if known is None:
+            raise ValueError(
+                "history must be given, since this solver does not have the ratings up to now: "
+                "partial_fit(ratings, history=train)"
+            )
+        _check_ratings(known, "history")
+        known = model.in_its_rows(known)
+        together, n_new = extended_by(known, ratings)
+        new = together.take(np.arange(len(together) - n_new, len(together)))
+        model = model.learned(together, new, sweeps=int(sweeps), n_threads=self.n_threads)
+        vars(self).update(_trained_on=together, model_=model)
+        return self
+
     def predict(self, users: Any, items: Any, **options: Any) -> NDArray[np.float64]:
         """Predict ratings of pairs of raw ids; see `FactorModel.predict`."""
         model: FactorModel = self.model_
         return model.predict(users, items, **options)
 
-    def recommend(
-        self,
-        user: Any,
-        n: int = 10,
-        **options: Any,
-    ) -> list[Recommendation]:
-        """Return the ``n`` best items for one user; see `FactorModel.recommend`."""
+    def recommend(self, users: Any = None, n: int = 10, **options: Any) -> Any:
+        """Return the ``n`` best items for one user, many or all; see `FactorModel.recommend`."""
         model: FactorModel = self.model_
-        return model.recommend(user, n, **options)
+        return model.recommend(users, n, **options)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the hyper-parameters by name. ``deep`` is ignored; scikit-learn passes it."""
@@ -455,6 +526,10 @@ class Factorizer(ABC):
             setattr(self, name, value)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Whoever gets a copy of a solver need not get the training ratings.
+        return {name: value for name, value in vars(self).items() if name != "_trained_on"}
+
     def __getattr__(self, name: str) -> Any:
         # Python calls this only for attributes that do not exist.
         if name == "model_" or name in Outcome.__dataclass_fields__:
@@ -475,7 +550,8 @@ class Factorizer(ABC):
         check_count("epochs", self.epochs)
         check_number("init_scale", self.init_scale, positive=True)
         check_fits("reg", self.reg, self.dtype)
-        check_count("n_jobs", self.n_jobs, optional=True)
+        if self.n_jobs != -1:
+            check_count("n_jobs", self.n_jobs, optional=True)
 
     def _check(self, train: Ratings, validation: object, epochs: int, seed: int, keep: str) -> None:
         """Raise TypeError or ValueError if an argument of `fit` is wrong."""
@@ -619,6 +695,7 @@ class Factorizer(ABC):
     ) -> FactorModel:
         summary = train.summary
         fit = {"solver": type(self).__name__, **self.get_params(), **facts}
+        fit |= self._minimised(train, x.mean)
         return FactorModel(
             x,
             train.encoder,
@@ -628,6 +705,10 @@ class Factorizer(ABC):
             fit,
             math.sqrt(summary.variance),
         )
+
+    def _minimised(self, train: Ratings, mean: float) -> dict[str, float]:
+        """Return what the objective takes of the training ratings, to solve for further rows."""
+        return {"weight": train.summary.weight, "rms": rating_unit(train, mean)}
 
     def _exploded(self, x: Parameters, train: Ratings, limit: float) -> float:
         """Return 0 for a usable model, and the training MSE (or NaN) for one that has diverged."""
@@ -650,11 +731,11 @@ class Factorizer(ABC):
         return self
 
 
-def _check_ratings(train: object) -> None:
-    """Raise TypeError unless ``train`` is `Ratings`."""
-    if not isinstance(train, Ratings):
+def _check_ratings(ratings: object, name: str = "train") -> None:
+    """Raise TypeError unless an argument is `Ratings`."""
+    if not isinstance(ratings, Ratings):
         raise TypeError(
-            f"train must be Ratings, got {type(train).__name__}; make them by "
+            f"{name} must be Ratings, got {type(ratings).__name__}; make them by "
             "Ratings.from_frame or Ratings.from_arrays"
         )
 

@@ -16,7 +16,7 @@ from backends._engine.sorting import blocked, counted, row_weights, transposed
 from backends._engine.threads import Threads, one_blas_thread
 
 from ._validation import check_choice, check_count
-from .alternating import AlternatingLeastSquares, penalties_in_units
+from .alternating import AlternatingLeastSquares
 from .factorizer import State
 from .objective import Parameters, rating_unit
 from .ratings import Ratings
@@ -93,7 +93,7 @@ class NumbaALS(AlternatingLeastSquares):
             threads=threads,
         )
         user_penalties, item_penalties = (
-            penalties_in_units(penalties, unit, weight_unit, self.dtype)
+            penalties.in_units(unit, weight_unit, self.dtype)
             for penalties in self.objective.penalties_of(train, *weights)
         )
         start = initial.in_units(unit)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backends._engine.least_squares import Equations
 
 from ._arrays import Float
-from .alternating import AlternatingLeastSquares, penalties_in_units
+from .alternating import AlternatingLeastSquares
 from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
@@ -115,7 +115,7 @@ class NumpyALS(AlternatingLeastSquares):
         """Group ratings by row."""
         order = np.argsort(rows, kind="stable")
         counts = np.bincount(rows, minlength=len(penalties.factors))
-        penalty, bias_penalty = penalties_in_units(penalties, unit, weight_unit, self.dtype)
+        penalty, bias_penalty = penalties.in_units(unit, weight_unit, self.dtype)
         return Side(
             offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             opposites=opposites[order],

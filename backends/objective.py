@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ._arrays import Float, chunks
 from ._validation import check_choice, check_count, check_number
@@ -131,12 +131,32 @@ class Parameters:
             out[part] = self.mean + dots + self.user_bias[u] + self.item_bias[i]
         return out
 
+    def predict_of_user(self, user: int, items: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return what `predict` does for some items of one user, in less time."""
+        dots = np.einsum(
+            "nk,k->n", self.item_factors[items], self.user_factors[user], dtype=np.float64
+        )
+        out: NDArray[np.float64] = self.mean + dots + self.user_bias[user] + self.item_bias[items]
+        return out
+
 
 class Penalties(NamedTuple):
     """Factors of |row|^2 and of the squared bias in N J, for each row of one side."""
 
     factors: NDArray[np.float64]  # shape (n_rows,); 0 for rows without ratings, as the next
     biases: NDArray[np.float64]
+
+    def in_units(self, unit: float, weight_unit: float, dtype: DTypeLike) -> tuple[Float, Float]:
+        """Return the penalties of factors and biases, each of shape (n_rows,), in units.
+
+        Ratings and biases are in units of ``unit``, factors in units of its square root, and
+        weights in units of ``weight_unit``.
+        """
+        # Limited to what the precision can represent; a row is zero under a weaker penalty already.
+        largest = 1e-4 * float(np.finfo(dtype).max)
+        factors = np.minimum(self.factors / unit / weight_unit, largest).astype(dtype)
+        biases = np.minimum(self.biases / weight_unit, largest).astype(dtype)
+        return factors, biases
 
 
 @dataclass(frozen=True)

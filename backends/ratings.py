@@ -19,7 +19,7 @@ from ._coding import Duplicates, check_policy
 from ._columns import column_of
 from ._encoding import encoded
 from ._id_columns import IdColumn, id_column
-from ._ids import RowLabels, distinct_ids, look_up
+from ._ids import RowIds, RowLabels, as_labels, distinct_ids, joined, look_up
 from ._validation import check_number, checked_rows, checked_values, checked_weights
 from .errors import RatingsError, UnknownIdError
 from .tables import picked_columns
@@ -209,6 +209,19 @@ class Ratings:
         columns = picked_columns(frame, names, arguments)
         weights = None if weight is None else columns[3]
         return cls.from_arrays(*columns[:3], weights=weights, duplicates=duplicates)
+
+    def extended(self, more: Ratings) -> Ratings:
+        """Return these ratings and more, of which a pair that is here already replaces the old one.
+
+        Rows keep their numbers; further users and items follow in the order of ``more``. Of a pair
+        that is there several times in ``more`` the last rating counts.
+
+        Raises
+        ------
+        RatingsError
+            For ids of the other kind, and where only one of both has weights.
+        """
+        return extended_by(self, more)[0]
 
     def take(self, rows: NDArray[Any]) -> Ratings:
         """Return the ratings at these positions, or where a mask is True, over the same rows."""
@@ -504,6 +517,51 @@ class RatingEncoder:
     def _reordered(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> RatingEncoder:
         """Return the encoder of the same ids in other orders."""
         return RatingEncoder.of_labels(self._users.reordered(users), self._items.reordered(items))
+
+
+def extended_by(known: Ratings, more: Ratings) -> tuple[Ratings, int]:
+    """Return `Ratings.extended`, and how many of its ratings, the last ones, are of ``more``."""
+    if (known.weights is None) != (more.weights is None):
+        has, lacks = ("new", "old") if known.weights is None else ("old", "new")
+        raise RatingsError(f"the {has} ratings have weights, and the {lacks} ones do not")
+    encoder, places = None, (more.users, more.items)
+    sizes = max(known.n_users, more.n_users), max(known.n_items, more.n_items)
+    if known.encoder is not None or more.encoder is not None:
+        sides = zip(labels_of(known), labels_of(more), places, ("users", "items"), strict=True)
+        labels, rows = [], []
+        for old, new, numbers, what in sides:
+            used, codes = np.unique(numbers, return_inverse=True)  # in the order of their rows
+            together, of_used = joined(old, as_labels(new).reordered(used), what)
+            labels.append(together)
+            rows.append(of_used[codes])
+        encoder = RatingEncoder.of_labels(labels[0], labels[1])
+        places, sizes = (rows[0], rows[1]), encoder.shape
+    pairs = places[0].astype(np.int64) * sizes[1] + places[1]
+    last = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+    last.sort()
+    # Only old ratings of users who have new ones can be of the same pair.
+    has_new = np.zeros(sizes[0], bool)
+    has_new[places[0]] = True
+    candidates = np.flatnonzero(has_new[known.users])
+    old_pairs = known.users[candidates].astype(np.int64) * sizes[1] + known.items[candidates]
+    kept = np.ones(len(known), bool)
+    kept[candidates[np.isin(old_pairs, pairs)]] = False
+    columns = (
+        np.concatenate([known.users[kept], places[0][last]]),
+        np.concatenate([known.items[kept], places[1][last]]),
+        np.concatenate([known.ratings[kept], more.ratings[last]]),
+    )
+    weights = None
+    if known.weights is not None and more.weights is not None:
+        weights = np.concatenate([known.weights[kept], more.weights[last]])
+    return Ratings(*columns, *sizes, encoder, weights), len(last)
+
+
+def labels_of(ratings: Ratings) -> tuple[RowLabels | RowIds, RowLabels | RowIds]:
+    """Return the ids of the users and of the items of ratings."""
+    if ratings.encoder is None:
+        return RowIds(ratings.n_users), RowIds(ratings.n_items)
+    return ratings.encoder.labels
 
 
 def _lengths_differ(n_users: int, n_items: int, n_ratings: int) -> RatingsError:

@@ -24,7 +24,7 @@ from backends._engine.torch_products import widest
 
 from ._arrays import Float
 from ._validation import check_count
-from .alternating import AlternatingLeastSquares, penalties_in_units
+from .alternating import AlternatingLeastSquares
 from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
 from .ratings import Ratings
@@ -195,7 +195,7 @@ class TorchALS(AlternatingLeastSquares):
         order = np.argsort(rows, kind="stable")
         counts = np.bincount(rows, minlength=len(penalties.factors))
         offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        factor_penalty, bias_penalty = penalties_in_units(penalties, unit, weight_unit, self.dtype)
+        factor_penalty, bias_penalty = penalties.in_units(unit, weight_unit, self.dtype)
         columns = [factor_penalty] * self.rank
         if self.solves_for_biases:
             columns.insert(0, bias_penalty)

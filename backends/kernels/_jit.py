@@ -22,6 +22,7 @@ import numba
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.typed_passes import NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
 
@@ -191,6 +192,15 @@ def _pipeline(compiler: type[Compiler]) -> dict[str, Any]:
 
 
 _VERSION = _source_hash(Path(__file__).parent)
+
+# A child that is forked while another thread compiles would wait for ever for the lock that numba
+# compiles under: the thread that holds it is not in the child. So a fork waits for it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 KERNELS: list[Any] = []  # all that were imported, with numba's counts of what was compiled
 

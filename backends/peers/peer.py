@@ -227,6 +227,9 @@ class Peer(Factorizer):
                 found.item_bias += offset.biases[1].astype(self.dtype)
         return found
 
+    def _minimised(self, train: Ratings, mean: float) -> dict[str, float]:
+        return {}  # the library minimises something else than our objective
+
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class.
 

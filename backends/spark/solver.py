@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from backends._seen import SeenElsewhere
 from backends.factorizer import Factorizer
-from backends.model import FactorModel, SeenElsewhere
+from backends.model import FactorModel
 from backends.objective import Parameters
 from backends.ratings import Ratings
 

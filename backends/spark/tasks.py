@@ -20,7 +20,6 @@ from backends._arrays import Float
 from backends._engine.row_solver import RowSolver, Table
 from backends._engine.sorting import Blocks
 from backends._engine.threads import Threads, one_blas_thread
-from backends.alternating import penalties_in_units
 from backends.kernels.layout import LOOK_AHEAD, aligned_zeros, ratings_dtype
 from backends.objective import Objective
 
@@ -122,7 +121,7 @@ def _packed(part: int, columns: dict[str, NDArray[Any]], packing: Packing) -> pa
     penalties = packing.objective.row_penalties(
         packing.side, row_weights, packing.total_weight, packing.objective_unit
     )
-    penalty, bias_penalty = penalties_in_units(penalties, packing.unit, packing.weight_unit, dtype)
+    penalty, bias_penalty = penalties.in_units(packing.unit, packing.weight_unit, dtype)
     ends = np.cumsum(np.bincount(rows, minlength=n))
     arrays = (
         records,

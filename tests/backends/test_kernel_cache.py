@@ -197,3 +197,41 @@ def test_a_numba_without_a_version_is_taken_for_one_that_is_too_new(
     for version in ("0+untagged.1.g123", "1", "0.999.0", "0.99.0dev0"):
         monkeypatch.setattr(_jit.numba, "__version__", version)
         assert _jit._pipeline(_jit._KernelCompiler) == {}
+
+
+FORKS_WHILE_COMPILING = """
+import os, sys, threading, time
+import numpy as np
+from numba import njit
+from backends import Ratings, get_backend
+
+rng = np.random.default_rng(0)
+train = Ratings(rng.integers(30, size=500), rng.integers(20, size=500), rng.normal(size=500))
+first = threading.Thread(target=lambda: get_backend("numba-als", rank=3).fit(train, epochs=1))
+first.start()
+children = []
+while first.is_alive():
+    time.sleep(0.2)
+    if len(children) < 4 and first.is_alive():
+        child = os.fork()
+        if not child:
+            assert njit(lambda x: x + 1)(1) == 2
+            os._exit(0)
+        children.append(child)
+statuses = [os.waitpid(child, 0)[1] for child in children]
+print(len(children), set(statuses))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_children_that_are_forked_while_a_thread_compiles_can_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of numba's compiler, which the thread holds, is free in the child."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore::DeprecationWarning")  # of forks beside threads
+    n_children, statuses = in_fresh_process(FORKS_WHILE_COMPILING, timeout=170).split(maxsplit=1)
+    assert int(n_children) > 0
+    assert statuses.strip() == "{0}"

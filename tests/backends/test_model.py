@@ -1,6 +1,7 @@
 """The fitted model: predictions for raw ids, recommendations, and its files, refused in words."""
 
 import dataclasses
+import gzip
 import io
 import json
 import pickle
@@ -22,6 +23,8 @@ from backends import (
     Ratings,
     RatingsError,
     UnknownIdError,
+    _model_file,
+    get_backend,
 )
 
 USERS = ["ann", "ann", "bob", "cid"]
@@ -570,14 +573,130 @@ def test_a_failed_save_leaves_the_earlier_file(
 ) -> None:
     before = saved.read_bytes()
 
-    def disk_full(file: Any, **arrays: object) -> None:
+    def disk_full(file: Any, *arguments: object, **options: object) -> None:
         file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(np, "savez", disk_full)
+    monkeypatch.setattr(_model_file.npy, "write_array", disk_full)
     with pytest.raises(OSError, match="no space left"):
         model().save(saved)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [
         saved.name
     ]  # and there is no half-written file beside it
+
+
+# ---- open files, mapped files, pickles ----------------------------------------------------------
+
+
+def test_an_open_file_holds_the_same_model(saved: Path) -> None:
+    room = io.BytesIO()
+    model().save(room)
+    room.seek(0)
+    assert FactorModel.load(room).recommend("ann", 3) == model().recommend("ann", 3)
+    with saved.open("rb") as file:
+        assert FactorModel.load(file).recommend("ann", 3) == model().recommend("ann", 3)
+    with pytest.raises(ModelFileError, match="the file is not a saved model"):
+        FactorModel.load(io.BytesIO(b"nothing"))
+
+
+def test_a_mapped_file_holds_the_same_model(tmp_path: Path) -> None:
+    users = [f"user {number}" for number in range(500)]
+    train = Ratings.from_arrays(users, list(range(500)), [3.0] * 500)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype("f4") for shape in (500, 500, (500, 7), (500, 7))]
+    known = FactorModel(Parameters(3.0, *arrays), train.encoder, (1, 5), 3.0, train)
+    known.save(tmp_path / "model.npz")
+    mapped = FactorModel.load(tmp_path / "model.npz", mmap=True)
+    for name, array in known.parameters.arrays().items():
+        found = getattr(mapped.parameters, name)
+        assert np.array_equal(found, array)
+        assert found.flags.aligned
+        assert not found.flags.owndata and not found.flags.writeable
+    assert (mapped.recommend(n=5).rows == known.recommend(n=5).rows).all()
+    # `save` replaces the file, and does not write to it.
+    model().save(tmp_path / "model.npz")
+    assert (mapped.recommend(n=5).rows == known.recommend(n=5).rows).all()
+    assert FactorModel.load(tmp_path / "model.npz", mmap=True).n_users == 3
+
+
+def test_files_of_numpys_savez_are_mapped_too(tmp_path: Path, saved: Path) -> None:
+    """Those of earlier releases, whose arrays may begin anywhere."""
+    with np.load(saved) as archive:
+        members = {name: archive[name] for name in archive.files}
+    np.savez(tmp_path / "plain.npz", **members)
+    np.savez_compressed(tmp_path / "compressed.npz", **members)
+    for name in ("plain", "compressed"):
+        found = FactorModel.load(tmp_path / f"{name}.npz", mmap=True)
+        assert found.recommend("ann", 3) == model().recommend("ann", 3)
+
+
+def test_only_a_path_can_be_mapped() -> None:
+    with pytest.raises(ValueError, match="mmap needs the path of a file"):
+        FactorModel.load(io.BytesIO(), mmap=True)
+
+
+def test_a_model_knows_where_it_comes_from(tmp_path: Path) -> None:
+    train = Ratings.from_arrays(USERS, ITEMS, VALUES)
+    solver = get_backend("numpy-als", rank=2).fit(train, epochs=3, seed=4)
+    solver.model_.save(tmp_path / "model.npz")
+    loaded = FactorModel.load(tmp_path / "model.npz")
+    facts = loaded.fit
+    assert (facts["solver"], facts["rank"], facts["seed"]) == ("NumpyALS", 2, 4)
+    assert (facts["epoch"], facts["status"]) == (3, "epochs")
+    assert facts["weight"] == 4
+    assert loaded.versions["numpy"] == np.__version__
+    assert {"python", "factorbench"} <= loaded.versions.keys()
+    assert len(loaded.data) == 32
+    other = Ratings.from_arrays(USERS, ITEMS, [4.0, 2.0, 5.0, 3.5])
+    get_backend("numpy-als", rank=2).fit(other, epochs=3).model_.save(tmp_path / "other.npz")
+    assert FactorModel.load(tmp_path / "other.npz").data != loaded.data
+    loaded.save(tmp_path / "again.npz")
+    assert FactorModel.load(tmp_path / "again.npz").data == loaded.data
+
+
+def test_a_pickle_holds_no_training_ratings() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    train = Ratings(rng.integers(50, size=n), rng.integers(40, size=n), rng.normal(size=n), 50, 40)
+    solver = get_backend("numpy-als", rank=2).fit(train, epochs=1)
+    assert len(pickle.dumps(train)) > 100_000
+    for thing in (solver, solver.model_):
+        text = pickle.dumps(thing)
+        assert train.ratings[:100].tobytes() not in text
+        assert len(text) < 50_000
+    again = pickle.loads(pickle.dumps(solver))
+    assert (again.recommend(n=3).rows == solver.recommend(n=3).rows).all()
+
+
+@pytest.mark.process
+def test_a_model_is_loaded_without_pandas(tmp_path: Path) -> None:
+    """Which takes longer to import than all the rest."""
+    model().save(tmp_path / "texts.npz")
+    model([7, 7, 8, 9]).save(tmp_path / "integers.npz")
+    code = """
+import sys
+from backends import FactorModel
+for name, user in (("texts", "ann"), ("integers", 7)):
+    model = FactorModel.load(sys.argv[1] + "/" + name + ".npz")
+    assert len(model.recommend(user, 1)) == 1
+    model.predict(user, 10)
+print("pandas" in sys.modules)
+"""
+    assert in_fresh_process(code, str(tmp_path)).split() == ["False"]
+
+
+def test_files_that_cannot_seek_are_written(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "model.npz.gz", "wb") as file:
+        model().save(file)
+    with gzip.open(tmp_path / "model.npz.gz", "rb") as file:
+        room = io.BytesIO(file.read())
+    assert FactorModel.load(room).recommend("ann", 3) == model().recommend("ann", 3)
+
+
+def test_files_that_are_open_for_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    with path.open("w") as file, pytest.raises(ValueError, match='as open\\(path, "wb"\\) does'):
+        model().save(file)
+    with path.open() as file, pytest.raises(ValueError, match='as open\\(path, "rb"\\) does'):
+        FactorModel.load(file)
