@@ -97,7 +97,8 @@ def _adapt_streams() -> None:
     codecs.register_error(_ERRORS, _closest)
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors=_ERRORS)
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    # A command may run another one.
+    if isinstance(sys.stdout, io.TextIOWrapper) and not isinstance(sys.stdout, _Output):
         sys.stdout.flush()
         sys.stdout = _Output(
             sys.stdout.buffer,

@@ -30,7 +30,8 @@ def explain_missing() -> None:
     To be called while Python looks for the module that ``-m`` names, which may be another's. Only
     packages that pyproject.toml names count: those of a backend by others are its own business.
     """
-    if not any(map(_COMMAND.fullmatch, sys.orig_argv[1:])):
+    is_script = Path(sys.argv[0]).stem == _NAME
+    if not (is_script or any(map(_COMMAND.fullmatch, sys.orig_argv[1:]))):
         return
     usual = sys.excepthook
 
