@@ -95,7 +95,8 @@ def compile_kernels(name: str, *, rank: int = 16, dtype: DTypeLike = "float32") 
 
 def _has_kernels(info: BackendInfo) -> bool:
     """Return whether a backend has kernels of this package, which are kept; others' are not."""
-    return "numba" in info.requires and not info.library
+    # Kernels that run elsewhere, in Spark's tasks, are those of numba-als.
+    return info.requires == ("numba",) and not info.library
 
 
 def _not_kept(reason: str) -> str:
