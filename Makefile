@@ -45,10 +45,12 @@ test-peers: .venv/installed
 	-$(BIN)/python -m bench.peers install $(PEERS)
 	$(BIN)/python tests/run_peers.py $(PEERS)
 
-# The tests of solvers on Spark, which needs Java 17 or newer.
+# The tests of solvers on Spark, which needs Java 17 or newer. They take twenty minutes on two cores; those of
+# a cluster of processes, in tests/spark/test_cluster.py, take one.
+SPARK ?= tests/spark
 test-spark: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
-	$(BIN)/pytest tests/spark $(ARGS)
+	$(BIN)/pytest $(SPARK) $(ARGS)
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed
