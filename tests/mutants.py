@@ -422,10 +422,10 @@ MUTANTS = (
     Mutant(
         "items without bias_reg",
         _OBJECTIVE,
-        "side(item_weights, self.item_bias_damping)",
-        "side(item_weights, self.item_bias_damping)._replace(\n"
+        'self.row_penalties("item", item_weights, total, unit),',
+        'self.row_penalties("item", item_weights, total, unit)._replace(\n'
         "            biases=np.where(item_weights > 0, self.item_bias_damping, 0.0)\n"
-        "        )",
+        "        ),",
         (f"{_TEST_OBJECTIVE}::test_value_is_that_of_a_plain_loop",),
         "both sides' biases are regularised",
     ),

@@ -111,4 +111,4 @@ def _print_completion(parser: argparse.ArgumentParser, shell: str) -> int:
 
 
 if __name__ == "__main__":
-    entry()
+    command.run(main, "nothing was written")

@@ -22,7 +22,7 @@ class TestSpark(FactorizerConformance):
 
     def test_ctrl_c_in_a_step(self) -> None:  # type: ignore[override]
         """The suite's interrupts come at places in Python code, and a step waits in one place."""
-        pytest.skip("test_als.py presses Ctrl-C while a job runs")
+        pytest.skip("test_spark_als.py presses Ctrl-C while a job runs")
 
     def make(self, **params: Any) -> Factorizer:
         if params.get("n_jobs", 1) in (1, 2):  # the running session has two
