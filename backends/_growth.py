@@ -90,13 +90,21 @@ def new_rows(
     if not kept.any():
         raise RatingsError(f"no rating is of an {other_side} that the model has")
     kept_rows, row_codes = np.unique(rows[kept], return_inverse=True)
-    pair = row_codes.astype(np.int32), places[kept]
-    sizes = len(kept_rows), len(labels)
-    if side == "item":
-        pair, sizes = pair[::-1], sizes[::-1]
     weights = None if ratings.weights is None else ratings.weights[kept]
-    part = Ratings(*pair, ratings.ratings[kept], *sizes, weights=weights)
-    factors, bias = problem.solve(side, part, opposites, n_threads)
+
+    def over(opposite: NDArray[Any], n_opposite: int) -> Ratings:
+        """Return the ratings over some numbering of the opposite rows."""
+        pair = row_codes.astype(np.int32), opposite.astype(np.int32)
+        sizes = len(kept_rows), n_opposite
+        if side == "item":
+            pair, sizes = pair[::-1], sizes[::-1]
+        return Ratings(*pair, ratings.ratings[kept], *sizes, weights=weights)
+
+    # Solving takes those opposite rows alone that occur: of a visitor they are few.
+    occurring, opposite_codes = np.unique(places[kept], return_inverse=True)
+    few = opposites[0][occurring], opposites[1][occurring]
+    factors, bias = problem.solve(side, over(opposite_codes, len(occurring)), few, n_threads)
+    part = over(places[kept], len(labels))
     return NewRows(as_labels(own).reordered(kept_rows), factors, bias, part)
 
 
