@@ -27,7 +27,7 @@ AUTO = (
 )
 _FEWEST_TO_VALIDATE = 100
 _SHARE = 0.1
-_MOST_EPOCHS = 200  # while validation ratings say when to stop
+_MOST_EPOCHS = 500  # while validation ratings say when to stop
 _ANY_MSE = 1e300
 _status = StatusLine()
 
