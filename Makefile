@@ -50,7 +50,7 @@ test-peers: .venv/installed
 SPARK ?= tests/spark
 test-spark: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
-	$(BIN)/pytest $(SPARK) $(ARGS)
+	FACTORBENCH_SPARK=required $(BIN)/pytest $(SPARK) $(ARGS)
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed

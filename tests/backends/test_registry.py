@@ -63,8 +63,8 @@ def test_the_short_names_are_there(name: str) -> None:
 def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
-        # An adapter's library is imported when a fit begins.
-        if not info.library or package == "torch":
+        # An adapter's library is imported when a fit begins, and so is Spark.
+        if package == "torch" or not (info.library or package == "pyspark"):
             pytest.importorskip(package)
     targets = [target for _, target in info.optimizers] or [info.target]
     assert info.target == targets[0]  # the default
