@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -392,7 +391,6 @@ def callback(progress):
     if len(seen) == 2:  # in the middle of the next epoch
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 solver = get_backend("spark", rank=64, n_jobs=2)
-start = time.monotonic()
 solver.fit(train, epochs=500, callback=callback)
 print(solver.status_, solver.n_epochs_ == len(seen) < 500, solver.history_[-1].epoch == len(seen))
 context = solver._session().sparkContext
@@ -411,12 +409,10 @@ def test_a_master_that_does_not_answer(train: Ratings) -> None:
         "from backends import get_backend\nfrom helpers import random_ratings\n"
         "get_backend('spark', master='spark://127.0.0.1:9').fit(random_ratings())"
     )
-    start = time.monotonic()
     error = output_of(code, status=1)[-1]
     said = "backends.errors.BackendUnavailable: no Spark master answers at spark://"
     assert error.startswith(said)
     assert "check that it runs" in error
-    assert time.monotonic() - start < 60
 
 
 def test_a_setting_that_spark_refuses() -> None:
