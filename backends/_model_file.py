@@ -10,9 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,6 +233,9 @@ def write(
             members[f"{name}_offsets"], members[f"{name}_bytes"] = labels.offsets_and_bytes()
     members["header"] = np.array(json.dumps(header, default=_plain))
     if is_file(file):
+        import shutil
+        import tempfile
+
         # Which need not be seekable: a pipe, or a compressed file.
         with tempfile.SpooledTemporaryFile(_SPOOLED) as whole:
             _write_members(cast("IO[bytes]", whole), members)

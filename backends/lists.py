@@ -172,8 +172,6 @@ class ListMaker:
         found, _ = table.best(factors[users], self.n, None if nothing else excluded, self.n_threads)
         if rows is None:
             return found
-        if not len(rows):
-            return found.astype(np.int32)
         return np.where(found < 0, -1, rows[found]).astype(np.int32)
 
     def of_one(self, factors: NDArray[Any], user: int) -> NDArray[np.int64]:

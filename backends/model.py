@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import math
 import os
@@ -612,6 +611,8 @@ class FactorModel:
         known = self.training
         if self.data or not isinstance(known, Ratings):
             return self.data
+        import hashlib
+
         digest = hashlib.blake2b(digest_size=16)
         columns: list[Any] = [known.users, known.items, known.ratings]
         columns += [] if known.weights is None else [known.weights]

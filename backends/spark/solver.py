@@ -98,7 +98,10 @@ class SparkSolver(Factorizer):
         with users_session_kept():
             if isinstance(train, str | os.PathLike):
                 train = self._read(self._session(), train)
-            return super().fit(train, validation, **options)
+            super().fit(train, validation, **options)
+        if is_path:  # the driver has no ratings, which `partial_fit` needs
+            vars(self).pop("_trained_on", None)
+        return self
 
     def threads(self) -> AbstractContextManager[None]:
         """Return a context that limits nothing: the driver computes next to nothing."""

@@ -114,6 +114,13 @@ def test_a_parquet_file_gives_the_model_of_its_ratings(
     assert loaded.recommend(ids[0][0], exclude_seen=False) == lists[0]
     with pytest.raises(ValueError, match="give exclude_seen=False"):
         loaded.recommend(ids[0][0])
+    # New ratings need those up to now, which the driver does not have.
+    today = Ratings.from_arrays(ids[0][:1], ids[1][:1], [1.0])
+    with pytest.raises(ValueError, match="history must be given"):
+        found.partial_fit(today)
+    found.partial_fit(today, history=here)
+    expected.partial_fit(today)
+    assert_same(found.model_.parameters, expected.model_.parameters)
 
 
 def test_weights_columns_and_several_files(train: Ratings, tmp_path: Path) -> None:
