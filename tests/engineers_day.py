@@ -28,7 +28,7 @@ N_THREADS, N_ASKED = 8, 40
 def data() -> tuple[str, Ratings]:
     """Return the name of the ratings, and these."""
     try:
-        name, raw = "ml-latest-small", load_dataset("ml-latest-small").raw
+        name, raw = "ml-latest-small", load_dataset("ml-latest-small", split="random").raw
     except DatasetError:
         name, raw = "anime twin x0.02", anime_twin(scale=0.02)
     return name, Ratings.from_arrays(raw.users, raw.items, raw.ratings)

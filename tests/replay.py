@@ -21,7 +21,7 @@ FIRST_SHARE = 0.5
 
 def days() -> list[Ratings]:
     """Return the first half of the ratings by time, and then those of each day."""
-    raw = load_dataset("ml-100k").raw
+    raw = load_dataset("ml-100k", split="random").raw  # all, not the training part of u1
     assert raw.timestamps is not None
     order = np.argsort(raw.timestamps, kind="stable")
     numbers = (raw.timestamps[order] - raw.timestamps.min()) // DAY

@@ -72,7 +72,7 @@ def _known(name: str) -> RawRatings:
             raise DatasetError(
                 f"there is no file {name}, and {said} factorbench data list shows all"
             ) from None
-    return load_dataset(name).raw
+    return load_dataset(name, split="random").raw  # all of them, not an official training part
 
 
 def load_model(path: Path) -> FactorModel:

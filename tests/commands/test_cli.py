@@ -1,6 +1,7 @@
 """The command ``factorbench``: fit, predict, recommend, fold in, evaluate; and what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -446,3 +447,14 @@ def test_ids_are_read_as_fit_reads_them(
     pd.DataFrame({"user": [1.0, 1.5], "item": [10, 20]}).to_parquet(tmp_path / "pairs.parquet")
     told = refused(capsys, "predict", folder / "ratings.npz", tmp_path / "pairs.parquet")
     assert told.endswith("row 2: user ids of this model are integers, got 1.5")
+
+
+@pytest.mark.real_data
+def test_a_data_set_with_official_splits_is_fitted_as_a_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not Path(os.environ.get("RATINGS_DATA", ""), "ml-100k", "u.data").is_file():
+        pytest.skip("RATINGS_DATA names no folder; it must hold ml-100k/u.data")
+    arguments = ("fit", "ml-100k", "-o", tmp_path / "m.npz", "--backend", "numpy-als")
+    facts = answered(capsys, *arguments, "--epochs", 2, "--validation", 0)
+    assert facts["ratings"] == 100_000
