@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import Float
-from ._ids import RowIds, RowLabels, as_labels, look_up
+from ._ids import RowIds, RowLabels, as_labels, look_up, same_labels
 from ._rows import Problem
 from .errors import RatingsError
 from .objective import Parameters
-from .ratings import Ratings, known_rows, labels_of
+from .ratings import RatingEncoder, Ratings, known_rows, labels_of
 
 Side = Literal["user", "item"]
 
@@ -106,6 +106,45 @@ def new_rows(
     factors, bias = problem.solve(side, over(opposite_codes, len(occurring)), few, n_threads)
     part = over(places[kept], len(labels))
     return NewRows(as_labels(own).reordered(kept_rows), factors, bias, part)
+
+
+def over_rows(history: Ratings, labels: tuple[RowLabels | RowIds, RowLabels | RowIds]) -> Ratings:
+    """Return ratings over the rows of a model, with these ids, and further rows after them."""
+    if all(map(same_labels, labels, labels_of(history))):
+        return history
+    weights = None if history.weights is None else np.empty(0)
+    nothing: NDArray[np.int32] = np.empty(0, np.int32)
+    encoder = RatingEncoder.of_labels(*map(as_labels, labels))
+    sizes = len(labels[0]), len(labels[1])
+    return Ratings(nothing, nothing, np.empty(0), *sizes, encoder, weights).extended(history)
+
+
+def check_complete(
+    history: Ratings,
+    labels: tuple[RowLabels | RowIds, RowLabels | RowIds],
+    counts: tuple[NDArray[Any] | None, NDArray[Any]],
+) -> None:
+    """Raise ValueError if ratings lack some that a model was fitted to, or that were folded in.
+
+    Parameters
+    ----------
+    history
+        Over the rows of the model, and further ones after them.
+    labels
+        Ids of the model's users and items.
+    counts
+        Numbers of ratings of the model's users (None if not known) and items.
+    """
+    of_history = history.user_counts(), history.item_counts()
+    for side, ids, before, now in zip(("user", "item"), labels, counts, of_history, strict=True):
+        lacking = np.flatnonzero([] if before is None else now[: len(before)] < before)
+        if len(lacking):
+            first = ids.take(lacking[:1]).tolist()[0]
+            raise ValueError(
+                f"history must hold all ratings that the model knows, and {len(lacking)} "
+                f"{side}s (such as {first!r}) have fewer there; give them too, also those of "
+                "users who were folded in: history=train.extended(others)"
+            )
 
 
 def updated(

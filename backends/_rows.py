@@ -7,6 +7,7 @@ half-epoch of alternating least squares does for all rows, whatever solver fitte
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from backends._engine.least_squares import Equations
 from backends._engine.threads import Threads, one_blas_thread
 
 from ._arrays import Float
-from .objective import Objective, Penalties
+from .objective import Objective, Parameters, Penalties
 from .ratings import Ratings
 
 # With fewer rows, importing numba and loading its kernels would take longer than NumPy does.
@@ -50,6 +51,58 @@ class Problem:
     mean: float
     rms: float
     weight: float
+
+    @classmethod
+    def of_model(
+        cls,
+        parameters: Parameters,
+        fit: dict[str, Any],
+        objective: Objective | None,
+        rms: float,
+        weight: float,
+    ) -> Problem:
+        """Return what the fit of a model minimised, or another objective.
+
+        Parameters
+        ----------
+        parameters, fit
+            Those of the model.
+        objective
+            None for that of the fit.
+        rms, weight
+            Of the training ratings, where the objective is given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the objective is not one, does not suit the model, or must be given.
+        """
+        mean = parameters.mean
+        if objective is not None:
+            if not isinstance(objective, Objective):
+                raise TypeError(f"objective must be an Objective, got {type(objective).__name__}")
+            has = parameters.rank, bool(mean or parameters.item_bias.any())
+            if (objective.rank, objective.bias) != has:
+                raise ValueError(
+                    "objective must have the rank and the bias of the model: "
+                    f"rank={has[0]} and bias={has[1]}"
+                )
+            return cls(objective=objective, bias=objective.bias, mean=mean, rms=rms, weight=weight)
+        if "rms" not in fit:
+            raise ValueError(
+                "objective must be given, since the model does not say what its fit minimised: "
+                "another library fitted it, or an earlier release; give "
+                f"objective=Objective(rank={parameters.rank}, reg=...)"
+            )
+        names = [each.name for each in dataclasses.fields(Objective)]
+        settings = {name: fit[name] for name in names} | {"bias": bool(fit["bias"])}
+        return cls(
+            objective=Objective(**settings),
+            bias=fit["bias"],
+            mean=mean,
+            rms=float(fit["rms"]),
+            weight=float(fit["weight"]),
+        )
 
     def solve(
         self,

@@ -201,6 +201,82 @@ class ListMaker:
         return np.concatenate([whose, seen_by]), np.concatenate([items, seen])
 
 
+class Directions(NamedTuple):
+    """The factors of all rows of a side, scaled to length 1: what similarity is computed from."""
+
+    table: ItemTable
+    units: NDArray[Any]  # shape (n_rows, rank); rows without ratings are 0
+
+    @classmethod
+    def of(cls, factors: NDArray[Any]) -> Directions:
+        """Return those of factors, shape (n_rows, rank)."""
+        largest = np.abs(factors).max(axis=1, initial=0)[:, None]
+        scaled = factors / np.where(largest, largest, 1)  # squares would overflow otherwise
+        lengths = np.sqrt(np.einsum("nk,nk->n", scaled, scaled, dtype=np.float64))
+        units = scaled / np.where(lengths, lengths, 1)[:, None].astype(factors.dtype)
+        return cls(ItemTable(units, np.zeros(len(units))), units)
+
+    def most_similar(
+        self, rows: NDArray[Any], n: int, n_threads: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the ``n`` most similar rows to each of some, without itself, and their cosines.
+
+        Returns
+        -------
+        found, similarities
+            Shapes (m, n); -1 and NaN where a list has ended.
+        """
+
+        def itself(first: int, last: int) -> tuple[NDArray[Any], NDArray[Any]]:
+            return np.arange(last - first), rows[first:last]
+
+        found, cosines = self.table.best(self.units[rows], n, itself, n_threads)
+        return found, np.where(found < 0, np.nan, np.clip(cosines, -1, 1))
+
+
+class KeptTables:
+    """What lists are made from, kept for the next list of its kind: one of each kind.
+
+    A table is valid as long as a model has the arrays that it was made of, and these must not
+    change: they cannot be written to any more.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], tuple[tuple[NDArray[Any], ...], Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: tuple[Any, ...], arrays: dict[str, NDArray[Any]]) -> Any:
+        """Return the table with a key, if it was made of these arrays; else None."""
+        made_of, table = self._kept.get(key, ((), None))
+        now = tuple(arrays.values())
+        if len(made_of) != len(now) or any(a is not b for a, b in zip(made_of, now, strict=True)):
+            return None
+        return table
+
+    def keep(self, key: tuple[Any, ...], arrays: dict[str, NDArray[Any]], table: Any) -> None:
+        """Keep a table in place of the last one of its kind, the first part of the key."""
+        for array in arrays.values():
+            array.flags.writeable = False
+        others = {each: kept for each, kept in self._kept.items() if each[0] != key[0]}
+        # A new dictionary: other threads may be reading the old one.
+        self._kept = {**others, key: (tuple(arrays.values()), table)}
+
+    def take(
+        self,
+        other: KeptTables,
+        kind: str,
+        arrays: dict[str, NDArray[Any]],
+        of_other: dict[str, NDArray[Any]],
+    ) -> None:
+        """Keep another model's tables of a kind as if they were made of these arrays."""
+        for key in other._kept:
+            table = other.get(key, of_other) if key[0] == kind else None
+            if table is not None:
+                self.keep(key, arrays, table)
+
+
 def write_parquet(path: str | os.PathLike[str], parts: Iterable[Lists]) -> int:
     """Write lists to a Parquet file, each part as a row group; return the number of lines.
 

@@ -5,12 +5,9 @@ It does not depend on any solver.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import math
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
@@ -18,30 +15,35 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backends._engine.best_items import ItemTable
 from backends._engine.cores import available_cores
 
 from . import _model_file
 from ._files import written_whole
-from ._growth import NewRows, Side, grown, new_rows, updated
+from ._growth import NewRows, Side, check_complete, grown, new_rows, over_rows, updated
 from ._id_columns import IdColumn
 from ._ids import (
-    IntegerIds,
     RowIds,
     RowLabels,
-    TextIds,
     as_labels,
     joined,
     look_up,
-    same_labels,
 )
+from ._model_members import hash_of, read, versions
 from ._rows import Problem
 from ._seen import SeenElsewhere, SeenItems
 from ._validation import check_choice, check_count, check_number
-from .errors import ModelFileError
-from .lists import Candidates, ListMaker, Lists, Recommendation, Similar, write_parquet
+from .lists import (
+    Candidates,
+    Directions,
+    KeptTables,
+    ListMaker,
+    Lists,
+    Recommendation,
+    Similar,
+    write_parquet,
+)
 from .objective import Objective, Parameters
-from .ratings import RatingEncoder, Ratings, known_rows, labels_of
+from .ratings import RatingEncoder, Ratings, known_rows
 
 # The weight of popularity in lists. Of 0.05, 0.1, 0.15, ... it is the smallest for which under 2 %
 # of the recommended items have three ratings or fewer, with three solvers on six data sets;
@@ -95,7 +97,7 @@ class FactorModel:
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     data: str = field(default="", repr=False)
     _item_counts: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
-    _tables: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _tables: KeptTables = field(default_factory=KeptTables, init=False, repr=False)
 
     @property
     def n_users(self) -> int:
@@ -505,36 +507,15 @@ class FactorModel:
         ValueError
             If they lack ratings that this model was fitted to, or that were folded in.
         """
-        users, items = self._labels()
-        theirs = labels_of(history)
-        if not all(map(same_labels, (users, items), theirs)):
-            weights = None if history.weights is None else np.empty(0)
-            nothing: NDArray[np.int32] = np.empty(0, np.int32)
-            encoder = RatingEncoder.of_labels(as_labels(users), as_labels(items))
-            start = Ratings(
-                nothing, nothing, np.empty(0), self.n_users, self.n_items, encoder, weights
-            )
-            history = start.extended(history)
+        labels = self._labels()
+        history = over_rows(history, labels)
         training = self.training
-        known: list[tuple[str, RowLabels | RowIds, NDArray[Any], NDArray[Any]]] = [
-            ("item", items, self.item_counts(), history.item_counts()[: self.n_items])
-        ]
-        if not isinstance(training, SeenElsewhere):
-            of_users = (
-                training.user_counts()
-                if isinstance(training, Ratings)
-                else np.diff(training.offsets)
-            )
-            known.insert(0, ("user", users, of_users, history.user_counts()[: self.n_users]))
-        for side, labels, before, now in known:
-            lacking = np.flatnonzero(now < before)
-            if len(lacking):
-                first = labels.take(lacking[:1]).tolist()[0]
-                raise ValueError(
-                    f"history must hold all ratings that the model knows, and {len(lacking)} "
-                    f"{side}s (such as {first!r}) have fewer there; give them too, also those of "
-                    "users who were folded in: history=train.extended(others)"
-                )
+        of_users: NDArray[Any] | None = None
+        if isinstance(training, Ratings):
+            of_users = training.user_counts()
+        elif isinstance(training, SeenItems):
+            of_users = np.diff(training.offsets)
+        check_complete(history, labels, (of_users, self.item_counts()))
         return history
 
     def learned(
@@ -611,19 +592,7 @@ class FactorModel:
         known = self.training
         if self.data or not isinstance(known, Ratings):
             return self.data
-        import hashlib
-
-        digest = hashlib.blake2b(digest_size=16)
-        columns: list[Any] = [known.users, known.items, known.ratings]
-        columns += [] if known.weights is None else [known.weights]
-        for labels in labels_of(known):
-            if isinstance(labels, TextIds):
-                columns += labels.offsets_and_bytes()
-            elif isinstance(labels, IntegerIds):
-                columns.append(labels.values)
-        for column in columns:
-            digest.update(np.ascontiguousarray(column).data)
-        return digest.hexdigest()
+        return hash_of(known)
 
     def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
         """Write the model to a path or an open file (.npz, no pickle).
@@ -634,7 +603,7 @@ class FactorModel:
         """
         _model_file.check_bytes(file, "wb")
         header = {
-            "versions": _versions(),
+            "versions": versions(),
             "data": self._data_hash(),
             "mean": self.parameters.mean,
             "rating_range": self.rating_range,
@@ -677,88 +646,21 @@ class FactorModel:
         ModelFileError
             For a file that is not a model, is damaged, or has a version this release does not read.
         """
-        if mmap and _model_file.is_file(file):
-            raise ValueError("mmap needs the path of a file, got an open one")
-        _model_file.check_bytes(file, "rb")
-        try:
-            with _model_file.opened(file, mapped=mmap) as archive:
-                return cls._from_archive(archive)
-        except FileNotFoundError:
-            raise
-        except io.UnsupportedOperation:  # an open file that cannot be read, or not from the start
-            raise
-        except _model_file.OtherVersion as error:
-            read = " and ".join(map(str, _model_file.VERSIONS))
-            raise ModelFileError(
-                f"{_name(file)} has format version {error}, this release reads versions "
-                f"{read}; upgrade factorbench or save the model again"
-            ) from None
-        except Exception as error:
-            # The readers of zip, zlib, npy and JSON each raise other errors for a damaged file.
-            raise ModelFileError(
-                f"{_name(file)} is not a saved model, or is damaged ({error})",
-            ) from error
-
-    @classmethod
-    def _from_archive(cls, archive: _model_file.Archive) -> FactorModel:
-        """Make the model of a file's content; raises any kind of error if that is not possible."""
-        header = archive.header
-        user_factors = archive.array("user_factors", "f", (None, None))
-        n_users, rank = user_factors.shape
-        item_factors = archive.array("item_factors", "f", (None, rank))
-        n_items = len(item_factors)
-        parameters = Parameters(
-            _finite(header["mean"], "mean"),
-            archive.array("user_bias", "f", (n_users,)),
-            archive.array("item_bias", "f", (n_items,)),
-            user_factors,
-            item_factors,
-        )
-        if not parameters.is_finite():
-            raise ValueError("its arrays hold numbers that are not finite")
-        seen: SeenItems | SeenElsewhere
-        counts = None
-        if archive.has("item_counts"):
-            counts = archive.array("item_counts", "i", (n_items,)).astype(np.int64)
-            if len(counts) and counts.min() < 0:
-                raise ValueError("its numbers of ratings of items are negative")
-        if counts is not None and not archive.has("seen_offsets"):
-            seen = SeenElsewhere(counts)
-        else:
-            seen = SeenItems(
-                archive.array("seen_offsets", "i", (n_users + 1,)),
-                archive.array("seen_items", "i", (None,)),
-            )
-            seen.check(n_users, n_items)
-        low, high = (_finite(bound, "rating range") for bound in header["rating_range"])
-        if low > high:
-            raise ValueError(f"its rating range is reversed: {low:g} to {high:g}")
-        std = header.get("rating_std")
-        if std is not None and _finite(std, "standard deviation of the ratings") < 0:
-            raise ValueError("its standard deviation of the ratings is negative")
-        model = cls(
-            parameters,
-            _stored_encoder(archive, n_users, n_items),
-            (low, high),
-            _finite(header["rating_mean"], "mean of the ratings"),
-            seen,
-            dict(header.get("fit", {})),  # releases before 0.2 wrote none
-            None if std is None else float(std),
-            dict(header.get("versions", {})),
-            str(header.get("data", "")),
-        )
+        stored = read(file, mmap=mmap)
+        counts = stored.pop("item_counts")
+        model = cls(**stored)
         model._item_counts = counts
         return model
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: no training ratings, and no tables, made again."""
         training = self.training if isinstance(self.training, SeenElsewhere) else self._seen()
-        return {**vars(self), "training": training, "_tables": {}}
+        return {**vars(self), "training": training, "_tables": KeptTables()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what a pickle holds, also one of an earlier release."""
-        added: dict[str, Any] = {"versions": {}, "data": "", "_item_counts": None, "_tables": {}}
-        vars(self).update({**added, **state})
+        added: dict[str, Any] = {"versions": {}, "data": "", "_item_counts": None}
+        vars(self).update({**added, **state, "_tables": KeptTables()})
 
     def _item_constants(self, popularity: float) -> NDArray[np.float64]:
         """Return what is added to the products of factors in `list_scores`, for each item."""
@@ -810,7 +712,8 @@ class FactorModel:
         check_number("popularity", popularity)
         key = "recommend", float(popularity), int(min_ratings)
         is_usual = items is None and len(banned) <= _FEW_BANNED
-        kept: Candidates | None = self._kept(key) if is_usual else None
+        arrays = self.parameters.arrays()
+        kept: Candidates | None = self._tables.get(key, arrays) if is_usual else None
         if kept is not None:
             return kept
         is_candidate = self.item_counts() >= min_ratings
@@ -825,7 +728,7 @@ class FactorModel:
         x = self.parameters
         made = Candidates.of(x.item_factors, self._item_constants(popularity), is_candidate)
         if is_usual:
-            self._keep(key, made)
+            self._tables.keep(key, arrays, made)
         return made
 
     def _similar(self, side: Literal["user", "item"], ids: Any, n: int, n_jobs: int | None) -> Any:
@@ -838,84 +741,23 @@ class FactorModel:
             column, rows = look_up(labels, _column(ids), f"{side}s")
             known_rows(rows, column, side)
         key = (f"similar {side}s",)
-        kept = self._kept(key)
-        if kept is None:
-            factors = getattr(self.parameters, f"{side}_factors")
-            largest = np.abs(factors).max(axis=1, initial=0)[:, None]
-            scaled = factors / np.where(largest, largest, 1)  # squares would overflow otherwise
-            lengths = np.sqrt(np.einsum("nk,nk->n", scaled, scaled, dtype=np.float64))
-            units = scaled / np.where(lengths, lengths, 1)[:, None].astype(factors.dtype)
-            kept = ItemTable(units, np.zeros(len(units))), units
-            self._keep(key, kept)
-        table, units = kept
-
-        def itself(first: int, last: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            return np.arange(last - first), rows[first:last]
-
-        threads = _n_threads(n_jobs)
-        found, similarities = table.best(units[rows], int(n), itself, threads)
-        values = np.where(found < 0, np.nan, np.clip(similarities, -1, 1))
+        table = self._tables.get(key, self.parameters.arrays())
+        if table is None:
+            table = Directions.of(getattr(self.parameters, f"{side}_factors"))
+            self._tables.keep(key, self.parameters.arrays(), table)
+        found, similarities = table.most_similar(rows, int(n), _n_threads(n_jobs))
         columns = side, f"similar_{side}", "similarity"
         if not _is_one(ids):
-            return Lists(found, values, columns, (labels, rows), labels)
-        length = int((found[0] >= 0).sum())
-        pairs = zip(
-            labels.take(found[0, :length]).tolist(), values[0, :length].tolist(), strict=True
-        )
-        return [Similar(*pair) for pair in pairs]
-
-    def _keep(self, key: tuple[Any, ...], table: Any) -> None:
-        """Keep a table for the next lists of its kind, in place of the last one.
-
-        What it was made of must not change then, or lists would be those of before.
-        """
-        arrays = tuple(self.parameters.arrays().values())
-        for array in arrays:
-            array.flags.writeable = False
-        others = {each: kept for each, kept in self._tables.items() if each[0] != key[0]}
-        # A new dictionary: other threads may be reading the old one.
-        self._tables = {**others, key: (arrays, table)}
-
-    def _kept(self, key: tuple[Any, ...]) -> Any:
-        """Return the table that was kept, if it is of these arrays; else None."""
-        arrays, table = self._tables.get(key, ((), None))
-        now = self.parameters.arrays().values()
-        if len(arrays) != len(now) or any(a is not b for a, b in zip(arrays, now, strict=True)):
-            return None
-        return table
+            return Lists(found, similarities, columns, (labels, rows), labels)
+        listed = found[0] >= 0
+        pairs = zip(labels.take(found[0, listed]).tolist(), similarities[0, listed], strict=True)
+        return [Similar(label, float(value)) for label, value in pairs]
 
     def _problem(self, objective: Objective | None) -> Problem:
         """Return what is solved for new rows."""
-        known, mean = self.fit, self.parameters.mean
-        if objective is not None:
-            if not isinstance(objective, Objective):
-                raise TypeError(f"objective must be an Objective, got {type(objective).__name__}")
-            has = self.parameters.rank, bool(mean or self.parameters.item_bias.any())
-            if (objective.rank, objective.bias) != has:
-                raise ValueError(
-                    "objective must have the rank and the bias of the model: "
-                    f"rank={has[0]} and bias={has[1]}"
-                )
-            rms = self.rating_std or math.sqrt(max(self.rating_mean**2, 1.0))
-            weight = float(self.item_counts().sum())
-            return Problem(
-                objective=objective, bias=objective.bias, mean=mean, rms=rms, weight=weight
-            )
-        if "rms" not in known:
-            raise ValueError(
-                "objective must be given, since the model does not say what its fit minimised: "
-                "another library fitted it, or an earlier release; give "
-                f"objective=Objective(rank={self.parameters.rank}, reg=...)"
-            )
-        names = [each.name for each in dataclasses.fields(Objective)]
-        settings = {name: known[name] for name in names} | {"bias": bool(known["bias"])}
-        return Problem(
-            objective=Objective(**settings),
-            bias=known["bias"],
-            mean=mean,
-            rms=float(known["rms"]),
-            weight=float(known["weight"]),
-        )
+        std = self.rating_std or math.sqrt(max(self.rating_mean**2, 1.0))
+        weight = float(self.item_counts().sum())
+        return Problem.of_model(self.parameters, self.fit, objective, std, weight)
 
     def _of_new_rows(self, side: Literal["user", "item"], new: NewRows) -> FactorModel:
         """Return a model with new rows alone on their side."""
@@ -933,10 +775,7 @@ class FactorModel:
         )
         if side == "user":
             model._item_counts = self.item_counts()
-            for key in list(self._tables):
-                table = self._kept(key)
-                if key[0] == "recommend" and table is not None:
-                    model._keep(key, table)
+            model._tables.take(self._tables, "recommend", parameters.arrays(), x.arrays())
         return model
 
     def _with_new_rows(self, side: Literal["user", "item"], new: NewRows) -> FactorModel:
@@ -1009,28 +848,6 @@ class FactorModel:
         return out
 
 
-def _finite(value: Any, what: str) -> float:
-    """Return a number of a file's header; raise ValueError unless it is finite."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise ValueError(f"its {what} is not a finite number")
-    return float(value)
-
-
-def _stored_encoder(
-    archive: _model_file.Archive, n_users: int, n_items: int
-) -> RatingEncoder | None:
-    """Return the raw ids in a model's file; None if its rows have none."""
-    kinds = archive.header["ids"]
-    if archive.version == 1:  # a flag; the arrays say which kind they are
-        kinds = [None, None] if kinds else None
-    if kinds is None:
-        return None
-    user_kind, item_kind = kinds
-    users = archive.ids("user_ids", user_kind, n_users)
-    return RatingEncoder.of_labels(users, archive.ids("item_ids", item_kind, n_items))
-
-
 def _n_threads(n_jobs: int | None) -> int:
     """Return the number of threads that ``n_jobs`` stands for."""
     if n_jobs is None or n_jobs == -1:
@@ -1051,24 +868,6 @@ def _is_one(ids: Any) -> bool:
     if isinstance(ids, str | bytes):
         return True
     return ids is not None and (not hasattr(ids, "__len__") or getattr(ids, "ndim", 1) == 0)
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions that are saved with a model."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for package in ("factorbench", "numpy", "numba", "torch"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
-
-
-def _name(file: str | os.PathLike[str] | IO[bytes]) -> str:
-    """Return what a file is called in messages."""
-    if isinstance(file, str | os.PathLike):
-        return os.fspath(file)
-    return str(getattr(file, "name", "the file"))
 
 
 def _counts(items: NDArray[Any], n_items: int) -> NDArray[np.int64]:
