@@ -17,7 +17,7 @@ FAST := $(XDIST) -m "not (browser or draws or fits or load or process or slow)"
 # Names for `make test-peers`, as `python -m bench.peers list` shows them.
 PEERS ?= all
 
-.PHONY: bench bench-peers quick article test test-fast test-peers test-sdist test-spark check clean
+.PHONY: bench bench-peers quick article test test-fast test-peers test-sdist test-spark test-triton check clean
 
 bench: .venv/installed
 	@status=0; $(BIN)/pytest bench/ --benchmark-only $(ARGS) || status=$$?; \
@@ -51,6 +51,12 @@ SPARK ?= tests/spark
 test-spark: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 	FACTORBENCH_SPARK=required $(BIN)/pytest $(SPARK) $(ARGS)
+
+# The kernels in Triton, interpreted on the CPU and compiled for a GPU, and the check of the GPU without one.
+test-triton: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[triton]'
+	$(BIN)/pytest tests/backends/test_triton.py $(ARGS)
+	$(BIN)/python -m bench.gpu_check --smoke
 
 # The fast tests in an unpacked sdist: without a git checkout and without files that are not shipped.
 test-sdist: .venv/installed

@@ -20,8 +20,11 @@ higher after a step, the step is discarded, the velocity is reset, and the learn
 While J falls, the learning rate grows slowly.
 
 An iteration is one sweep over the ratings, at the trial point that it steps to: it gives J there,
-and the gradient for the next step. The first iteration takes one more sweep, at the initial point,
-and so does the iteration after a discarded step, whose gradient has been overwritten.
+and the gradient for the next step. The first iteration takes one more sweep, at the initial point;
+and with an engine that has one buffer for gradients so does the iteration after a discarded step.
+
+The numbers that decide are floats, or tensors on a device, which the host then need not wait for.
+So what depends on them is chosen by `DescentState.where`, and not by a branch.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +56,25 @@ _SHRINK_PLAIN = 0.5
 _RISE = 1e-6
 
 
+class Course(NamedTuple):
+    """The numbers of the safeguard: floats, or tensors of shape () on a device.
+
+    Attributes
+    ----------
+    learning_rate
+        As adapted so far.
+    objective, train_mse
+        J and the mean squared error at the current point; NaN until they are computed.
+    fresh
+        1 if the velocity was just reset, so that the next step is a plain gradient step; else 0.
+    """
+
+    learning_rate: Any
+    objective: Any
+    train_mse: Any
+    fresh: Any
+
+
 @dataclass(kw_only=True)
 class DescentState(State):
     """The current point, a trial point, a velocity and a gradient, and the state of the safeguard.
@@ -65,14 +87,12 @@ class DescentState(State):
         N, the sum of the weights of all ratings.
     unit
         Of the ratings; see `rating_unit`.
-    learning_rate
-        As adapted so far.
-    objective, train_mse
-        J and the mean squared error at the current point; NaN until they are computed.
-    accepted
-        Number of steps taken since the velocity was last reset.
+    course
+        See `Course`.
     has_gradient
         Whether the gradient in memory is that of the current point.
+    rise
+        Relative rise of J from which a step is discarded.
     """
 
     bias: bool
@@ -80,14 +100,16 @@ class DescentState(State):
     items: DescentRows
     n: float
     unit: float
-    learning_rate: float
-    objective: float = math.nan
-    train_mse: float = math.nan
-    accepted: int = 0
+    course: Course
     has_gradient: bool = False
+    rise: float = _RISE
+
+    def where(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Return ``yes`` if the condition holds, else ``no``."""
+        return yes if condition else no
 
     @abstractmethod
-    def sweep(self, at_trial: bool) -> tuple[float, float]:
+    def sweep(self, at_trial: bool) -> tuple[Any, Any]:
         """Compute the gradient of J at the current or the trial point, and store it in the state.
 
         Returns
@@ -98,19 +120,23 @@ class DescentState(State):
         """
 
     @abstractmethod
-    def curvature(self) -> tuple[float, float]:
+    def curvature(self) -> tuple[Any, Any]:
         """Return the weighted means over ratings of |q_i|^2 and |p_u|^2 at the current point."""
 
     @abstractmethod
-    def move(self, rates: Rates, momentum: float, gradient_weight: float) -> None:
+    def move(self, rates: Rates, momentum: Any, gradient_weight: Any) -> None:
         """Set v = momentum v + gradient_weight g, and the trial point to x - rate v for every row.
 
         With a momentum of 0 the velocity is not read: at the first step it is undefined.
         """
 
     @abstractmethod
-    def accept(self) -> None:
-        """Make the trial point the current one."""
+    def accept(self, fell: Any) -> None:
+        """Make the trial point the current one if J fell.
+
+        If it did not, the gradient must be that of the current point again, or ``has_gradient``
+        False.
+        """
 
 
 @dataclass(frozen=True)
@@ -139,9 +165,9 @@ class Rates:
         rates are not scaled.
     """
 
-    plain: float
+    plain: Any
     half_n: float
-    curvature: dict[str, float] | None
+    curvature: dict[str, Any] | None
 
     def of_factors(self, side: str, weight: Any, penalty: Any) -> Any:
         """Return the rates of the factor rows of one side, in the shape of ``weight``.
@@ -158,7 +184,7 @@ class Rates:
         """Return the rates of the biases of one side, in the shape of ``weight``."""
         return self._scaled(None if self.curvature is None else 1.0, weight, penalty)
 
-    def _scaled(self, curvature: float | None, weight: Any, penalty: Any) -> Any:
+    def _scaled(self, curvature: Any, weight: Any, penalty: Any) -> Any:
         # Added to the divisors, True is 1: rows without ratings would divide 0 by 0.
         empty = weight == 0
         if curvature is None:
@@ -235,7 +261,7 @@ class MomentumGD(Factorizer):
         """Make ``n_epochs`` iterations; return the training MSE at the point reached."""
         for _ in range(n_epochs):
             self._iterate(state)
-        return state.train_mse
+        return float(state.course.train_mse)
 
     def descent_options(
         self,
@@ -269,53 +295,55 @@ class MomentumGD(Factorizer):
             "items": items,
             "n": train.summary.weight,
             "unit": unit,
-            "learning_rate": self.learning_rate,
+            "course": Course(self.learning_rate, math.nan, math.nan, 1.0),
         }
 
     def _iterate(self, state: DescentState) -> None:
         """Make one iteration: step to a trial point, compute J there, accept or discard it."""
-        # At the first iteration, and after a discarded step, the gradient is of another point.
-        if not state.has_gradient:
-            state.objective, state.train_mse = self._measure(state, at_trial=False)
+        if not state.has_gradient:  # that of another point, or none yet
+            objective, train_mse = self._measure(state, at_trial=False)
+            state.course = state.course._replace(objective=objective, train_mse=train_mse)
             state.has_gradient = True
-        # The first step, also after a restart, is a plain gradient step.
-        fresh = state.accepted == 0
-        if self.safeguard and not fresh:
-            state.learning_rate *= _GROWTH
-        if fresh:
-            momentum, gradient_weight = 0.0, 1.0
+        rate, objective, train_mse, fresh = state.course
+        where, is_fresh = state.where, fresh > 0
+        if self.safeguard:
+            rate = where(is_fresh, rate, rate * _GROWTH)
+        momentum = where(is_fresh, 0.0, self.momentum)
+        gradient_weight = where(is_fresh, 1.0, 1.0 - self.dampening)
+        state.move(self._rates(state, rate), momentum, gradient_weight)
+        trial_objective, trial_mse = self._measure(state, at_trial=True)
+        if self.safeguard:
+            # NaN, for which every comparison is false, counts as a rise.
+            fell = trial_objective <= objective * (1 + state.rise)
+            smaller = rate * where(is_fresh, _SHRINK_PLAIN, _SHRINK)
+            state.course = Course(
+                where(fell, rate, smaller),
+                where(fell, trial_objective, objective),
+                where(fell, trial_mse, train_mse),
+                where(fell, 0.0, 1.0),
+            )
+            state.accept(fell)
         else:
-            momentum, gradient_weight = self.momentum, 1.0 - self.dampening
-        state.move(self._rates(state), momentum, gradient_weight)
-        objective, train_mse = self._measure(state, at_trial=True)
-        # Written so that NaN, for which every comparison is false, counts as a rise.
-        rose = not objective <= state.objective * (1 + _RISE)
-        if self.safeguard and rose:
-            state.learning_rate *= _SHRINK_PLAIN if fresh else _SHRINK
-            # Measuring the trial point has overwritten the gradient of the current one.
-            state.accepted, state.has_gradient = 0, False
-        else:
-            state.accept()
-            state.objective, state.train_mse = objective, train_mse
-            state.accepted += 1
+            state.course = Course(rate, trial_objective, trial_mse, 0.0 * fresh)
+            state.accept(True)
         state.epochs += 1
 
-    def _measure(self, state: DescentState, at_trial: bool) -> tuple[float, float]:
+    def _measure(self, state: DescentState, at_trial: bool) -> tuple[Any, Any]:
         """Return J and the training MSE at a point, and store its gradient in the state."""
         checkpoint()
         squared_error, penalty = state.sweep(at_trial)
         train_mse = squared_error / state.n
         return train_mse + penalty / state.n, train_mse
 
-    def _rates(self, state: DescentState) -> Rates:
+    def _rates(self, state: DescentState, learning_rate: Any) -> Rates:
         """Return the learning rates at the current point."""
         if not self.row_scaling:
-            return Rates(state.learning_rate, state.n / 2, None)
-        user_curvature, item_curvature = state.curvature()
+            return Rates(learning_rate, state.n / 2, None)
         # At least the ratings' unit, which is what squared norms come to in a fit. At a small
         # random start they are far below, and the rates would be far too large.
-        curvature = {
-            "user": max(state.unit, user_curvature),
-            "item": max(state.unit, item_curvature),
-        }
-        return Rates(state.learning_rate, state.n / 2, curvature)
+        user_curvature, item_curvature = (
+            state.where(curvature > state.unit, curvature, state.unit)
+            for curvature in state.curvature()
+        )
+        curvature = {"user": user_curvature, "item": item_curvature}
+        return Rates(learning_rate, state.n / 2, curvature)

@@ -136,9 +136,11 @@ class NumbaDescent(DescentState):
                 rate = rates.of_biases(rows.weight, rows.bias_penalty).astype(number)
                 trial.bias = now.bias - rate * velocity.bias
 
-    def accept(self) -> None:
-        """Swap the two points' buffers."""
-        self.now, self.trial = self.trial, self.now
+    def accept(self, fell: bool) -> None:
+        """Swap the two points' buffers if J fell."""
+        self.has_gradient = fell
+        if fell:
+            self.now, self.trial = self.trial, self.now
 
     def _sweep(
         self,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,10 @@ from backends.kernels.layout import aligned_zeros, padded_table, vector_parts
 from backends.kernels.sgd import group_size
 
 from ._arrays import Float
-from ._validation import check_count, check_fits, check_number
-from .factorizer import Factorizer, State
+from ._validation import check_count
+from .factorizer import State
 from .objective import Parameters, Penalties, rating_unit
+from .per_rating import PerRatingSGD, fill_columns, fill_shares
 from .ratings import Ratings
 
 # An epoch goes around all blocks this many times, and takes an eighth of each cell's ratings each
@@ -50,20 +51,6 @@ _COPY_TASKS_PER_THREAD = 2  # tasks in which the tables are copied
 # Coming to another user, whose row must be loaded, takes as long as this many ratings. It happens
 # once per user and cell. Blocks of users are balanced by ratings plus these.
 _USER_CHANGE_COST = 2
-
-# Share of a row's squared gradient that its accumulator adds up. With a larger share the learning
-# rate falls sooner. With this one, rates from 0.1 to 0.2 serve ranks 1 to 512 on all data sets
-# tried.
-_ACCUMULATED_SHARE = 1 / 16
-
-# Initial value of the accumulators: the first step on a row has learning_rate / sqrt of it. A
-# larger value slows the first epochs, a smaller one lets rows with few ratings diverge. Between 0.1
-# and 1 it makes no difference by the twentieth epoch.
-_INITIAL_ACCUMULATOR = 0.1
-
-# Larger errors are clipped to this many root mean squares of the ratings. No rating on a scale of
-# stars comes near it, and one that is wrong by orders of magnitude makes no fit diverge.
-_MAX_ERROR = 10.0
 
 
 @dataclass(kw_only=True)
@@ -108,8 +95,8 @@ class BlockedState(State):
 
 
 @dataclass(kw_only=True, eq=False)
-class NumbaSGD(Factorizer):
-    """Stochastic gradient descent, one rating at a time, with row-wise AdaGrad steps.
+class NumbaSGD(PerRatingSGD):
+    """Per-rating SGD in numba kernels; see `PerRatingSGD` for the learning rate.
 
     The model depends on the order of the ratings; `Ratings.canonical` gives one order to a set of
     ratings. Within a cell the ratings of a row are visited in the given order, unless a row has so
@@ -122,29 +109,17 @@ class NumbaSGD(Factorizer):
 
     Parameters
     ----------
-    learning_rate
-        A step on a row has learning_rate / sqrt(accumulator), and the accumulator adds up the
-        squares of the row's gradients.
     n_blocks
         Number of blocks of users, and of items, at most: n blocks need n^2 times 5,000 ratings. It
         decides in which order the ratings are visited, and so what the model is, whatever
         ``n_jobs`` is. No more threads than blocks are used.
     """
 
-    patience: ClassVar[int] = 3
-    search_space: ClassVar[dict[str, tuple[float, float]]] = {
-        **Factorizer.search_space,
-        "learning_rate": (0.04, 0.3),
-    }
-
-    learning_rate: float = 0.11
     n_blocks: int = 8
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
         super().check_params()
-        check_number("learning_rate", self.learning_rate, positive=True)
-        check_fits("learning_rate", self.learning_rate, self.dtype)
         check_count("n_blocks", self.n_blocks)
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> BlockedState:
@@ -260,13 +235,7 @@ class NumbaSGD(Factorizer):
         errors = np.zeros(n_rounds * n_blocks * n_blocks)
         group = (0,) * state.group
         number = users.dtype.type
-        rule = (
-            number(self.learning_rate),
-            number(self.learning_rate if self.bias else 0),
-            number(_ACCUMULATED_SHARE),
-            number(_MAX_ERROR),
-            number(1),
-        )
+        rule = tuple(map(number, (*self.rule, 1)))
 
         def do(claimed_task: ClaimedTask, counters: Counters, n_polls: int) -> int:
             result: int = do_tasks(
@@ -301,20 +270,12 @@ def _columns(bias: Float) -> Float:
     The norms stay zero: the kernels compute them.
     """
     table = aligned_zeros(len(bias), 4, bias.dtype)
-    table[:, 0], table[:, 1:3] = bias, _INITIAL_ACCUMULATOR
+    fill_columns(table, bias)
     return table
 
 
 def _shares(penalties: Penalties, weights: Float, unit: float, dtype: np.dtype[Any]) -> Float:
-    """Return what a rating of weight 1 bears of its row's penalties, in units; shape (n_rows, 2).
-
-    A share is limited to about 1e15 in float32, so that its product with a learning rate or a
-    weight does not overflow. A penalty that strong leaves nothing of the row that would change a
-    prediction, so a stronger one would not make a difference.
-    """
+    """Return what a rating of weight 1 bears of its row's penalties, shape (n_rows, 2)."""
     table = aligned_zeros(len(weights), 2, dtype)
-    largest = float(np.finfo(dtype).max ** 0.4)
-    for column, penalty in enumerate((penalties.factors / unit, penalties.biases)):
-        # Rows without ratings have a weight of 0, and no rating reads their share.
-        table[:, column] = np.minimum(penalty / np.where(weights > 0, weights, 1.0), largest)
+    fill_shares(table, penalties, weights, unit)
     return table

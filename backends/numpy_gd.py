@@ -118,9 +118,11 @@ class NumpyDescent(DescentState):
         # Without biases these have no gradient and stay as they are.
         self.velocity, self.trial = velocity, Parameters(self.now.mean, **(x | moved))
 
-    def accept(self) -> None:
-        """Make the trial point the current one."""
-        self.now = self.trial
+    def accept(self, fell: bool) -> None:
+        """Make the trial point the current one if J fell."""
+        self.has_gradient = fell
+        if fell:
+            self.now = self.trial
 
 
 @dataclass(kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,17 +41,23 @@ class BackendInfo(NamedTuple):
     library: str = ""  # of an adapter: the distribution on PyPI that does the work
     extra: str = ""  # of this package, which installs what it requires; the package by default
     needs: str = ""  # what the library needs beside it, such as another version of Python
-    # each ``optimizer`` that `get_backend` accepts, and its target; the default first
+    # each ``optimizer`` that `get_backend` still accepts, and the backend's name that replaces it
     optimizers: tuple[tuple[str, str], ...] = ()
 
 
 _ALS = "alternating least squares"
 _GD = "momentum gradient descent"
-_TORCH_GD = "momentum gradient descent (or Adam)"
 _GD_WORK = "gradient descent"
-_TORCH = "backends.torch_gd:TorchGD"
-_OPTIMIZERS = (("gd", _TORCH), ("adam", "backends.torch_adam:TorchAdam"))
-_TORCH_ROW = BackendInfo(_TORCH, _TORCH_GD, ("torch",), optimizers=_OPTIMIZERS)
+_TORCH_GD = BackendInfo("backends.torch_gd:TorchGD", _GD, ("torch",), work=_GD_WORK)
+_TORCH_ADAM = BackendInfo(
+    "backends.torch_adam:TorchAdam", "mini-batch Adam", ("torch",), minimises=False
+)
+
+
+def _optimizers(name: str) -> tuple[tuple[str, str], ...]:
+    """Return what ``optimizer`` stood for in a backend that has the faster one now."""
+    return ("adam", name), ("gd", f"{name}-gd")
+
 
 _TORCH_ALS = BackendInfo("backends.torch_als:TorchALS", _ALS, ("torch",), work=_ALS)
 
@@ -169,9 +176,31 @@ _BACKENDS: dict[str, BackendInfo] = {
     ),
     "torch-als": _TORCH_ALS._replace(look="blue d"),
     "torch-als-cuda": _TORCH_ALS._replace(device="cuda", deterministic=False, look="green d"),
-    "torch-cpu": _TORCH_ROW._replace(work=_GD_WORK, look="blue v"),
-    "torch-cuda": _TORCH_ROW._replace(device="cuda", deterministic=False, look="green P"),
-    "torch-mps": _TORCH_ROW._replace(device="mps", deterministic=False, look="sky X"),
+    "torch-cpu": _TORCH_ADAM._replace(look="blue v", optimizers=_optimizers("torch-cpu")),
+    "torch-cpu-gd": _TORCH_GD._replace(look="blue o"),
+    "torch-cuda": _TORCH_ADAM._replace(
+        device="cuda",
+        deterministic=False,
+        look="green P",
+        optimizers=_optimizers("torch-cuda"),
+    ),
+    "torch-cuda-gd": _TORCH_GD._replace(
+        device="cuda", deterministic=False, work="", look="green o"
+    ),
+    "torch-cuda-sgd": BackendInfo(
+        "backends.torch_sgd:TorchSGD",
+        "per-rating SGD, row-wise AdaGrad",
+        ("torch", "triton"),
+        device="cuda",
+        deterministic=False,
+        minimises=False,
+        look="green s",
+        needs="an NVIDIA GPU and Linux",
+    ),
+    "torch-mps": _TORCH_ADAM._replace(
+        device="mps", deterministic=False, look="sky X", optimizers=_optimizers("torch-mps")
+    ),
+    "torch-mps-gd": _TORCH_GD._replace(device="mps", deterministic=False, work="", look="sky o"),
 }
 
 
@@ -185,9 +214,9 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     preset
         A named set of hyper-parameters of the backend, such as "article"; ``params`` override it.
     **params
-        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. ``optimizer`` is
-        none of them: it picks the solver where a backend has several. The torch backends take "gd",
-        their default, and "adam".
+        Hyper-parameters: rank, reg, dtype, n_jobs, ... and the backend's own. An ``optimizer`` of
+        "gd" or "adam", which picked the solver of the torch backends, is accepted for a release:
+        "torch-cpu" is Adam, and "torch-cpu-gd" gradient descent.
 
     Raises
     ------
@@ -198,6 +227,11 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     ValueError
         For a preset, a hyper-parameter or an optimizer that the backend does not have.
 
+    Warns
+    -----
+    DeprecationWarning
+        For an ``optimizer``.
+
     Examples
     --------
     >>> from backends import get_backend
@@ -205,19 +239,29 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     8
     """
     info = backend_info(name)
+    if info.optimizers and "optimizer" in params:
+        optimizer = params.pop("optimizer")
+        names = dict(info.optimizers)
+        if optimizer is not None:
+            check_choice("optimizer", optimizer, tuple(names))
+            warnings.warn(
+                f'optimizer={optimizer!r} will be refused; write get_backend("{names[optimizer]}")',
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            name = names[optimizer]
+            info = backend_info(name)
     reason = unavailable_reason(info)
     if reason:
         raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
-    optimizer = params.pop("optimizer", None) if info.optimizers else None
-    if optimizer is not None:
-        targets = dict(info.optimizers)
-        check_choice("optimizer", optimizer, tuple(targets))
-        info = info._replace(target=targets[optimizer])
     factorizer = _import_backend(name, info)
-    if preset is not None and preset not in factorizer.presets:
+    if preset not in (None, *factorizer.presets):
+        # Such as "article", which names an algorithm too: of the backend's other optimizer.
+        for _, other in info.optimizers:
+            if preset in _import_backend(other, backend_info(other)).presets:
+                return get_backend(other, preset=preset, **params)
         known = ", ".join(map(repr, factorizer.presets)) or "none"
-        chosen = f" with optimizer={optimizer!r}" if optimizer else ""
-        raise ValueError(f"backend {name!r} has no preset {preset!r}{chosen}; it has {known}")
+        raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
     solver = factorizer()
     if preset is not None:
         solver.set_params(**factorizer.presets[preset])

@@ -9,23 +9,27 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from backends._engine.adam import adam_step, has_fused_step
 from backends._engine.embedding import (
     EmbeddingModel,
     ProductKind,
     fit_threads,
     make_gradient,
     make_products,
-    parameters,
     synchronize,
 )
+from backends._engine.graphs import Recorder
+from backends._engine.processes import Processes
 from backends._engine.threads import Threads
-from backends._engine.torch_products import SIDES, Gradient, Products, widest
+from backends._engine.torch_products import Gradient, Products
+from backends._engine.torch_tables import RowRanges, Tables, widest
 
 from ._validation import check_choice, check_count, check_fits, check_number
 from .factorizer import Factorizer, State
@@ -39,30 +43,41 @@ class AdamState(State):
 
     Attributes
     ----------
-    learning_rate
-        Of the first epoch.
-    fixed
-        For each side the columns of its table that are constant: the ones, and in a model without
-        biases the biases too.
+    batches
+        Each with what records its step.
+    gradient, first, second
+        The gradient of a batch, and the running means of it and of its square.
+    learning_rate, n_steps
+        Of the epoch, and number of steps so far; shape ().
+    fused
+        Whether torch makes the step in one pass.
+    squared_error
+        Of the batches of an epoch so far, in the `widest` type; shape ().
     rng
         Draws the order of the batches.
     done
-        The tables of the last whole epoch, by side.
+        The tables of the last whole epoch.
     """
 
     model: EmbeddingModel
-    optimizer: torch.optim.Adam
-    learning_rate: float
-    batches: list[Products]
-    gradient: Gradient
-    fixed: dict[str, slice]
+    objective: Gradient
+    batches: list[tuple[Products, Recorder]]
+    rows: RowRanges
+    gradient: Tables
+    first: Tables
+    second: Tables
+    learning_rate: Tensor
+    n_steps: Tensor
+    fused: bool
+    squared_error: Tensor
     rng: np.random.Generator
-    done: dict[str, Tensor]
+    processes: Processes
+    done: Tables
 
 
 @dataclass(kw_only=True, eq=False)
 class TorchAdam(Factorizer):
-    """Adam (Kingma and Ba 2015, `torch.optim.Adam`) on J, by mini-batches.
+    """Adam (Kingma and Ba 2015) on J, by mini-batches.
 
     The ratings are dealt into batches once per fit, and the order of the batches is drawn in each
     epoch; both depend on the seed of ``fit``. In the gradient of a batch its ratings stand for all:
@@ -86,9 +101,14 @@ class TorchAdam(Factorizer):
     device
         The torch device to compute on, such as "cpu".
     products
-        How the sums over ratings are computed: "sparse", by sparse matrix products; "gather", from
-        gathered rows; or "auto": "sparse" if the device has sparse products and no pair is rated
-        twice, "gather" otherwise.
+        How the sums over ratings are computed: "fused", by kernels in Triton; "sparse", by sparse
+        matrix products; "gather", from gathered rows; or "auto": "fused" on a device that Triton
+        compiles for; otherwise "sparse" if the device has sparse products and no pair is rated
+        twice; otherwise "gather".
+    sharded
+        Whether the ratings are shared among the processes of the default group of
+        ``torch.distributed``, of which each must call ``fit`` with the same arguments; see
+        `backends.torch_distributed`.
     """
 
     patience: ClassVar[int] = 30  # as for `MomentumGD`, since it starts as slowly
@@ -102,6 +122,7 @@ class TorchAdam(Factorizer):
     batch_size: int | None = None
     device: str = "cpu"
     products: ProductKind = "auto"
+    sharded: bool = False
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
@@ -110,49 +131,61 @@ class TorchAdam(Factorizer):
         check_fits("learning_rate", self.learning_rate, self.dtype)
         check_choice("products", self.products, get_args(ProductKind))
         check_count("batch_size", self.batch_size, optional=True)
+        Processes.check(self.sharded)
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> AdamState:
         """Deal the ratings into batches, and copy them and the model to the device."""
         n, unit = len(train), rating_unit(train, initial.mean)
         device, threads = torch.device(self.device), Threads(self.n_threads)
-        # Another stream than that of the initial model, which is drawn from the seed alone.
-        rng = np.random.default_rng([seed, 1])
-        targets = self.targets(train, initial)
-        targets /= targets.dtype.type(unit)
+        processes = Processes.of(self.sharded)
         size = self.batch_size or min(4 * (train.n_users + train.n_items), -(-n // 16))
-        n_batches = -(-n // size)
+        # Each process must have a rating in every batch.
+        n_batches = min(-(-n // size), n // processes.n)
         row_weights = train.user_weights(), train.item_weights()
         sides = self.objective.penalties_of(train, *row_weights)
         penalties = [(rows.factors / unit, rows.biases) for rows in sides]
         with torch.no_grad():
             model = EmbeddingModel(initial, device, unit)
-            batches = make_products(self.products, train, targets, device, n_batches, rng, threads)
-            gradient = make_gradient(model, train.summary.weight, len(batches), penalties)
-            fixed = {}
-            for side in SIDES:
-                getattr(model, side).weight.grad = gradient.of[side]
-                # Behind the factors are two columns, a bias and ones: their indices, rank and
-                # rank + 1, add up to 2 rank + 1.
-                ones = 2 * model.rank + 1 - model.bias_column[side]
-                fixed[side] = slice(ones, ones + 1) if self.bias else slice(model.rank, None)
+            tables = model.tables
+            batches = make_products(
+                self.products,
+                train,
+                model,
+                n_batches,
+                seed,
+                threads,
+                shard=processes.shard,
+            )
+            alone = processes.shard is None
+            number = torch.zeros((), dtype=tables.rows.dtype, device=device)
             return AdamState(
                 row_weights=row_weights,
                 model=model,
-                optimizer=_optimizer(model, self.learning_rate),
-                learning_rate=self.learning_rate,
-                batches=batches,
-                gradient=gradient,
-                fixed=fixed,
-                rng=rng,
-                done={side: table.clone() for side, table in model.tables().items()},
+                objective=make_gradient(
+                    model, train.summary.weight, len(batches), penalties, self.bias
+                ),
+                batches=[(batch, Recorder(device, enabled=alone)) for batch in batches],
+                rows=RowRanges(tables, threads),
+                gradient=tables.zeros(),
+                first=tables.zeros(),
+                second=tables.zeros(),
+                learning_rate=number.clone(),
+                n_steps=number.to(torch.float32),
+                fused=has_fused_step(tables.rows),
+                squared_error=number.to(widest(device)),
+                # Another stream than that of the initial model, which is drawn from the seed alone.
+                rng=np.random.default_rng([seed, 1]),
+                processes=processes,
+                done=tables.clone(),
             )
 
     def step(self, state: AdamState, n_epochs: int) -> float:
         """Train ``n_epochs`` epochs; return the MSE over the last, each batch before its step."""
         with torch.no_grad():
             for _ in range(n_epochs):
-                train_mse = _adam_epoch(state)
-        return train_mse
+                self._epoch(state)
+        unit = state.model.unit
+        return float(state.squared_error) * unit * unit / state.objective.n
 
     def synchronize(self, state: AdamState) -> None:
         """Wait until the device has finished all work it was given."""
@@ -160,36 +193,36 @@ class TorchAdam(Factorizer):
 
     def parameters(self, state: AdamState) -> Parameters:
         """Return a copy of the last whole epoch's parameters on the host."""
-        return parameters(state.model, state.done)
+        return state.model.parameters_of(state.done)
 
     def threads(self) -> AbstractContextManager[None]:
         """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
         return fit_threads()
 
+    def _epoch(self, state: AdamState) -> None:
+        """Take a step for each batch, in random order."""
+        rate = self.learning_rate / math.sqrt(state.epochs + 1)
+        state.squared_error.zero_()
+        state.learning_rate.fill_(rate)
+        for number in state.rng.permutation(len(state.batches)):
+            state.n_steps.add_(1)
+            batch, recorder = state.batches[number]
+            recorder.run(partial(self._move, state, batch))
+        # Only now does the epoch take effect: a Ctrl-C before leaves `done` as it was.
+        state.done.rows.copy_(state.model.tables.rows)
+        state.epochs += 1
 
-def _optimizer(model: EmbeddingModel, learning_rate: float) -> torch.optim.Adam:
-    """Return Adam, fused into one pass over the tables if the device supports that."""
-    tables = [model.user.weight, model.item.weight]
-    try:
-        return torch.optim.Adam(tables, lr=learning_rate, fused=True)
-    except RuntimeError:
-        return torch.optim.Adam(tables, lr=learning_rate)
+    def _move(self, state: AdamState, batch: Products) -> None:
+        """Take the step for a batch."""
+        tables, gradient = state.model.tables, state.gradient
+        squared_error = state.objective.sums(tables, batch, gradient)
+        state.squared_error.add_(state.processes.added_up(gradient, squared_error))
+        moving = tables.rows, gradient.rows, state.first.rows, state.second.rows
 
+        def work(rows: slice) -> None:
+            # What is no parameter has a gradient of zero: its running means stay zero.
+            state.objective.add_penalties(tables, gradient, rows)
+            parts = [table[rows] for table in moving]
+            adam_step(parts, state.n_steps, state.learning_rate, fused=state.fused)
 
-def _adam_epoch(state: AdamState) -> float:
-    """Take a step for each batch, in random order; return the MSE, each batch before its step."""
-    x = state.model.tables()
-    for group in state.optimizer.param_groups:
-        group["lr"] = state.learning_rate / math.sqrt(state.epochs + 1)
-    squared_error = torch.zeros((), dtype=widest(x["user"].device), device=x["user"].device)
-    for batch in state.rng.permutation(len(state.batches)):
-        squared_error += state.gradient.measure(x, state.batches[batch])
-        # With a gradient of zero Adam's running means stay zero, and the constants do not move.
-        for side, columns in state.fixed.items():
-            state.gradient.of[side][:, columns].zero_()
-        state.optimizer.step()
-    # Only now does the epoch take effect: a Ctrl-C before leaves `done` as it was.
-    for side, table in x.items():
-        state.done[side].copy_(table)
-    state.epochs += 1
-    return float(squared_error) * state.model.unit * state.model.unit / state.gradient.n
+        state.rows.run(work)

@@ -20,7 +20,7 @@ from backends._engine.embedding import fit_threads, synchronize
 from backends._engine.interrupt import checkpoint
 from backends._engine.least_squares import pivot_tolerance, rounding_error
 from backends._engine.row_batches import padded_positions, row_batches
-from backends._engine.torch_products import widest
+from backends._engine.torch_tables import widest
 
 from ._arrays import Float
 from ._validation import check_count

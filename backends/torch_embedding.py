@@ -28,10 +28,10 @@ def TorchEmbedding(*, optimizer: str = "gd", **params: Any) -> TorchGD | TorchAd
         Always.
     """
     check_choice("optimizer", optimizer, ("gd", "adam"))
-    solver = TorchAdam if optimizer == "adam" else TorchGD
+    solver, name = (TorchAdam, "torch-cpu") if optimizer == "adam" else (TorchGD, "torch-cpu-gd")
     warnings.warn(
         f"TorchEmbedding will be removed; use {solver.__module__}.{solver.__name__}, or "
-        f'get_backend("torch-cpu", optimizer="{optimizer}")',
+        f'get_backend("{name}")',
         DeprecationWarning,
         stacklevel=2,
     )

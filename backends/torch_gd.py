@@ -1,16 +1,17 @@
 """The PyTorch embedding model on any device by full-batch momentum descent.
 
 The device is an argument. The gradient of J is that of `_engine.torch_products`, which on a device
-with sparse products never makes a row per rating.
+with sparse products never makes a row per rating. The numbers of the safeguard stay on the device:
+the host reads one number per call of `step`, however many epochs that is, and where the device can,
+an epoch is recorded once and launched as a whole (`_engine.graphs`).
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import get_args
+from dataclasses import dataclass
+from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,99 +22,137 @@ from backends._engine.embedding import (
     fit_threads,
     make_gradient,
     make_products,
-    parameters,
     synchronize,
 )
+from backends._engine.graphs import Recorder
+from backends._engine.processes import Processes
 from backends._engine.threads import Threads
-from backends._engine.torch_products import SIDES, Gradient, Products, widest
+from backends._engine.torch_products import Gradient, Products
+from backends._engine.torch_tables import SIDES, RowRanges, Side, Tables, weighted_sum, widest
 
 from ._validation import check_choice
-from .momentum_gd import DescentState, MomentumGD, Rates
+from .momentum_gd import Course, DescentState, MomentumGD, Rates
 from .objective import Parameters
 from .ratings import Ratings
+
+# As `momentum_gd._RISE`, for a device without float64: above the rounding errors of sums of sums.
+_RISE_IN_FLOAT32 = 1e-5
 
 
 @dataclass(kw_only=True)
 class TorchDescent(DescentState):
-    """Tables on the device, each by side, "user" and "item".
-
-    The current point is the tables of ``model``. See `_engine.torch_products` for the columns of a
-    table, shape (n_rows, rank + 2).
+    """Tables on the device.
 
     Attributes
     ----------
-    weight
-        n_row, shape (n_rows, 1).
-    trial, velocity
-        In the shape of the tables.
+    model
+        Has the current point.
+    weight, penalty
+        n_row, and the penalty of its factors in N J, shape (n_users + n_items, 1).
+    bias_penalty
+        That of the biases of each side, shape (n,); empty if the model has none.
+    gradient
+        Of the current point; ``trial_gradient`` is that of the trial point.
     squares
-        |row|^2 of the factors at the point where the gradient was computed last, shape (n_rows, 1).
+        |row|^2 of the factors at the current point and at the trial point, shape (n_rows, 1).
+    processes
+        With which processes the ratings are shared.
     """
 
     model: EmbeddingModel
     products: Products
-    gradient: Gradient
-    weight: dict[str, Tensor]
-    trial: dict[str, Tensor]
-    velocity: dict[str, Tensor]
-    squares: dict[str, Tensor] = field(default_factory=dict)
+    objective: Gradient
+    rows: RowRanges
+    weight: Tensor
+    penalty: Tensor
+    bias_penalty: dict[Side, Tensor]
+    trial: Tables
+    gradient: Tables
+    trial_gradient: Tables
+    velocity: Tables
+    squares: list[Tensor]
+    processes: Processes
+    recorder: Recorder
 
-    def sweep(self, at_trial: bool) -> tuple[float, float]:
+    def where(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Return ``yes`` where a tensor holds, else ``no``, without asking what it is."""
+        return torch.where(condition, self.number(yes), self.number(no))
+
+    def number(self, value: Any) -> Tensor:
+        """Return a number as a tensor of shape (), in the `widest` type."""
+        if isinstance(value, Tensor):
+            return value
+        device = self.weight.device
+        return torch.full((), value, dtype=widest(device), device=device)
+
+    def sweep(self, at_trial: bool) -> tuple[Tensor, Tensor]:
         """Compute residuals, gradient, squared error and penalty at a point."""
-        x = self.trial if at_trial else self.model.tables()
-        squared_error = self.gradient.measure(x, self.products)
-        penalty = torch.zeros_like(squared_error)
-        for side in SIDES:
-            # Kept for `curvature`, which is asked for next.
-            norms = torch.linalg.vector_norm(x[side][:, : self.model.rank], dim=1, keepdim=True)
-            self.squares[side] = norms.square_()
-            bias = x[side][:, self.model.bias_column[side], None]
-            factor_penalty, bias_penalty = self.gradient.penalties[side]
-            penalty += _dot(factor_penalty, self.squares[side]) + _dot(bias_penalty, bias.square())
-        return self._read(squared_error, penalty)
+        x = self.trial if at_trial else self.model.tables
+        gradient = self.trial_gradient if at_trial else self.gradient
+        squares = self.squares[at_trial]
+        squared_error = self.objective.sums(x, self.products, gradient)
+        squared_error = self.processes.added_up(gradient, squared_error)
 
-    def curvature(self) -> tuple[float, float]:
-        """Return the weighted means of |q_i|^2 and |p_u|^2 where the gradient was computed last.
+        def work(rows: slice) -> None:
+            self.objective.add_penalties(x, gradient, rows)
+            torch.linalg.vector_norm(x.factors[rows], dim=1, keepdim=True, out=squares[rows])
+            squares[rows].square_()
 
-        That is the current point: after a discarded step its gradient is computed anew.
-        """
-        of_items, of_users = (_dot(self.weight[side], self.squares[side]) for side in SIDES[::-1])
-        return self._read(of_items / self.n, of_users / self.n)
+        self.rows.run(work)
+        penalty = weighted_sum(self.penalty, squares)
+        for side, of_biases in self.bias_penalty.items():
+            penalty = penalty + weighted_sum(of_biases, x.biases(side).square())
+        return squared_error, penalty
 
-    def move(self, rates: Rates, momentum: float, gradient_weight: float) -> None:
+    def curvature(self) -> tuple[Tensor, Tensor]:
+        """Return the weighted means of |q_i|^2 and |p_u|^2 at the current point."""
+        user, item = (
+            weighted_sum(self.weight[places], self.squares[0][places]) / self.n
+            for places in map(self.model.tables.places, SIDES)
+        )
+        return item, user
+
+    def move(self, rates: Rates, momentum: Tensor, gradient_weight: Tensor) -> None:
         """Step to the trial point; see the base class."""
-        x, rank = self.model.tables(), self.model.rank
+        x, velocity, trial = self.model.tables, self.velocity, self.trial
+        factor_rates = torch.empty_like(self.weight)
         for side in SIDES:
-            v, weight = self.velocity[side], self.weight[side]
-            if momentum:
-                v.mul_(momentum).add_(self.gradient.of[side], alpha=gradient_weight)
-            else:
-                torch.mul(self.gradient.of[side], gradient_weight, out=v)
-            penalty, bias_penalty = self.gradient.penalties[side]
-            # Columns with their rates. Those of ones, and of biases in a model without, do not
-            # move.
-            moves = [(slice(rank), rates.of_factors(side, weight, penalty))]
-            if self.bias:
-                column = self.model.bias_column[side]
-                rate = rates.of_biases(weight, bias_penalty)
-                moves.append((slice(column, column + 1), rate))
-            # trial = x - rate v, written into the trial table's columns.
-            for columns, rate in moves:
-                trial = self.trial[side][:, columns]
-                torch.addcmul(x[side][:, columns], rate, v[:, columns], value=-1.0, out=trial)
+            places = x.places(side)
+            rate = rates.of_factors(side, self.weight[places], self.penalty[places])
+            factor_rates[places] = rate
+        momentum, gradient_weight = (
+            number.to(factor_rates.dtype) for number in (momentum, gradient_weight)
+        )
 
-    def accept(self) -> None:
-        """Swap the tables: the trial point becomes the model's, and the old tables are reused."""
-        now = self.model.tables()
-        for side in SIDES:
-            getattr(self.model, side).weight.data = self.trial[side]
-        self.trial = now
+        def work(rows: slice) -> None:
+            v = velocity.rows[rows].mul_(momentum)
+            v.addcmul_(self.gradient.rows[rows], gradient_weight)
+            torch.addcmul(x.rows[rows], factor_rates[rows], v, value=-1.0, out=trial.rows[rows])
 
-    @staticmethod
-    def _read(first: Tensor, second: Tensor) -> tuple[float, float]:
-        """Copy two numbers to the host, waiting for the device once instead of twice."""
-        a, b = torch.stack([first, second]).tolist()
-        return a, b
+        self.rows.run(work)
+        # Over what was just written there: biases have rates of their own.
+        for side, of_biases in self.bias_penalty.items():
+            rate = rates.of_biases(self.weight[x.places(side)][:, 0], of_biases)
+            torch.addcmul(
+                x.biases(side), rate, velocity.biases(side), value=-1.0, out=trial.biases(side)
+            )
+
+    def accept(self, fell: Any) -> None:
+        """Copy the trial point and its gradient to the current ones where J fell."""
+        pairs = [
+            (self.model.tables.rows, self.trial.rows),
+            (self.gradient.rows, self.trial_gradient.rows),
+            tuple(self.squares),
+        ]
+
+        def work(rows: slice) -> None:
+            for now, trial in pairs:
+                if fell is True:  # without a safeguard
+                    now[rows].copy_(trial[rows])
+                else:
+                    torch.where(fell, trial[rows], now[rows], out=now[rows])
+
+        self.rows.run(work)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -125,45 +164,92 @@ class TorchGD(MomentumGD):
     device
         The torch device to compute on, such as "cpu".
     products
-        How the sums over ratings are computed: "sparse", by sparse matrix products; "gather", from
-        gathered rows; or "auto": "sparse" if the device has sparse products and no pair is rated
-        twice, "gather" otherwise.
+        How the sums over ratings are computed: "fused", by kernels in Triton; "sparse", by sparse
+        matrix products; "gather", from gathered rows; or "auto": "fused" on a device that Triton
+        compiles for; otherwise "sparse" if the device has sparse products and no pair is rated
+        twice; otherwise "gather".
+    sharded
+        Whether the ratings are shared among the processes of the default group of
+        ``torch.distributed``, of which each must call ``fit`` with the same arguments; see
+        `backends.torch_distributed`.
     """
 
     device: str = "cpu"
     products: ProductKind = "auto"
+    sharded: bool = False
 
     def check_params(self) -> None:
         """Check the hyper-parameters; see the base class."""
         super().check_params()
         check_choice("products", self.products, get_args(ProductKind))
+        Processes.check(self.sharded)
 
     def prepare(self, train: Ratings, initial: Parameters, *, seed: int) -> TorchDescent:
         """Copy the ratings and the model to the device, in the form that the products need."""
         device, threads = torch.device(self.device), Threads(self.n_threads)
-        rng = np.random.default_rng(seed)  # not used, as there is only one batch
-        targets, options = self.targets(train, initial), self.descent_options(train)
+        processes = Processes.of(self.sharded)
+        options = self.descent_options(train)
         sides = options["users"], options["items"]
         penalties = [(rows.penalty, rows.bias_penalty) for rows in sides]
         with torch.no_grad():
             model = EmbeddingModel(initial, device)
-            tables = model.tables()
-            weights = [column(rows.weight, model.user.weight) for rows in sides]
-            [products] = make_products(self.products, train, targets, device, 1, rng, threads)
-            return TorchDescent(
+            tables = model.tables
+            [products] = make_products(
+                self.products,
+                train,
+                model,
+                1,
+                seed,
+                threads,
+                shard=processes.shard,
+            )
+            weight, penalty = (
+                torch.cat([column(values, tables.rows) for values in both])
+                for both in (
+                    [rows.weight for rows in sides],
+                    [rows.penalty for rows in sides],
+                )
+            )
+            bias_penalty = {
+                side: column(rows.bias_penalty, tables.rows)[:, 0]
+                for side, rows in zip(SIDES, sides, strict=True)
+                if self.bias
+            }
+            state = TorchDescent(
                 model=model,
                 products=products,
-                gradient=make_gradient(model, options["n"], 1, penalties),
-                weight=dict(zip(SIDES, weights, strict=True)),
-                trial={side: table.clone() for side, table in tables.items()},
-                velocity={side: torch.zeros_like(table) for side, table in tables.items()},
+                objective=make_gradient(model, options["n"], 1, penalties, self.bias),
+                rows=RowRanges(tables, threads),
+                weight=weight,
+                penalty=penalty,
+                bias_penalty=bias_penalty,
+                trial=tables.clone(),
+                gradient=tables.zeros(),
+                trial_gradient=tables.zeros(),
+                velocity=tables.zeros(),
+                squares=[torch.zeros_like(weight), torch.zeros_like(weight)],
+                processes=processes,
+                recorder=Recorder(device, enabled=processes.shard is None),
                 **options,
             )
+            state.course = Course(*map(state.number, state.course))
+        if widest(device) == torch.float32:
+            state.rise = _RISE_IN_FLOAT32
+        return state
 
     def step(self, state: DescentState, n_epochs: int) -> float:
         """Make ``n_epochs`` iterations; return the training MSE at the point reached."""
+        assert isinstance(state, TorchDescent)
         with torch.no_grad():
-            return super().step(state, n_epochs)
+            for _ in range(n_epochs):
+                epochs = state.epochs
+                # The first one computes the gradient at the initial point too.
+                if epochs:
+                    state.recorder.run(lambda: self._iterate_in_place(state))
+                else:
+                    self._iterate_in_place(state)
+                state.epochs = epochs + 1
+        return float(state.course.train_mse)
 
     def synchronize(self, state: TorchDescent) -> None:
         """Wait until the device has finished all work it was given."""
@@ -171,13 +257,18 @@ class TorchGD(MomentumGD):
 
     def parameters(self, state: TorchDescent) -> Parameters:
         """Return a copy of the current point on the host."""
-        return parameters(state.model, state.model.tables())
+        return state.model.parameters_of(state.model.tables)
 
     def threads(self) -> AbstractContextManager[None]:
         """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
         return fit_threads()
 
-
-def _dot(weight: Tensor, values: Tensor) -> Tensor:
-    """Return the sum over rows of weight times value in the `widest` type; shapes (n_rows, 1)."""
-    return (weight * values.to(widest(values.device))).sum()
+    def _iterate_in_place(self, state: TorchDescent) -> None:
+        """Make one iteration, whose numbers stay where they are in memory."""
+        course = state.course
+        try:
+            self._iterate(state)
+            for number, value in zip(course, state.course, strict=True):
+                number.copy_(value)
+        finally:
+            state.course = course

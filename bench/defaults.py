@@ -43,13 +43,13 @@ SPACE = {
 }
 RATES = {"numba-sgd": (0.06, 0.2), "numba-gd": (0.3, 1.2)}
 
-# Solvers to fit with their defaults. `numpy` and `torch-cpu` with gradient descent are not among
-# them: they follow the trajectory of `numba-gd`.
+# Solvers to fit with their defaults. `numpy` and `torch-cpu-gd` are not among them: they follow the
+# trajectory of `numba-gd`.
 SOLVERS: dict[str, dict[str, Any]] = {
     "numba-sgd": {},
     "numba-gd": {},
     "numpy-als": {},
-    "torch-cpu, Adam": {"optimizer": "adam"},
+    "torch-cpu": {},
 }
 
 FOLDER = Path("reports/defaults")

@@ -60,7 +60,7 @@ def trajectory(
         state = solver.prepare(train, start.astype(solver.dtype), seed=0)
         for iteration in range(1, max(at) + 1):
             solver.step(state, 1)
-            learning_rates.append(state.learning_rate)
+            learning_rates.append(float(state.course.learning_rate))
             if iteration in at:
                 points.append(solver.parameters(state))
     return Trajectory(points, learning_rates)

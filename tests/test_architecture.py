@@ -69,9 +69,6 @@ KERNELS_MAY_IMPORT = {
     "typing",
 }
 SOLVERS = {info.target.partition(":")[0] for info in _BACKENDS.values()}
-SOLVERS |= {
-    target.partition(":")[0] for info in _BACKENDS.values() for _, target in info.optimizers
-}
 EARLIER_NAMES = {"backends.torch_embedding"}  # kept for a release; they know what they stand for
 
 

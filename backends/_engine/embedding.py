@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -15,17 +17,11 @@ from backends.objective import Parameters
 from backends.ratings import Ratings
 
 from .threads import Threads
-from .torch_products import (
-    SIDES,
-    Gradient,
-    Products,
-    RepeatedPairs,
-    SparseProducts,
-    gather_batches,
-    sparse_batches,
-)
+from .torch_products import GatherProducts, Gradient, Products, SparseProducts
+from .torch_ratings import DeviceRatings, RepeatedPairs, Shard
+from .torch_tables import SIDES, Tables
 
-ProductKind = Literal["auto", "sparse", "gather"]
+ProductKind = Literal["auto", "fused", "sparse", "gather"]
 
 
 class EmbeddingModel(nn.Module):
@@ -40,72 +36,84 @@ class EmbeddingModel(nn.Module):
     unit
         The unit of ratings and biases in the tables; factors are in units of its square root.
         Converting to a unit and back rounds, unless the unit is 1.
+
+    Attributes
+    ----------
+    tables
+        The same numbers, outside autograd.
     """
 
     def __init__(self, initial: Parameters, device: torch.device, unit: float = 1.0) -> None:
         super().__init__()
-        self.mean, self.unit, self.rank = initial.mean, unit, initial.rank
-
-        def embedding(factors: Float, bias: Float, bias_column: int) -> nn.Embedding:
-            # All ones at first; what is not overwritten multiplies the other side's bias.
-            rows = np.ones((len(factors), self.rank + 2), factors.dtype)
-            rows[:, : self.rank] = factors
-            rows[:, bias_column] = bias
-            # nn.Embedding(...) would first draw weights, which changes torch's global generator.
-            weight = torch.tensor(rows, device=device)
-            table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)
-            return table
-
-        # Behind the factors: users (b, 1), items (1, c).
-        self.bias_column = {"user": self.rank, "item": self.rank + 1}
-        start = initial.in_units(unit)
-        self.user = embedding(start.user_factors, start.user_bias, self.bias_column["user"])
-        self.item = embedding(start.item_factors, start.item_bias, self.bias_column["item"])
+        self.mean, self.unit = initial.mean, unit
+        self.tables = Tables.of_parameters(initial.in_units(unit), device)
+        # nn.Embedding(...) would first draw weights, which changes torch's global generator.
+        self.user = nn.Embedding.from_pretrained(self.tables.users, freeze=False)
+        self.item = nn.Embedding.from_pretrained(self.tables.items, freeze=False)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs of rows, shape (n,)."""
         dots: Tensor = (self.user(users) * self.item(items)).sum(dim=1)
         return self.mean + self.unit * dots
 
-    def tables(self) -> dict[str, Tensor]:
-        """Return the tables of the two sides outside autograd, shapes (n_rows, rank + 2)."""
-        return {side: getattr(self, side).weight.data for side in SIDES}
+    def parameters_of(self, tables: Tables) -> Parameters:
+        """Return tables like this model's as parameters in rating units, copied to the host."""
+        return tables.parameters(self.mean).from_units(self.unit)
 
 
 def make_products(
     kind: ProductKind,
     train: Ratings,
-    targets: Float,
-    device: torch.device,
+    model: EmbeddingModel,
     n_batches: int,
-    rng: np.random.Generator,
+    seed: int,
     threads: Threads,
+    *,
+    shard: Shard | None = None,
 ) -> list[Products]:
-    """Deal the ratings into batches, and prepare each for its products.
+    """Copy the ratings to the device of a model, deal them into batches, and prepare each.
 
     Parameters
     ----------
     kind
-        "sparse", "gather", or "auto": "sparse" if the device has sparse products in the precision
-        of the targets and no pair is rated twice, "gather" otherwise.
-    targets
-        The ratings minus the mean, in the unit of the tables, shape (n,).
-    n_batches, rng
+        "fused", "sparse", "gather", or "auto": "fused" on a device for which Triton compiles;
+        otherwise "sparse" if the device has sparse products in the precision of the tables and no
+        pair is rated twice; otherwise "gather".
+    n_batches, seed
         Number of batches, and what deals the ratings at random if there are several.
+    threads
+        Threads of the fit.
+    shard
+        The part of the ratings that this process has; None for all.
 
     Raises
     ------
     RepeatedPairs
         When ``kind`` is "sparse" and a pair is rated twice.
     """
-    dtype = getattr(torch, str(targets.dtype))
-    if kind == "sparse" or (kind == "auto" and SparseProducts.work_on(device, dtype)):
+    table = model.tables.rows
+    ratings = DeviceRatings.of(train, model.mean, model.unit, table.dtype, table.device, shard)
+    make: Callable[[DeviceRatings], Products] = GatherProducts
+    if kind == "fused" or (kind == "auto" and compiles_for(table)):
+        from .fused_products import FusedProducts
+
+        make = FusedProducts
+    elif kind == "sparse" or (kind == "auto" and SparseProducts.work_on(table.device, table.dtype)):
+        by_pair = ratings.sorted_by_pair()
         try:
-            return sparse_batches(train, targets, device, n_batches, rng, threads)
+            by_pair.check_distinct()
         except RepeatedPairs:
             if kind == "sparse":
                 raise
-    return gather_batches(train, targets, device, n_batches, rng)
+        else:
+            ratings = by_pair
+            make = partial(SparseProducts, threads=threads)
+    return [make(batch) for batch in ratings.dealt(n_batches, seed)]
+
+
+def compiles_for(table: Tensor) -> bool:
+    """Return whether Triton is there and compiles for the device of a table."""
+    return table.is_cuda and find_spec("triton") is not None
 
 
 def make_gradient(
@@ -113,8 +121,9 @@ def make_gradient(
     n: float,
     n_batches: int,
     penalties: Iterable[tuple[Float, Float]],
+    has_biases: bool,
 ) -> Gradient:
-    """Return a gradient whose buffers are like the model's tables.
+    """Return what computes gradients at points like the model's tables.
 
     Parameters
     ----------
@@ -125,20 +134,14 @@ def make_gradient(
     penalties
         Of the users, then of the items: those of each row's factors and of its bias in N J, in the
         unit of the tables, shapes (n_rows,).
+    has_biases
+        Whether the model has biases.
     """
-    tables = model.tables()
-    columns = [
-        (column(factors, tables[side]), column(biases, tables[side]))
-        for side, (factors, biases) in zip(SIDES, penalties, strict=True)
-    ]
-    return Gradient(
-        columns=model.bias_column,
-        rank=model.rank,
-        n=n,
-        n_batches=n_batches,
-        penalties=dict(zip(SIDES, columns, strict=True)),
-        of={side: torch.zeros_like(table) for side, table in tables.items()},
-    )
+    tables = model.tables.zeros()
+    for side, (factors, biases) in zip(SIDES, penalties, strict=True):
+        tables.of(side)[:, : tables.rank] = column(factors, tables.rows)
+        tables.biases(side).copy_(column(biases, tables.rows)[:, 0])
+    return Gradient(n=n, n_batches=n_batches, penalty=tables.rows, has_biases=has_biases)
 
 
 def column(values: Float, like: Tensor) -> Tensor:
@@ -146,16 +149,6 @@ def column(values: Float, like: Tensor) -> Tensor:
     # Penalties are float64. One beyond float32 would become infinite, and infinity times 0 is NaN.
     representable = np.minimum(values, torch.finfo(like.dtype).max)
     return torch.tensor(representable, dtype=like.dtype, device=like.device)[:, None]
-
-
-def parameters(model: EmbeddingModel, tables: dict[str, Tensor]) -> Parameters:
-    """Return tables of a model as parameters in rating units, copied to the host."""
-    host = {}
-    for side, table in tables.items():
-        rows: Float = table.cpu().numpy()
-        host[f"{side}_factors"] = rows[:, : model.rank]
-        host[f"{side}_bias"] = rows[:, model.bias_column[side]]
-    return Parameters(model.mean, **host).from_units(model.unit)
 
 
 @contextmanager
@@ -174,6 +167,9 @@ def fit_threads(n_threads: int = 1) -> Iterator[None]:
         torch.set_grad_enabled(gradients)
 
 
-def synchronize(device: str) -> None:
-    """Wait until the device has finished all work it was given."""
-    getattr(torch, torch.device(device).type).synchronize()
+def synchronize(device: str | torch.device) -> None:
+    """Wait until a device, "cuda:1" as well as the current one, has finished all work it has."""
+    device = torch.device(device)
+    module = getattr(torch, device.type)
+    which = () if device.index is None or module.device_count() == 1 else (device,)
+    module.synchronize(*which)

@@ -35,13 +35,13 @@ from .literal import time_literal
 from .results import Fit, Kept, Minimum, Point, Results, Solver
 
 EVERY = 50  # iterations between two evaluations, as the article prints them
-DESCENTS = ("numba-gd", "torch-cpu", "numpy")  # the first available runs the article's preset
+DESCENTS = ("numba-gd", "torch-cpu-gd", "numpy")  # the first available runs the article's preset
 
 # What we would run instead: the first available. Rank and epochs were chosen once, on the twin.
 _GD: dict[str, Any] = {"rank": 16, "epochs": 60}
 OURS: dict[str, dict[str, Any]] = {
     "numba": {"rank": 16, "epochs": 10},
-    "torch-cpu": _GD,
+    "torch-cpu-gd": _GD,
     "numpy": _GD,
 }
 # ALS has converged if J falls by less than this share in an epoch: enough for four digits.

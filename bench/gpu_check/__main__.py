@@ -2,7 +2,7 @@
 
 It compares the solvers with the CPU, counts how often an epoch makes the host wait, and times
 preparation, epochs and the products in them, on up to 99 million synthetic ratings (the size of the
-Netflix Prize). Then it verifies and times prototypes of kernels in Triton. Figures are printed as
+Netflix Prize). Then it verifies and times the kernels in Triton. Figures are printed as
 soon as they are measured, and as a table at the end.
 
 If a step fails, its traceback is printed and the next step runs. The exit status is 1 if anything
@@ -47,15 +47,15 @@ def steps() -> list[Step]:
 
 
 def kernels(check: Check) -> None:
-    """Verify and time the prototypes in Triton, if that is installed."""
+    """Verify and time the kernels in Triton, if that is installed."""
     if importlib.util.find_spec("triton") is None:
         check.skip(
             "Triton's kernels", "the package triton is not installed; run: pip install triton"
         )
         return
-    from .kernels import prototypes
+    from .kernels import kernels_in_triton
 
-    prototypes(check)
+    kernels_in_triton(check)
 
 
 def run(check: Check) -> int:

@@ -136,7 +136,9 @@ class Check:
         """Return a torch solver on the given device, or on the device under test."""
         n_jobs = 1 if self.smoke else 4
         name = f"torch-{device or self.device}"
-        return get_backend(name, optimizer=optimizer, n_jobs=n_jobs, **params)
+        if optimizer == "gd":
+            name += "-gd"
+        return get_backend(name, n_jobs=n_jobs, **params)
 
 
 def table(timings: list[Timing]) -> list[str]:

@@ -53,7 +53,7 @@ def test_the_table_is_alphabetical() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["numpy", "numba", "torch-cpu", "torch-cuda", "torch-mps", "numpy-als"]
+    "name", ["numpy", "numba", "torch-cpu", "torch-cuda", "torch-mps", "numpy-als", "torch-cpu-gd"]
 )
 def test_the_short_names_are_there(name: str) -> None:
     assert name in _BACKENDS
@@ -64,15 +64,14 @@ def test_every_target_exists_and_tells_the_truth(name: str) -> None:
     info = backend_info(name)
     for package in info.requires:
         # An adapter's library is imported when a fit begins, and so is Spark.
-        if package == "torch" or not (info.library or package == "pyspark"):
+        if package in ("torch", "triton") or not (info.library or package == "pyspark"):
             pytest.importorskip(package)
-    targets = [target for _, target in info.optimizers] or [info.target]
-    assert info.target == targets[0]  # the default
-    for target in targets:
-        module, _, attribute = target.partition(":")
-        factorizer = getattr(importlib.import_module(module), attribute)
-        assert issubclass(factorizer, Factorizer)
-        assert factorizer.steppable == info.steppable
+    module, _, attribute = info.target.partition(":")
+    factorizer = getattr(importlib.import_module(module), attribute)
+    assert issubclass(factorizer, Factorizer)
+    assert factorizer.steppable == info.steppable
+    for _, other in info.optimizers:
+        assert backend_info(other).device == info.device
     if info.same_as:
         assert info == backend_info(info.same_as)._replace(same_as=info.same_as)
 
@@ -232,13 +231,27 @@ def test_an_unknown_preset_is_refused() -> None:
     assert str(caught.value) == "backend 'numpy-als' has no preset 'article'; it has none"
 
 
-def test_a_preset_that_an_optimizer_does_not_have_is_refused_with_its_name() -> None:
+def test_the_preset_of_the_article_stays_gradient_descent() -> None:
     pytest.importorskip("torch")
+    for name in ("torch-cpu", "torch-cpu-gd"):
+        solver = get_backend(name, preset="article", rank=5)
+        assert (type(solver).__name__, solver.rank, solver.momentum) == ("TorchGD", 5, 0.9)
     with pytest.raises(ValueError) as caught:  # compared below
-        get_backend("torch-cpu", preset="article", optimizer="adam")
-    assert str(caught.value) == (
-        "backend 'torch-cpu' has no preset 'article' with optimizer='adam'; it has none"
-    )
+        get_backend("torch-cpu", preset="paper")
+    assert str(caught.value) == "backend 'torch-cpu' has no preset 'paper'; it has none"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "solver"),
+    [("adam", "torch-cpu", "TorchAdam"), ("gd", "torch-cpu-gd", "TorchGD")],
+)
+def test_an_optimizer_is_accepted_for_a_release(optimizer: str, name: str, solver: str) -> None:
+    pytest.importorskip("torch")
+    with pytest.warns(DeprecationWarning, match=f'write get_backend\\("{name}"\\)'):
+        assert type(get_backend("torch-cpu", optimizer=optimizer)).__name__ == solver
+    assert type(get_backend(name)).__name__ == solver
+    with pytest.raises(ValueError, match="has no parameter 'optimizer'"):
+        get_backend("torch-cpu-gd", optimizer=optimizer)
 
 
 def test_an_unknown_parameter_is_refused() -> None:

@@ -12,7 +12,7 @@ from backends import Ratings, get_backend, initial_model
 
 pytest.importorskip("numba")
 
-from backends import numba_sgd
+from backends import numba_sgd, per_rating
 from backends.kernels.sgd import Row, Shares, plain_step
 
 pytestmark = pytest.mark.fits
@@ -66,7 +66,7 @@ class Side:
     def __init__(self, solver: Any, train: Ratings, name: str, start: Any, unit: float) -> None:
         factors = start.arrays()[f"{name}_factors"] / np.sqrt(unit)
         bias = start.arrays()[f"{name}_bias"] / unit
-        accumulator = numba_sgd._INITIAL_ACCUMULATOR
+        accumulator = per_rating.INITIAL_ACCUMULATOR
         pairs = zip(factors, bias, strict=True)
         self.rows = [Row(p, b, accumulator, accumulator) for p, b in pairs]
         rows, weights = getattr(train, f"{name}s"), weights_of(train)

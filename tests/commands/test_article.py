@@ -19,8 +19,8 @@ EXACT = 1e-9
 ENGINES = {
     "numpy": {},
     "numba-gd": {},
-    "torch-cpu": {"products": "sparse"},
-    "torch-cpu gather": {"products": "gather"},
+    "torch-cpu-gd": {"products": "sparse"},
+    "torch-cpu-gd gather": {"products": "gather"},
 }
 
 

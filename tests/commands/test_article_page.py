@@ -73,7 +73,7 @@ def results(output: Path) -> Any:
 # ---- the descent --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba-gd", "torch-cpu"])
+@pytest.mark.parametrize("name", ["numpy", "numba-gd", "torch-cpu-gd"])
 def test_the_curve_is_the_worked_example_s(name: str) -> None:
     if name != "numpy":
         pytest.importorskip(name.split("-")[0])

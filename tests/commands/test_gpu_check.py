@@ -132,7 +132,7 @@ def test_without_a_gpu_it_says_what_is_missing(
     out, error = capsys.readouterr()
     assert out == ""
     assert error == (
-        f"backend 'torch-cuda' is not available here: this build of torch ({torch.__version__}) "
+        f"backend 'torch-cuda-gd' is not available here: this build of torch ({torch.__version__}) "
         "has no CUDA; on a machine with an NVIDIA GPU install a CUDA build, see "
         "https://pytorch.org/get-started/locally; --smoke tests the check itself on the CPU\n"
     )

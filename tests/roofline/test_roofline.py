@@ -85,7 +85,7 @@ def test_work_is_as_counted_by_hand(
 
 
 def test_one_algorithm_has_one_work_model() -> None:
-    assert model_of("numpy") is model_of("torch-cpu") is model_of("numba-gd")
+    assert model_of("numpy") is model_of("torch-cpu-gd") is model_of("numba-gd")
     assert model_of("torch-als") is model_of("numba-als")
     assert model_of("numba-gd").chains(16) == model_of("numba-als").chains(16) == 0
 

@@ -1,7 +1,7 @@
-"""Prototypes of kernels in Triton, for NVIDIA GPUs: no solver uses them.
+"""Kernels in Triton, for GPUs. Importing a module of this package imports triton.
 
-`bench.gpu_check` checks and times them. Importing a module of this package imports triton, which
-comes with torch's CUDA builds.
+It comes with torch's CUDA builds. Without a GPU its interpreter runs the kernels, slowly, if
+``TRITON_INTERPRET=1`` is set before triton is imported.
 
 Triton's compiler evaluates the annotations of a kernel's parameters, and accepts only its own
 types: pointers and numbers alike are ``tl.tensor``. Its interpreter accepts any annotation, so a

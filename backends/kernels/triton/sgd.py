@@ -1,4 +1,7 @@
-"""Per-rating SGD without locks, many ratings at a time (Hogwild; Niu, Recht, Re, Wright 2011)."""
+"""Per-rating SGD without locks, many ratings at a time (Hogwild; Niu, Recht, Re, Wright 2011).
+
+The step is `backends.kernels.sgd.plain_step`: row-wise AdaGrad.
+"""
 
 import triton
 import triton.language as tl
@@ -6,16 +9,23 @@ import triton.language as tl
 
 @triton.jit
 def sgd(
-    user_factors: tl.tensor,
-    item_factors: tl.tensor,
+    factors: tl.tensor,
+    columns: tl.tensor,
+    shares: tl.tensor,
     users: tl.tensor,
     items: tl.tensor,
     targets: tl.tensor,
+    weights: tl.tensor,
+    squared_errors: tl.tensor,
     n: tl.tensor,
     rate: tl.tensor,
-    penalty: tl.tensor,
+    bias_rate: tl.tensor,
+    accumulated_share: tl.tensor,
+    max_error: tl.tensor,
     RANK: tl.constexpr,
+    PADDED: tl.constexpr,
     PER: tl.constexpr,
+    WEIGHTED: tl.constexpr,
 ) -> None:
     """Take a step for each rating, PER ratings per program, in the given order.
 
@@ -23,25 +33,72 @@ def sgd(
 
     Parameters
     ----------
-    user_factors, item_factors
-        Tables to train, row-major, shapes (n_users, RANK) and (n_items, RANK).
-    users, items, targets
-        The ratings, shape (n,).
-    rate, penalty
-        Learning rate, and penalty of the factors per rating.
-    RANK, PER
-        Number of factors, a power of two, and number of ratings per program.
+    factors
+        Of all rows, to train, row-major, shape (n_rows, RANK), in any precision. What is computed
+        is in that of ``columns``.
+    columns
+        Bias, accumulator and bias accumulator of each row, and a number that is not used, shape
+        (n_rows, 4).
+    shares
+        What a rating of weight 1 bears of its row's penalties, shape (n_rows, 2).
+    users, items
+        Rows of each rating; those of items are counted behind the users; shape (n,).
+    targets, weights
+        Shape (n,). Weights are not read unless WEIGHTED.
+    squared_errors
+        Output: the weighted sum of the squared errors of a program's ratings, each before its step,
+        shape (number of programs,).
+    rate, bias_rate, accumulated_share, max_error
+        See `backends.kernels.sgd.plain_step`.
+    RANK, PADDED
+        Number of factors, and the power of two that it fits into.
+    PER
+        Number of ratings per program.
     """
     start = tl.program_id(0) * PER
-    k = tl.arange(0, RANK)
+    k = tl.arange(0, PADDED)
+    inside = k < RANK
+    squares = tl.load(columns) * 0.0
     for at in range(start, tl.minimum(start + PER, n)):
-        user = user_factors + tl.load(users + at) * RANK + k
-        item = item_factors + tl.load(items + at) * RANK + k
-        p = tl.load(user).to(tl.float32)
-        q = tl.load(item).to(tl.float32)
-        error = tl.load(targets + at) - tl.sum(p * q)
-        # Computed in float32 and stored in the precision of the tables.
-        new_p = p + rate * (error * q - penalty * p)
-        new_q = q + rate * (error * p - penalty * q)
-        tl.store(user, new_p.to(user_factors.dtype.element_ty))
-        tl.store(item, new_q.to(item_factors.dtype.element_ty))
+        u = tl.load(users + at).to(tl.int64)
+        i = tl.load(items + at).to(tl.int64)
+        p = tl.load(factors + u * RANK + k, mask=inside, other=0.0).to(squares.dtype)
+        q = tl.load(factors + i * RANK + k, mask=inside, other=0.0).to(squares.dtype)
+        b = tl.load(columns + 4 * u)
+        c = tl.load(columns + 4 * i)
+        u_sum = tl.load(columns + 4 * u + 1)
+        i_sum = tl.load(columns + 4 * i + 1)
+        u_bias_sum = tl.load(columns + 4 * u + 2)
+        i_bias_sum = tl.load(columns + 4 * i + 2)
+        pp = tl.sum(p * p)
+        qq = tl.sum(q * q)
+        error = tl.load(targets + at) - tl.sum(p * q) - (b + c)
+        u_rate = rate / tl.sqrt(u_sum)
+        i_rate = rate / tl.sqrt(i_sum)
+        u_bias_rate = bias_rate / tl.sqrt(u_bias_sum)
+        i_bias_rate = bias_rate / tl.sqrt(i_bias_sum)
+        importance = 1.0
+        if WEIGHTED:
+            weight = tl.load(weights + at)
+            squares += weight * error * error
+            effect = u_rate * qq + i_rate * pp + u_bias_rate + i_bias_rate
+            importance = weight / (1 + tl.maximum(weight - 1, 0.0) * effect)
+        else:
+            squares += error * error
+        # Comparisons with NaN are false, so that one stays.
+        error = tl.where(error > max_error, max_error, error)
+        error = tl.where(error < -max_error, -max_error, error) * importance
+        new_p = (p + u_rate * error * q) / (1 + u_rate * importance * tl.load(shares + 2 * u))
+        new_q = (q + i_rate * error * p) / (1 + i_rate * importance * tl.load(shares + 2 * i))
+        u_bias_share = importance * tl.load(shares + 2 * u + 1)
+        i_bias_share = importance * tl.load(shares + 2 * i + 1)
+        tl.store(factors + u * RANK + k, new_p.to(factors.dtype.element_ty), mask=inside)
+        tl.store(factors + i * RANK + k, new_q.to(factors.dtype.element_ty), mask=inside)
+        tl.store(columns + 4 * u, (b + u_bias_rate * error) / (1 + u_bias_rate * u_bias_share))
+        tl.store(columns + 4 * i, (c + i_bias_rate * error) / (1 + i_bias_rate * i_bias_share))
+        square = error * error
+        tl.store(columns + 4 * u + 1, u_sum + accumulated_share * square * qq)
+        tl.store(columns + 4 * i + 1, i_sum + accumulated_share * square * pp)
+        tl.store(columns + 4 * u + 2, u_bias_sum + square)
+        tl.store(columns + 4 * i + 2, i_bias_sum + square)
+    tl.store(squared_errors + tl.program_id(0), squares)

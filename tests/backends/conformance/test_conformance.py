@@ -28,13 +28,25 @@ class Variant(NamedTuple):
     told: Mapping[str, Any] = MappingProxyType({})
 
 
-EXCEPTIONS: dict[str, dict[str, Any]] = {"torch-mps": {"dtypes": ("float32",)}}
+ADAM: dict[str, Any] = {"learning_rate": 0.05, "batch_size": 64}
+MPS = {"dtypes": ("float32",)}
+OF_ADAM = {"epochs_to_weigh": 480}
+EXCEPTIONS: dict[str, dict[str, Any]] = {
+    "torch-cpu": OF_ADAM,
+    "torch-cuda": OF_ADAM,
+    "torch-mps": OF_ADAM | MPS,
+    "torch-mps-gd": MPS,
+}
 CANNOT_DIVERGE = {"numba-als", "numpy-als", "torch-als", "torch-als-cuda"}
-ADAM = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": 64}
 VARIANTS = {
     "numba-als cg": Variant("numba-als", {"method": "cg"}),
-    "torch-cpu adam": Variant("torch-cpu", ADAM, {"minimises": False, "epochs_to_weigh": 240}),
-    "torch-cpu gather": Variant("torch-cpu", {"products": "gather"}),
+    "torch-cpu batches": Variant("torch-cpu", ADAM),
+    "torch-cpu gather": Variant("torch-cpu", ADAM | {"products": "gather"}),
+    "torch-cpu-gd gather": Variant("torch-cpu-gd", {"products": "gather"}),
+    "torch-cuda sparse": Variant("torch-cuda", {"products": "sparse"}),
+    "torch-cuda gather": Variant("torch-cuda", {"products": "gather"}),
+    "torch-cuda-gd sparse": Variant("torch-cuda-gd", {"products": "sparse"}),
+    "torch-cuda-gd gather": Variant("torch-cuda-gd", {"products": "gather"}),
 }
 
 
