@@ -21,6 +21,7 @@ _PLACES = 4
 _BISECTION = 400
 _INTEGER_BISECTION = 16
 _HASHED = 1 << 22
+_FEW = 32
 
 
 class IntegerIds:
@@ -100,6 +101,14 @@ class IntegerIds:
                 found = self._bisected(part.astype(self.values.dtype), len(column))
             rows[where] = np.where(inside, found, -1)
         return rows
+
+    def row_of(self, id_: Any) -> int:
+        """Return the row of an integer; -1 if that takes `rows_of` to find out."""
+        if type(id_) is int and len(self):
+            low, high = self._range()
+            if low <= id_ <= high and high - low < _PLACES * len(self) + 1024:
+                return int(self._places(low, high)[id_ - low])
+        return -1
 
     def _range(self) -> tuple[int, int]:
         """Return the lowest and the highest id."""
@@ -185,7 +194,10 @@ class TextIds:
     def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the ids of rows as an array of str."""
         ids = np.empty(len(rows), object)
-        ids[:] = self.values.take(as_arrow(rows)).to_pylist()
+        if len(rows) < _FEW:  # one by one, without arrays of Arrow in between
+            ids[:] = [self.values[row].as_py() for row in rows.tolist()]
+        else:
+            ids[:] = self.values.take(as_arrow(rows)).to_pylist()
         return ids
 
     def take_arrow(self, rows: NDArray[Any]) -> Any:
@@ -229,6 +241,10 @@ class TextIds:
             found = as_numpy(indices.fill_null(-1))
         return gathered(found, column.codes)
 
+    def row_of(self, id_: Any) -> int:
+        """Return the row of a text; -1 if that takes `rows_of` to find out."""
+        return self._bisected(id_) if type(id_) is str and len(self) else -1
+
     def _bisected(self, text: str) -> int:
         """Return the row of a text by bisection, -1 if it is no id."""
         order, low, high = self.order(), 0, len(self)
@@ -261,6 +277,10 @@ class RowIds:
     def take_arrow(self, rows: NDArray[Any]) -> Any:
         """Return the rows as an array of Arrow."""
         return as_arrow(rows)
+
+    def row_of(self, id_: Any) -> int:
+        """Return an integer that is a row; -1 if that takes `rows_of` to find out."""
+        return id_ if type(id_) is int and 0 <= id_ < self.n else -1
 
     def rows_of(self, column: IntegerColumn) -> NDArray[np.int32]:
         """Return each integer that is a row, shape (n,), and -1 for the others."""

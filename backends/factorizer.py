@@ -65,10 +65,13 @@ class State:
     row_weights
         Sums of the weights of each user's and each item's ratings, shapes (n_users,) and
         (n_items,). ``prepare`` may set them if it has them anyway; if None, ``fit`` computes them.
+    facts
+        What else the model should say of how it was fitted; see `FactorModel`.
     """
 
     epochs: int = 0
     row_weights: tuple[NDArray[Any], NDArray[Any]] | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass
@@ -328,7 +331,8 @@ class Factorizer(ABC):
             facts["validation"] = float(validation)
 
         def model_of(x: Parameters, epoch: int) -> FactorModel:
-            return self._model(x, train, rated, facts | {"epoch": epoch})
+            ran = {} if state is None else state.facts
+            return self._model(x, train, rated, facts | ran | {"epoch": epoch})
 
         def model_now(x: Parameters | None, epoch: int) -> FactorModel:
             """Return the current epoch's model, of new arrays: a callback may change them."""

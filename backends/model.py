@@ -218,11 +218,15 @@ class FactorModel:
             If ``n``, ``min_ratings``, ``popularity`` or ``n_jobs`` is not a number that makes
             sense.
         """
-        rows = self._rows(users)
+        row = self._labels()[0].row_of(users)
+        n_jobs = 1 if row >= 0 and n_jobs is None else n_jobs  # asking for cores takes time
         maker = self._list_maker(n, items, exclude, exclude_seen, min_ratings, popularity, n_jobs)
-        if not _is_one(users):
-            return self._lists(maker, rows)
-        x, row = self.parameters, int(rows[0])
+        if row < 0:
+            rows = self._rows(users)
+            if not _is_one(users):
+                return self._lists(maker, rows)
+            row = int(rows[0])
+        x = self.parameters
         found = maker.of_one(x.user_factors, row)
         ratings = x.predict_of_user(row, found)
         low, high = self.rating_range

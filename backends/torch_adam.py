@@ -21,6 +21,7 @@ from backends._engine.embedding import (
     EmbeddingModel,
     ProductKind,
     fit_threads,
+    kind_of,
     make_gradient,
     make_products,
     synchronize,
@@ -177,6 +178,7 @@ class TorchAdam(Factorizer):
                 rng=np.random.default_rng([seed, 1]),
                 processes=processes,
                 done=tables.clone(),
+                facts={"products": kind_of(batches[0])},
             )
 
     def step(self, state: AdamState, n_epochs: int) -> float:

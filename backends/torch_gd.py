@@ -20,6 +20,7 @@ from backends._engine.embedding import (
     ProductKind,
     column,
     fit_threads,
+    kind_of,
     make_gradient,
     make_products,
     synchronize,
@@ -230,6 +231,7 @@ class TorchGD(MomentumGD):
                 squares=[torch.zeros_like(weight), torch.zeros_like(weight)],
                 processes=processes,
                 recorder=Recorder(device, enabled=processes.shard is None),
+                facts={"products": kind_of(products)},
                 **options,
             )
             state.course = Course(*map(state.number, state.course))

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .torch_tables import widest
+
 # How fast the running means of the gradient and of its square forget, and what is added to the root
 # of the latter: those of the paper.
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
@@ -54,7 +56,8 @@ def adam_step(
     first.lerp_(gradient, 1 - FIRST_DECAY)
     second.mul_(SECOND_DECAY).addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
     # The running means start at 0, and are corrected for that.
-    of_first, of_second = (1 - decay**n_steps for decay in (FIRST_DECAY, SECOND_DECAY))
+    steps = n_steps.to(widest(x.device))
+    of_first, of_second = (1 - decay**steps for decay in (FIRST_DECAY, SECOND_DECAY))
     roots = second.div(of_second.to(x.dtype)).sqrt_().add_(EPSILON)
     x.addcmul_(first / roots, -(learning_rate / of_first).to(x.dtype))
 

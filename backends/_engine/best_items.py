@@ -169,10 +169,17 @@ class ItemTable:
         items, scores
             Shapes (k,), where k is n, or less if fewer items are left.
         """
-        row = np.ones(len(self._table), np.float32)
-        row[:-1] = query
-        with np.errstate(over="ignore", invalid="ignore"):  # `_is_final` finds out
+        length = math.sqrt(float(np.einsum("k,k->", query, query, dtype=np.float64)))
+        if not self._size(length) < _LARGEST:
+            return self._in_float64(query, n, left_out)
+        row = np.empty(len(self._table), np.float32)
+        if query.dtype == self._vectors.dtype == np.float32:
+            row[:-1], row[-1] = query, 1
             rough = row @ self._table
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):  # `_is_final` finds out
+                row[:-1], row[-1] = query, 1
+                rough = row @ self._table
         if left_out is not None:
             rough[left_out] = -np.inf
         items = _largest_of_one(rough, n + _SPARE)
@@ -183,7 +190,6 @@ class ItemTable:
         exact += self._constants[items]
         order = np.lexsort((items, -exact))[:n]
         last = float(exact[order[-1]]) if len(order) == n else -np.inf
-        length = math.sqrt(float(np.einsum("k,k->", query, query, dtype=np.float64)))
         if not self._is_final(length, last, cut):
             return self._in_float64(query, n, left_out)
         return items[order], exact[order]
@@ -234,6 +240,10 @@ class ItemTable:
         places = _largest(scores, n)
         return np.take_along_axis(items, places, 1), np.take_along_axis(scores, places, 1)
 
+    def _size(self, length: Any) -> Any:
+        """Return what no score of a user with a vector of this length exceeds."""
+        return length * self._longest + self._largest
+
     def _is_final(self, length: Any, last: Any, cut: Any) -> Any:
         """Return whether no item that was left out belongs in a user's list.
 
@@ -246,7 +256,7 @@ class ItemTable:
         cut
             What no item that was left out exceeds in float32; -inf if all are excluded.
         """
-        size = length * self._longest + self._largest
+        size = self._size(length)
         # One rounding for each product, sum and cast; and products may be too small for float32.
         error = (self._vectors.shape[1] + 8) * (_ROUNDING * size + _SMALLEST)
         return (size < _LARGEST) & ((cut == -np.inf) | (last > cut + error))

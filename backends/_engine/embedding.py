@@ -111,6 +111,11 @@ def make_products(
     return [make(batch) for batch in ratings.dealt(n_batches, seed)]
 
 
+def kind_of(products: Products) -> str:
+    """Return which of `ProductKind` products are."""
+    return type(products).__name__.removesuffix("Products").lower()
+
+
 def compiles_for(table: Tensor) -> bool:
     """Return whether Triton is there and compiles for the device of a table."""
     return table.is_cuda and find_spec("triton") is not None

@@ -190,9 +190,14 @@ def _caches() -> str | None:
 
 
 def _gpus() -> str | None:
-    """Return names, memory and driver of NVIDIA GPUs."""
+    """Return names, memory and driver of NVIDIA GPUs, or the names of AMD's."""
     query = "--query-gpu=name,memory.total,driver_version"
     printed = _printed("nvidia-smi", query, "--format=csv,noheader") or ""
+    if not printed:
+        # A header, and a line for each card: its number, its name, and what else is known of it.
+        table = (_printed("rocm-smi", "--showproductname", "--csv") or "").splitlines()
+        rows = [line.split(",") for line in table if line.startswith("card")]
+        return "; ".join(row[1].strip() for row in rows if len(row) > 1) or None
     return "; ".join(printed.splitlines()) or None
 
 

@@ -279,6 +279,7 @@ class Worker:
         device = _device(solver)
         cuda = sys.modules["torch"].cuda if device.startswith("cuda") else None
         if cuda:
+            cuda.init()  # without it only the first device is known in a new process
             cuda.reset_peak_memory_stats(device)
         # Without a reset the peak may be from before the fit, so "before" would mean nothing.
         before = sample(os.getpid()) if _reset_peak() else None

@@ -19,6 +19,7 @@ from backends import (
     RatingsError,
     Recommendation,
     UnknownIdError,
+    get_backend,
 )
 from backends import model as model_module
 
@@ -396,3 +397,31 @@ def test_advice_is_about_what_was_asked() -> None:
         model.recommend("u1000", exclude=[1])
     with pytest.raises(OSError, match=r"no/lists\.parquet"):
         model.write_lists(Path("no") / "lists.parquet")
+
+
+@pytest.mark.parametrize("kind", ["integer", "text", "rows"])
+def test_a_single_id_is_looked_up_as_a_column_is(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 30, 400), rng.integers(0, 20, 400)
+    pairs = np.unique(np.stack([users, items], 1), axis=0)
+    ratings = rng.normal(3, 1, len(pairs))
+    if kind == "rows":
+        train = Ratings(pairs[:, 0], pairs[:, 1], ratings, 30, 20)
+        ids: list[Any] = list(range(30))
+    else:
+        column: Any = pairs[:, 0] * 10 - 5
+        column = [f"u{each}" for each in column] if kind == "text" else column
+        train = Ratings.from_arrays(column, pairs[:, 1], ratings)
+        ids = list(dict.fromkeys(column if kind == "text" else column.tolist()))
+    model = get_backend("numpy-als", rank=2, n_jobs=1).fit(train, epochs=2).model_
+    lists = model.recommend(ids, n=4)
+    for id_, row in zip(ids, lists.ids, strict=True):
+        assert [each.item for each in model.recommend(id_, n=4)] == row.compressed().tolist()
+    same = ids[3] if kind == "text" else np.int64(ids[3])
+    assert model.recommend(same, n=4) == model.recommend(ids[3], n=4)
+    unknown: list[Any] = ["u7", ""] if kind == "text" else [10**6, -(10**6), 10**30]
+    for id_ in unknown:
+        with pytest.raises((UnknownIdError, RatingsError)):
+            model.recommend(id_)
+    with pytest.raises((RatingsError, TypeError)):
+        model.recommend(True)

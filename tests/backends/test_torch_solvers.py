@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import random_ratings, relative_differences, trajectory
+from helpers import in_fresh_process, random_ratings, relative_differences, trajectory
 
 from backends import Factorizer, Objective, Parameters, Ratings, get_backend, initial_model
 
 torch = pytest.importorskip("torch")
 
 from backends._engine import torch_products, torch_ratings  # noqa: E402
+from backends._engine.adam import adam_step  # noqa: E402
 from backends._engine.embedding import EmbeddingModel  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
 from backends._engine.torch_ratings import DeviceRatings  # noqa: E402
@@ -487,3 +488,89 @@ def test_the_earlier_name_refuses_what_it_does_not_know() -> None:
     refused = pytest.raises(ValueError, match="TorchAdam has no parameter 'momentum'")
     with refused, pytest.warns(DeprecationWarning):
         TorchEmbedding(optimizer="adam", momentum=0.5)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_the_model_says_which_products_ran(small: Ratings, optimizer: str) -> None:
+    twice = small.take(np.append(np.arange(len(small)), 0))
+    for products, train, ran in (
+        ("auto", small, "sparse"),
+        ("gather", small, "gather"),
+        ("auto", twice, "gather"),
+    ):
+        fit = solver_of(optimizer, products=products).fit(train, epochs=1).model_.fit
+        assert fit["products"] == ran
+
+
+def test_no_memory_is_not_taken_for_no_sparse_products(
+    small: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(torch.sparse, "sampled_addmm", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        solver_of("gd").fit(small, epochs=1)
+
+
+def test_without_sparse_products_rows_are_gathered(
+    small: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise NotImplementedError("no sampled product on this device")
+
+    monkeypatch.setattr(torch.sparse, "sampled_addmm", fails)
+    assert solver_of("gd").fit(small, epochs=1).model_.fit["products"] == "gather"
+
+
+def test_adam_is_that_of_torch_with_and_without_its_fused_step(
+    small: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, shape = np.random.default_rng(0), (50, 8)
+    start, gradients = rng.normal(size=shape), rng.normal(size=(5, *shape))
+    ends, rate = [], torch.tensor(0.1, dtype=torch.float64)
+    for fused in (True, False):
+        tables = [torch.tensor(start)] + [torch.zeros(shape, dtype=torch.float64) for _ in "123"]
+        for number, gradient in enumerate(gradients, start=1):
+            tables[1] = torch.tensor(gradient)
+            adam_step(tables, torch.tensor(float(number)), rate, fused=fused)
+        ends.append(tables[0].numpy())
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch.optim.Adam([theirs], lr=0.1)
+    for gradient in gradients:
+        theirs.grad = torch.tensor(gradient)
+        optimizer.step()
+    for end in ends:
+        assert end == pytest.approx(theirs.detach().numpy(), rel=1e-9, abs=1e-9)
+
+
+def test_a_fit_imports_no_optimizers_of_torch() -> None:
+    code = """
+import sys
+from backends import get_backend
+from tests.helpers import random_ratings
+get_backend("torch-cpu", rank=3, n_jobs=1).fit(random_ratings(), epochs=2)
+print("torch._dynamo" in sys.modules)
+"""
+    assert in_fresh_process(code).strip() == "False"
+
+
+def test_a_step_asks_the_device_for_one_number(
+    small: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the host would wait each time, so however many epochs: one."""
+    asked: list[str] = []
+    for name in ("__float__", "__int__", "__bool__", "item", "tolist", "numpy"):
+        real = getattr(torch.Tensor, name)
+
+        def asks(self: Any, *arguments: Any, real: Any = real, name: str = name) -> Any:
+            asked.append(name)
+            return real(self, *arguments)
+
+        monkeypatch.setattr(torch.Tensor, name, asks)
+    for optimizer in ("gd", "adam"):
+        solver = solver_of(optimizer)
+        state = solver.prepare(small, initial_model(solver.objective, small, 0), seed=0)
+        asked.clear()
+        solver.step(state, 7)
+        assert asked == ["__float__"]

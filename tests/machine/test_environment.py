@@ -236,6 +236,17 @@ def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert machine_facts()["gpus"] == "H100, 81559 MiB, 550.1; T4, 1 MiB, 2"
 
 
+def test_gpus_of_amd_are_what_rocm_smi_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_smi(monkeypatch, tmp_path, "exit 9")
+    program = tmp_path / "rocm-smi"
+    lines = "device,Card Series,Card Model", "card0,AMD Instinct MI300X,0x74a1", "card1,MI250,"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+    program.chmod(0o755)
+    assert environment._gpus() == "AMD Instinct MI300X; MI250"
+
+
 @pytest.mark.parametrize("body", ["echo 'NVIDIA-SMI has failed'; exit 9", "exit 0", "kill -9 $$"])
 def test_an_nvidia_smi_that_fails_or_finds_nothing_is_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str
