@@ -30,7 +30,7 @@ class Variant(NamedTuple):
 
 ADAM: dict[str, Any] = {"learning_rate": 0.05, "batch_size": 64}
 MPS = {"dtypes": ("float32",)}
-OF_ADAM = {"epochs_to_weigh": 480}
+OF_ADAM = {"epochs_to_weigh": 240}
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "torch-cpu": OF_ADAM,
     "torch-cuda": OF_ADAM,
@@ -40,8 +40,10 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
 CANNOT_DIVERGE = {"numba-als", "numpy-als", "torch-als", "torch-als-cuda"}
 VARIANTS = {
     "numba-als cg": Variant("numba-als", {"method": "cg"}),
-    "torch-cpu batches": Variant("torch-cpu", ADAM),
-    "torch-cpu gather": Variant("torch-cpu", ADAM | {"products": "gather"}),
+    "torch-cpu batches": Variant("torch-cpu", ADAM, {"epochs_to_weigh": 1500}),
+    "torch-cpu gather": Variant(
+        "torch-cpu", ADAM | {"products": "gather"}, {"epochs_to_weigh": 1500}
+    ),
     "torch-cpu-gd gather": Variant("torch-cpu-gd", {"products": "gather"}),
     "torch-cuda sparse": Variant("torch-cuda", {"products": "sparse"}),
     "torch-cuda gather": Variant("torch-cuda", {"products": "gather"}),
