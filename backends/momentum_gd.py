@@ -276,17 +276,11 @@ class MomentumGD(Factorizer):
         objective = self.objective
         unit = rating_unit(train, objective.mean(train))
         weights = row_weights or (train.user_weights(), train.item_weights())
-        # Penalties are limited so that nothing overflows, about 1e15 per rating in float32. A row
-        # is zero, to that precision, under a weaker penalty already.
-        largest = float(np.finfo(self.dtype).max ** 0.4)
-        penalties_of_sides = objective.penalties_of(train, *weights)
         users, items = (
-            DescentRows(
-                weight,
-                np.minimum(penalties.factors, largest * unit * weight),
-                np.minimum(penalties.biases, largest * weight),
+            DescentRows(weight, *penalties.limited(weight, unit, self.dtype))
+            for weight, penalties in zip(
+                weights, objective.penalties_of(train, *weights), strict=True
             )
-            for weight, penalties in zip(weights, penalties_of_sides, strict=True)
         )
         return {
             "row_weights": weights,

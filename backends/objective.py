@@ -146,6 +146,18 @@ class Penalties(NamedTuple):
     factors: NDArray[np.float64]  # shape (n_rows,); 0 for rows without ratings, as the next
     biases: NDArray[np.float64]
 
+    def limited(self, weights: NDArray[np.float64], unit: float, dtype: DTypeLike) -> Penalties:
+        """Return penalties with which nothing overflows, about 1e15 per rating in float32.
+
+        A row is zero, to that precision, under a weaker penalty already. ``weights`` are the sums
+        of the weights of each row's ratings.
+        """
+        largest = float(np.finfo(dtype).max ** 0.4)
+        return Penalties(
+            np.minimum(self.factors, largest * unit * weights),
+            np.minimum(self.biases, largest * weights),
+        )
+
     def in_units(self, unit: float, weight_unit: float, dtype: DTypeLike) -> tuple[Float, Float]:
         """Return the penalties of factors and biases, each of shape (n_rows,), in units.
 

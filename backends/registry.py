@@ -239,6 +239,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     8
     """
     info = backend_info(name)
+    others = info.optimizers
     if info.optimizers and "optimizer" in params:
         optimizer = params.pop("optimizer")
         names = dict(info.optimizers)
@@ -249,7 +250,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
                 DeprecationWarning,
                 stacklevel=2,
             )
-            name = names[optimizer]
+            name, others = names[optimizer], ()
             info = backend_info(name)
     reason = unavailable_reason(info)
     if reason:
@@ -257,7 +258,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     factorizer = _import_backend(name, info)
     if preset not in (None, *factorizer.presets):
         # Such as "article", which names an algorithm too: of the backend's other optimizer.
-        for _, other in info.optimizers:
+        for _, other in others:
             if preset in _import_backend(other, backend_info(other)).presets:
                 return get_backend(other, preset=preset, **params)
         known = ", ".join(map(repr, factorizer.presets)) or "none"

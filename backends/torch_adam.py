@@ -26,7 +26,7 @@ from backends._engine.embedding import (
     make_products,
     synchronize,
 )
-from backends._engine.graphs import Recorder
+from backends._engine.graphs import Graphs, Recorder
 from backends._engine.processes import Processes
 from backends._engine.threads import Threads
 from backends._engine.torch_products import Gradient, Products
@@ -97,15 +97,16 @@ class TorchAdam(Factorizer):
     batch_size
         Ratings in a mini-batch, at most. None for four times the number of users and items, so that
         moving all rows takes less time than the products of the batch, but no fewer than 16
-        batches. Each batch takes 4 bytes per row beside its ratings, so many small ones take much
-        memory.
+        batches. Each batch takes 4 bytes per row beside its ratings, and about a millisecond to
+        prepare, so many small ones take much memory and time.
     device
         The torch device to compute on, such as "cpu".
     products
         How the sums over ratings are computed: "fused", by kernels in Triton; "sparse", by sparse
         matrix products; "gather", from gathered rows; or "auto": "fused" on a device that Triton
         compiles for; otherwise "sparse" if the device has sparse products and no pair is rated
-        twice; otherwise "gather".
+        twice; otherwise "gather". Sparse products sort the ratings before they are dealt, the
+        others do not, so their batches differ.
     sharded
         Whether the ratings are shared among the processes of the default group of
         ``torch.distributed``, of which each must call ``fit`` with the same arguments; see
@@ -144,20 +145,27 @@ class TorchAdam(Factorizer):
         n_batches = min(-(-n // size), n // processes.n)
         row_weights = train.user_weights(), train.item_weights()
         sides = self.objective.penalties_of(train, *row_weights)
-        penalties = [(rows.factors / unit, rows.biases) for rows in sides]
+        penalties = [
+            (rows.factors / unit, rows.biases)
+            for rows in (
+                rows.limited(weights, unit, self.dtype)
+                for rows, weights in zip(sides, row_weights, strict=True)
+            )
+        ]
         with torch.no_grad():
             model = EmbeddingModel(initial, device, unit)
             tables = model.tables
-            batches = make_products(
-                self.products,
-                train,
-                model,
-                n_batches,
-                seed,
-                threads,
-                shard=processes.shard,
-            )
-            alone = processes.shard is None
+            with processes.together(tables.rows):
+                batches = make_products(
+                    self.products,
+                    train,
+                    model,
+                    n_batches,
+                    seed,
+                    threads,
+                    shard=processes.shard,
+                )
+            graphs = Graphs(device, len(batches), enabled=processes.shard is None)
             number = torch.zeros((), dtype=tables.rows.dtype, device=device)
             return AdamState(
                 row_weights=row_weights,
@@ -165,7 +173,7 @@ class TorchAdam(Factorizer):
                 objective=make_gradient(
                     model, train.summary.weight, len(batches), penalties, self.bias
                 ),
-                batches=[(batch, Recorder(device, enabled=alone)) for batch in batches],
+                batches=[(batch, Recorder(graphs)) for batch in batches],
                 rows=RowRanges(tables, threads),
                 gradient=tables.zeros(),
                 first=tables.zeros(),
@@ -198,8 +206,8 @@ class TorchAdam(Factorizer):
         return state.model.parameters_of(state.done)
 
     def threads(self) -> AbstractContextManager[None]:
-        """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
-        return fit_threads()
+        """Limit torch to one thread, since the fit has threads of its own, and pick the device."""
+        return fit_threads(device=self.device)
 
     def _epoch(self, state: AdamState) -> None:
         """Take a step for each batch, in random order."""

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import torch
 
+from backends._engine.cores import available_cores
+
 from .errors import BackendUnavailable, RatingsError, UnknownBackend
 from .ratings import Ratings
-from .registry import backend_info, get_backend
+from .registry import backend_info, get_backend, unavailable_reason
 
 
 @contextmanager
@@ -38,6 +40,8 @@ def joined_processes(name: str) -> Iterator[str]:
 
     Raises
     ------
+    BackendUnavailable
+        If the backend cannot run here.
     RuntimeError
         If torchrun did not start this process.
     """
@@ -46,7 +50,11 @@ def joined_processes(name: str) -> Iterator[str]:
             "these processes are started by torchrun: torchrun --nproc-per-node=2 -m "
             "backends.torch_distributed FILE"
         )
-    kind = backend_info(name).device
+    info = backend_info(name)
+    reason = unavailable_reason(info)
+    if reason:
+        raise BackendUnavailable(f"backend {name!r} is not available here: {reason}")
+    kind = info.device
     module = getattr(torch, kind)
     device = torch.device(kind, int(os.environ["LOCAL_RANK"]) % module.device_count())
     if hasattr(module, "set_device"):
@@ -96,18 +104,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=16, help="number of factors")
     parser.add_argument("--epochs", type=int, help="epochs at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--jobs", type=int, help="threads of each process; its share of the cores by default"
+    )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument(
         "--validation", type=float, help="share of the ratings to hold out; the best epoch is kept"
     )
     options = parser.parse_args(arguments)
-    is_first = os.environ.get("RANK", "0") == "0"
+    number = os.environ.get("RANK", "0")
+    is_first = number == "0"
+    n_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     try:
         with joined_processes(options.backend) as device:
             solver = get_backend(
                 options.backend,
                 rank=options.rank,
                 dtype=options.dtype,
+                n_jobs=options.jobs or max(1, available_cores() // n_here),
                 device=device,
                 sharded=True,
             )
@@ -136,8 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         UnknownBackend,
         ValueError,
     ) as error:
-        if is_first:
-            print(f"error: {error}", file=sys.stderr)
+        print(f"error in process {number}: {error}", file=sys.stderr)
         return 1
     return 0
 

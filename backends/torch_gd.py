@@ -25,7 +25,7 @@ from backends._engine.embedding import (
     make_products,
     synchronize,
 )
-from backends._engine.graphs import Recorder
+from backends._engine.graphs import Graphs, Recorder
 from backends._engine.processes import Processes
 from backends._engine.threads import Threads
 from backends._engine.torch_products import Gradient, Products
@@ -195,15 +195,16 @@ class TorchGD(MomentumGD):
         with torch.no_grad():
             model = EmbeddingModel(initial, device)
             tables = model.tables
-            [products] = make_products(
-                self.products,
-                train,
-                model,
-                1,
-                seed,
-                threads,
-                shard=processes.shard,
-            )
+            with processes.together(tables.rows):
+                [products] = make_products(
+                    self.products,
+                    train,
+                    model,
+                    1,
+                    seed,
+                    threads,
+                    shard=processes.shard,
+                )
             weight, penalty = (
                 torch.cat([column(values, tables.rows) for values in both])
                 for both in (
@@ -230,7 +231,7 @@ class TorchGD(MomentumGD):
                 velocity=tables.zeros(),
                 squares=[torch.zeros_like(weight), torch.zeros_like(weight)],
                 processes=processes,
-                recorder=Recorder(device, enabled=processes.shard is None),
+                recorder=Recorder(Graphs(device, enabled=processes.shard is None)),
                 facts={"products": kind_of(products)},
                 **options,
             )
@@ -262,8 +263,8 @@ class TorchGD(MomentumGD):
         return state.model.parameters_of(state.model.tables)
 
     def threads(self) -> AbstractContextManager[None]:
-        """Limit torch to one thread, since the fit has threads of its own, and restore it later."""
-        return fit_threads()
+        """Limit torch to one thread, since the fit has threads of its own, and pick the device."""
+        return fit_threads(device=self.device)
 
     def _iterate_in_place(self, state: TorchDescent) -> None:
         """Make one iteration, whose numbers stay where they are in memory."""

@@ -48,6 +48,8 @@ class ShuffledState(State):
         See `kernels.triton.sgd`.
     squared_errors
         Of the ratings of each program in the last epoch.
+    rule
+        See `PerRatingSGD.rule`.
     """
 
     mean: float
@@ -58,6 +60,7 @@ class ShuffledState(State):
     columns: Tensor
     shares: Tensor
     squared_errors: Tensor
+    rule: Tensor
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,6 +120,7 @@ class TorchSGD(PerRatingSGD):
                 columns=tables[1],
                 shares=tables[2],
                 squared_errors=tables[1].new_zeros(-(-len(train) // _PER_PROGRAM)),
+                rule=torch.tensor(self.rule, dtype=tables[1].dtype, device=device),
             )
 
     def step(self, state: ShuffledState, n_epochs: int) -> float:
@@ -139,8 +143,8 @@ class TorchSGD(PerRatingSGD):
                     ratings.targets,
                     ratings.targets if ratings.weights is None else ratings.weights,
                     state.squared_errors,
+                    state.rule,
                     state.n,
-                    *self.rule,
                     RANK=rank,
                     PADDED=next_power(rank),
                     PER=_PER_PROGRAM,
@@ -166,5 +170,5 @@ class TorchSGD(PerRatingSGD):
         return Parameters(state.mean, *rows).from_units(state.unit)
 
     def threads(self) -> AbstractContextManager[None]:
-        """Limit torch to one thread on the host, and restore it later."""
-        return fit_threads()
+        """Limit torch to one thread on the host, and pick the device."""
+        return fit_threads(device=self.device)

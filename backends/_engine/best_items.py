@@ -170,7 +170,7 @@ class ItemTable:
             Shapes (k,), where k is n, or less if fewer items are left.
         """
         length = math.sqrt(float(np.einsum("k,k->", query, query, dtype=np.float64)))
-        if not self._size(length) < _LARGEST:
+        if not self._fits(length):
             return self._in_float64(query, n, left_out)
         row = np.empty(len(self._table), np.float32)
         if query.dtype == self._vectors.dtype == np.float32:
@@ -219,7 +219,8 @@ class ItemTable:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ``n`` best items by float32 in any order, and their scores, shapes (m, n)."""
         rows = np.empty((len(queries), len(self._table)), np.float32)
-        rows[:, :-1], rows[:, -1] = queries, 1
+        with np.errstate(over="ignore"):  # `_is_final` finds out
+            rows[:, :-1], rows[:, -1] = queries, 1
         parts = []
         for first in range(0, len(self), _ITEMS):
             table = self._table[:, first : first + _ITEMS]
@@ -240,9 +241,10 @@ class ItemTable:
         places = _largest(scores, n)
         return np.take_along_axis(items, places, 1), np.take_along_axis(scores, places, 1)
 
-    def _size(self, length: Any) -> Any:
-        """Return what no score of a user with a vector of this length exceeds."""
-        return length * self._longest + self._largest
+    def _fits(self, length: Any) -> Any:
+        """Return whether vectors of this length, their scores and the items' fit float32."""
+        size = length * self._longest + self._largest
+        return (size < _LARGEST) & (length < _LARGEST) & (self._longest < _LARGEST)
 
     def _is_final(self, length: Any, last: Any, cut: Any) -> Any:
         """Return whether no item that was left out belongs in a user's list.
@@ -256,10 +258,10 @@ class ItemTable:
         cut
             What no item that was left out exceeds in float32; -inf if all are excluded.
         """
-        size = self._size(length)
+        size = length * self._longest + self._largest
         # One rounding for each product, sum and cast; and products may be too small for float32.
         error = (self._vectors.shape[1] + 8) * (_ROUNDING * size + _SMALLEST)
-        return (size < _LARGEST) & ((cut == -np.inf) | (last > cut + error))
+        return self._fits(length) & ((cut == -np.inf) | (last > cut + error))
 
 
 def _largest(scores: NDArray[np.float32], n: int) -> NDArray[np.int64]:

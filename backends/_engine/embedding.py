@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from typing import Literal
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from backends._arrays import Float
+from backends.errors import BackendUnavailable
 from backends.objective import Parameters
 from backends.ratings import Ratings
 
@@ -94,6 +96,10 @@ def make_products(
     table = model.tables.rows
     ratings = DeviceRatings.of(train, model.mean, model.unit, table.dtype, table.device, shard)
     make: Callable[[DeviceRatings], Products] = GatherProducts
+    if kind == "fused" and find_spec("triton") is None:
+        raise BackendUnavailable(
+            "products=\"fused\" needs the package triton; run: pip install 'factorbench[triton]'"
+        )
     if kind == "fused" or (kind == "auto" and compiles_for(table)):
         from .fused_products import FusedProducts
 
@@ -156,19 +162,33 @@ def column(values: Float, like: Tensor) -> Tensor:
     return torch.tensor(representable, dtype=like.dtype, device=like.device)[:, None]
 
 
+_fits = threading.Lock()
+_threads_before: list[int] = []  # of each running fit, those of torch before the first of them
+
+
 @contextmanager
-def fit_threads(n_threads: int = 1) -> Iterator[None]:
-    """Limit torch to so many threads, by default to one.
+def fit_threads(n_threads: int = 1, device: str = "cpu") -> Iterator[None]:
+    """Limit torch to so many threads, by default to one, and make a device the current one.
 
     One is for fits that have threads of their own; see `torch_products.Matrix`. At the end torch's
-    settings are restored, even if a Ctrl-C ends the fit.
+    settings are restored, even if a Ctrl-C ends the fit. The number of threads is that of the
+    process, so the last of several fits that overlap restores what was before the first.
     """
-    threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-    torch.set_num_threads(n_threads)
+    gradients, kind = torch.is_grad_enabled(), torch.device(device)
+    # What a device's libraries launch, they launch on the current one.
+    on_device = getattr(getattr(torch, kind.type), "device", None)
+    with _fits:
+        _threads_before.append(_threads_before[0] if _threads_before else torch.get_num_threads())
+        torch.set_num_threads(n_threads)
     try:
-        yield
+        # The threads of the fit are not in the inference mode of the caller's.
+        with torch.inference_mode(False), on_device(kind) if on_device else nullcontext():
+            yield
     finally:
-        torch.set_num_threads(threads)
+        with _fits:
+            before = _threads_before.pop()
+            if not _threads_before:
+                torch.set_num_threads(before)
         torch.set_grad_enabled(gradients)
 
 

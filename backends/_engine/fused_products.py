@@ -84,6 +84,7 @@ class FusedProducts:
         check_runs_on(ratings.targets)
         self.sides = {side: SideRatings.of(ratings, side, SEGMENT) for side in SIDES}
         self.room: dict[Side, tuple[Tensor, Tensor]] = {}
+        self.scales: dict[float, Tensor] = {}
 
     def sums(self, at: Tables, out: Tables, scale: float) -> Tensor:
         """See `Products`."""
@@ -121,9 +122,21 @@ class FusedProducts:
             )
         padded = next_power(width)
         row_sums[(n_rows,)](
-            sums, ratings.row_segments, out.of(side), scale, WIDTH=width, PADDED=padded, num_warps=1
+            sums,
+            ratings.row_segments,
+            out.of(side),
+            self._scale(scale, rows),
+            WIDTH=width,
+            PADDED=padded,
+            num_warps=1,
         )
         return squared_errors
+
+    def _scale(self, scale: float, like: Tensor) -> Tensor:
+        """Return a number in the precision of a table: the same memory in every call."""
+        if scale not in self.scales:
+            self.scales = {scale: like.new_full((1,), scale)}
+        return self.scales[scale]
 
     def _room(self, side: Side, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the sums of segments are written to: the same memory in every call."""

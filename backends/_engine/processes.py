@@ -6,6 +6,8 @@ processes, so that all make the same step.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +59,25 @@ class Processes:
                 "torch.distributed.init_process_group first"
             )
         return cls(Shard(distributed.get_rank(), distributed.get_world_size()))
+
+    @contextmanager
+    def together(self, like: Tensor) -> Iterator[None]:
+        """End in an error if the block does in any of the processes, which would wait for it.
+
+        ``like`` is on the device of this process.
+        """
+        problem: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            problem = error
+        if self.shard is not None:
+            n_failed = like.new_full((1,), float(problem is not None))
+            torch.distributed.all_reduce(n_failed)
+            if problem is None and float(n_failed):
+                raise RuntimeError("another process could not prepare its ratings, and says why")
+        if problem is not None:
+            raise problem
 
     def added_up(self, sums: Tables, squared_error: Tensor) -> Tensor:
         """Add up the sums of all processes in place; return the sum of their squared errors."""

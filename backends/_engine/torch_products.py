@@ -332,4 +332,7 @@ def _csr(offsets: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int
     # torch warns once that CSR is in beta. The tests cover what is used of it here.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+        # The device is given, or a default device of torch's would be taken.
+        return torch.sparse_csr_tensor(
+            offsets, columns, values, shape, device=values.device, check_invariants=False
+        )

@@ -71,15 +71,18 @@ class DeviceRatings:
                     f"{shard.n_shards} processes cannot share {len(train)} ratings; take fewer"
                 )
             part = slice(shard.first, None, shard.n_shards)
-        wide = widest(device)
-        ratings = _copied(train.ratings[part], device)
-        # In the widest type, since close numbers are subtracted.
-        targets = ratings.to(wide).sub_(mean) if ratings.dtype != wide else ratings - mean
+        # In float64, since close numbers are subtracted: on the host, if the device has none.
+        host = torch.device("cpu") if widest(device) != torch.float64 else device
+        targets = _copied(train.ratings[part], host).to(torch.float64)
+        targets = targets.sub(mean).div_(unit).to(dtype).to(device)
+        weights = None
+        if train.weights is not None:
+            weights = _copied(train.weights[part], host).to(dtype).to(device)
         return cls(
             _copied(train.users[part], device),
             _copied(train.items[part], device),
-            targets.div_(unit).to(dtype),
-            None if train.weights is None else _copied(train.weights[part], device).to(dtype),
+            targets,
+            weights,
             train.n_users,
             train.n_items,
         )
@@ -117,7 +120,7 @@ class DeviceRatings:
 
         Of ``n_batches`` ratings in a row each batch gets one, so that ratings of a row are spread
         over the batches, and their sizes differ by at most one. Which it gets depends on the place
-        and the seed, and not on the device. Within a batch ratings keep their order.
+        of the rating and the seed, and not on the device. Within a batch ratings keep their order.
         """
         if n_batches == 1:
             return [self]

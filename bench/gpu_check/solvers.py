@@ -7,6 +7,8 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,19 +36,27 @@ def prepare(solver: Factorizer, train: Ratings) -> Any:
 
 def correctness(check: Check) -> None:
     """Compare both solvers with the CPU, for each kind of products and each precision."""
-    train = skewed_ratings(20_000, 900, 400)
+    plain = skewed_ratings(20_000, 900, 400)
+    weights = np.random.default_rng(1).uniform(0.1, 4.0, len(plain))
+    weighted = replace(plain, weights=weights)
     kinds = ["sparse", "gather"]
     if not check.smoke and find_spec("triton") is not None:
         kinds.append("fused")
-    for optimizer, products, dtype in itertools.product(OPTIMIZERS, kinds, SAME):
+    for optimizer, products, dtype, bias in itertools.product(
+        OPTIMIZERS, kinds, SAME, (True, False)
+    ):
+        if dtype == "float64" and not bias:
+            continue
         what = f"{optimizer}, {products} products, {dtype}"
+        what += "" if bias else ", weights, no biases"
         with check.fenced(what):
-            options = {"dtype": dtype, "rank": 7, "reg": 0.1}
+            options = {"dtype": dtype, "rank": 7, "reg": 0.1, "bias": bias}
             # The CPU has no fused ones. Those that gather deal the same batches.
             on_host = "gather" if products == "fused" else products
             tested, on_cpu = (
                 after_twelve_epochs(
-                    check.solver(optimizer, device=device, products=kind, **options), train
+                    check.solver(optimizer, device=device, products=kind, **options),
+                    plain if bias else weighted,
                 )
                 for device, kind in ((check.device, products), ("cpu", on_host))
             )
@@ -61,7 +71,9 @@ def after_twelve_epochs(solver: Factorizer, train: Ratings) -> Parameters:
     """
     with solver.threads():
         state = prepare(solver, train)
-        state.gradient.rows.fill_(math.nan)
+        for name in ("gradient", "trial_gradient"):
+            if hasattr(state, name):
+                getattr(state, name).rows.fill_(math.nan)
         solver.step(state, 12)
         solver.synchronize(state)
         return solver.parameters(state)
@@ -72,7 +84,7 @@ def largest_difference(tested: Parameters, expected: Parameters) -> float:
     differences = []
     for name, array in expected.arrays().items():
         difference = np.abs(tested.arrays()[name] - array).max()
-        differences.append(difference / np.abs(array).max())
+        differences.append(difference / (np.abs(array).max() or 1.0))  # biases may all be 0
     return float(np.max(differences))
 
 
@@ -98,27 +110,28 @@ def waits(check: Check) -> None:
 
 
 def graph(check: Check) -> None:
-    """Time the sums over all ratings as one CUDA graph, and as separate launches."""
+    """Check that epochs are recorded as CUDA graphs, and time them beside separate launches."""
     if check.smoke:
-        check.skip("sums as a CUDA graph", "they need CUDA")
+        check.skip("epochs as CUDA graphs", "they need CUDA")
         return
 
-    solver = check.solver()
     train = skewed_ratings(*SIZES[0])
-    with solver.threads(), torch.no_grad():
-        sums = sums_of(prepare(solver, train))
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        # Before a capture the work must have run on another stream, to allocate its buffers.
-        with torch.cuda.stream(side):
-            sums()
-            sums()
-        torch.cuda.current_stream().wait_stream(side)
-        captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(captured):
-            sums()
-        check.time(f"sums, separately, n={len(train):,}", len(train), sums)
-        check.time(f"sums, as a graph, n={len(train):,}", len(train), captured.replay)
+    for optimizer in OPTIMIZERS:
+        solver = check.solver(optimizer)
+        with solver.threads():
+            state = prepare(solver, train)
+            solver.step(state, 5)
+            recorders = [state.recorder] if optimizer == "gd" else [r for _, r in state.batches]
+            for problem in sorted({recorder.problem for recorder in recorders} - {""}):
+                check.log(f"{optimizer} is not recorded: {problem}")
+            missing = sum(not recorder.is_recorded for recorder in recorders)
+            check.expect(f"{optimizer}: pieces of an epoch that are no graph", missing, 0)
+            n, title = len(train), f"{optimizer}, rank 16, n={len(train):,}: epoch"
+            epoch = partial(solver.step, state, 1)
+            check.time(f"{title} as graphs", n, epoch)
+            for recorder in recorders:
+                recorder.forget()
+            check.time(f"{title} launch by launch", n, epoch)
 
 
 def sums_of(state: Any) -> Callable[[], object]:

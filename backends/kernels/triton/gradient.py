@@ -108,6 +108,9 @@ def row_sums(
         The first segment of each row, and one past the last one's last; shape (n_rows + 1,).
     out
         Output: ``scale`` times the sum of the row's segments, shape (n_rows, WIDTH).
+    scale
+        Shape (1,), in the precision of ``out``. An argument that is a number would be rounded to
+        float32.
     PADDED
         The power of two that WIDTH fits into.
     """
@@ -117,4 +120,4 @@ def row_sums(
     total = tl.zeros((PADDED,), out.dtype.element_ty)
     for segment in range(tl.load(row_segments + row), tl.load(row_segments + row + 1)):
         total += tl.load(sums + segment * WIDTH + k, mask=inside, other=0.0)
-    tl.store(out + row.to(tl.int64) * WIDTH + k, total * scale, mask=inside)
+    tl.store(out + row.to(tl.int64) * WIDTH + k, total * tl.load(scale), mask=inside)

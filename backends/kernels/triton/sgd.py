@@ -17,11 +17,8 @@ def sgd(
     targets: tl.tensor,
     weights: tl.tensor,
     squared_errors: tl.tensor,
+    rule: tl.tensor,
     n: tl.tensor,
-    rate: tl.tensor,
-    bias_rate: tl.tensor,
-    accumulated_share: tl.tensor,
-    max_error: tl.tensor,
     RANK: tl.constexpr,
     PADDED: tl.constexpr,
     PER: tl.constexpr,
@@ -48,14 +45,19 @@ def sgd(
     squared_errors
         Output: the weighted sum of the squared errors of a program's ratings, each before its step,
         shape (number of programs,).
-    rate, bias_rate, accumulated_share, max_error
-        See `backends.kernels.sgd.plain_step`.
+    rule
+        The first four numbers of the rule of `backends.kernels.sgd.plain_step`, shape (4,), in the
+        precision of ``columns``. An argument that is a number would be rounded to float32.
     RANK, PADDED
         Number of factors, and the power of two that it fits into.
     PER
         Number of ratings per program.
     """
-    start = tl.program_id(0) * PER
+    rate = tl.load(rule)
+    bias_rate = tl.load(rule + 1)
+    accumulated_share = tl.load(rule + 2)
+    max_error = tl.load(rule + 3)
+    start = tl.program_id(0).to(tl.int64) * PER
     k = tl.arange(0, PADDED)
     inside = k < RANK
     squares = tl.load(columns) * 0.0

@@ -41,9 +41,7 @@ CANNOT_DIVERGE = {"numba-als", "numpy-als", "torch-als", "torch-als-cuda"}
 VARIANTS = {
     "numba-als cg": Variant("numba-als", {"method": "cg"}),
     "torch-cpu batches": Variant("torch-cpu", ADAM, {"epochs_to_weigh": 1500}),
-    "torch-cpu gather": Variant(
-        "torch-cpu", ADAM | {"products": "gather"}, {"epochs_to_weigh": 1500}
-    ),
+    "torch-cpu gather": Variant("torch-cpu", ADAM | {"products": "gather", "batch_size": 10_000}),
     "torch-cpu-gd gather": Variant("torch-cpu-gd", {"products": "gather"}),
     "torch-cuda sparse": Variant("torch-cuda", {"products": "sparse"}),
     "torch-cuda gather": Variant("torch-cuda", {"products": "gather"}),
