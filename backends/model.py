@@ -743,7 +743,7 @@ class FactorModel:
             rows = np.arange(len(labels), dtype=np.int32)
         else:
             column, rows = look_up(labels, _column(ids), f"{side}s")
-            known_rows(rows, column, side)
+            known_rows(rows, column, side, "Leave them out")
         key = (f"similar {side}s",)
         table = self._tables.get(key, self.parameters.arrays())
         if table is None:

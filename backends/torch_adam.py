@@ -49,7 +49,7 @@ class AdamState(State):
     gradient, first, second
         The gradient of a batch, and the running means of it and of its square.
     learning_rate, n_steps
-        Of the epoch, and number of steps so far; shape ().
+        Of the epoch, and number of steps so far; shape (), float32, as torch's fused step wants.
     fused
         Whether torch makes the step in one pass.
     squared_error
@@ -166,7 +166,7 @@ class TorchAdam(Factorizer):
                     shard=processes.shard,
                 )
             graphs = Graphs(device, len(batches), enabled=processes.shard is None)
-            number = torch.zeros((), dtype=tables.rows.dtype, device=device)
+            numbers = torch.zeros(2, dtype=torch.float32, device=device)
             return AdamState(
                 row_weights=row_weights,
                 model=model,
@@ -178,10 +178,10 @@ class TorchAdam(Factorizer):
                 gradient=tables.zeros(),
                 first=tables.zeros(),
                 second=tables.zeros(),
-                learning_rate=number.clone(),
-                n_steps=number.to(torch.float32),
+                learning_rate=numbers[0],
+                n_steps=numbers[1],
                 fused=has_fused_step(tables.rows),
-                squared_error=number.to(widest(device)),
+                squared_error=torch.zeros((), dtype=widest(device), device=device),
                 # Another stream than that of the initial model, which is drawn from the seed alone.
                 rng=np.random.default_rng([seed, 1]),
                 processes=processes,

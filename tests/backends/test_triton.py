@@ -167,7 +167,7 @@ for factors in ("fp16", "fp32"):
     for weighted in (False, True):
         kinds = dict(factors=factors, columns="fp32", shares="fp32", users="i32", items="i32")
         kinds |= dict(targets="fp32", weights="fp32", squared_errors="fp32", rule="fp32")
-        numbers = dict(n="i64")
+        numbers = dict(n="i32")
         constants = dict(RANK=128, PADDED=128, PER=128, WEIGHTED=weighted)
         sizes.append(compiled(sgd, kinds, numbers, constants, 1))
 print(json.dumps(sizes))
