@@ -28,19 +28,29 @@ weighted = Ratings(train.users, train.items, train.ratings, *shape, weights=weig
 """
 
 
-def interpreted(code: str) -> Any:
-    """Run code with the interpreter; return what it printed last, as JSON."""
+def run(code: str, *, interpreted: bool) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", START + code],
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment |= {"TRITON_INTERPRET": "1"} if interpreted else {}
+    return subprocess.run(
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": path, "TRITON_INTERPRET": "1"},
+        env=environment | {"PYTHONPATH": path},
         check=False,
         timeout=600,
     )
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a process printed last, as JSON."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def interpreted(code: str) -> Any:
+    """Run code with the interpreter; return what it printed last, as JSON."""
+    return printed(run(START + code, interpreted=True))
 
 
 @pytest.mark.parametrize("rank", [4, 5])  # read as one block and a further one, or as one
@@ -121,16 +131,7 @@ def test_without_the_interpreter_a_cpu_is_refused() -> None:
         "from tests.helpers import random_ratings; from backends import get_backend; "
         "get_backend('torch-cpu-gd', products='fused').fit(random_ratings())"
     )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=environment | {"PYTHONPATH": path},
-        check=False,
-        timeout=300,
-    )
+    done = run(code, interpreted=False)
     assert "Triton has no compiler for CPUs" in done.stderr
 
 
@@ -176,16 +177,5 @@ print(json.dumps(sizes))
 
 def test_the_kernels_compile_for_a_gpu_without_one() -> None:
     """For sm_90, the H100's and H200's."""
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE],
-        capture_output=True,
-        text=True,
-        env=environment | {"PYTHONPATH": path},
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    sizes = json.loads(done.stdout.splitlines()[-1])
+    sizes = printed(run(COMPILE, interpreted=False))
     assert len(sizes) == 16 and min(sizes) > 1000
