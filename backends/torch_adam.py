@@ -145,13 +145,10 @@ class TorchAdam(Factorizer):
         n_batches = min(-(-n // size), n // processes.n)
         row_weights = train.user_weights(), train.item_weights()
         sides = self.objective.penalties_of(train, *row_weights)
-        penalties = [
-            (rows.factors / unit, rows.biases)
-            for rows in (
-                rows.limited(weights, unit, self.dtype)
-                for rows, weights in zip(sides, row_weights, strict=True)
-            )
-        ]
+        penalties = []
+        for rows, weights in zip(sides, row_weights, strict=True):
+            limited = rows.limited(weights, unit, self.dtype)
+            penalties.append((limited.factors / unit, limited.biases))
         with torch.no_grad():
             model = EmbeddingModel(initial, device, unit)
             tables = model.tables

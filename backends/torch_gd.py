@@ -29,7 +29,7 @@ from backends._engine.graphs import Graphs, Recorder
 from backends._engine.processes import Processes
 from backends._engine.threads import Threads
 from backends._engine.torch_products import Gradient, Products
-from backends._engine.torch_tables import SIDES, RowRanges, Side, Tables, weighted_sum, widest
+from backends._engine.torch_tables import SIDES, RowRanges, Tables, weighted_sum, widest
 
 from ._validation import check_choice
 from .momentum_gd import Course, DescentState, MomentumGD, Rates
@@ -48,10 +48,8 @@ class TorchDescent(DescentState):
     ----------
     model
         Has the current point.
-    weight, penalty
-        n_row, and the penalty of its factors in N J, shape (n_users + n_items, 1).
-    bias_penalty
-        That of the biases of each side, shape (n,); empty if the model has none.
+    weight
+        n_row, shape (n_users + n_items, 1).
     gradient
         Of the current point; ``trial_gradient`` is that of the trial point.
     squares
@@ -65,8 +63,6 @@ class TorchDescent(DescentState):
     objective: Gradient
     rows: RowRanges
     weight: Tensor
-    penalty: Tensor
-    bias_penalty: dict[Side, Tensor]
     trial: Tables
     gradient: Tables
     trial_gradient: Tables
@@ -100,9 +96,10 @@ class TorchDescent(DescentState):
             squares[rows].square_()
 
         self.rows.run(work)
-        penalty = weighted_sum(self.penalty, squares)
-        for side, of_biases in self.bias_penalty.items():
-            penalty = penalty + weighted_sum(of_biases, x.biases(side).square())
+        penalties = self.objective.penalties
+        penalty = weighted_sum(penalties.of_factors, squares)
+        for side in SIDES if self.bias else ():
+            penalty = penalty + weighted_sum(penalties.biases(side), x.biases(side).square())
         return squared_error, penalty
 
     def curvature(self) -> tuple[Tensor, Tensor]:
@@ -116,10 +113,10 @@ class TorchDescent(DescentState):
     def move(self, rates: Rates, momentum: Tensor, gradient_weight: Tensor) -> None:
         """Step to the trial point; see the base class."""
         x, velocity, trial = self.model.tables, self.velocity, self.trial
-        factor_rates = torch.empty_like(self.weight)
+        penalties, factor_rates = self.objective.penalties, torch.empty_like(self.weight)
         for side in SIDES:
             places = x.places(side)
-            rate = rates.of_factors(side, self.weight[places], self.penalty[places])
+            rate = rates.of_factors(side, self.weight[places], penalties.of_factors[places])
             factor_rates[places] = rate
         momentum, gradient_weight = (
             number.to(factor_rates.dtype) for number in (momentum, gradient_weight)
@@ -132,8 +129,8 @@ class TorchDescent(DescentState):
 
         self.rows.run(work)
         # Over what was just written there: biases have rates of their own.
-        for side, of_biases in self.bias_penalty.items():
-            rate = rates.of_biases(self.weight[x.places(side)][:, 0], of_biases)
+        for side in SIDES if self.bias else ():
+            rate = rates.of_biases(self.weight[x.places(side)][:, 0], penalties.biases(side))
             torch.addcmul(
                 x.biases(side), rate, velocity.biases(side), value=-1.0, out=trial.biases(side)
             )
@@ -205,26 +202,13 @@ class TorchGD(MomentumGD):
                     threads,
                     shard=processes.shard,
                 )
-            weight, penalty = (
-                torch.cat([column(values, tables.rows) for values in both])
-                for both in (
-                    [rows.weight for rows in sides],
-                    [rows.penalty for rows in sides],
-                )
-            )
-            bias_penalty = {
-                side: column(rows.bias_penalty, tables.rows)[:, 0]
-                for side, rows in zip(SIDES, sides, strict=True)
-                if self.bias
-            }
+            weight = torch.cat([column(rows.weight, tables.rows) for rows in sides])
             state = TorchDescent(
                 model=model,
                 products=products,
                 objective=make_gradient(model, options["n"], 1, penalties, self.bias),
                 rows=RowRanges(tables, threads),
                 weight=weight,
-                penalty=penalty,
-                bias_penalty=bias_penalty,
                 trial=tables.clone(),
                 gradient=tables.zeros(),
                 trial_gradient=tables.zeros(),

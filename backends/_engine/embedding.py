@@ -152,7 +152,7 @@ def make_gradient(
     for side, (factors, biases) in zip(SIDES, penalties, strict=True):
         tables.of(side)[:, : tables.rank] = column(factors, tables.rows)
         tables.biases(side).copy_(column(biases, tables.rows)[:, 0])
-    return Gradient(n=n, n_batches=n_batches, penalty=tables.rows, has_biases=has_biases)
+    return Gradient(n=n, n_batches=n_batches, penalties=tables, has_biases=has_biases)
 
 
 def column(values: Float, like: Tensor) -> Tensor:

@@ -63,16 +63,16 @@ class Gradient:
         N, the sum of the weights of all ratings.
     n_batches
         How many batches the ratings are dealt into.
-    penalty
-        Of each parameter in N J and in the unit of the tables, in their shape. A whole table, as an
-        operation on some columns takes several times as long as one on all.
+    penalties
+        Of each parameter in N J and in the unit of the tables. Whole tables, as an operation on
+        some columns takes several times as long as one on all.
     has_biases
         Whether the model has biases.
     """
 
     n: float
     n_batches: int
-    penalty: Tensor
+    penalties: Tables
     has_biases: bool
 
     def sums(self, at: Tables, products: Products, out: Tables) -> Tensor:
@@ -93,7 +93,7 @@ class Gradient:
 
     def add_penalties(self, at: Tables, out: Tables, rows: slice) -> None:
         """Add the part of the penalties for some rows."""
-        out.rows[rows].addcmul_(self.penalty[rows], at.rows[rows], value=2.0 / self.n)
+        out.rows[rows].addcmul_(self.penalties.rows[rows], at.rows[rows], value=2.0 / self.n)
 
 
 class SparseProducts:

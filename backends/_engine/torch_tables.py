@@ -93,6 +93,11 @@ class Tables:
         """The factors, a view of shape (n_users + n_items, rank)."""
         return self.rows[:, : self.rank]
 
+    @property
+    def of_factors(self) -> Tensor:
+        """What all factors of a row have in common, such as their penalty; shape (n_rows, 1)."""
+        return self.rows[:, :1]
+
     def biases(self, side: Side) -> Tensor:
         """Return the biases of a side, a view of shape (n,)."""
         return self.of(side)[:, self.rank + (side == "item")]

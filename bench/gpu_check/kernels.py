@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from .data import SIZES, skewed_ratings
 SAME_SUMS = 1e-3
 LEARNT = 0.999  # largest training MSE after several passes of SGD, as a share of that before
 SMALLEST = (300, 30, 20)  # for the interpreter
-CHUNK = 1 << 22  # ratings per chunk of a computation in float64
 
 
 def kernels_in_triton(check: Check) -> None:
@@ -40,8 +38,8 @@ def gradient(check: Check, train: Ratings, rank: int) -> None:
     """Compare the sums over all ratings with those of float64, and time them."""
     n, title = len(train), f"Triton's gradient, rank {rank}"
     solver = check.solver("gd", rank=rank, init_scale=0.1)
-    start = initial_model(solver.objective, train, 0)
-    model = EmbeddingModel(start.astype("float32"), torch.device(check.device))
+    start = initial_model(solver.objective, train, 0).astype("float32")
+    model = EmbeddingModel(start, torch.device(check.device))
     check.wait()
     [products] = make_products("fused", train, model, 1, 0, Threads(1))
     tables = model.tables
@@ -50,35 +48,18 @@ def gradient(check: Check, train: Ratings, rank: int) -> None:
     scale = 2 / n
     with torch.no_grad():
         squared_error = float(products.sums(tables, out, scale))
-        exact, exact_error = exact_sums(train, model, scale)
-        found = torch.cat([out.users, out.items])
-        check.expect(f"{title}: relative error of the sums", relative(found, exact), SAME_SUMS)
+        exact_model = EmbeddingModel(start.astype("float64"), torch.device(check.device))
+        [in_float64] = make_products("gather", train, exact_model, 1, 0, Threads(1))
+        exact = exact_model.tables.zeros()
+        exact_error = float(in_float64.sums(exact_model.tables, exact, scale))
+        # Rows of float64 are padded to another width.
+        found, expected = (sums.rows[:, : rank + 2] for sums in (out, exact))
+        check.expect(f"{title}: relative error of the sums", relative(found, expected), SAME_SUMS)
         off = abs(squared_error / exact_error - 1)
         check.expect(f"{title}: relative error of the squared errors", off, SAME_SUMS)
         # Per rating: two ints and two targets of the two sides, and a row of each table.
         n_bytes = n * (16 + 2 * tables.rows.shape[1] * tables.rows.element_size())
         check.time(title, n, lambda: products.sums(tables, out, scale), n_bytes=n_bytes)
-
-
-def exact_sums(train: Ratings, model: EmbeddingModel, scale: float) -> tuple[Tensor, float]:
-    """Return in float64 what `Products.sums` writes, and the sum of squared errors."""
-    rows = model.tables.rows.double()
-    out, squared_error = torch.zeros_like(rows), 0.0
-    n_users = model.tables.n_users
-    for first in range(0, len(train), CHUNK):
-        part = slice(first, first + CHUNK)
-        u, i = (
-            torch.tensor(places, device=rows.device, dtype=torch.long)
-            for places in (train.users[part], train.items[part])
-        )
-        targets = torch.tensor(np.subtract(train.ratings[part], model.mean, dtype=np.float64))
-        of_users, of_items = rows[u], rows[n_users + i]
-        errors = (of_users * of_items).sum(1) - targets.to(rows.device)
-        squared_error += float(errors.square().sum())
-        errors *= scale
-        out.index_add_(0, u, errors[:, None] * of_items)
-        out.index_add_(0, n_users + i, errors[:, None] * of_users)
-    return out, squared_error
 
 
 def relative(found: Tensor, exact: Tensor) -> float:
