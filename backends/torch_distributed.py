@@ -21,7 +21,7 @@ from backends._engine.cores import available_cores
 
 from .errors import BackendUnavailable, RatingsError, UnknownBackend
 from .ratings import Ratings
-from .registry import backend_info, get_backend, unavailable_reason
+from .registry import backend_class, backend_info, get_backend, unavailable_reason
 
 
 @contextmanager
@@ -116,7 +116,15 @@ def main(arguments: list[str] | None = None) -> int:
     is_first = number == "0"
     n_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     try:
+        # Before a fit that would be lost.
+        if not options.output.absolute().parent.is_dir():
+            raise FileNotFoundError(f"there is no folder for -o {options.output}; make it first")
         with joined_processes(options.backend) as device:
+            if "sharded" not in backend_class(options.backend)().get_params():
+                raise ValueError(
+                    f"backend {options.backend!r} cannot share ratings; take torch-cpu, "
+                    "torch-cpu-gd, torch-cuda or torch-cuda-gd"
+                )
             solver = get_backend(
                 options.backend,
                 rank=options.rank,

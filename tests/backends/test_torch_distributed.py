@@ -89,6 +89,20 @@ def test_without_torchrun_it_says_how_to_start_it(
     )
 
 
+@pytest.mark.process
+def test_a_backend_that_cannot_share_is_refused_in_words(file: Path, tmp_path: Path) -> None:
+    done = run(2, str(file), "-o", str(tmp_path / "m.npz"), "--backend", "numba-sgd")
+    assert done.returncode != 0
+    assert "backend 'numba-sgd' cannot share ratings; take torch-cpu" in done.stderr
+
+
+def test_a_folder_that_is_missing_is_found_before_the_fit(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(file), "-o", str(tmp_path / "no" / "m.npz")]) == 1
+    assert "there is no folder for -o" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["torch-cpu", "torch-cpu-gd"])
 def test_a_sharded_fit_needs_processes(file: Path, name: str) -> None:
     with pytest.raises(RuntimeError, match=r"^sharded=True needs the processes of torch"):
