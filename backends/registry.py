@@ -50,7 +50,11 @@ _GD = "momentum gradient descent"
 _GD_WORK = "gradient descent"
 _TORCH_GD = BackendInfo("backends.torch_gd:TorchGD", _GD, ("torch",), work=_GD_WORK)
 _TORCH_ADAM = BackendInfo(
-    "backends.torch_adam:TorchAdam", "mini-batch Adam", ("torch",), minimises=False
+    "backends.torch_adam:TorchAdam",
+    "mini-batch Adam",
+    ("torch",),
+    minimises=False,
+    work="mini-batch Adam",
 )
 
 
@@ -184,9 +188,7 @@ _BACKENDS: dict[str, BackendInfo] = {
         look="green P",
         optimizers=_optimizers("torch-cuda"),
     ),
-    "torch-cuda-gd": _TORCH_GD._replace(
-        device="cuda", deterministic=False, work="", look="green o"
-    ),
+    "torch-cuda-gd": _TORCH_GD._replace(device="cuda", deterministic=False, look="green o"),
     "torch-cuda-sgd": BackendInfo(
         "backends.torch_sgd:TorchSGD",
         "per-rating SGD, row-wise AdaGrad",
@@ -194,11 +196,16 @@ _BACKENDS: dict[str, BackendInfo] = {
         device="cuda",
         deterministic=False,
         minimises=False,
+        work="per-rating SGD in half precision",
         look="green s",
         needs="an NVIDIA GPU and Linux",
     ),
     "torch-mps": _TORCH_ADAM._replace(
-        device="mps", deterministic=False, look="sky X", optimizers=_optimizers("torch-mps")
+        device="mps",
+        deterministic=False,
+        work="",  # nothing reports the size of the cache
+        look="sky X",
+        optimizers=_optimizers("torch-mps"),
     ),
     "torch-mps-gd": _TORCH_GD._replace(device="mps", deterministic=False, work="", look="sky o"),
 }

@@ -7,6 +7,7 @@ epoch at the first rank with all threads, as the worker measured it. See `bench.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import asdict
@@ -31,16 +32,24 @@ _clock = ReportedClock()
 
 
 @pytest.fixture(scope="session")
-def machine(run: Run, roofline_options: RooflineOptions, notify: Notify) -> Machine:
-    """Return the machine's limits, measured now."""
-    if importlib.util.find_spec("numba") is None:
-        reason = (
-            "the machine's limits are measured with numba kernels; "
-            "run: pip install 'factorbench[numba]'"
-        )
-        return Machine([], 0.0, Ended("unavailable", reason))
-    notify("roofline: measuring the machine's limits")
-    return measure_machine(roofline_options, run.limits)
+def limits_of(
+    run: Run, roofline_options: RooflineOptions, notify: Notify
+) -> Callable[[str], Machine]:
+    """Return a function that measures the limits of a device when it is first asked for them."""
+
+    @functools.cache
+    def limits_of(device: str) -> Machine:
+        if device == "cpu" and importlib.util.find_spec("numba") is None:
+            reason = (
+                "the machine's limits are measured with numba kernels; "
+                "run: pip install 'factorbench[numba]'"
+            )
+            return Machine([], 0.0, Ended("unavailable", reason))
+        what = "the machine" if device == "cpu" else device
+        notify(f"roofline: measuring the limits of {what}")
+        return measure_machine(roofline_options, run.limits, device)
+
+    return limits_of
 
 
 # A test that fails before anything is timed does not use the fixture.
@@ -48,13 +57,13 @@ def machine(run: Run, roofline_options: RooflineOptions, notify: Notify) -> Mach
 @pytest.mark.benchmark(timer=_clock)
 def test_roofline(
     benchmark: BenchmarkFixture,
-    request: pytest.FixtureRequest,
     case: Case,
     roofline_backend: str,
     known_backends: dict[str, BackendRow],
     run: Run,
     roofline_options: RooflineOptions,
     planned_folder: RunFolder,
+    limits_of: Callable[[str], Machine],
     write: Callable[[RooflineRecord], RooflineRecord],
     notify: Notify,
 ) -> None:
@@ -69,8 +78,8 @@ def test_roofline(
     stored = planned_folder.reusable_record("roofline", case.facts["name"], facts, key, report)
     record = cast("RooflineRecord | None", stored)
     if record is None:
-        # Requested only now, as it takes a while and may not be needed.
-        machine = request.getfixturevalue("machine")
+        # Of a device that is not here, the record stands among those of the processor.
+        machine = limits_of(contender.row.device if contender.row.available else "cpu")
         record = measure_epochs(
             case, contender, machine, run, key=key, options=roofline_options, notify=report
         )

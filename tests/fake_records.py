@@ -6,7 +6,7 @@ import copy
 import zlib
 from typing import Any, cast
 
-from bench.records import SCHEMA, Environment, Record, RooflineRecord, Score, Status
+from bench.records import SCHEMA, Environment, GPUCheck, Record, RooflineRecord, Score, Status
 
 NOTHING_KNOWN: dict[str, Any] = dict.fromkeys(Environment.__annotations__)
 REFERENCE, TARGET = 0.8432, 0.8516
@@ -255,6 +255,55 @@ def fake_roofline(
     for name, value in overrides.items():
         record[name] = {**record[name], **value} if name in ("backend", "case") else value
     return cast(RooflineRecord, copy.deepcopy(record))
+
+
+def fake_gpu_check(**overrides: Any) -> GPUCheck:
+    """Return what a check of a GPU found: two backends at two sizes, one of which ends too high."""
+    fits = []
+    for backend, look, pace in (
+        ("torch-cuda", "green P", 1e-8),
+        ("torch-cuda-gd", "green o", 3e-8),
+    ):
+        for n in (1_000_000, 20_000_000):
+            fit = {
+                "backend": backend,
+                "look": look,
+                "n": n,
+                "rank": 16,
+                "target": 1.3131,
+                "validation_mse": 1.3127,
+                "epochs": 12,
+                "prepare_seconds": 0.2 * pace * n,
+                "seconds": pace * n,
+                "reached": True,
+            }
+            fits.append(fit)
+    fits[-1] |= {"reached": False, "validation_mse": 1.42}
+    record = {
+        "schema": SCHEMA,
+        "kind": "GPU check",
+        "run": "2026-11-01T10-00-00Z",
+        "created": "2026-11-01T10:08:00.000+00:00",
+        "command": "python -m bench.gpu_check",
+        "status": "right",
+        "reason": "",
+        "device": "NVIDIA H200",
+        "smoke": False,
+        "cache_mb": 60.0,
+        "limits": [
+            {"threads": 4, "memory_gb_per_s": 4000.0, "gflop_per_s": 5e4, "chain": []},
+        ],
+        "comparisons": [{"what": "gd, float64", "value": 2e-12, "limit": 1e-8}],
+        "fits": fits,
+        "timings": [
+            {"what": "gradient, rank 16", "n": 10**8, "seconds": 0.01, "bytes": 2 * 10**10},
+            {"what": "gd, rank 16: prepare", "n": 10**6, "seconds": 0.004, "bytes": 0},
+        ],
+        "skipped": ["epochs as graphs: they need CUDA"],
+        "wrong": [],
+        "environment": {**NOTHING_KNOWN, "device": "cuda"},
+    }
+    return cast(GPUCheck, copy.deepcopy(record | overrides))
 
 
 _REASONS: dict[Status, str] = {

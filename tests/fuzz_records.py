@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fake_records import fake_record, fake_roofline
+from fake_records import fake_gpu_check, fake_record, fake_roofline
 
 from bench.compare.__main__ import main as compare
 from bench.records import AnyRecord, RecordError, read_records
@@ -136,6 +136,8 @@ def plausible(rng: random.Random) -> list[Any]:
     if rng.random() < 0.5:
         records.append(fake_roofline(names[0]))
         records.append(fake_roofline(names[1], ns=rng.uniform(1, 1000)))
+    if rng.random() < 0.3:
+        records.append(fake_gpu_check())
     return records
 
 

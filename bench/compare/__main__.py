@@ -119,7 +119,8 @@ def _read(source: Path) -> tuple[list[Record], list[RooflineRecord]]:
     records = read_records([source])
     if not records:
         raise RecordError(f"there are no records in {source}")
-    return by_kind(records)
+    kinds = by_kind(records)
+    return kinds.times, kinds.rooflines
 
 
 def _unpaired(old: Sequence[Record], new: Sequence[Record]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine.environment import machine_key
-from bench.records import AnyRecord
+from bench.records import Measured
 
 _OLD_OBJECTIVE = (
     "objective: {} was measured with a release before 0.2, which penalised factors and biases by "
@@ -27,7 +27,7 @@ _MACHINE = ("cpu", "cores", "memory_gb")
 _LONGEST = 80  # characters of a value
 
 
-def find_differences(old: AnyRecord, new: AnyRecord) -> tuple[str, ...]:
+def find_differences(old: Measured, new: Measured) -> tuple[str, ...]:
     """Return why two records are not comparable, one phrase each; () if they are."""
     return (
         *_different_penalties(old, new),
@@ -51,7 +51,7 @@ def with_places(found: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     return [f"{difference} ({_places(pairs, len(found))})" for difference, pairs in places.items()]
 
 
-def header(old: Path, new: Path, pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> list[str]:
+def header(old: Path, new: Path, pairs: Sequence[tuple[Measured, Measured]]) -> list[str]:
     """Return lines about the two runs, and about changes of code and versions between them."""
     before = [record for record, _ in pairs]
     now = [record for _, record in pairs]
@@ -63,7 +63,7 @@ def header(old: Path, new: Path, pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -
     ]
 
 
-def _facts(record: AnyRecord) -> dict[str, Any]:
+def _facts(record: Measured) -> dict[str, Any]:
     """Return the facts that must be the same, by their names in words."""
     case, backend = record["case"], record["backend"]
     facts: dict[str, Any] = {"data hash": case["data_hash"]}
@@ -80,7 +80,7 @@ def _facts(record: AnyRecord) -> dict[str, Any]:
     return facts
 
 
-def _different_penalties(old: AnyRecord, new: AnyRecord) -> list[str]:
+def _different_penalties(old: Measured, new: Measured) -> list[str]:
     """Return the penalties that differ, or one phrase if only one record is older than 0.2."""
     before, now = _penalties(old), _penalties(new)
     if before.get("reg unit") != now.get("reg unit"):
@@ -88,7 +88,7 @@ def _different_penalties(old: AnyRecord, new: AnyRecord) -> list[str]:
     return _changes(before, now)
 
 
-def _penalties(record: AnyRecord) -> dict[str, Any]:
+def _penalties(record: Measured) -> dict[str, Any]:
     """Return the parameters of the penalties, by their names in words.
 
     For rooflines there are none, as the time of an epoch does not depend on them.
@@ -131,7 +131,7 @@ def _text(value: Any) -> str:
     return textwrap.shorten(text, _LONGEST, placeholder="...") or "..."
 
 
-def _different_machines(old: AnyRecord, new: AnyRecord) -> list[str]:
+def _different_machines(old: Measured, new: Measured) -> list[str]:
     """Return the facts in which two machines differ.
 
     If both records contain the machine's hash, these are all facts that the hash covers.
@@ -174,7 +174,7 @@ def _places(pairs: list[str], n_pairs: int) -> str:
     return pairs[0]
 
 
-def _changed(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> list[str]:
+def _changed(old: Sequence[Measured], new: Sequence[Measured]) -> list[str]:
     """Return what changed in code and versions."""
     names = {"git", "python"}
     for record in [*old, *new]:
@@ -194,12 +194,12 @@ def _changed(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> list[str]:
     return found
 
 
-def _packages(record: AnyRecord) -> dict[str, Any]:
+def _packages(record: Measured) -> dict[str, Any]:
     packages = record["environment"].get("packages")
     return packages if isinstance(packages, dict) else {}
 
 
-def _versions(records: Iterable[AnyRecord], name: str) -> str:
+def _versions(records: Iterable[Measured], name: str) -> str:
     """Return a version in the records of a folder; several if it contains several runs."""
     found = set()
     for record in records:
@@ -208,10 +208,10 @@ def _versions(records: Iterable[AnyRecord], name: str) -> str:
     return " or ".join(sorted(found))
 
 
-def _keys(records: Iterable[AnyRecord], name: str) -> set[str]:
+def _keys(records: Iterable[Measured], name: str) -> set[str]:
     return {record["key"].get(name, "") for record in records}
 
 
-def _runs(records: Iterable[AnyRecord]) -> str:
+def _runs(records: Iterable[Measured]) -> str:
     runs = sorted({record["run"] for record in records})
     return f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, {runs[0]} to {runs[-1]}"

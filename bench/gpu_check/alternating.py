@@ -15,7 +15,7 @@ from .solvers import ALL_RANKS_UP_TO, SAME, largest_difference, prepare
 def als(check: Check, device: str, **params: Any) -> Factorizer:
     """Return the solver on a device."""
     name = "torch-als" if device == "cpu" else f"torch-als-{device}"
-    return get_backend(name, n_jobs=1 if check.smoke else 4, **params)
+    return get_backend(name, n_jobs=check.n_jobs, **params)
 
 
 def alternating_correctness(check: Check) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from backends import Factorizer, get_backend
+from bench.records import CheckComparison, CheckFit, CheckTiming, MachineLimits
 
 Optimizer = Literal["gd", "adam"]
 
@@ -25,6 +27,11 @@ class Timing(NamedTuple):
     seconds: float
     n_bytes: int = 0
 
+    def as_recorded(self) -> CheckTiming:
+        """Return the timing as a record has it."""
+        what, n, seconds, n_bytes = self
+        return CheckTiming(what=what.strip(), n=n, seconds=max(seconds, 1e-9), bytes=n_bytes)
+
     def cells(self) -> list[str]:
         """Return the cells of the table: what was timed, ms, ns per rating, TB/s."""
         rate = f"{self.n_bytes / self.seconds / 1e12:.2f}" if self.n_bytes else ""
@@ -33,9 +40,16 @@ class Timing(NamedTuple):
 
 @dataclass
 class Check:
-    """One run: where it computes, its timings, what was wrong, what was skipped and why."""
+    """One run: where it computes, what it found, what was wrong, what was skipped and why.
+
+    ``limits`` has the device's, once they are measured, and ``cache`` the bytes of its cache.
+    """
 
     smoke: bool
+    limits: list[MachineLimits] = field(default_factory=list)
+    cache: int = 0
+    comparisons: list[CheckComparison] = field(default_factory=list)
+    fits: list[CheckFit] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -45,6 +59,19 @@ class Check:
     def device(self) -> str:
         """The device under test."""
         return "cpu" if self.smoke else "cuda"
+
+    @property
+    def n_jobs(self) -> int:
+        """The host's threads that a solver may use."""
+        return 1 if self.smoke else 4
+
+    def device_name(self) -> str:
+        """Return the name of the device under test, as torch has it."""
+        if self.smoke:
+            return self.device
+        import torch
+
+        return torch.cuda.get_device_name()
 
     @contextmanager
     def fenced(self, what: str) -> Iterator[None]:
@@ -73,6 +100,8 @@ class Check:
     def expect(self, what: str, value: float, limit: float) -> None:
         """Print a number, and record it as wrong unless it is at most ``limit``; NaN is wrong."""
         good = value <= limit
+        finite = float(value) if math.isfinite(value) else None
+        self.comparisons.append(CheckComparison(what=what, value=finite, limit=limit))
         text = f"{what}: {value:.3g} (limit {limit:.3g})"
         self.log(text if good else f"{text}  <-- WRONG")
         if not good:
@@ -134,11 +163,10 @@ class Check:
         **params: Any,
     ) -> Factorizer:
         """Return a torch solver on the given device, or on the device under test."""
-        n_jobs = 1 if self.smoke else 4
         name = f"torch-{device or self.device}"
         if optimizer == "gd":
             name += "-gd"
-        return get_backend(name, n_jobs=n_jobs, **params)
+        return get_backend(name, n_jobs=self.n_jobs, **params)
 
 
 def table(timings: list[Timing]) -> list[str]:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from backends import Factorizer, Parameters, Ratings, State
+from bench.machine.device_limits import measure_device
+from bench.machine.limits import TURNS
 
 from .check import Check, Optimizer, Timing
 from .data import SIZES, SMALL, skewed_ratings
@@ -32,6 +34,17 @@ def prepare(solver: Factorizer, train: Ratings) -> Any:
     """Return a solver's state at its random start."""
     state: State = solver.prepare(train, solver.initial_parameters(train, seed=0), seed=0)
     return state
+
+
+def limits(check: Check) -> None:
+    """Measure the device's bandwidth, arithmetic rate and cache."""
+    small: dict[str, int] = {"n_bytes": 1 << 20, "side": 64} if check.smoke else {}
+    turns = 2 if check.smoke else TURNS
+    found, check.cache = measure_device(check.device, check.n_jobs, turns, **small)
+    check.limits = [found]
+    bandwidth, rate = found["memory_gb_per_s"], found["gflop_per_s"]
+    cache = check.cache / 2**20
+    check.log(f"{bandwidth:,.0f} GB/s, {rate:,.0f} GFLOP/s in float32, {cache:.0f} MB of cache")
 
 
 def correctness(check: Check) -> None:
@@ -172,13 +185,13 @@ def time_epochs(check: Check, train: Ratings, optimizer: Optimizer, rank: int) -
             check.log(f"{title}: at most {peak:.2f} GiB of the device's memory")
         if optimizer == "gd":
             with torch.no_grad():
-                time_products(check, state, n)
+                time_products(check, state, n, title)
 
 
-def time_products(check: Check, state: Any, n: int) -> None:
+def time_products(check: Check, state: Any, n: int, title: str) -> None:
     """Time the products of which an epoch of gradient descent consists."""
     products, tables, out = state.products, state.model.tables, state.trial_gradient
-    check.time("  all sums", n, sums_of(state))
+    check.time(f"{title}: all sums", n, sums_of(state))
     if not hasattr(products, "by_user"):  # they are not sparse ones
         return
     users, items = products.by_user.parts, products.by_item.parts
@@ -186,8 +199,14 @@ def time_products(check: Check, state: Any, n: int) -> None:
         return
     (by_user,), (by_item,) = users, items
     check.time(
-        "  sampled product", n, lambda: products.residuals(by_user, tables.users, tables.items)
+        f"{title}: sampled product",
+        n,
+        lambda: products.residuals(by_user, tables.users, tables.items),
     )
-    check.time("  product by user", n, lambda: by_user.multiply(tables.items, 1e-9, out.users))
-    check.time("  product by item", n, lambda: by_item.multiply(tables.users, 1e-9, out.items))
-    check.time("  errors in items' order", n, lambda: products.take(by_item))
+    check.time(
+        f"{title}: product by user", n, lambda: by_user.multiply(tables.items, 1e-9, out.users)
+    )
+    check.time(
+        f"{title}: product by item", n, lambda: by_item.multiply(tables.users, 1e-9, out.items)
+    )
+    check.time(f"{title}: errors in items' order", n, lambda: products.take(by_item))

@@ -124,6 +124,8 @@ class Measurement:
         Whether nothing is left to measure. Until then, the record is in progress.
     tuning
         How the hyper-parameters were found, for the record; None if they were not searched for.
+    products
+        How the backend computed its sums over ratings, "" if it does not say; see `Record`.
     library
         The library that the backend calls, once a worker was started; None for one of our own.
     """
@@ -148,6 +150,7 @@ class Measurement:
         self.rounds: list[Round] = []
         self.rungs: list[Round] = []  # to the other targets, under the name of the record's field
         self.lists: list[ListMetrics] = []
+        self.products = ""
         self.cold: list[Cold] = []
         self.memory: Memory | None = None
         self.environment: Environment | None = None
@@ -190,6 +193,7 @@ class Measurement:
         self.cold = [one for one in record["cold"] if one["seed"] in seeds]
         if self.calibrations:
             self.lists, self.library = record.get("lists", []), record.get("library")
+            self.products = record.get("products", "")
             self.environment = record["environment"]
 
     def begin(self, seed: int) -> None:
@@ -268,6 +272,7 @@ class Measurement:
                     timed[epochs] = session.time(epochs, number, mse_of[factor], lists=is_first)
                     if is_first and session.lists:
                         self.lists.append(session.lists)
+                self.products = session.products
                 matched = meets(timed[epochs]["validation_mse"], mse_of[factor])
                 result = Round({**timed[epochs], "factor": factor, "matched": matched})
                 if factor == target["factor"]:
@@ -378,6 +383,8 @@ class Measurement:
         )
         if self.tuning:
             record["tuning"] = self.tuning
+        if self.products:
+            record["products"] = self.products
         if self.library:
             record["library"] = self.library
         return record

@@ -72,6 +72,7 @@ class Timed(Struct, tag="timed"):
     lists: ListMetrics | None  # None unless they were requested, or if nothing is relevant
     thread_settings: dict[str, int]  # for each library, the number of threads it is set to use
     alive: int | None  # threads of the process; None where they cannot be counted
+    products: str = ""  # as in a `Record`
 
 
 class Diverged(Struct, tag="diverged"):
@@ -98,7 +99,8 @@ class EpochSeconds(Struct, tag="epochs"):
 
     epochs: int  # how many the medians are taken over
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float  # 0 on a device other than the CPU, whose work they are not
+    products: str = ""  # as in a `Record`
 
 
 class MachineFound(Struct):
@@ -211,12 +213,17 @@ class MeasureEpochs(Request[EpochSeconds | Diverged], tag="epochs"):
 
 
 class MeasureMachine(Request[MachineFound], tag="limits"):
-    """Measure the machine's limits. It needs no backend, so no `Open` precedes it."""
+    """Measure the limits of the processor or of another device.
+
+    It needs no backend, so no `Open` precedes it. A device is measured once, for the largest number
+    of threads, and has no dependency chains.
+    """
 
     answer = MachineFound
     ranks: list[int]
     threads: list[int]
     turns: int  # how often each kernel is run
+    device: str = "cpu"
 
 
 AnyRequest = Open | Warm | Calibrate | Time | WatchMemory | MeasureEpochs | MeasureMachine

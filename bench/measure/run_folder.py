@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from bench.records import (
     RUNS,
-    AnyRecord,
     Backend,
+    Measured,
     Record,
     RecordError,
     RooflineRecord,
@@ -131,7 +131,7 @@ class RunFolder:
 
     def reusable_record(
         self, kind: str, case: str, backend: Backend, key: dict[str, str], notify: Notify
-    ) -> AnyRecord | None:
+    ) -> Measured | None:
         """Return a record of the run that was cut off, None if there is none that can be reused.
 
         It may be in progress.
@@ -152,6 +152,8 @@ class RunFolder:
             return None
         except RecordError as error:
             notify(f"measured again: {error}")
+            return None
+        if record["kind"] == "GPU check":
             return None
         changed = [name for name, value in key.items() if record["key"].get(name) != value]
         if changed:

@@ -91,6 +91,8 @@ class Session:
     lists
         Metrics of the lists of the first timed fit's model, once it was timed; None if nothing is
         relevant.
+    products
+        How the last timed fit computed its sums over ratings; see `bench.records.Record`.
     alive
         Number of threads of the process after each timed fit, where they can be counted.
     """
@@ -99,6 +101,7 @@ class Session:
         self.setting, self.process, self.seed = setting, process, seed
         self.alive: list[int] = []
         self.lists: ListMetrics | None = None
+        self.products = ""
         contender = setting.contender
         objective = asdict(setting.case.objective)
         if contender.row.library:
@@ -167,6 +170,7 @@ class Session:
         answer = self._time(epochs, self.seed, number, target, lists=lists)
         if lists:
             self.lists = answer.lists
+        self.products = answer.products
         check_settings(self.setting.contender.threads, answer.thread_settings)
         self._note_threads(answer)
         return answer.round

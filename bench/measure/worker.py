@@ -139,11 +139,7 @@ class Worker:
             case MeasureEpochs():
                 return self.epochs(request)
             case MeasureMachine():
-                # Imported only here: what a worker imports is counted as its backend's memory.
-                from bench.machine.limits import last_level_cache, measure_limits
-
-                limits = measure_limits(request.ranks, request.threads, request.turns)
-                return MachineFound(limits, last_level_cache())
+                return self.machine(request)
 
     def open(self, request: Open) -> Opened:
         """Load the case's ratings, then time importing the backend and creating a first solver."""
@@ -268,9 +264,11 @@ class Worker:
         )
         # The solver's threads end with it. Those that are still alive are counted after each fit:
         # a count that grows from fit to fit shows that fits leave threads behind.
+        products = _products(solver)
         del solver
         alive = sample(os.getpid())
-        return Timed(timed, lists, thread_settings(), alive.threads if alive else None)
+        threads = alive.threads if alive else None
+        return Timed(timed, lists, thread_settings(), threads, products)
 
     def memory(self, request: WatchMemory) -> FitMemory:
         """Fit; return the resident memory before the fit, and the peaks of host and device."""
@@ -313,7 +311,22 @@ class Worker:
         if solver.status_ == "diverged":
             return Diverged()
         seconds, cpu_seconds = np.median(np.diff(marks, axis=0), axis=0).tolist()
-        return EpochSeconds(len(marks) - 1, seconds, cpu_seconds)
+        if _device(solver) != "cpu":
+            cpu_seconds = 0.0
+        return EpochSeconds(len(marks) - 1, seconds, cpu_seconds, _products(solver))
+
+    def machine(self, request: MeasureMachine) -> MachineFound:
+        """Measure the limits of the processor or of another device."""
+        # Imported only here: what a worker imports is counted as its backend's memory.
+        if request.device == "cpu":
+            from bench.machine.limits import last_level_cache, measure_limits
+
+            limits = measure_limits(request.ranks, request.threads, request.turns)
+            return MachineFound(limits, last_level_cache())
+        from bench.machine.device_limits import measure_device
+
+        found, cache = measure_device(request.device, max(request.threads), request.turns)
+        return MachineFound([found], cache)
 
     def fresh_train(self) -> Ratings:
         """Return a new object with the same arrays, without what `Ratings` caches on first use."""
@@ -492,6 +505,11 @@ def _library(adapter: Any) -> Library:
 
 def _device(solver: Factorizer) -> str:
     return str(getattr(solver, "device", "cpu"))
+
+
+def _products(solver: Factorizer) -> str:
+    """Return which products computed the sums over ratings, "" if the model does not say."""
+    return str(getattr(solver.model_, "fit", {}).get("products", ""))
 
 
 def _epoch_seconds(solver: Factorizer, epochs: int) -> tuple[float | None, float | None]:

@@ -1,8 +1,9 @@
 """The stored results: one JSON record for each backend measured on a case.
 
-There are two kinds: a `Record` is of the time to the matching MSE, a `RooflineRecord` of the cost
-of an epoch compared with the machine's limits. This package defines all fields and the schema
-version. It imports no backend, so that a report can be made where no solver is installed.
+There are three kinds: a `Record` is of the time to the matching MSE, a `RooflineRecord` of the cost
+of an epoch compared with the machine's limits, and a `GPUCheck` of all that a check of a GPU found.
+This package defines all fields and the schema version. It imports no backend, so that a report can
+be made where no solver is installed.
 """
 
 from .schema import (
@@ -14,14 +15,19 @@ from .schema import (
     Calibration,
     CaseFacts,
     ChainLatency,
+    CheckComparison,
+    CheckFit,
+    CheckTiming,
     Cold,
     Environment,
     EpochCost,
     Failure,
+    GPUCheck,
     Library,
     ListMetrics,
     MachineFacts,
     MachineLimits,
+    Measured,
     Memory,
     ProcessFacts,
     Record,
@@ -37,6 +43,7 @@ from .schema import (
 )
 from .store import (
     RUNS,
+    Kinds,
     RecordError,
     RunState,
     by_kind,
@@ -62,14 +69,20 @@ __all__ = [
     "Calibration",
     "CaseFacts",
     "ChainLatency",
+    "CheckComparison",
+    "CheckFit",
+    "CheckTiming",
     "Cold",
     "Environment",
     "EpochCost",
     "Failure",
+    "GPUCheck",
+    "Kinds",
     "Library",
     "ListMetrics",
     "MachineFacts",
     "MachineLimits",
+    "Measured",
     "Memory",
     "ProcessFacts",
     "Record",

@@ -17,8 +17,9 @@ from msgspec import Meta
 # 5: unit of reg, dampings, a reg of the biases' own; dampings of a baseline.
 # 6: records in progress; the time of each seed.
 # 7: cold starts with each seed, lists with the first only; what was watched.
+# 8: checks of a GPU; how sums over ratings were computed.
 # Older records can be read: `store` converts them.
-SCHEMA = 7
+SCHEMA = 8
 
 # Over budget: more threads than allowed. Inconsistent: the times of its fits contradict each other.
 Failure = Literal[
@@ -310,6 +311,8 @@ class Record(TypedDict):
     rungs: list[Round]  # to the other targets of the ladder
     # Of the first round; before version 7, of the first round of each seed.
     lists: NotRequired[list[ListMetrics]]
+    # How sums over ratings were computed, of several ways that the backend has; absent for others.
+    products: NotRequired[str]
     tuning: NotRequired[Tuning]  # absent if the backend was not tuned
     library: NotRequired[Library]  # absent for this project's own solvers, and if none was started
     cold: list[Cold]  # for each seed, one with empty and one with filled caches
@@ -325,7 +328,10 @@ class ChainLatency(TypedDict):
 
 
 class MachineLimits(TypedDict):
-    """The most that the machine achieves with a number of threads, which all run at once."""
+    """The most that the machine achieves with a number of threads, which all run at once.
+
+    Those of a device do not depend on the host's threads, and have no chains.
+    """
 
     threads: Positive
     memory_gb_per_s: float  # 1e9 bytes read
@@ -340,7 +346,7 @@ class EpochCost(TypedDict):
     threads: Positive
     epochs: Count  # how many the medians are taken over
     seconds: float  # of an epoch
-    cpu_seconds: float  # of an epoch, of all threads together
+    cpu_seconds: float  # of an epoch, of all threads together; 0 on a device, or if not counted
     ns: float
     cpu_ns: float
     flops: float  # per rating, by the work model
@@ -375,7 +381,63 @@ class RooflineRecord(TypedDict):
     cache_mb: float  # size of the last-level cache that the work model assumes
     limits: list[MachineLimits]
     costs: list[EpochCost]
+    products: NotRequired[str]  # as in a `Record`
     environment: Environment
 
 
-AnyRecord = Record | RooflineRecord
+class CheckTiming(TypedDict):
+    """A time that a check of a GPU took for something, the median of several."""
+
+    what: str
+    n: Positive  # ratings
+    seconds: FitSeconds
+    bytes: Count  # of memory traffic that it has to make at least; 0 if that was not counted
+
+
+class CheckComparison(TypedDict):
+    """A number that a check of a GPU found, such as a difference from the CPU."""
+
+    what: str
+    value: float | None  # None if it is not finite, which is wrong
+    limit: float  # more is wrong
+
+
+class CheckFit(TypedDict):
+    """A fit on a GPU to the matching target, on synthetic ratings."""
+
+    backend: str
+    look: str  # as in a `Backend`; "" if it has none
+    n: Positive  # training ratings
+    rank: Positive
+    target: Nonnegative  # 1.01 times the validation MSE of ALS on the same device
+    validation_mse: Nonnegative | None  # at the end; None if it is not finite
+    epochs: Count
+    prepare_seconds: Nonnegative  # copying the ratings to the device and ordering them there
+    seconds: FitSeconds  # of preparing and all epochs, without evaluation
+    reached: bool
+
+
+class GPUCheck(TypedDict):
+    """What a check of a GPU found: results against those of the CPU, times, fits to the target."""
+
+    schema: Count
+    kind: Literal["GPU check"]
+    run: str
+    created: str
+    command: str
+    status: Literal["right", "wrong", "crashed"]  # crashed: its numbers are no record
+    reason: str  # one line; "" when right
+    device: str  # as torch calls it
+    smoke: bool  # a test of the check itself, on the CPU
+    cache_mb: Nonnegative  # of the device's last-level cache; 0 if it was not measured
+    limits: list[MachineLimits]  # of the device, for the host's threads
+    comparisons: list[CheckComparison]
+    fits: list[CheckFit]
+    timings: list[CheckTiming]
+    skipped: list[str]
+    wrong: list[str]
+    environment: Environment
+
+
+Measured = Record | RooflineRecord  # of a backend on a case
+AnyRecord = Measured | GPUCheck

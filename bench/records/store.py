@@ -13,16 +13,17 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from bench.text.files import write_whole
 from bench.text.wording import one_line, reason, without_surrogates
 
-from .schema import SCHEMA, AnyRecord, Backend, Environment, Record, RooflineRecord
+from .schema import SCHEMA, AnyRecord, Backend, Environment, GPUCheck, Record, RooflineRecord
 
 RUNS = Path("reports/runs")  # one folder per run, relative to the working directory
+GPU_CHECK = "gpu-check.json"  # file in the folder of a run with what a check of a GPU found
 # File in the folder of a run with its command and whether it is done; see `measure.run_folder`.
 RUN_STATE = "run.state"
 
@@ -96,7 +97,10 @@ def record_path(folder: Path, kind: str, case: str, backend: Backend) -> Path:
 
 def write_record(folder: Path, record: AnyRecord) -> Path:
     """Write ``checked(record)`` into ``folder``, atomically, and return its path."""
-    path = record_path(folder, record["kind"], record["case"]["name"], record["backend"])
+    if record["kind"] == "GPU check":
+        path = folder / GPU_CHECK
+    else:
+        path = record_path(folder, record["kind"], record["case"]["name"], record["backend"])
     write_whole(path, json.dumps(checked(record), indent=1, allow_nan=False) + "\n")
     return path
 
@@ -194,7 +198,9 @@ _NOTHING: dict[str, Any] = {
     "baselines": {},
     "calibrations": [],
     "cold": [],
+    "comparisons": [],
     "costs": [],
+    "fits": [],
     "gave_up_after": None,
     "ladder": [],
     "limits": [],
@@ -202,6 +208,7 @@ _NOTHING: dict[str, Any] = {
     "rounds": [],
     "rungs": [],
     "target": None,
+    "timings": [],
 }
 _OPTIONAL = ("list_baselines", "lists", "tuning")
 
@@ -298,6 +305,8 @@ def _convert(record: dict[str, Any]) -> Any:
     """
     if record.get("kind") == "roofline":
         return msgspec.convert(record, RooflineRecord)
+    if record.get("kind") == "GPU check":
+        return msgspec.convert(record, GPUCheck)
     time: Record = msgspec.convert(record, Record)
     if time["status"] == "matched" and not time["rounds"]:
         raise msgspec.ValidationError("A match has at least one round - at `$.rounds`")
@@ -339,16 +348,25 @@ def read_records(sources: Iterable[Path]) -> list[AnyRecord]:
     return sorted((read_record(path) for path in paths), key=lambda record: record["created"])
 
 
-def by_kind(records: Iterable[AnyRecord]) -> tuple[list[Record], list[RooflineRecord]]:
-    """Separate the times to the MSE from the rooflines; both keep their order."""
-    times: list[Record] = []
-    rooflines: list[RooflineRecord] = []
+class Kinds(NamedTuple):
+    """Records by their kind, in their order."""
+
+    times: list[Record]
+    rooflines: list[RooflineRecord]
+    checks: list[GPUCheck]
+
+
+def by_kind(records: Iterable[AnyRecord]) -> Kinds:
+    """Separate records by their kind."""
+    kinds = Kinds([], [], [])
     for record in records:
         if record["kind"] == "roofline":
-            rooflines.append(record)
+            kinds.rooflines.append(record)
+        elif record["kind"] == "GPU check":
+            kinds.checks.append(record)
         else:
-            times.append(record)
-    return times, rooflines
+            kinds.times.append(record)
+    return kinds
 
 
 def newest_run(runs: Path = RUNS) -> Path | None:

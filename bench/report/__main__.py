@@ -12,6 +12,7 @@ from bench.report.outcome.plan import read_plan
 from bench.report.outcome.rooflines import group_rooflines
 from bench.report.outcome.verdict import missing_in_all, verdict
 from bench.report.page.scripts import is_interactive
+from bench.report.tables.gpu_check import sentence as gpu_sentence
 from bench.report.tables.roofline import sentence as roofline_sentence
 from bench.text import command
 from bench.text.missing import how_to_install
@@ -58,12 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
         text = f"error: the report cannot be written to {options.output} ({error})"
         print(one_line(text), file=sys.stderr)
         return 2
-    times, rooflines = by_kind(records)
+    times, rooflines, checks = by_kind(records)
     cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
     for case in cases:
         print("\n  ".join(verdict(case)))
     for roofline in roofs:
         print(roofline_sentence(roofline))
+    for check in checks:
+        print(gpu_sentence(check))
     missing = missing_in_all(plan, cases, roofs)
     if missing:
         print(one_line(f"{missing[0].upper()}{missing[1:]}."))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.records import AnyRecord, by_kind
 from bench.report.outcome.plan import NO_PLAN, Plan
-from bench.report.outcome.tidy import cases_table, roofline_table, rounds_table
+from bench.report.outcome.tidy import cases_table, gpu_table, roofline_table, rounds_table
 from bench.report.page.contents import Report, gather
 from bench.report.page.html import render_html
 from bench.report.page.markdown import render_markdown
@@ -88,12 +88,12 @@ def _names() -> re.Pattern[str]:
         stems += [re.escape(stem) + number for stem in kind.stems]
     # With several cases, the name of the case follows: "seconds--twin-16-factors.png".
     figures = rf"({'|'.join(stems)})(--[a-z0-9.-]+)?\.(svg|png|pdf|csv)"
-    return re.compile(rf"{figures}|(results|rounds|roofline)\.csv|results\.parquet")
+    return re.compile(rf"{figures}|(results|rounds|roofline|gpu-check)\.csv|results\.parquet")
 
 
 def _tables(records: Sequence[AnyRecord], report: Report) -> dict[str, bytes]:
     """Return the files with tables: of all records, of their rounds, and of each figure."""
-    times, rooflines = by_kind(records)
+    times, rooflines, checks = by_kind(records)
     contents: dict[str, bytes] = {}
     if times:
         results = cases_table(times)
@@ -104,6 +104,8 @@ def _tables(records: Sequence[AnyRecord], report: Report) -> dict[str, bytes]:
         contents["rounds.csv"] = _csv(rounds_table(times))
     if rooflines:
         contents["roofline.csv"] = _csv(roofline_table(rooflines))
+    if checks:
+        contents["gpu-check.csv"] = _csv(gpu_table(checks))
     for exhibit in report.exhibits:
         if exhibit.table not in contents:
             contents[exhibit.table] = _csv(exhibit.figure.table)

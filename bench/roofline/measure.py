@@ -37,15 +37,15 @@ class RooflineOptions:
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine's limits."""
+    """The limits of the machine's processor, or of another device in it."""
 
     limits: list[MachineLimits]  # one per number of threads
     cache: float  # bytes of the last-level cache
     failure: Ended | None = None  # why there are no limits
 
 
-def measure_machine(options: RooflineOptions, limits: Limits) -> Machine:
-    """Measure the machine's limits in a worker; if that fails, ``failure`` is set."""
+def measure_machine(options: RooflineOptions, limits: Limits, device: str = "cpu") -> Machine:
+    """Measure the limits of a device in a worker; if that fails, ``failure`` is set."""
     try:
         with (
             tempfile.TemporaryDirectory(
@@ -54,7 +54,10 @@ def measure_machine(options: RooflineOptions, limits: Limits) -> Machine:
             WorkerProcess(max(options.threads), Path(folder) / "stderr.txt") as worker,
         ):
             request = MeasureMachine(
-                ranks=options.ranks, threads=options.threads, turns=options.turns
+                ranks=options.ranks,
+                threads=options.threads,
+                turns=options.turns,
+                device=device,
             )
             found = worker.ask(request, limits.timeout, lambda text: None)
             return Machine(found.limits, found.cache)
@@ -166,3 +169,5 @@ def _measure(
                 model, case.facts, machine.cache, limits, rank=rank, measured=measured
             )
             record["costs"].append(cost)
+            if measured.products:
+                record["products"] = measured.products

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from bench.records import CaseFacts
@@ -41,15 +42,17 @@ class WorkModel:
     assumptions: tuple[str, ...]
 
 
-def sgd_work(rank: int, facts: CaseFacts, cache: float) -> Work:
+def sgd_work(rank: int, facts: CaseFacts, cache: float, size: int = _FLOAT) -> Work:
     """Count per-rating SGD with one AdaGrad accumulator per row, in as few operations as possible.
+
+    ``size`` is that of a stored factor in bytes.
 
     Per factor: 2 for the dot product, and 3 for decay and step of each of the two rows, together 8.
     The squared gradient for the accumulator follows from the error and the norm of the other row,
     which is updated rather than computed.
     """
     fewer, more = sorted((facts["n_users"], facts["n_items"]))
-    row = _FLOAT * rank  # bytes of a row
+    row = size * rank  # bytes of a row
     # The ratings are grouped by the side with fewer rows. Each rating reads and writes a row of the
     # other side; a row of the grouping side is read and written once for all of its ratings.
     traffic = 2 * row * _uncached(row * more, cache)
@@ -77,6 +80,28 @@ def descent_work(rank: int, facts: CaseFacts, cache: float) -> Work:
     per_row = (2 * row * n_users + 5 * row * n_rows) * _uncached(4 * row * n_rows, cache)
     flops = 6.0 * rank + 7.0 * rank * n_rows / n_ratings
     return Work(flops, 2 * _FLOAT + per_rating + per_row / n_ratings)
+
+
+def adam_work(rank: int, facts: CaseFacts, cache: float) -> Work:
+    """Count an epoch of mini-batch Adam with as many batches as the torch backends make.
+
+    Per rating the products are those of gradient descent. Per batch, row and factor: 2 for the
+    penalty, 1 for the scale, 6 for the two running means and 5 for the step.
+    """
+    n_users, n_items, n_ratings = facts["n_users"], facts["n_items"], facts["n_train"]
+    row, n_rows = _FLOAT * rank, n_users + n_items
+    batches = adam_batches(n_ratings, n_rows)
+    # Every rating reads its item's row, and reads and writes the gradient of that row.
+    per_rating = 3 * row * _uncached(2 * row * n_items, cache)
+    # In each batch, a row's point, gradient and both means are read, and all four are written.
+    per_row = 8 * row * n_rows * batches * _uncached(4 * row * n_rows, cache)
+    flops = 6.0 * rank + 14.0 * rank * n_rows * batches / n_ratings
+    return Work(flops, 2 * _FLOAT + per_rating + per_row / n_ratings)
+
+
+def adam_batches(n_ratings: int, n_rows: int) -> int:
+    """Return the number of mini-batches of an epoch: four ratings per row, at least 16."""
+    return -(-n_ratings // min(4 * n_rows, -(-n_ratings // 16)))
 
 
 def alternating_work(rank: int, facts: CaseFacts, cache: float) -> Work:
@@ -137,6 +162,33 @@ _DESCENT = WorkModel(
     ),
 )
 
+_HALF_SGD = WorkModel(
+    "per-rating SGD in half precision",
+    partial(sgd_work, size=2),
+    chains=lambda rank: 0,
+    assumptions=(
+        "Per-rating SGD in half precision: operations and traffic of per-rating SGD, but a stored "
+        "factor has 2 bytes. Many thousands of ratings are visited at a time, so no chain of "
+        "updates limits it.",
+        _READ_ONCE,
+        *_COMMON,
+    ),
+)
+
+_ADAM = WorkModel(
+    "mini-batch Adam",
+    adam_work,
+    chains=lambda rank: 0,
+    assumptions=(
+        "Mini-batch Adam: per factor and rating 6 operations, as in gradient descent; in each "
+        "batch, 14 per factor and row for penalty, running means and step. Tables: point, "
+        "gradient and both running means, all of which a batch reads and writes. A batch has four "
+        "ratings per row, but an epoch at least 16 batches.",
+        _READ_ONCE,
+        *_COMMON,
+    ),
+)
+
 _ALTERNATING = WorkModel(
     "alternating least squares",
     alternating_work,
@@ -152,4 +204,4 @@ _ALTERNATING = WorkModel(
 )
 
 # By name, which is in the backend's row of the registry.
-WORK_MODELS = {model.name: model for model in (_ALTERNATING, _DESCENT, _SGD)}
+WORK_MODELS = {model.name: model for model in (_ADAM, _ALTERNATING, _DESCENT, _HALF_SGD, _SGD)}

@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import ROOT
 
@@ -12,21 +14,24 @@ from backends.registry import backend_info, unavailable_reason
 
 pytest.importorskip("torch")
 
+from bench.cases.targets import MATCHING, baselines
 from bench.gpu_check import __main__ as command
-from bench.gpu_check import solvers
+from bench.gpu_check import fits, solvers
 from bench.gpu_check.check import Check, Timing
+from bench.gpu_check.data import held_out, skewed_ratings
+from bench.records import by_kind, read_records
 
 NO_GPU = unavailable_reason(backend_info("torch-cuda"))
 
 
 @pytest.mark.process
-def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
+def test_the_smoke_run_passes_and_ends_with_its_table_and_its_record(tmp_path: Path) -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "bench.gpu_check.__main__", "--smoke"],
+        [sys.executable, "-m", "bench.gpu_check.__main__", "--smoke", "--output", "run"],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path},
         check=False,
         timeout=300,
@@ -42,6 +47,7 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     for what in (
         "gd, rank 16, n=1,757: prepare",
         "gd, rank 16, n=1,757: epoch",
+        "gd, rank 16, n=1,757: all sums",
         "adam, rank 16, n=1,757: epoch",
         "als, rank 16, n=1,757: epoch",
     ):
@@ -52,7 +58,18 @@ def test_the_smoke_run_passes_and_ends_with_its_table() -> None:
     missing = "Triton's kernels: the package triton is not installed; run: pip install triton"
     assert (missing in notes) == without_triton
     assert ("Triton's gradient, " in table) != without_triton
-    assert notes.endswith("\n\nEverything that ran is right.\n")
+    record = Path("run", "gpu-check.json")
+    assert notes.endswith(
+        "\n\nEverything that ran is right.\n"
+        f"Record: {record} (python -m bench.report --input run)\n"
+    )
+    (check,) = by_kind(read_records([tmp_path / record])).checks
+    assert (check["status"], check["smoke"], check["device"]) == ("right", True, "cpu")
+    assert len(check["comparisons"]) == said.count("(limit ")
+    assert [fit["backend"] for fit in check["fits"]] == ["torch-cpu", "torch-cpu-gd", "torch-als"]
+    assert all(fit["reached"] and fit["prepare_seconds"] < fit["seconds"] for fit in check["fits"])
+    assert len(check["timings"]) == len(rows)
+    assert check["limits"][0]["memory_gb_per_s"] > 0 and check["cache_mb"] > 0
 
 
 def smoke(monkeypatch: pytest.MonkeyPatch, *steps: object) -> int:
@@ -99,6 +116,51 @@ def test_a_result_that_is_off_is_a_failure(
     assert smoke(monkeypatch, compares, timed) == status
     line = f"difference: {value:.3g} (limit 0.01)  <-- WRONG"
     assert (line in capsys.readouterr().out) == bool(status)
+
+
+def test_what_is_wrong_is_in_the_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def breaks(check: Check) -> None:
+        check.expect("difference", float("nan"), 0.01)
+        raise RuntimeError("no such\nkernel")
+
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(command, "steps", lambda: [breaks, timed])
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--smoke", "--output", str(tmp_path / "new" / "run")])
+    assert caught.value.code == 1
+    (check,) = by_kind(read_records([tmp_path / "new" / "run"])).checks
+    assert (check["status"], check["reason"]) == ("wrong", "2 results failed or wrong")
+    assert check["comparisons"] == [{"what": "difference", "value": None, "limit": 0.01}]
+    assert check["wrong"][1] == "breaks: RuntimeError: no such kernel"
+
+
+def test_the_folder_of_the_record_is_checked_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--smoke", "--output", str(tmp_path / "file")])
+    assert caught.value.code == 2
+    assert "--output must be a folder, but " in capsys.readouterr().err
+
+
+def test_steps_after_the_time_is_over_are_skipped_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow(check: Check) -> None:
+        check.start -= 60 * command.MOST_MINUTES
+
+    assert smoke(monkeypatch, slow, timed) == 0
+    assert "Skipped:\n  timed: the check had taken over 7 minutes" in capsys.readouterr().out
+
+
+def test_the_ratings_have_something_to_learn() -> None:
+    ratings = skewed_ratings(20_000, 900, 400)
+    train, validation = held_out(ratings, 2_000)
+    assert len(train) + len(validation) == len(ratings) and len(validation) == 2_000
+    assert set(np.unique(ratings.ratings)) == set(range(1, 11))
+    alone = baselines(train, validation, None)["biases alone"]["validation_mse"]
+    assert fits.reference(Check(smoke=True), train, validation) * MATCHING < alone
 
 
 def test_a_wrong_gradient_is_noticed(

@@ -166,6 +166,14 @@ def test_the_verdict_on_a_planted_fault(case: Case, name: str, status: str, reas
     assert bool(record["rounds"]) == (status == "matched")
 
 
+def test_the_record_says_how_sums_were_computed_where_there_are_several_ways(
+    case: Case, honest: Record
+) -> None:
+    pytest.importorskip("torch")
+    assert measure(case, "torch-cpu-gd", rounds=1, cold=False).get("products") == "sparse"
+    assert "products" not in honest
+
+
 def test_giving_up_is_not_a_miss(case: Case) -> None:
     record = measure(case, "numpy", Limits(max_epochs=2, timeout=60))
     assert (record["status"], record["reason"][:57]) == (

@@ -29,7 +29,7 @@ from bench.report.outcome.tidy import (
     rounds_table,
     trace_table,
 )
-from tests.fake_records import NOTHING_KNOWN, fake_record, fake_roofline
+from tests.fake_records import NOTHING_KNOWN, fake_gpu_check, fake_record, fake_roofline
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -47,7 +47,26 @@ def test_both_kinds_lie_side_by_side(tmp_path: Path) -> None:
         "ml-100k-rank=16-seed=0--numba-sgd--2.json",
         "roofline--ml-100k-rank=16-seed=0--numba-sgd--2.json",
     }
-    assert by_kind(read_records([tmp_path])) == ([times], [roofline])
+    assert by_kind(read_records([tmp_path])) == ([times], [roofline], [])
+
+
+def test_a_check_of_a_gpu_is_a_kind_of_its_own(tmp_path: Path) -> None:
+    check, times = fake_gpu_check(), fake_record("numpy")
+    assert write_record(tmp_path, check).name == "gpu-check.json"
+    write_record(tmp_path, times)
+    assert by_kind(read_records([tmp_path])) == ([times], [], [check])
+
+
+@pytest.mark.parametrize("part", ["comparisons", "fits", "timings"])
+def test_a_check_with_a_number_that_is_not_finite_leaves_that_part_out(
+    tmp_path: Path, part: str
+) -> None:
+    check: Any = fake_gpu_check()
+    name = {"comparisons": "value", "fits": "seconds", "timings": "seconds"}[part]
+    check[part][0][name] = NAN
+    (read,) = read_records([write_record(tmp_path, check)])
+    assert (read["status"], dict(read)[part]) == ("crashed", [])
+    assert read["reason"].endswith(f"not finite: {part}[0].{name} is nan")
 
 
 @pytest.mark.parametrize("make", [fake_record, fake_roofline])
@@ -128,7 +147,7 @@ def test_a_record_of_an_earlier_version_is_brought_up_to_date(
         del old["kind"]
     (tmp_path / "x.json").write_text(json.dumps(old), "utf-8")
     (read,) = read_records([tmp_path])
-    assert SCHEMA == 7
+    assert SCHEMA == 8
     assert read["kind"] == "time to MSE"
     assert (read["schema"], read["key"], read["seeds"], read["order"]) == (
         SCHEMA,
@@ -284,7 +303,7 @@ def test_optional_parts_and_costs_with_numbers_that_are_not_finite(tmp_path: Pat
     roofline["costs"][0]["share"] = NAN
     write_record(tmp_path, fake_record("numpy", lists=[lists]))
     write_record(tmp_path, roofline)
-    ((times,), (costs,)) = by_kind(read_records([tmp_path]))
+    ((times,), (costs,), _) = by_kind(read_records([tmp_path]))
     assert "lists" not in times
     assert times["reason"].endswith("not finite: lists[0].precision is nan")
     assert (costs["status"], costs["costs"]) == ("crashed", [])
@@ -342,7 +361,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> No
         ('{"a": 1}', "is not a record of factorbench"),
         (
             '{"schema": 99}',
-            "has schema version 99, this release reads versions 1 to 7; measure again",
+            "has schema version 99, this release reads versions 1 to 8; measure again",
         ),
         ('{"schema": 1}', "(version 1: KeyError('backend'))"),
         ('{"schema": 2, "backend": 3}', "(version 2: AttributeError("),
@@ -366,12 +385,12 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> No
             "is not a record of factorbench (JSON is malformed: invalid",
         ),
         ('{"schema": 3, "created": 1e999}', "is not a record of factorbench (Number out of range"),
-        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 7"),
+        ('{"schema": "1"}', "has schema version '1', this release reads versions 1 to 8"),
         ("", "is not a record of factorbench (Input data was truncated)"),
         ("[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
         (f'{{"schema": {"[" * 50 + "]" * 50}}}', "(lists or objects are nested too deeply)"),
         (f'{{"schema": 7, "x": {10**400}}}', "factorbench (Number out of range - at `$.x`)"),
-        (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 7"),
+        (f'{{"schema": "{"x" * 10**6}"}}', "xxx ..., this release reads versions 1 to 8"),
     ],
     ids=lambda text: text[:40],
 )

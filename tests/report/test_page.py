@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_records import fake_record, fake_roofline
+from fake_records import fake_gpu_check, fake_record, fake_roofline
 from many_records import many_records
 from test_report import Links
 
@@ -333,6 +333,9 @@ REPORTS: dict[str, list[Any]] = {
     ],
     "a roofline alone": [fake_roofline()],
     "rooflines of two cases": [fake_roofline(), fake_roofline(case=OTHER)],
+    "one case and a check of a GPU": [*contents_case(), fake_gpu_check()],
+    "a check of a GPU alone": [fake_gpu_check()],
+    "two checks": [fake_gpu_check(), fake_gpu_check(device="another", created="2027")],
     "nothing published": contents_case(case=OTHER),
     "three seeds": many_records(backends=2, ranks=(16,), seeds=3)[:2],
     "nothing measured": [fake_record("a", "unavailable"), fake_record("b", "crashed")],
@@ -369,6 +372,9 @@ def test_the_contents_list_what_there_is() -> None:
     assert listed("nothing published") == parts
     (roofline,) = listed("a roofline alone")
     assert listed("one case and a roofline") == [*parts, "Published figures", roofline]
+    (check,) = listed("a check of a GPU alone")
+    assert listed("one case and a check of a GPU") == [*parts, "Published figures", check]
+    assert check == "Check of a GPU: NVIDIA H200"
     assert "Tables" not in listed("no tables") and "Data and objective" in listed("no tables")
     many = listed("many cases")
     assert many[0] == "Over all cases" and len(many) == 1 + 12  # the overview lists all of them

@@ -765,7 +765,7 @@ def test_command_without_records_says_how_to_make_some(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"schema": 99}', "has schema version 99, this release reads versions 1 to 7; "),
+        (b'{"schema": 99}', "has schema version 99, this release reads versions 1 to 8; "),
         (b"", "is not a record of factorbench (Input data was truncated)"),
         (b"[" * 10**5, "is not a record of factorbench (lists or objects are nested too deeply)"),
         (b'{"schema": 6, "\xff": 1}', "is not a record of factorbench (Invalid UTF-8"),

@@ -50,6 +50,12 @@ def test_the_cost_of_an_epoch_is_measured(case: Case) -> None:
         assert cost["seconds"] * 1e9 == pytest.approx(cost["ns"] * case.facts["n_train"])
         assert cost["cpu_seconds"] > 0
     assert record["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
+    assert "products" not in record
+
+
+def test_the_record_says_which_products_ran(case: Case) -> None:
+    pytest.importorskip("torch")
+    assert epochs_of(case, "torch-cpu-gd").get("products") == "sparse"
 
 
 @pytest.mark.usefixtures("planted")

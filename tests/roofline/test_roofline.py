@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 import subprocess
 import sys
@@ -18,19 +19,22 @@ import pytest
 from fake_records import fake_record, fake_roofline
 from helpers import ROOT
 
-from bench.machine import limits
+from backends import Ratings, get_backend
+from bench.machine import device_limits, limits
+from bench.machine.device_limits import measure_device
 from bench.machine.limits import last_level_cache, measure_limits
 from bench.measure.backend_facts import backend_rows
-from bench.measure.protocol import EpochSeconds
+from bench.measure.protocol import EpochSeconds, MeasureMachine
+from bench.measure.worker import Worker
 from bench.records import CaseFacts, MachineLimits
 from bench.report.__main__ import main
 from bench.report.figures.kinds.roofline import roofline_figures
 from bench.report.figures.palette import Look
 from bench.report.files import write_report
 from bench.report.outcome.rooflines import group_rooflines
-from bench.report.tables.roofline import make_roofline_section, sentence
+from bench.report.tables.roofline import ON_A_DEVICE, make_roofline_section, sentence
 from bench.roofline.share import epoch_cost, nearest_bound
-from bench.roofline.work import WORK_MODELS, WorkModel
+from bench.roofline.work import WORK_MODELS, WorkModel, adam_batches
 from bench.text.wording import DASH
 
 FACTS: CaseFacts = {**fake_record()["case"], "n_users": 1000, "n_items": 500, "n_train": 100_000}
@@ -76,6 +80,25 @@ def model_of(name: str) -> WorkModel:
             6 * 64 + 7 * 64 * 1500 / 100_000,
             8 + 768 / 2 + (512 * 1000 + 1280 * 1500) / 100_000 * 11 / 12,
         ),
+        # 17 batches of up to 6000 ratings, four per row; in each, 14 operations per row and factor.
+        ("torch-cpu", 16, ROOMY, 6 * 16 + 14 * 16 * 1500 * 17 / 100_000, 8),
+        # As in gradient descent, and each batch reads and writes all four tables, of which 11/12
+        # are not in the cache.
+        (
+            "torch-cpu",
+            64,
+            128_000,
+            6 * 64 + 14 * 64 * 1500 * 17 / 100_000,
+            8 + 768 / 2 + 2048 * 1500 * 17 / 100_000 * 11 / 12,
+        ),
+        # Rows of 128 bytes: half of the 1000 rows is not in the cache, and 2/3 of all rows.
+        (
+            "torch-cuda-sgd",
+            64,
+            64_000,
+            8 * 64,
+            8 + 256 / 2 + 256 * 500 / 100_000 * 2 / 3,
+        ),
     ],
 )
 def test_work_is_as_counted_by_hand(
@@ -88,6 +111,18 @@ def test_one_algorithm_has_one_work_model() -> None:
     assert model_of("numpy") is model_of("torch-cpu-gd") is model_of("numba-gd")
     assert model_of("torch-als") is model_of("numba-als")
     assert model_of("numba-gd").chains(16) == model_of("numba-als").chains(16) == 0
+
+
+@pytest.mark.parametrize("n", [10, 500, 3_000])
+def test_as_many_batches_are_counted_as_adam_makes(n: int) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    users, items = (rng.integers(size, size=n).astype(np.int32) for size in (30, 20))
+    train = Ratings(users, items, rng.integers(1, 6, n).astype(np.float32), 30, 20)
+    solver: Any = get_backend("torch-cpu", rank=2, n_jobs=1)
+    with solver.threads():
+        state = solver.prepare(train, solver.initial_parameters(train, seed=0), seed=0)
+    assert adam_batches(n, 50) == len(state.batches)
 
 
 def test_the_registry_names_work_models_that_there_are() -> None:
@@ -181,6 +216,49 @@ def test_a_clock_too_coarse_for_the_epochs_leaves_the_time_by_the_clock() -> Non
 
 
 # ---- the machine's limits -----------------------------------------------------------------------
+
+
+def test_a_device_is_measured_as_often_as_asked_and_has_no_chains() -> None:
+    pytest.importorskip("torch")
+    found, cache = measure_device("cpu", 3, turns=2, n_bytes=1 << 16, side=32)
+    assert (found["threads"], found["chain"], cache) == (3, [], last_level_cache())
+    assert min(found["memory_gb_per_s"], found["gflop_per_s"]) > 0
+
+
+def test_a_worker_measures_the_device_that_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def measured(*arguments: Any) -> tuple[MachineLimits, int]:
+        asked.append(arguments)
+        return {**MACHINE, "chain": []}, 7
+
+    monkeypatch.setattr(device_limits, "measure_device", measured)
+    request = MeasureMachine(ranks=[16], threads=[1, 4], turns=2, device="cuda")
+    found = Worker(io.BytesIO()).machine(request)
+    assert asked == [("cuda", 4, 2)]
+    assert (found.cache, [limit["chain"] for limit in found.limits]) == (7, [[]])
+
+
+def test_a_roofline_of_a_device_says_so_and_shows_no_cpu_time() -> None:
+    cost = epoch_cost(
+        model_of("torch-cuda-gd"),
+        FACTS,
+        ROOMY,
+        {**MACHINE, "chain": []},
+        rank=16,
+        measured=EpochSeconds(9, 0.001, 0.0, "fused"),
+    )
+    cuda = fake_roofline(ranks=(16,), threads=(2,), costs=[cost], backend="torch-cuda-gd")
+    cuda["backend"]["device"] = "cuda"
+    found = group_rooflines([fake_roofline(), {**cuda, "limits": []}])
+    on_cpu, on_cuda = sorted(found, key=lambda roofline: ", cuda" in roofline.title)
+    assert ", cuda" in on_cuda.title and ", cuda" not in on_cpu.title
+    looks = defaultdict(lambda: Look("#000000", "o"))
+    assert ON_A_DEVICE in make_roofline_section(on_cuda, looks, alone=False).method
+    section = make_roofline_section(on_cpu, looks, alone=False)
+    assert ON_A_DEVICE not in section.method and "cuda" not in section.heading
 
 
 @pytest.mark.load

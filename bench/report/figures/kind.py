@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .figure import Figure
 
-Over = Literal["case", "cases", "roofline"]
+Over = Literal["case", "cases", "roofline", "GPU check"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Kind:
         Returns the figures of a subject; [] if there is nothing to show.
     over
         The subject: "case" for a `Case`, "cases" for the list of all cases, "roofline" for a
-        `Roofline`.
+        `Roofline`, "GPU check" for such a record.
     order
         The position among the kinds with the same subject, the smallest first.
     stems

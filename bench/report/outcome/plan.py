@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.records import AnyRecord, read_state, record_path
+from bench.records import Measured, read_state, record_path
 from bench.records.store import RUN_STATE
 from bench.text.wording import plural, words
 
@@ -81,12 +81,12 @@ def read_plan(sources: Iterable[Path]) -> Plan:
     return Plan(tuple(dict.fromkeys(files)), ended=bool(done) and all(done))
 
 
-def file_of(record: AnyRecord) -> str:
+def file_of(record: Measured) -> str:
     """Return the name of the file that a run writes a record to."""
     return record_path(Path(), record["kind"], record["case"]["name"], record["backend"]).name
 
 
-def complete_files(records: Iterable[AnyRecord]) -> set[str]:
+def complete_files(records: Iterable[Measured]) -> set[str]:
     """Return the file names of records that are not in progress."""
     return {file_of(record) for record in records if record["status"] != "in progress"}
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from bench.records import EpochCost, RooflineRecord
+from bench.text.wording import words
 
 from .plan import NO_PLAN, Missing, Plan, complete_files, file_of, find_missing, group_of
 
@@ -56,6 +57,9 @@ def group_rooflines(records: list[RooflineRecord], plan: Plan = NO_PLAN) -> list
         newest = {record["backend"]["name"]: record for record in groups[key]}
         facts = groups[key][-1]["case"]
         title = f"{facts['dataset']}, seed {facts['seed']}"
+        devices = {record["backend"]["device"] for record in groups[key] if record["costs"]}
+        if devices - {"cpu"}:
+            title += f", {words(sorted(devices))}"
         if len(groups) > 1:
             title += f" ({place})"
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-.").lower()

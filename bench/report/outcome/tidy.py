@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.records.schema import Record, RooflineRecord
+from bench.records.schema import GPUCheck, Record, RooflineRecord
 from bench.stats import summary, warnings_of
 
 from .starts import median_start
@@ -43,6 +43,7 @@ def _settings(record: Record) -> dict[str, Any]:
         "seed": case["seed"],
         "backend": backend["name"],
         "algorithm": backend["algorithm"],
+        "products": record.get("products", ""),
         "device": backend["device"],
         "threads": backend["threads"],
         "dtype": backend["dtype"],
@@ -142,12 +143,25 @@ def roofline_table(records: list[RooflineRecord]) -> pd.DataFrame:
                 "case": record["case"]["name"],
                 "backend": record["backend"]["name"],
                 "work_model": record["work_model"],
+                "products": record.get("products", ""),
                 **cost,
             }
             for record in records
             for cost in record["costs"]
         ]
     )
+
+
+def gpu_table(checks: list[GPUCheck]) -> pd.DataFrame:
+    """Return one row per time of a check of a GPU: of a step, or of a fit to the target."""
+    rows: list[dict[str, Any]] = []
+    for check in checks:
+        about = {"run": check["run"], "device": check["device"]}
+        rows += [{**about, **timing} for timing in check["timings"]]
+        for fit in check["fits"]:
+            facts: dict[str, Any] = {name: value for name, value in fit.items() if name != "look"}
+            rows.append({**about, "what": "to the target", **facts})
+    return pd.DataFrame(rows)
 
 
 def _who(record: Record) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from bench.records import AnyRecord, Score
+from bench.records import Measured, Score
 from bench.stats import Ratio, by_seed, median_of
 from bench.text.wording import mse, number, one_line, plural, rounded, words
 
@@ -218,7 +218,7 @@ def cautions(case: Case) -> list[str]:
 
 def missing_in_all(plan: Plan, cases: Sequence[Case], rooflines: Sequence[Roofline]) -> str:
     """Return what is missing of all measurements, "" for nothing or if the only case says it."""
-    shown: list[tuple[str, AnyRecord]] = [
+    shown: list[tuple[str, Measured]] = [
         (case.title, record) for case in cases for record in case.records
     ]
     shown += [(roofline.title, record) for roofline in rooflines for record in roofline.records]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 
-from bench.records import AnyRecord, RooflineRecord, by_kind
+from bench.records import AnyRecord, GPUCheck, Measured, RooflineRecord, by_kind
 from bench.report.figures import Look, styles
 from bench.report.outcome.cases import Case, group_cases
 from bench.report.outcome.description import about, snippet
@@ -27,6 +27,7 @@ from bench.report.outcome.verdict import (
     verdict,
 )
 from bench.report.tables.facts import case_facts, environment_tables
+from bench.report.tables.gpu_check import GPUSection, make_gpu_section
 from bench.report.tables.measured import measured_tables
 from bench.report.tables.parts import parts_table
 from bench.report.tables.published import published_table
@@ -96,7 +97,7 @@ class Report:
         A table with one row per case; None for a single case.
     overall
         Figures over several cases.
-    rooflines
+    rooflines, checks
         Each with its figures.
     """
 
@@ -108,6 +109,7 @@ class Report:
     sections: list[Section]
     overall: list[Exhibit]
     rooflines: list[tuple[RooflineSection, list[Exhibit]]]
+    checks: list[tuple[GPUSection, list[Exhibit]]]
 
     @property
     def exhibits(self) -> Iterator[Exhibit]:
@@ -115,6 +117,7 @@ class Report:
         yield from self.overall
         groups = [section.exhibits for section in self.sections]
         groups += [exhibits for _, exhibits in self.rooflines]
+        groups += [exhibits for _, exhibits in self.checks]
         for row in zip_longest(*groups):
             yield from (exhibit for exhibit in row if exhibit is not None)
 
@@ -123,13 +126,15 @@ class Report:
         """The subject, for the title."""
         if len(self.sections) == 1:
             return f"which solver to take, {self.sections[0].case.title}"
-        return "which solver to take" if self.sections else "how close to the machine's limit"
+        if self.sections:
+            return "which solver to take"
+        return "how close to the machine's limit" if self.rooflines else "check of a GPU"
 
     @cached_property
     def source(self) -> str:
         """The number of records and runs, and the date of the newest."""
         runs = sorted({record["run"] for record in self.records})
-        many = f"{len(self.records)} records of {plural(len(runs), 'run')}"
+        many = f"{plural(len(self.records), 'record')} of {plural(len(runs), 'run')}"
         return f"{many}, the newest of {max(record['created'] for record in self.records)}"
 
     @cached_property
@@ -149,6 +154,7 @@ class Report:
                 if section.published:
                     parts.append((f"published-{slug}", "Published figures"))
         parts += [(roofline.stem, roofline.heading) for roofline, _ in self.rooflines[:_LISTED]]
+        parts += [(check.stem, check.heading) for check, _ in self.checks[:_LISTED]]
         return [*parts, ("method", "Method"), ("environment", "Environment")]
 
     @cached_property
@@ -159,7 +165,7 @@ class Report:
     @cached_property
     def environment(self) -> list[Table]:
         """The machine and the software."""
-        fits: list[tuple[str, AnyRecord]] = [
+        fits: list[tuple[str, Measured]] = [
             (section.case.title, record)
             for section in self.sections
             for record in section.case.records
@@ -169,7 +175,8 @@ class Report:
             for section, _ in self.rooflines
             for record in section.roofline.records
         ]
-        return environment_tables(fits)
+        machines = [(section.heading, section.check["environment"]) for section, _ in self.checks]
+        return environment_tables(fits, machines)
 
     @cached_property
     def method(self) -> Sequence[str]:
@@ -185,9 +192,9 @@ def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
     plan
         What runs that have not ended are to measure.
     """
-    times, rooflines = by_kind(records)
+    times, rooflines, checks = by_kind(records)
     cases, roofs = group_cases(times, plan), group_rooflines(rooflines, plan)
-    looks = _looks(cases, rooflines)
+    looks = _looks(cases, rooflines, checks)
     shown = [record for case in cases for record in case.records]
     sections = [_section(case, looks, f"--{case.slug}" if len(cases) > 1 else "") for case in cases]
     roof_sections = []
@@ -195,8 +202,14 @@ def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
         section = make_roofline_section(roof, looks, alone=len(roofs) == 1)
         suffix = f"--{roof.slug}" if len(roofs) > 1 else ""
         roof_sections.append((section, make_exhibits("roofline", roof, suffix, roof.records)))
+    check_sections = []
+    for place, check in enumerate(checks, 1):
+        several = len(checks) > 1
+        gpu = make_gpu_section(check, looks, place if several else 0)
+        suffix = f"--{place}" if several else ""
+        check_sections.append((gpu, make_exhibits("GPU check", check, suffix, [check])))
     return Report(
-        records=[*shown, *[record for roof in roofs for record in roof.records]],
+        records=[*shown, *[record for roof in roofs for record in roof.records], *checks],
         looks=looks,
         missing=missing_in_all(plan, cases, roofs),
         ended=plan.ended,
@@ -204,6 +217,7 @@ def gather(records: Sequence[AnyRecord], plan: Plan = NO_PLAN) -> Report:
         sections=sections,
         overall=make_exhibits("cases", cases, "", shown),
         rooflines=roof_sections,
+        checks=check_sections,
     )
 
 
@@ -228,11 +242,15 @@ def _section(case: Case, looks: dict[str, Look], suffix: str) -> Section:
     )
 
 
-def _looks(cases: Sequence[Case], rooflines: Sequence[RooflineRecord]) -> dict[str, Look]:
+def _looks(
+    cases: Sequence[Case], rooflines: Sequence[RooflineRecord], checks: Sequence[GPUCheck]
+) -> dict[str, Look]:
     """Return colours and markers, in the order in which backends first appear in a ranking."""
     backends = [(entry.name, entry.record["backend"]) for case in cases for entry in case.entries]
     backends += [(record["backend"]["name"], record["backend"]) for record in rooflines]
+    looks = [(name, backend.get("look", "")) for name, backend in backends]
+    looks += [(fit["backend"], fit["look"]) for check in checks for fit in check["fits"]]
     texts: dict[str, str] = {}
-    for name, backend in backends:
-        texts[name] = texts.get(name) or backend.get("look", "")
+    for name, look in looks:
+        texts[name] = texts.get(name) or look
     return styles(texts)

@@ -19,6 +19,7 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
         origin = [f"{section.origin}."] if section.origin else []
         lines += [f"- {escape(text)}" for text in (*section.verdict, *origin)]
     lines += [f"- {escape(roofline.sentence)}" for roofline, _ in report.rooflines]
+    lines += [f"- {escape(check.sentence)}" for check, _ in report.checks]
     if report.missing:
         lines.append(f"- {escape(report.missing)}.")
     if report.overview:
@@ -34,6 +35,13 @@ def render_markdown(report: Report, pictures: Collection[str] = ()) -> str:
         lines += _table(roofline.limits)
         lines += ["", "### How it was measured", ""]
         lines += [f"- {escape(text)}" for text in roofline.method]
+    for check, exhibits in report.checks:
+        lines += ["", f"## {escape(check.heading)}", "", *_facts(check.facts)]
+        lines += _figures(exhibits, pictures)
+        for table in check.tables:
+            lines += _table(table)
+        lines += ["", "### How it was measured", ""]
+        lines += [f"- {escape(text)}" for text in check.method]
     if report.method:
         lines += ["", "## How the numbers were measured", ""]
         lines += [f"- {text}" for text in report.method]

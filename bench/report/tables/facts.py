@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.records import TUNED, AnyRecord, CaseFacts, Reference
+from bench.records import TUNED, CaseFacts, Environment, Measured, Reference
 from bench.report.outcome.cases import Case, ratio
 from bench.report.outcome.verdict import tuned as tuned_values
 from bench.report.outcome.verdict import with_interval
@@ -143,18 +143,23 @@ def _tuning(case: Case) -> str:
     return "; ".join(clauses)
 
 
-def environment_tables(records: list[tuple[str, AnyRecord]]) -> list[Table]:
+def environment_tables(
+    records: list[tuple[str, Measured]], machines: list[tuple[str, Environment]]
+) -> list[Table]:
     """Return tables of the facts about the machine that all fits share, and of the others.
 
     Parameters
     ----------
     records
         Pairs of a case's title and a record.
+    machines
+        Pairs of a title and an environment of several backends.
     """
     fits = [
         (case, record["backend"]["name"], dict(_flattened("", record["environment"])))
         for case, record in records
     ]
+    fits += [(title, DASH, dict(_flattened("", facts))) for title, facts in machines]
     values: dict[str, list[str]] = {}
     for _, _, facts in fits:
         for name, value in facts.items():

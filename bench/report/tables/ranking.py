@@ -179,7 +179,7 @@ def _row(case: Case, entry: Entry) -> list[str]:
         mse(test_mse),
         _gap(entry),
         f"{backend['device']}, {_threads(entry)}",
-        backend["algorithm"],
+        _algorithm(entry),
         status if ranked else entry.why,
     ]
 
@@ -190,6 +190,13 @@ def _threads(entry: Entry) -> str:
     budget, busy = plural(threads, "thread"), cores_busy(entry.record["rounds"])
     # The clock that counts CPU time is coarse, so that it may count more than there was.
     return budget if busy is None else f"{min(busy, threads):.1f} of {budget} busy"
+
+
+def _algorithm(entry: Entry) -> str:
+    """Return the algorithm, and how it computed its sums over ratings where that is recorded."""
+    products = entry.record.get("products")
+    algorithm = entry.record["backend"]["algorithm"]
+    return f"{algorithm}, {products} products" if products else algorithm
 
 
 def _gap(entry: Entry) -> str:

@@ -37,6 +37,14 @@ METHOD = (
 )
 
 
+ON_A_DEVICE = (
+    "Limits of a GPU, in the same run. Memory: bytes per second when adding up or copying an array "
+    "of a gigabyte, whichever is faster. Arithmetic: float32 operations per second in a product of "
+    "two square matrices. The cache is that which all its processors share. They do not depend on "
+    "the host's threads, and the host's CPU-ns say nothing of the work, so these are left out."
+)
+
+
 class RooflineSection(NamedTuple):
     """All that the page shows of one roofline."""
 
@@ -61,6 +69,8 @@ def make_roofline_section(
         Whether it is the only roofline, so that its heading and files need no distinction.
     """
     assumptions = [text for record in roofline.records for text in record["assumptions"]]
+    on_device = {record["backend"]["device"] for record, _ in roofline.costs} - {"cpu"}
+    texts = [*METHOD, ON_A_DEVICE] if on_device else METHOD
     return RooflineSection(
         roofline=roofline,
         heading=HEADING if alone else f"{HEADING}: {roofline.title}",
@@ -69,7 +79,7 @@ def make_roofline_section(
         costs=_costs_table(roofline, looks),
         limits=_limits_table(roofline),
         stem="roofline" if alone else f"roofline--{roofline.slug}",
-        method=[*METHOD, *dict.fromkeys(assumptions)],
+        method=[*texts, *dict.fromkeys(assumptions)],
     )
 
 
@@ -126,7 +136,7 @@ def _costs_table(roofline: Roofline, looks: Mapping[str, Look]) -> Table:
         for cost in record["costs"]:
             row = [name, str(cost["rank"]), str(cost["threads"]), number(cost["ns"])]
             row += [cost["bound"], _percent(cost["share"])]
-            # 0: the system's clock was too coarse to count it.
+            # 0: of a device, or the system's clock was too coarse to count it.
             cpu_share = _percent(cost["cpu_share"]) if cost["cpu_ns"] else DASH
             row += [number(cost["cpu_ns"] or None)]
             row += [number(cost["memory_ns"]), number(cost["arithmetic_ns"])]

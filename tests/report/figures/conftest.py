@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 import vl_convert
-from fake_records import fake_record, fake_roofline
+from fake_records import fake_gpu_check, fake_record, fake_roofline
 
 from bench.records import Record
 from bench.report.figures import Figure, Look, make_figures, styles
@@ -125,7 +125,7 @@ def figures(case: Case, sweep: Case, sizes: list[Case]) -> list[Figure]:
         [fake_roofline("numba-sgd"), fake_roofline("numpy"), fake_roofline(HOSTILE[0])]
     )
     of_cases = [*case_figures(case), *case_figures(sweep), *overall_figures(sizes)]
-    return of_cases + roofline_figures(roofline)
+    return [*of_cases, *roofline_figures(roofline), *figures_of("GPU check", fake_gpu_check())]
 
 
 def figures_of(over: Over, subject: object) -> list[Figure]:
