@@ -29,7 +29,7 @@ from backends._engine.interrupt import delayed_interrupt
 from ._arrays import Float
 from ._progress import epoch_bar, logger
 from ._validation import check_choice, check_count, check_fits, check_number
-from .errors import DivergenceWarning, NotFittedError
+from .errors import DivergenceWarning, NotFittedError, RatingsError
 from .model import FactorModel
 from .objective import (
     Objective,
@@ -128,6 +128,8 @@ class Factorizer(ABC):
     patience: ClassVar[int] = 5
     # Named sets of hyper-parameters, for `get_backend(preset=)`.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    # Smallest and largest `rating_unit` that a precision can be used with; any, if it is not here.
+    units: ClassVar[dict[str, tuple[float, float]]] = {}
     # Hyper-parameters that tuning varies, with their smallest and largest values. Steps in the
     # logarithm count alike.
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
@@ -576,6 +578,7 @@ class Factorizer(ABC):
             )
         if not len(train):
             raise ValueError("train has no ratings; at least one is needed")
+        self._check_scale(train)
         if isinstance(validation, Ratings):
             given, wanted = (validation.n_users, validation.n_items), (train.n_users, train.n_items)
             same_rows = _same_rows(validation.encoder, train.encoder)
@@ -588,6 +591,17 @@ class Factorizer(ABC):
         check_count("epochs", epochs)
         _check_seed(seed)
         check_choice("keep", keep, get_args(Keep))
+
+    def _check_scale(self, train: Ratings) -> None:
+        """Raise RatingsError if the ratings are too far apart, or not enough, for the precision."""
+        unit = rating_unit(train, train.summary.mean)
+        least, most = self.units.get(self.dtype, (0.0, math.inf))
+        if not least <= unit <= most:
+            raise RatingsError(
+                f"train has ratings that differ by about {unit:.2g}; {type(self).__name__} in "
+                f"{self.dtype} takes {least:g} to {most:g}: multiply them by a number, or give "
+                'dtype="float64"'
+            )
 
     def _check_prepare(self) -> None:
         """Raise TypeError if ``prepare`` takes no seed, as it was written up to version 0.2."""

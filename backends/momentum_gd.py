@@ -200,8 +200,8 @@ class MomentumGD(Factorizer):
     ----------
     learning_rate
         Of the first step; the safeguard adapts it. With ``row_scaling`` it is independent of the
-        rating scale (in float32 from about 1e-15 to 1e15, beyond which squares overflow or
-        underflow). Without, it depends on the scale.
+        rating scale (in float32 of ratings that differ by 1e-15 to 1e15: squares of others overflow
+        or underflow, and they are refused). Without, it depends on the scale.
     momentum, dampening
         As in ``torch.optim.SGD``.
     row_scaling
@@ -210,6 +210,7 @@ class MomentumGD(Factorizer):
         Whether to discard a step after which J is higher, restart and reduce the learning rate.
     """
 
+    units: ClassVar[dict[str, tuple[float, float]]] = {"float32": (1e-15, 1e15)}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases,
         # plain steps.

@@ -257,6 +257,8 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
                 DeprecationWarning,
                 stacklevel=2,
             )
+            if names[optimizer] != name and params.get("batch_size", 0) is None:
+                del params["batch_size"]  # None was the default of both; only Adam has it now
             name, others = names[optimizer], ()
             info = backend_info(name)
     reason = unavailable_reason(info)
@@ -265,10 +267,14 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     factorizer = _import_backend(name, info)
     if preset not in (None, *factorizer.presets):
         # Such as "article", which names an algorithm too: of the backend's other optimizer.
-        for _, other in others:
-            if preset in _import_backend(other, backend_info(other)).presets:
-                return get_backend(other, preset=preset, **params)
-        known = ", ".join(map(repr, factorizer.presets)) or "none"
+        known_to = {
+            known: other
+            for _, other in others
+            for known in _import_backend(other, backend_info(other)).presets
+        }
+        if preset in known_to:
+            return get_backend(known_to[preset], preset=preset, **params)
+        known = ", ".join(map(repr, dict.fromkeys([*factorizer.presets, *known_to]))) or "none"
         raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
     solver = factorizer()
     if preset is not None:

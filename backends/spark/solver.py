@@ -103,6 +103,11 @@ class SparkSolver(Factorizer):
             vars(self).pop("_trained_on", None)
         return self
 
+    @property
+    def works_elsewhere(self) -> bool:
+        """Whether other processes than this one's children do the work."""
+        return not self.master.startswith("local")
+
     def threads(self) -> AbstractContextManager[None]:
         """Return a context that limits nothing: the driver computes next to nothing."""
         return contextlib.nullcontext()

@@ -110,8 +110,11 @@ def sample(pid: int) -> ProcessSample | None:
     )
 
 
-def watched(pid: int) -> str:
-    """Return what can be watched of a worker that is alive: "all", or "all but ..." in words."""
+def watched(pid: int, elsewhere: bool = False) -> str:
+    """Return what can be watched of a worker that is alive: "all", or "all but ..." in words.
+
+    ``elsewhere`` is whether processes that are not its descendants work for it.
+    """
     reader, seen = _reader(), sample(pid)
     is_seen = {
         "memory": seen is not None,
@@ -121,6 +124,7 @@ def watched(pid: int) -> str:
         "child processes": reader is not None and reader.sees_children(pid),
         # Where it is counted, the parent can ask for it.
         "the CPU time of child processes that have ended": hasattr(os, "wait4"),
+        "memory, threads and CPU time of the cluster's executors": not elsewhere,
     }
     unseen = [name for name, is_ in is_seen.items() if not is_]
     return f"all but {words(unseen)}" if unseen else "all"

@@ -443,7 +443,7 @@ class Measurement:
         facts["import_seconds"] = session.opened.import_seconds
         facts["device"] = session.opened.device
         facts["python"], facts["packages"] = session.opened.python, session.opened.packages
-        facts["watched"] = session.process.watched()
+        facts["watched"] = session.process.watched(session.opened.elsewhere)
         facts["compile_seconds"] = session.warmed.compile_seconds
         return facts
 

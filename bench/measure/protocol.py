@@ -45,6 +45,7 @@ class Opened(Struct):
     python: str  # this and the versions of packages are those of the worker's interpreter
     packages: dict[str, str]
     library: Library | None = None  # that the backend calls, if it is an adapter
+    elsewhere: bool = False  # whether processes do the work that are not the worker's own
 
 
 class Warmed(Struct):

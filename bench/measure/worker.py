@@ -152,7 +152,8 @@ class Worker:
         seconds = perf_counter() - start
         versions = python_version(), package_versions()
         library = _library(solver) if request.adapter else None
-        return Opened(seconds, _device(solver), *versions, library)
+        elsewhere = bool(getattr(solver, "works_elsewhere", False))
+        return Opened(seconds, _device(solver), *versions, library, elsewhere)
 
     def solver(self) -> Factorizer:
         """Return a new solver, so that no state survives from one fit to the next."""

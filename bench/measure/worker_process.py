@@ -244,9 +244,9 @@ class WorkerProcess:
             last_update, trained = time.monotonic(), message.seconds
             notify(message.text)
 
-    def watched(self) -> str:
+    def watched(self, elsewhere: bool = False) -> str:
         """Return what can be watched of the worker here; see `bench.machine.processes.watched`."""
-        return watched(self.process.pid)
+        return watched(self.process.pid, elsewhere)
 
     def _next_line(self, every: float, deadline: float) -> bytes | None:
         """Return the next line from the worker, None when there is none until the deadline."""

@@ -152,7 +152,10 @@ def _measure(
         warmed = worker.ask(Warm(seed=seed), timeout, notify)
         facts = record["environment"] = environment_of(machine_facts(), warmed.environment)
         facts["import_seconds"], facts["device"] = opened.import_seconds, opened.device
-        facts["compile_seconds"], facts["watched"] = warmed.compile_seconds, worker.watched()
+        facts["compile_seconds"], facts["watched"] = (
+            warmed.compile_seconds,
+            worker.watched(opened.elsewhere),
+        )
         for rank, limits in product(options.ranks, machine.limits):
             threads = limits["threads"]
             notify(f"epochs with {rank} factors, threads: {threads}")

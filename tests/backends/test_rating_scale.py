@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backends import Objective, Ratings, get_backend, initial_model
+from backends import Objective, Ratings, RatingsError, get_backend, initial_model
 from backends.objective import mean_squared_error
 
 pytestmark = pytest.mark.fits
@@ -73,6 +73,17 @@ def predictions(title: str, scale: float, shift: float, dtype: str) -> NDArray[n
 def test_predictions_scale_with_powers_of_four(title: str, scale: float, dtype: str) -> None:
     apart = np.abs(predictions(title, scale, 0.0, dtype) - predictions(title, 1.0, 0.0, dtype))
     assert apart.max() <= 1e-5 * films()[0].ratings.std()
+
+
+@pytest.mark.parametrize("scale", [1e-17, 1e-30, 1e17, 1e30])
+@pytest.mark.parametrize("name", ["numpy", "numba-gd", "torch-cpu-gd"])
+def test_ratings_whose_squares_leave_single_precision_are_refused(name: str, scale: float) -> None:
+    if name != "numpy":
+        pytest.importorskip(name.split("-")[0])
+    train = rescaled(films()[0], scale, 0.0)
+    with pytest.raises(RatingsError, match=r'float32 takes 1e-15 to 1e\+15: .* dtype="float64"'):
+        get_backend(name, n_jobs=1).fit(train)
+    assert get_backend(name, n_jobs=1, dtype="float64").fit(train, epochs=2).status_ == "epochs"
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_the_preset_of_the_article_stays_gradient_descent() -> None:
         get_backend("torch-cpu", preset="article", optimizer="adam")
     with pytest.raises(ValueError) as caught:  # compared below
         get_backend("torch-cpu", preset="paper")
-    assert str(caught.value) == "backend 'torch-cpu' has no preset 'paper'; it has none"
+    assert str(caught.value) == "backend 'torch-cpu' has no preset 'paper'; it has 'article'"
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,8 @@ def test_an_optimizer_is_accepted_for_a_release(optimizer: str, name: str, solve
     with pytest.warns(DeprecationWarning, match=f'write get_backend\\("{name}"\\)'):
         assert type(get_backend("torch-cpu", optimizer=optimizer)).__name__ == solver
     assert type(get_backend(name)).__name__ == solver
+    with pytest.warns(DeprecationWarning):  # None was the default of the two of them
+        get_backend("torch-cpu", optimizer=optimizer, batch_size=None)
     with pytest.raises(ValueError, match="has no parameter 'optimizer'"):
         get_backend("torch-cpu-gd", optimizer=optimizer)
 

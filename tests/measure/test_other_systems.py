@@ -56,6 +56,8 @@ def without_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_on_linux_everything_is_watched(loose: Case) -> None:
     assert watched(os.getpid()) == "all"
+    executors = "memory, threads and CPU time of the cluster's executors"
+    assert watched(os.getpid(), elsewhere=True) == f"all but {executors}"
     assert measure(loose, "numpy-als", rounds=1, cold=False)["environment"]["watched"] == "all"
 
 

@@ -1346,5 +1346,6 @@ def test_what_was_not_watched_is_said() -> None:
     assert said("all", "all") is None
     assert said(None, "all") is None  # of an earlier version
     assert said("all but memory", "all but memory") == "memory"
-    both = "child processes; memory and load"
+    assert said("all but memory", "all") == "memory (of numpy)"
+    both = "child processes (of numba-sgd); memory and load (of numpy)"
     assert said("all but memory and load", "all but child processes") == both

@@ -432,6 +432,15 @@ def test_a_setting_that_spark_refuses() -> None:
     assert "check master and conf" in error
 
 
+@pytest.mark.parametrize(
+    ("master", "elsewhere"),
+    [("local[*]", False), ("local[2]", False), ("spark://host:7077", True), ("yarn", True)],
+)
+def test_it_says_whether_others_do_the_work(master: str, elsewhere: bool) -> None:
+    solver: Any = get_backend("spark", master=master)
+    assert solver.works_elsewhere == elsewhere
+
+
 def test_no_java_or_an_old_one(tmp_path: Path) -> None:
     code = "from backends import get_backend\nget_backend('spark')"
     missing = output_of(code, status=1, JAVA_HOME=str(tmp_path))[-1]

@@ -90,9 +90,17 @@ def machine_in_words(case: Case) -> str:
 
 def _not_watched(case: Case) -> str:
     """Return what the system did not show of backends, "" for nothing or in older records."""
-    facts = {record["environment"].get("watched") for record in case.records}
-    unseen = sorted(fact.removeprefix("all but ") for fact in facts if fact and fact != "all")
-    return "; ".join(unseen)
+    known = [record for record in case.records if record["environment"].get("watched")]
+    backends: dict[str, list[str]] = {}
+    for record in known:
+        watched = str(record["environment"]["watched"])
+        if watched != "all":
+            of = backends.setdefault(watched.removeprefix("all but "), [])
+            of.append(record["backend"]["name"])
+    return "; ".join(
+        unseen if len(names) == len(known) else f"{unseen} (of {words(sorted(set(names)))})"
+        for unseen, names in sorted(backends.items())
+    )
 
 
 def snippet(case: Case) -> str:
