@@ -1,7 +1,8 @@
 """Per-rating SGD on a GPU: kernels in Triton, without locks, and factors in half precision.
 
 The device is an argument. All ratings are shuffled once, and each epoch visits them in that order,
-many at a time, so a step may be lost where two ratings of a row meet.
+many at a time, so a step may be lost where two ratings of a row meet. So there are fewer at a time
+than rows; with as many as a large GPU holds, small data would lose most of their steps.
 """
 
 from __future__ import annotations
@@ -24,14 +25,10 @@ from ._arrays import Float
 from ._validation import check_choice
 from .factorizer import State
 from .objective import Parameters, rating_unit
-from .per_rating import PerRatingSGD, fill_columns, fill_shares
+from .per_rating import PerRatingSGD, fill_columns, fill_shares, ratings_in_order
 from .ratings import Ratings
 
 Precision = Literal["half", "full"]
-
-# Ratings that a program visits one after the other. With more the device is not filled by small
-# data, with fewer starting programs takes longer than their work.
-_PER_PROGRAM = 128
 
 
 @dataclass(kw_only=True)
@@ -46,6 +43,8 @@ class ShuffledState(State):
         Of all rows, users first, shape (n_rows, rank).
     columns, shares
         See `kernels.triton.sgd`.
+    per_program
+        How many ratings a program visits, one after the other.
     squared_errors
         Of the ratings of each program in the last epoch.
     rule
@@ -59,6 +58,7 @@ class ShuffledState(State):
     factors: Tensor
     columns: Tensor
     shares: Tensor
+    per_program: int
     squared_errors: Tensor
     rule: Tensor
 
@@ -96,6 +96,7 @@ class TorchSGD(PerRatingSGD):
         kind = np.dtype(self.dtype)
         columns = np.empty((train.n_users + train.n_items, 4), kind)
         shares = np.empty((train.n_users + train.n_items, 2), kind)
+        per_program = ratings_in_order(len(train), train.n_users, train.n_items)
         penalties = self.objective.penalties_of(train, *row_weights)
         places = slice(train.n_users), slice(train.n_users, None)
         biases = start.user_bias, start.item_bias
@@ -119,7 +120,8 @@ class TorchSGD(PerRatingSGD):
                 factors=stored,
                 columns=tables[1],
                 shares=tables[2],
-                squared_errors=tables[1].new_zeros(-(-len(train) // _PER_PROGRAM)),
+                per_program=per_program,
+                squared_errors=tables[1].new_zeros(-(-len(train) // per_program)),
                 rule=torch.tensor(self.rule, dtype=tables[1].dtype, device=device),
             )
 
@@ -145,9 +147,9 @@ class TorchSGD(PerRatingSGD):
                     state.squared_errors,
                     state.rule,
                     state.n,
+                    state.per_program,
                     RANK=rank,
                     PADDED=next_power(rank),
-                    PER=_PER_PROGRAM,
                     WEIGHTED=ratings.weights is not None,
                     num_warps=1,
                 )

@@ -77,9 +77,9 @@ def test_a_step_of_sgd_is_that_of_its_definition() -> None:
     """One program visits all ratings one after the other, as `plain_step` does."""
     differences = interpreted(
         """
-from backends import torch_sgd
+from backends import per_rating, torch_sgd
 from backends.kernels.sgd import Row, Shares, plain_step
-torch_sgd._PER_PROGRAM = 1000
+per_rating._LEAST_PER_PROGRAM = 1000
 found = []
 for ratings in (train, weighted):
     solver = torch_sgd.TorchSGD(rank=5, dtype="float64", n_jobs=1, init_scale=0.5)
@@ -168,8 +168,8 @@ for factors in ("fp16", "fp32"):
     for weighted in (False, True):
         kinds = dict(factors=factors, columns="fp32", shares="fp32", users="i32", items="i32")
         kinds |= dict(targets="fp32", weights="fp32", squared_errors="fp32", rule="fp32")
-        numbers = dict(n="i32")
-        constants = dict(RANK=128, PADDED=128, PER=128, WEIGHTED=weighted)
+        numbers = dict(n="i32", per="i32")
+        constants = dict(RANK=128, PADDED=128, WEIGHTED=weighted)
         sizes.append(compiled(sgd, kinds, numbers, constants, 1))
 print(json.dumps(sizes))
 """

@@ -19,12 +19,12 @@ def sgd(
     squared_errors: tl.tensor,
     rule: tl.tensor,
     n: tl.tensor,
+    per: tl.tensor,
     RANK: tl.constexpr,
     PADDED: tl.constexpr,
-    PER: tl.constexpr,
     WEIGHTED: tl.constexpr,
 ) -> None:
-    """Take a step for each rating, PER ratings per program, in the given order.
+    """Take a step for each rating, ``per`` ratings per program, in the given order.
 
     Programs run at the same time and overwrite each other's rows, so a step may be lost.
 
@@ -48,20 +48,20 @@ def sgd(
     rule
         The first four numbers of the rule of `backends.kernels.sgd.plain_step`, shape (4,), in the
         precision of ``columns``. An argument that is a number would be rounded to float32.
+    n, per
+        Number of ratings, and of those of a program.
     RANK, PADDED
         Number of factors, and the power of two that it fits into.
-    PER
-        Number of ratings per program.
     """
     rate = tl.load(rule)
     bias_rate = tl.load(rule + 1)
     accumulated_share = tl.load(rule + 2)
     max_error = tl.load(rule + 3)
-    start = tl.program_id(0).to(tl.int64) * PER
+    start = tl.program_id(0).to(tl.int64) * per
     k = tl.arange(0, PADDED)
     inside = k < RANK
     squares = tl.load(columns) * 0.0
-    for at in range(start, tl.minimum(start + PER, n)):
+    for at in range(start, tl.minimum(start + per, n)):
         u = tl.load(users + at).to(tl.int64)
         i = tl.load(items + at).to(tl.int64)
         p = tl.load(factors + u * RANK + k, mask=inside, other=0.0).to(squares.dtype)
