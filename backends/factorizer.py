@@ -129,7 +129,7 @@ class Factorizer(ABC):
     # Named sets of hyper-parameters, for `get_backend(preset=)`.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     # Smallest and largest `rating_unit` that a precision can be used with; any, if it is not here.
-    units: ClassVar[dict[str, tuple[float, float]]] = {}
+    rating_units: ClassVar[dict[str, tuple[float, float]]] = {}
     # Hyper-parameters that tuning varies, with their smallest and largest values. Steps in the
     # logarithm count alike.
     search_space: ClassVar[dict[str, tuple[float, float]]] = {
@@ -594,8 +594,10 @@ class Factorizer(ABC):
 
     def _check_scale(self, train: Ratings) -> None:
         """Raise RatingsError if the ratings are too far apart, or not enough, for the precision."""
-        unit = rating_unit(train, train.summary.mean)
-        least, most = self.units.get(self.dtype, (0.0, math.inf))
+        unit = math.sqrt(train.summary.variance)
+        if math.isfinite(unit):
+            unit = rating_unit(train, train.summary.mean)
+        least, most = self.rating_units.get(self.dtype, (0.0, math.inf))
         if not least <= unit <= most:
             raise RatingsError(
                 f"train has ratings that differ by about {unit:.2g}; {type(self).__name__} in "

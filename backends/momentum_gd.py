@@ -210,7 +210,7 @@ class MomentumGD(Factorizer):
         Whether to discard a step after which J is higher, restart and reduce the learning rate.
     """
 
-    units: ClassVar[dict[str, tuple[float, float]]] = {"float32": (1e-15, 1e15)}
+    rating_units: ClassVar[dict[str, tuple[float, float]]] = {"float32": (1e-15, 1e15)}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The anime-recommendation article: v = 0.9 v + 0.1 g, factors from U[0, 11/K), no biases,
         # plain steps.

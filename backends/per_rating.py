@@ -35,7 +35,7 @@ MAX_ERROR = 10.0
 # On a device, programs visit ratings at the same time, each its own in order. Rows of the smaller
 # side for each program: two that visit ratings of one row at a time lose a step.
 # `tests/simulate_lost_steps.py`: with 8 rows for each, ratings like those of 13,771 users and 4,333
-# items take 10 epochs to the matching target, with 80 they take 9, and with 2 they never get there.
+# items take 10 epochs to the matching target, with 32 they take 9, and with 2 more than 60.
 _ROWS_PER_PROGRAM = 8
 # A program has at least so many ratings. With fewer, starting it takes longer than its work.
 _LEAST_PER_PROGRAM = 128
@@ -91,7 +91,10 @@ def fill_shares(table: Float, penalties: Penalties, weights: NDArray[Any], unit:
         table[:, column] = np.minimum(penalty / np.where(weights > 0, weights, 1.0), largest)
 
 
-def ratings_in_order(n: int, n_users: int, n_items: int) -> int:
-    """Return how many of ``n`` ratings a program on a device visits, one after the other."""
+def ratings_per_program(n: int, n_users: int, n_items: int) -> int:
+    """Return how many of ``n`` ratings a program on a device visits, one after the other.
+
+    With few rows on one side there are few programs, so that an epoch takes long.
+    """
     programs = min(n // _LEAST_PER_PROGRAM, min(n_users, n_items) // _ROWS_PER_PROGRAM)
     return -(-n // max(programs, 1))

@@ -257,8 +257,8 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
                 DeprecationWarning,
                 stacklevel=2,
             )
-            if names[optimizer] != name and params.get("batch_size", 0) is None:
-                del params["batch_size"]  # None was the default of both; only Adam has it now
+            if names[optimizer] != name:
+                params = _without_batch_size(params)
             name, others = names[optimizer], ()
             info = backend_info(name)
     reason = unavailable_reason(info)
@@ -273,7 +273,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
             for known in _import_backend(other, backend_info(other)).presets
         }
         if preset in known_to:
-            return get_backend(known_to[preset], preset=preset, **params)
+            return get_backend(known_to[preset], preset=preset, **_without_batch_size(params))
         known = ", ".join(map(repr, dict.fromkeys([*factorizer.presets, *known_to]))) or "none"
         raise ValueError(f"backend {name!r} has no preset {preset!r}; it has {known}")
     solver = factorizer()
@@ -288,6 +288,11 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     solver.set_params(**params)
     solver.check_params()
     return solver
+
+
+def _without_batch_size(params: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters without a ``batch_size`` of None, the default of two; one has it now."""
+    return {name: value for name, value in params.items() if (name, value) != ("batch_size", None)}
 
 
 def backend_class(name: str) -> type[Factorizer]:

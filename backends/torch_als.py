@@ -19,10 +19,10 @@ from torch import Tensor
 from backends._engine.embedding import fit_threads, synchronize
 from backends._engine.interrupt import checkpoint
 from backends._engine.least_squares import pivot_tolerance, rounding_error
-from backends._engine.row_batches import padded_positions, row_batches
-from backends._engine.torch_tables import widest
+from backends._engine.row_batches import row_batches
+from backends._engine.torch_ratings import DeviceRatings, offsets_of, stable_order
+from backends._engine.torch_tables import Side, widest
 
-from ._arrays import Float
 from ._validation import check_count
 from .alternating import AlternatingLeastSquares
 from .factorizer import State
@@ -32,6 +32,7 @@ from .ratings import Ratings
 # Unknowns cubed of the rows whose eigenvalues are computed in one call: a small part of a second.
 _EIGENVALUE_WORK = 20_000_000
 
+SIDES: tuple[Side, ...] = ("user", "item")
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -119,27 +120,22 @@ class TorchALS(AlternatingLeastSquares):
         device = torch.device(self.device)
         unit = rating_unit(train, initial.mean)
         weight_unit = train.summary.weight / len(train)
-        targets = (self.targets(train, initial) / unit).astype(self.dtype)
-        roots = np.ones(len(train), self.dtype)
-        if train.weights is not None:
-            roots = np.sqrt(train.weights / weight_unit).astype(self.dtype)
+        ratings = DeviceRatings.of(train, initial.mean, unit, getattr(torch, self.dtype), device)
         weights = train.user_weights(), train.item_weights()
-        sides = [
-            list(self._batches(rows, opposites, targets, roots, penalties, unit, weight_unit))
-            for rows, opposites, penalties in zip(
-                (train.users, train.items),
-                (train.items, train.users),
-                self.objective.penalties_of(train, *weights),
-                strict=True,
+        penalties = self.objective.penalties_of(train, *weights)
+        by_user, by_item = (
+            list(self._batches(ratings, side, counts, rows, unit, weight_unit))
+            for side, counts, rows in zip(
+                SIDES, (train.user_counts(), train.item_counts()), penalties, strict=True
             )
-        ]
+        )
         start = initial.in_units(unit)
         return AlternatingState(
             row_weights=weights,
             mean=initial.mean,
             unit=unit,
             n_ratings=len(train),
-            batches=(sides[0], sides[1]),
+            batches=(by_user, by_item),
             done=(
                 Table(
                     torch.tensor(start.user_factors, device=device),
@@ -182,33 +178,41 @@ class TorchALS(AlternatingLeastSquares):
 
     def _batches(
         self,
-        rows: NDArray[np.int32],
-        opposites: NDArray[np.int32],
-        targets: Float,
-        roots: Float,
+        ratings: DeviceRatings,
+        side: Side,
+        counts: NDArray[np.int64],
         penalties: Penalties,
         unit: float,
         weight_unit: float,
     ) -> Iterator[Batch]:
-        """Yield the ratings of one side in batches, on the device."""
-        device = torch.device(self.device)
-        order = np.argsort(rows, kind="stable")
-        counts = np.bincount(rows, minlength=len(penalties.factors))
-        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        """Yield the ratings of one side in batches, sorted and padded on the device.
+
+        ``counts`` are the numbers of ratings of its rows.
+        """
+        rows, _, n_rows = ratings.side(side)
+        offsets = offsets_of(rows, n_rows)
+        ratings = ratings.take(stable_order(rows, n_rows))
+        _, opposites, _ = ratings.side(side)
         factor_penalty, bias_penalty = penalties.in_units(unit, weight_unit, self.dtype)
         columns = [factor_penalty] * self.rank
         if self.solves_for_biases:
             columns.insert(0, bias_penalty)
         penalty = np.stack(columns, axis=1)
         for batch in row_batches(counts, penalty.shape[1], self.batch_elements):
-            positions, exists = padded_positions(offsets, batch)
-            places = order[positions]
+            solved = torch.tensor(batch, device=rows.device)
+            starts, ends = offsets[solved, None], offsets[solved + 1, None]
+            positions = starts + torch.arange(int(counts[batch].max()), device=rows.device)
+            exists = positions < ends
+            positions = torch.where(exists, positions, 0)
+            roots = exists.to(ratings.targets.dtype)
+            if ratings.weights is not None:
+                roots = roots * (ratings.weights[positions] / weight_unit).sqrt()
             yield Batch(
-                torch.tensor(batch, device=device),
-                torch.tensor(np.where(exists, opposites[places], 0), device=device),
-                torch.tensor(targets[places], device=device),
-                torch.tensor(np.where(exists, roots[places], roots.dtype.type(0)), device=device),
-                torch.tensor(penalty[batch], device=device),
+                solved,
+                torch.where(exists, opposites[positions], 0),
+                ratings.targets[positions],
+                roots,
+                torch.tensor(penalty[batch], device=rows.device),
             )
 
     def _half_epoch(self, batches: list[Batch], opposites: Table, rows: Table) -> Table:

@@ -9,12 +9,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from backends import Factorizer, get_backend
 from bench.records import CheckComparison, CheckFit, CheckTiming, MachineLimits
+from bench.text.wording import plural
+
+MOST_MINUTES = 7.0  # after which nothing new begins
 
 Optimizer = Literal["gd", "adam"]
 
@@ -56,6 +60,20 @@ class Check:
     start: float = field(default_factory=time.perf_counter)
 
     @property
+    def verdict(self) -> str:
+        """How much failed or is wrong, in words."""
+        return f"{plural(len(self.wrong), 'result')} failed or wrong"
+
+    @property
+    def too_late(self) -> str:
+        """Why something is skipped that would begin now."""
+        return f"the check had taken over {MOST_MINUTES:g} minutes"
+
+    def is_late(self) -> bool:
+        """Return whether nothing more is to begin."""
+        return time.perf_counter() - self.start > 60 * MOST_MINUTES
+
+    @property
     def device(self) -> str:
         """The device under test."""
         return "cpu" if self.smoke else "cuda"
@@ -65,8 +83,9 @@ class Check:
         """The host's threads that a solver may use."""
         return 1 if self.smoke else 4
 
+    @cached_property
     def device_name(self) -> str:
-        """Return the name of the device under test, as torch has it."""
+        """The name of the device under test, as torch has it."""
         if self.smoke:
             return self.device
         import torch

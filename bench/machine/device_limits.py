@@ -43,18 +43,18 @@ def measure_device(
     import torch  # imported only here, so that the module can be imported without it
 
     on = torch.device(device)
-    kind = getattr(torch, on.type)
+    backend = getattr(torch, on.type)  # such as torch.cuda
     numbers = torch.ones(n_bytes // 4, device=on)
     copy, result = torch.empty_like(numbers), torch.empty((side, side), device=on)
     left, right = torch.rand(2, side, side, device=on)
 
     def seconds(work: Callable[[], object]) -> float:
         """Return the seconds of a call."""
-        kind.synchronize()
+        backend.synchronize()
         start = time.perf_counter()
         for _ in range(_CALLS):
             work()
-        kind.synchronize()
+        backend.synchronize()
         return (time.perf_counter() - start) / _CALLS
 
     jobs: dict[str, Callable[[], object]] = {
@@ -76,6 +76,6 @@ def measure_device(
         gflop_per_s=2 * side**3 / best["multiply"] / 1e9,
         chain=[],
     )
-    if not hasattr(kind, "get_device_properties"):  # the CPU
+    if not hasattr(backend, "get_device_properties"):  # the CPU
         return limits, last_level_cache()
-    return limits, getattr(kind.get_device_properties(on), "L2_cache_size", 0) or DEFAULT_CACHE
+    return limits, getattr(backend.get_device_properties(on), "L2_cache_size", 0) or DEFAULT_CACHE

@@ -391,7 +391,7 @@ class CheckTiming(TypedDict):
     what: str
     n: Positive  # ratings
     seconds: FitSeconds
-    bytes: Count  # of memory traffic that it has to make at least; 0 if that was not counted
+    bytes: Count  # of rows and ratings that it reads and writes; 0 if they were not counted
 
 
 class CheckComparison(TypedDict):

@@ -167,9 +167,9 @@ _HALF_SGD = WorkModel(
     partial(sgd_work, size=2),
     chains=lambda rank: 0,
     assumptions=(
-        "Per-rating SGD in half precision: operations and traffic of per-rating SGD, but a stored "
-        "factor has 2 bytes. Many thousands of ratings are visited at a time, so no chain of "
-        "updates limits it.",
+        "Per-rating SGD in half precision: at least the operations and traffic of per-rating SGD, "
+        "with 2 bytes a stored factor. Each of many programs visits one rating after the other; "
+        "how long it waits for each is not counted.",
         _READ_ONCE,
         *_COMMON,
     ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulate_lost_steps import step, validation_errors
 
-from backends.per_rating import ratings_in_order
+from backends.per_rating import ratings_per_program
 from bench.gpu_check.data import held_out, skewed_ratings
 
 pytest.importorskip("numba")  # the definition of the step is beside its kernels
@@ -51,5 +51,5 @@ def test_as_many_programs_as_there_are_lose_little_and_as_many_as_rows_lose_much
 def test_there_are_fewer_programs_than_rows(
     n: int, n_users: int, n_items: int, programs: int
 ) -> None:
-    each = ratings_in_order(n, n_users, n_items)
+    each = ratings_per_program(n, n_users, n_items)
     assert each * programs >= n > each * (programs - 2)

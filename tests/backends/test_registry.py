@@ -253,6 +253,7 @@ def test_an_optimizer_is_accepted_for_a_release(optimizer: str, name: str, solve
     with pytest.warns(DeprecationWarning, match=f'write get_backend\\("{name}"\\)'):
         assert type(get_backend("torch-cpu", optimizer=optimizer)).__name__ == solver
     assert type(get_backend(name)).__name__ == solver
+    assert get_backend("torch-cpu", preset="article", batch_size=None).epochs == 800
     with pytest.warns(DeprecationWarning):  # None was the default of the two of them
         get_backend("torch-cpu", optimizer=optimizer, batch_size=None)
     with pytest.raises(ValueError, match="has no parameter 'optimizer'"):

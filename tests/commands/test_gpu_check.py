@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 from bench.cases.targets import MATCHING, baselines
 from bench.gpu_check import __main__ as command
 from bench.gpu_check import fits, solvers
-from bench.gpu_check.check import Check, Timing
+from bench.gpu_check.check import MOST_MINUTES, Check, Timing
 from bench.gpu_check.data import held_out, skewed_ratings
 from bench.records import by_kind, read_records
 
@@ -148,7 +148,7 @@ def test_steps_after_the_time_is_over_are_skipped_and_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def slow(check: Check) -> None:
-        check.start -= 60 * command.MOST_MINUTES
+        check.start -= 60 * MOST_MINUTES
 
     assert smoke(monkeypatch, slow, timed) == 0
     assert "Skipped:\n  timed: the check had taken over 7 minutes" in capsys.readouterr().out

@@ -6,8 +6,13 @@ The step is `backends.kernels.sgd.plain_step`: row-wise AdaGrad.
 import triton
 import triton.language as tl
 
+# Rows are read from the cache that all multiprocessors share: their own would not see what others
+# have written since.
+SHARED = tl.constexpr(".cg")
 
-@triton.jit
+
+# A variant for each remainder of these numbers would be compiled in the first fit of a new size.
+@triton.jit(do_not_specialize=["n", "per_program"])
 def sgd(
     factors: tl.tensor,
     columns: tl.tensor,
@@ -19,12 +24,12 @@ def sgd(
     squared_errors: tl.tensor,
     rule: tl.tensor,
     n: tl.tensor,
-    per: tl.tensor,
+    per_program: tl.tensor,
     RANK: tl.constexpr,
     PADDED: tl.constexpr,
     WEIGHTED: tl.constexpr,
 ) -> None:
-    """Take a step for each rating, ``per`` ratings per program, in the given order.
+    """Take a step for each rating, ``per_program`` ratings per program, in the given order.
 
     Programs run at the same time and overwrite each other's rows, so a step may be lost.
 
@@ -48,7 +53,7 @@ def sgd(
     rule
         The first four numbers of the rule of `backends.kernels.sgd.plain_step`, shape (4,), in the
         precision of ``columns``. An argument that is a number would be rounded to float32.
-    n, per
+    n, per_program
         Number of ratings, and of those of a program.
     RANK, PADDED
         Number of factors, and the power of two that it fits into.
@@ -57,21 +62,23 @@ def sgd(
     bias_rate = tl.load(rule + 1)
     accumulated_share = tl.load(rule + 2)
     max_error = tl.load(rule + 3)
-    start = tl.program_id(0).to(tl.int64) * per
+    start = tl.program_id(0).to(tl.int64) * per_program
     k = tl.arange(0, PADDED)
     inside = k < RANK
-    squares = tl.load(columns) * 0.0
-    for at in range(start, tl.minimum(start + per, n)):
+    squares = tl.load(columns, cache_modifier=SHARED) * 0.0
+    for at in range(start, tl.minimum(start + per_program, n)):
         u = tl.load(users + at).to(tl.int64)
         i = tl.load(items + at).to(tl.int64)
-        p = tl.load(factors + u * RANK + k, mask=inside, other=0.0).to(squares.dtype)
-        q = tl.load(factors + i * RANK + k, mask=inside, other=0.0).to(squares.dtype)
-        b = tl.load(columns + 4 * u)
-        c = tl.load(columns + 4 * i)
-        u_sum = tl.load(columns + 4 * u + 1)
-        i_sum = tl.load(columns + 4 * i + 1)
-        u_bias_sum = tl.load(columns + 4 * u + 2)
-        i_bias_sum = tl.load(columns + 4 * i + 2)
+        p_cells = factors + u * RANK + k
+        q_cells = factors + i * RANK + k
+        p = tl.load(p_cells, mask=inside, other=0.0, cache_modifier=SHARED).to(squares.dtype)
+        q = tl.load(q_cells, mask=inside, other=0.0, cache_modifier=SHARED).to(squares.dtype)
+        b = tl.load(columns + 4 * u, cache_modifier=SHARED)
+        c = tl.load(columns + 4 * i, cache_modifier=SHARED)
+        u_sum = tl.load(columns + 4 * u + 1, cache_modifier=SHARED)
+        i_sum = tl.load(columns + 4 * i + 1, cache_modifier=SHARED)
+        u_bias_sum = tl.load(columns + 4 * u + 2, cache_modifier=SHARED)
+        i_bias_sum = tl.load(columns + 4 * i + 2, cache_modifier=SHARED)
         pp = tl.sum(p * p)
         qq = tl.sum(q * q)
         error = tl.load(targets + at) - tl.sum(p * q) - (b + c)
@@ -94,8 +101,8 @@ def sgd(
         new_q = (q + i_rate * error * p) / (1 + i_rate * importance * tl.load(shares + 2 * i))
         u_bias_share = importance * tl.load(shares + 2 * u + 1)
         i_bias_share = importance * tl.load(shares + 2 * i + 1)
-        tl.store(factors + u * RANK + k, new_p.to(factors.dtype.element_ty), mask=inside)
-        tl.store(factors + i * RANK + k, new_q.to(factors.dtype.element_ty), mask=inside)
+        tl.store(p_cells, new_p.to(factors.dtype.element_ty), mask=inside)
+        tl.store(q_cells, new_q.to(factors.dtype.element_ty), mask=inside)
         tl.store(columns + 4 * u, (b + u_bias_rate * error) / (1 + u_bias_rate * u_bias_share))
         tl.store(columns + 4 * i, (c + i_bias_rate * error) / (1 + i_bias_rate * i_bias_share))
         square = error * error

@@ -166,8 +166,9 @@ def _limits_table(roofline: Roofline) -> Table:
         row.append(number(limit["gflop_per_s"]))
         rows.append([*row, *[number(chain.get(rank)) for rank in ranks]])
     caption = (
-        "The machine's limits: memory and arithmetic in all threads together, and the time of a "
-        "step of the chain in each of them, while all run. A multiply-add counts as two operations."
+        "The limits of the machine, or of the device: memory and arithmetic in all threads "
+        "together, and the time of a step of the chain in each of them, while all run. A "
+        "multiply-add counts as two operations."
     )
     numeric = frozenset(range(len(header)))
     return Table(caption, header, rows, numeric, title="The machine's limits")
