@@ -163,6 +163,34 @@ def test_the_ratings_have_something_to_learn() -> None:
     assert fits.reference(Check(smoke=True), train, validation) * MATCHING < alone
 
 
+@pytest.mark.parametrize("good", [0, 100], ids=["the reference", "a fit"])
+def test_errors_that_are_no_numbers_are_wrong(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
+    scores = iter([*[2.0] * good, *[float("nan")] * 1000])
+    monkeypatch.setattr(fits, "mean_squared_error", lambda *arguments: next(scores))
+    monkeypatch.setattr(fits, "MATCHING", 0.5)  # so that no fit ends before
+    check = Check(smoke=True)
+    fits.to_target(check)
+    which = "torch-cpu, n=1,582: the validation MSE is nan" if good else "reference, n=1,582: "
+    assert check.wrong and check.wrong[0].startswith(which)
+    assert len(check.fits) == (3 if good else 0)
+    assert not any(fit["reached"] for fit in check.fits)
+
+
+def test_a_check_that_is_cut_off_leaves_its_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop(check: Check) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(command, "steps", lambda: [timed, stop])
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["--smoke", "--output", str(tmp_path)])
+    (check,) = by_kind(read_records([tmp_path])).checks
+    assert [timing["what"] for timing in check["timings"]] == ["something"]
+    assert check["skipped"] == ["all further steps: the check was cut off"]
+
+
 def test_a_wrong_gradient_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
