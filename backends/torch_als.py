@@ -174,7 +174,7 @@ class TorchALS(AlternatingLeastSquares):
 
     def threads(self) -> AbstractContextManager[None]:
         """Limit torch's own threads to ``n_jobs``."""
-        return fit_threads(self.n_threads)
+        return fit_threads(self.n_threads, self.device)
 
     def _batches(
         self,
@@ -189,10 +189,10 @@ class TorchALS(AlternatingLeastSquares):
 
         ``counts`` are the numbers of ratings of its rows.
         """
-        rows, _, n_rows = ratings.side(side)
-        offsets = offsets_of(rows, n_rows)
-        ratings = ratings.take(stable_order(rows, n_rows))
-        _, opposites, _ = ratings.side(side)
+        rows, opposites, n_rows = ratings.side(side)
+        offsets, order = offsets_of(rows, n_rows), stable_order(rows, n_rows)
+        opposites, targets = opposites[order], ratings.targets[order]
+        weights = None if ratings.weights is None else ratings.weights[order]
         factor_penalty, bias_penalty = penalties.in_units(unit, weight_unit, self.dtype)
         columns = [factor_penalty] * self.rank
         if self.solves_for_biases:
@@ -204,13 +204,13 @@ class TorchALS(AlternatingLeastSquares):
             positions = starts + torch.arange(int(counts[batch].max()), device=rows.device)
             exists = positions < ends
             positions = torch.where(exists, positions, 0)
-            roots = exists.to(ratings.targets.dtype)
-            if ratings.weights is not None:
-                roots = roots * (ratings.weights[positions] / weight_unit).sqrt()
+            roots = exists.to(targets.dtype)
+            if weights is not None:
+                roots = roots * (weights[positions] / weight_unit).sqrt()
             yield Batch(
                 solved,
                 torch.where(exists, opposites[positions], 0),
-                ratings.targets[positions],
+                targets[positions],
                 roots,
                 torch.tensor(penalty[batch], device=rows.device),
             )
