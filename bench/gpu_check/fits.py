@@ -75,9 +75,8 @@ def fit_to(
     check: Check, name: str, train: Ratings, validation: Ratings, target: float, look: str
 ) -> CheckFit:
     """Time one fit to the target; evaluation is outside the clock."""
-    backend(check, name).fit(
-        train.take(np.arange(min(len(train), 2_000))), epochs=2
-    )  # loads and compiles kernels
+    few = train.take(np.arange(min(len(train), 2_000)))
+    backend(check, name).fit(few, epochs=2)  # loads and compiles kernels
     solver = backend(check, name)
     start = solver.initial_parameters(train, seed=0)
     score, epochs = math.inf, 0

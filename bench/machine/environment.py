@@ -29,6 +29,7 @@ _PACKAGES = (
     "numba",
     "llvmlite",
     "torch",
+    "triton",
     "pandas",
     "threadpoolctl",
     # numba and BLAS libraries use these where they are installed.
