@@ -37,6 +37,7 @@ from .on_cluster import (
     fingerprint_of,
     frame_of,
     packed_side,
+    shared,
 )
 from .session import destroyed, run_job
 from .solver import SparkSolver
@@ -73,7 +74,8 @@ class SparkALS(AlternatingLeastSquares, SparkSolver):
     """Alternating least squares on a Spark cluster; an epoch updates both sides.
 
     It solves for every row exactly, as `numba-als` does, in the executors' Python processes. The
-    driver holds the model three times, and the executors 12 bytes per rating and side in float32.
+    driver holds the model up to four times, and the executors 12 bytes per rating and side in
+    float32.
 
     ``fit`` takes `Ratings`, or the path of a Parquet file that all executors can read. Then no
     rating comes to the driver, and rows are numbered by ascending id; a model of such a fit does
@@ -221,7 +223,7 @@ class SparkALS(AlternatingLeastSquares, SparkSolver):
             with_errors=with_errors,
         )
         blocks = broadcast_blocks(session, opposites.factors, opposites.bias, _BLOCK_BYTES)
-        own_bias = session.sparkContext.broadcast(before.bias) if solving.fixed_bias else None
+        own_bias = shared(session, before.bias) if solving.fixed_bias else None
         with destroyed(*blocks, *([own_bias] if own_bias else [])):
             task = partial(tasks.solve, solving=solving, blocks=blocks, own_bias=own_bias)
             solved = side.packed.mapInArrow(task, tasks.SOLVED)

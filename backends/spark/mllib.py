@@ -174,12 +174,13 @@ class MLlibALS(Peer, SparkSolver):
         offset = offset or Offset(0.0, None)
         biases = offset.biases or (np.zeros(ratings.n_users), np.zeros(ratings.n_items))
         sides = {
-            "user": (encoder.users, biases[0], session.model.userFactors),
-            "item": (encoder.items, biases[1], session.model.itemFactors),
+            "user": (encoder.labels[0].values, biases[0], session.model.userFactors),
+            "item": (encoder.labels[1].values, biases[1], session.model.itemFactors),
         }
         for role, (ids, bias, factors) in sides.items():
             rows = pa.table({"id": np.arange(len(bias), dtype=np.int32), role: ids, "bias": bias})
-            table = factors.join(spark.createDataFrame(rows), "id")
+            sent = run_job(spark, f"sending the {role}s", partial(spark.createDataFrame, rows))
+            table = factors.join(sent, "id")
             table = table.select(role, "bias", factors["features"].alias("factors"))
             writer = table.write.parquet
             run_job(spark, f"writing the {role}s", partial(writer, f"{place}/{role}s"))

@@ -25,7 +25,7 @@ from backends.objective import Objective
 from backends.ratings import RatingEncoder, Ratings, Summary
 
 from . import tasks
-from .session import destroyed, last_line, n_slots, run_job
+from .session import destroy, destroyed, in_words, last_line, n_slots, run_job
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
@@ -158,12 +158,15 @@ def read_parquet(
         """Return ids, numbers of ratings, weights, and a table from ids to rows."""
         grouped = frame.groupBy(role).agg(F.count(F.lit(1)).alias("n"), F.sum(weight).alias("w"))
         found = run_job(session, f"counting the ratings of each {role}", grouped.toArrow)
+        if pa.types.is_string(found.column(role).type):  # of which one array holds 2 GB at most
+            texts = found.column(role).cast(pa.large_string())
+            found = found.set_column(found.column_names.index(role), role, texts)
         found = found.sort_by(role)
         labels = distinct_ids(found.column(role), f"{role}s")
         rows = pa.table(
             {role: found.column(role), f"{role}_row": np.arange(len(found), dtype=np.int32)}
         )
-        table = session.createDataFrame(rows)
+        table = run_job(session, f"sending the {role}s", partial(session.createDataFrame, rows))
         if len(found) <= _BROADCAST_IDS:
             table = F.broadcast(table)
         n = found.column("n").to_numpy()
@@ -186,6 +189,8 @@ def _opened(session: SparkSession, name: str, columns: Mapping[str, str]) -> Dat
         raw = session.read.parquet(name)
     except Exception as error:  # py4j's, or one of pyspark's
         words = str(error)
+        if _has_ended(session):
+            raise in_words(error, f"opening {name}") from error
         reason = next((why for sign, why in _UNREADABLE.items() if sign in words), "")
         raise RatingsError(
             f"{name} cannot be read by Spark with master {session.sparkContext.master!r} "
@@ -256,11 +261,19 @@ def _summary(
     return summary, f"{row['n']} ratings, {row['hash']}"
 
 
+def _has_ended(session: SparkSession) -> bool:
+    """Return whether Spark was stopped, or its Java is gone."""
+    try:
+        return bool(session.sparkContext._jsc.sc().isStopped())
+    except Exception:
+        return True
+
+
 def fingerprint_of(ratings: Ratings) -> str:
-    """Return what is the same for the same ratings, and hardly for others."""
+    """Return what is the same for the same ratings and rows, and hardly for others."""
     if isinstance(ratings, RatingsOnCluster):
         return ratings.fingerprint
-    found = hashlib.blake2b(digest_size=16)
+    found = hashlib.blake2b(repr((ratings.n_users, ratings.n_items)).encode(), digest_size=16)
     for column in (ratings.users, ratings.items, ratings.ratings, ratings.weights):
         if column is not None:
             found.update(np.ascontiguousarray(column).data)
@@ -348,12 +361,7 @@ def packed_side(
         )
     n_parts = min(int(n_parts), n_rows)
     weighted = "weight" in frame.columns
-    most = _VALUE_BYTES // ratings_dtype(dtype, weighted=weighted).itemsize
-    if counts.max() > most:
-        raise RatingsError(
-            f"one {side} has {counts.max():,} ratings, and at most {most:,} of one can be packed; "
-            "keep a sample of them"
-        )
+    check_fits_parts(counts, n_parts, ratings_dtype(dtype, weighted=weighted).itemsize, side)
     total = ratings.summary.weight
     packing = tasks.Packing(
         side=side,
@@ -391,6 +399,33 @@ def packed_side(
     return made
 
 
+def check_fits_parts(counts: NDArray[np.int64], n_parts: int, rating_bytes: int, side: str) -> None:
+    """Raise RatingsError if what is packed of a part may be too large for one value in Spark.
+
+    Parameters
+    ----------
+    counts
+        Number of ratings of each row.
+    rating_bytes
+        Of one packed rating. Up to 4 more are its opposite row, and a row has 24 of its own.
+    """
+    own = 24
+    most = (_VALUE_BYTES - own) // (rating_bytes + 4)
+    if counts.max() > most:
+        raise RatingsError(
+            f"one {side} has {counts.max():,} ratings, and at most {most:,} of one can be packed; "
+            "keep a sample of them"
+        )
+    for part in range(n_parts):
+        rows = counts[part::n_parts]
+        if int(rows.sum()) * (rating_bytes + 4) + own * len(rows) > _VALUE_BYTES:
+            raise RatingsError(
+                f"the ratings by {side} are cut into {n_parts} parts, of which one has "
+                f"{rows.sum():,} ratings, and at most {most:,} can be packed; give another number "
+                "of parts, such as twice as many and one more"
+            )
+
+
 def forget(packed: DataFrame) -> None:
     """Free what the executors keep, if they are still there."""
     with contextlib.suppress(Exception):
@@ -403,11 +438,26 @@ def broadcast_blocks(
 ) -> list[Broadcast[tasks.Block]]:
     """Broadcast the rows of a side in blocks of about so many bytes."""
     rows = max(1, block_bytes // max(1, factors[:1].nbytes + bias[:1].nbytes))
-    context = session.sparkContext
-    return [
-        context.broadcast(tasks.Block(factors[start : start + rows], bias[start : start + rows]))
-        for start in range(0, len(bias), rows)
-    ]
+    blocks: list[Broadcast[tasks.Block]] = []
+    try:
+        for start in range(0, len(bias), rows):
+            part = slice(start, start + rows)
+            blocks.append(shared(session, tasks.Block(factors[part], bias[part])))
+    except BaseException:
+        with destroyed(*blocks):
+            raise
+    return blocks
+
+
+def shared(session: SparkSession, value: Any) -> Broadcast[Any]:
+    """Broadcast a value.
+
+    Raises
+    ------
+    ClusterError
+        If Spark has ended, or the driver's disk is full.
+    """
+    return run_job(session, "broadcasting", partial(session.sparkContext.broadcast, value))
 
 
 def damped_biases_on(
@@ -423,11 +473,11 @@ def damped_biases_on(
     unit = users.packing.unit
 
     def solve(side: Side, opposite: NDArray[np.float64]) -> NDArray[np.float64]:
-        shared = session.sparkContext.broadcast(opposite)
-        task = partial(tasks.solve_biases, dtype=side.packing.dtype, opposite_bias=shared)
+        sent = shared(session, opposite)
+        task = partial(tasks.solve_biases, dtype=side.packing.dtype, opposite_bias=sent)
         found = side.packed.mapInArrow(task, tasks.BIASES)
         bias = np.zeros(side.packing.n_rows)
-        with destroyed(shared):
+        with destroyed(sent):
             records = run_job(session, "fitting damped biases", found.toArrow).to_pylist()
         for record in records:
             side.gather(bias, record["part"], np.frombuffer(record["bias"], np.float64))
@@ -450,16 +500,15 @@ def residuals_of(
 
     It is computed from ``users``, which has to live as long.
     """
-    shared = [
-        session.sparkContext.broadcast(bias / users.packing.unit) for bias in (user_bias, item_bias)
-    ]
+    sent = [shared(session, bias / users.packing.unit) for bias in (user_bias, item_bias)]
+    weakref.finalize(users, destroy, *sent)
     task = partial(
         tasks.residuals,
         dtype=users.packing.dtype,
         n_parts=users.packing.n_parts,
         unit=users.packing.unit,
-        own_bias=shared[0],
-        opposite_bias=shared[1],
+        own_bias=sent[0],
+        opposite_bias=sent[1],
     )
     return users.packed.mapInArrow(task, tasks.TRIPLETS)
 

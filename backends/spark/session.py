@@ -26,7 +26,7 @@ from backends._engine.interrupt import checkpoint
 from backends.errors import BackendUnavailable, ClusterError
 
 if TYPE_CHECKING:
-    from pyspark import Broadcast
+    from pyspark import Broadcast, SparkContext
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ _ANSWERS_WITHIN = 5.0  # seconds, for a master's port
 _LOOK_AROUND = 0.02  # seconds between two looks for a Ctrl-C while a job runs
 _BETWEEN_CANCELS = 0.2  # seconds
 _EXECUTORS_COME_WITHIN, _BETWEEN_EXECUTORS = 10.0, 1.0  # seconds
+_FIRST_EXECUTOR_WITHIN = 30.0  # seconds, after which it is said that none has come
 # Settings of SQL: so that ratings are not cut into thousands of partitions on their way.
 _OF_A_SESSION = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1000000"}
 _LOG_LEVELS = Path(__file__).with_name("log4j2.properties")
@@ -114,11 +115,11 @@ def open_session(master: str, n_threads: int, conf: Mapping[str, str]) -> SparkS
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{_LOG_LEVELS}",
         "spark.driver.maxResultSize": "0",  # results are as large as the driver's own tables
+        "spark.driver.memory": f"{_half_of_memory()}m",  # Spark's default is 1 GB
     }
     if is_local:
         settings |= {
             "spark.ui.enabled": "false",
-            "spark.driver.memory": f"{_half_of_memory()}m",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         }
@@ -177,11 +178,35 @@ def _wait_for_executors(session: SparkSession) -> None:
     How many tasks can run at once decides into how many parts ratings are cut.
     """
     context = session.sparkContext
-    run_job(session, "waiting for executors", lambda: context.parallelize([0], 1).count())
+    # Some clusters start executors only for a job, and a job waits for them without end.
+    late = threading.Timer(_FIRST_EXECUTOR_WITHIN, _say_that_none_came, [context])
+    late.daemon = True
+    late.start()
+    try:
+        run_job(session, "waiting for executors", lambda: context.parallelize([0], 1).count())
+    finally:
+        late.cancel()
     before, until = 0, time.monotonic() + _EXECUTORS_COME_WITHIN
     while n_slots(session) > before and time.monotonic() < until:
         before = n_slots(session)
         time.sleep(_BETWEEN_EXECUTORS)
+
+
+def _say_that_none_came(context: SparkContext) -> None:
+    """Warn that the cluster has not started an executor as yet, and say what may be the reason."""
+    asked = {
+        name: context.getConf().get(f"spark.executor.{name}", default)
+        for name, default in (("memory", "1g"), ("cores", "all of a worker"))
+    }
+    page = f"; see {context.uiWebUrl}" if context.uiWebUrl else ""
+    warnings.warn(
+        f"no executor has started in {_FIRST_EXECUTOR_WITHIN:g} s at {context.master}: each needs "
+        f"{asked['memory']} of memory and {asked['cores']} of cores, and the cluster may be full, "
+        f'or too small; ask for less by conf={{"spark.executor.memory": "2g"}}{page}. Still '
+        "waiting; Ctrl-C ends it",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _check_running(
@@ -375,13 +400,28 @@ def destroyed(*shared: Broadcast[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        for each in shared:
-            with contextlib.suppress(Exception):  # Spark has ended
-                each.destroy()
+        destroy(*shared)
 
+
+def destroy(*shared: Broadcast[Any]) -> None:
+    """Free broadcasts, on the executors and in the driver's folder of temporary files."""
+    for each in shared:
+        with contextlib.suppress(Exception):  # Spark has ended
+            each.destroy()
+
+
+_ROOM_FOR_PYTHON = (
+    "give more parts, a larger spark.executor.memoryOverhead, which is what Python has there, or "
+    "fewer spark.executor.cores, each of which has a Python of its own"
+)
 
 # A pattern that the text of an error has, and what it means.
 _CAUSES = (
+    (
+        "No space left on device",
+        "a disk is full; let spark.local.dir name a folder with room, on the driver and on every "
+        "executor",
+    ),
     (
         "Cannot run program",
         "the executors cannot start their Python: {last}; let PYSPARK_PYTHON name one that is on "
@@ -405,23 +445,22 @@ _CAUSES = (
     (
         "OutOfMemory|OutOfDirectMemory",
         "Java had too little memory; give "
-        'conf={{"spark.executor.memory": "8g"}}, or on a local master "spark.driver.memory", '
-        "or more parts",
+        'conf={{"spark.executor.memory": "8g"}}, or "spark.driver.memory" if it was the driver\'s, '
+        "as on a local master, or more parts",
     ),
     (
-        r"(?m)^\s*(?:\w+\.)*(?<!OutOf)MemoryError\b",
-        "an executor's Python had too little memory; give more parts, or fewer "
-        "spark.executor.cores, each of which has a Python of its own",
+        r"(?m)^\s*(?:\w+\.)*(?:_Array)?MemoryError\b",
+        f"an executor's Python had too little memory; {_ROOM_FOR_PYTHON}",
     ),
     (
         "ExecutorLostFailure",
-        "executors were lost again and again ({last}); if they were killed for memory, give more "
-        "parts, or fewer spark.executor.cores, each of which has a Python of its own",
+        "executors were lost again and again ({last}); if they were killed for memory, "
+        f"{_ROOM_FOR_PYTHON}",
     ),
     (
         "Python worker exited unexpectedly",
-        "an executor's Python was ended from outside; if it was killed for memory, give more "
-        "parts, or fewer spark.executor.cores, each of which has a Python of its own",
+        "an executor's Python was ended from outside; if it was killed for memory, "
+        f"{_ROOM_FOR_PYTHON}",
     ),
     (
         "SparkContext was shut down",
@@ -455,7 +494,8 @@ def last_line(text: str) -> str:
     named = [line for line in lines if re.match(r"[\w.$]*(Error|Exception)\b", line)]
     reason = [line for line in lines if "Reason:" in line or "Job aborted" in line]
     chosen: str = (named or reason or lines or [""])[0]
-    return chosen.strip(".")[:300]
+    # Of a task that was lost, what the cluster says of it: all before is of the job.
+    return chosen.rpartition("Reason: ")[2].strip(".")[:300]
 
 
 def n_slots(session: SparkSession) -> int:

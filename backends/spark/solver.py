@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ class SparkSolver(Factorizer):
     def _read(self, session: SparkSession, path: str | os.PathLike[str]) -> RatingsOnCluster:
         """Return what the driver knows of a file; see `read_parquet`."""
         name = os.fspath(path)
-        if self.master.startswith("local") and "://" not in name:
+        if self.master.startswith("local") and not re.match(r"\w[\w+.-]+:", name):  # no "hdfs:"
             name = os.path.abspath(name)  # Java may have been started in another folder
         return read_parquet(session, name, self.columns)
 

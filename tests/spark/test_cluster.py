@@ -33,6 +33,45 @@ print("executors", len(executors) - 1, flush=True)
 """
 
 
+TOO_LARGE = """
+import sys, warnings
+from helpers import random_ratings
+from backends import get_backend
+from backends.spark import session
+session._FIRST_EXECUTOR_WITHIN = 3.0
+def said(message, *others, **more):
+    print(message, flush=True)
+warnings.showwarning = said
+conf = {"spark.executor.memory": "40g"}
+get_backend("spark", master=sys.argv[1], conf=conf).fit(random_ratings(), epochs=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_executors_that_do_not_fit_into_any_worker_are_reported(tmp_path: Path) -> None:
+    from tests.spark.standalone import standalone
+
+    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "SPARK_LOCAL_IP": "127.0.0.1"}
+    with standalone(tmp_path, n_workers=1) as cluster:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", TOO_LARGE, cluster.master],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert driver.stdout is not None
+        watchdog = threading.Timer(90, driver.kill)
+        watchdog.start()
+        line = driver.stdout.readline()
+        driver.kill()
+        driver.wait()
+        watchdog.cancel()
+    assert line.startswith(f"no executor has started in 3 s at {cluster.master}: each needs 40g")
+
+
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_worker_that_is_killed_during_a_fit_changes_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`spark`: the iterates of exact ALS, however the ratings are cut and wherever they come from."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ def train() -> Ratings:
     return replace(ratings, n_users=41, n_items=31, encoder=None)
 
 
-def fit(name: str, train: Ratings | Path, **params: Any) -> Any:
+def fit(name: str, train: Ratings | Path | str, **params: Any) -> Any:
     seed, epochs = params.pop("seed", 0), params.pop("epochs", EPOCHS)
     given = {"rank": 5, "dtype": "float64", "n_jobs": 2, "damping": 3.0, **params}
     return get_backend(name, **given).fit(train, epochs=epochs, seed=seed)
@@ -279,6 +280,69 @@ def test_a_task_that_fails_is_reported_in_words(
     with pytest.raises(ClusterError, match="while testing: an executor's Python had too little"):
         run_job(session, "testing", frame.toArrow)
     fit("spark", train, epochs=1)  # the session goes on
+
+
+# As pyspark and Spark word them: (what is in the message, the message).
+REPORTED = [
+    (
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8.0 GiB",
+        "too little memory; give more parts, a larger spark.executor.memoryOverhead",
+    ),
+    (
+        "[ERROR_OCCURRED_WHILE_CALLING] An error occurred while calling load_stream: Job aborted "
+        "due to stage failure: Task 0 in stage 3.0 failed 4 times, most recent failure: Lost task "
+        "0.3 in stage 3.0 (TID 9) (host executor 4): ExecutorLostFailure (executor 4 exited caused "
+        "by one of the running tasks) Reason: Container killed by YARN for exceeding memory "
+        "limits. Consider boosting spark.executor.memoryOverhead.",
+        "lost again and again (Container killed by YARN for exceeding memory limits. Consider",
+    ),
+    ("java.lang.OutOfMemoryError: Java heap space", '"spark.driver.memory" if it was the driver'),
+    ("java.io.IOException: No space left on device", "let spark.local.dir name a folder with room"),
+]
+
+
+@pytest.mark.parametrize(("said", "words"), [(said, words) for said, words in REPORTED])
+def test_what_spark_says_becomes_a_remedy(said: str, words: str) -> None:
+    from pyspark.errors import PySparkException
+
+    from backends.spark.session import in_words
+
+    assert words in str(in_words(PySparkException(said), "testing"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "n_parts", "words"),
+    [
+        ([200_000_000, 1], 2, "one item has 200,000,000 ratings, and at most 178,8"),
+        ([100_000_000, 1, 100_000_000, 1], 2, "2 parts, of which one has 200,000,000 ratings"),
+        ([100_000_000, 1, 100_000_000, 1], 3, ""),
+        ([170_000_000, 1], 2, ""),
+    ],
+)
+def test_parts_that_are_no_value_of_spark_are_refused_before_they_are_sent(
+    counts: list[int], n_parts: int, words: str
+) -> None:
+    from backends.spark.on_cluster import check_fits_parts
+
+    with pytest.raises(RatingsError) if words else contextlib.nullcontext() as caught:
+        check_fits_parts(np.array(counts), n_parts, 8, "item")
+    assert words in str(caught.value if caught else "")
+
+
+def test_text_ids_are_those_of_the_file(train: Ratings, tmp_path: Path) -> None:
+    columns = {"user": train.users, "item": train.items, "rating": train.ratings}
+    pd.DataFrame(columns).to_parquet(tmp_path / "numbers.parquet")
+    columns["user"] = np.array([f"u{row:03}" for row in train.users])
+    pd.DataFrame(columns).to_parquet(tmp_path / "text.parquet")
+    text, numbers = (fit("spark", tmp_path / f"{name}.parquet") for name in ("text", "numbers"))
+    assert list(text.model_.encoder.users[:3]) == ["u000", "u001", "u002"]
+    assert_same(text.model_.parameters, numbers.model_.parameters)
+
+
+def test_an_address_of_a_file_is_no_relative_path(train: Ratings, tmp_path: Path) -> None:
+    columns = {"user": train.users, "item": train.items, "rating": train.ratings}
+    pd.DataFrame(columns).to_parquet(tmp_path / "r.parquet")
+    assert fit("spark", f"file:{tmp_path}/r.parquet", epochs=1).status_ == "epochs"
 
 
 IN_A_PROCESS = """
