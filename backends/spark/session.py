@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from backends._engine.cores import memory_limit
 from backends._engine.interrupt import checkpoint
 from backends.errors import BackendUnavailable, ClusterError
 
@@ -253,11 +254,8 @@ def _check_answers(master: str) -> None:
 
 
 def _half_of_memory() -> int:
-    """Return half of this machine's memory, in megabytes; the rest is for Python and the system."""
-    try:
-        return max(1024, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**21)
-    except (AttributeError, ValueError, OSError):
-        return 2048
+    """Return half of what this process may use, in megabytes; the rest is for Python."""
+    return max(1024, (memory_limit() or 2**32) // 2**21)
 
 
 @contextmanager
