@@ -246,7 +246,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
     8
     """
     info = backend_info(name)
-    others = info.optimizers
+    others, is_chosen = info.optimizers, False  # whether the user has chosen one of them
     if info.optimizers and "optimizer" in params:
         optimizer = params.pop("optimizer")
         names = dict(info.optimizers)
@@ -259,7 +259,7 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
             )
             if names[optimizer] != name:
                 params = _without_batch_size(params)
-            name, others = names[optimizer], ()
+            name, is_chosen = names[optimizer], True
             info = backend_info(name)
     reason = unavailable_reason(info)
     if reason:
@@ -270,8 +270,14 @@ def get_backend(name: str, *, preset: str | None = None, **params: Any) -> Facto
         known_to = {
             known: other
             for _, other in others
+            if other != name
             for known in _import_backend(other, backend_info(other)).presets
         }
+        if preset in known_to and is_chosen:
+            raise ValueError(
+                f"backend {name!r} has no preset {preset!r}; write "
+                f'get_backend("{known_to[preset]}", preset="{preset}")'
+            )
         if preset in known_to:
             return get_backend(known_to[preset], preset=preset, **_without_batch_size(params))
         known = ", ".join(map(repr, dict.fromkeys([*factorizer.presets, *known_to]))) or "none"

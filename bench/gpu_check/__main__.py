@@ -25,9 +25,10 @@ from pathlib import Path
 from backends import BackendUnavailable
 from bench.records import RUNS
 from bench.text import command
+from bench.text.wording import one_line
 
 from .check import Check, table
-from .record import recording
+from .record import NotWritten, recording
 
 ALL_RIGHT = "Everything that ran is right."
 
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     words = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(words)
-    if options.output is not None and options.output.exists() and not options.output.is_dir():
+    if options.output is not None and os.path.isfile(options.output):
         parser.error(f"--output must be a folder, but {options.output} is a file")
     check = Check(options.smoke)
     if check.smoke:
@@ -120,8 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
         with recording(check, options.output, words) as write:
             write(False)  # before anything is measured: the folder may be out of reach
             status = run(check, write)
-    except OSError as error:
-        print(f"error: the record cannot be written ({error})", file=sys.stderr)
+    except NotWritten as error:
+        print(one_line(f"error: the record cannot be written ({error})"), file=sys.stderr)
         sys.exit(2)
     sys.exit(status)
 

@@ -16,7 +16,11 @@ from bench.text.wording import one_line
 
 from .check import Check
 
-CUT_OFF = "all further steps: the check was cut off"
+CUT_OFF = "the check was cut off"
+
+
+class NotWritten(Exception):
+    """There is no room for the record, or no such place."""
 
 
 @contextmanager
@@ -34,8 +38,8 @@ def recording(
 
     Raises
     ------
-    OSError
-        If there is no room for the record; also by the function.
+    NotWritten
+        Also by the function.
     """
     if output is None and check.smoke:
         yield lambda whole: None
@@ -43,9 +47,12 @@ def recording(
     line = scrub(shlex.join(["python", "-m", "bench.gpu_check", *words]))
     environment = environment_of(machine_facts(), process_facts())
     environment["device"] = check.device
-    folder = open_run(line) if output is None else None
-    where = folder.path if folder else Path(output or "")
-    where.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = open_run(line) if output is None else None
+        where = folder.path if folder else Path(output or "")
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(error) from error
     now = datetime.datetime.now(datetime.UTC)
     name = folder.path.name if folder else now.strftime("%Y-%m-%dT%H-%M-%SZ")
     try:
@@ -55,11 +62,15 @@ def recording(
     finally:
         if folder:
             folder.close()
-    print(f"Record: {where / 'gpu-check.json'} (python -m bench.report --input {where})")
+    report = shlex.join(["python", "-m", "bench.report", "--input", str(where)])
+    print(one_line(f"Record: {where / 'gpu-check.json'} ({report})"))
 
 
 def _write(folder: Path, record: GPUCheck) -> None:
-    write_record(folder, record)
+    try:
+        write_record(folder, record)
+    except OSError as error:
+        raise NotWritten(error) from error
 
 
 def record_of(
@@ -75,8 +86,8 @@ def record_of(
         run=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         command=line,
-        status="wrong" if check.wrong else "right",
-        reason=check.verdict if check.wrong else "",
+        status="wrong" if check.wrong else "right" if whole else "cut off",
+        reason=check.verdict if check.wrong else "" if whole else CUT_OFF,
         device=check.device_name,
         smoke=check.smoke,
         cache_mb=check.cache / 2**20,
@@ -84,7 +95,7 @@ def record_of(
         comparisons=check.comparisons,
         fits=check.fits,
         timings=[timing.as_recorded() for timing in check.timings],
-        skipped=[*check.skipped, *([] if whole else [CUT_OFF])],
+        skipped=[*check.skipped, *([] if whole else [f"all further steps: {CUT_OFF}"])],
         wrong=[scrub(one_line(text)) for text in check.wrong],
         environment=environment,
     )

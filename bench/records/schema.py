@@ -425,7 +425,8 @@ class GPUCheck(TypedDict):
     run: str
     created: str
     command: str
-    status: Literal["right", "wrong", "crashed"]  # crashed: its numbers are no record
+    # Right: all that was to run is. Crashed: its numbers are no record.
+    status: Literal["right", "wrong", "cut off", "crashed"]
     reason: str  # one line; "" when right
     device: str  # as torch calls it
     smoke: bool  # a test of the check itself, on the CPU

@@ -306,7 +306,7 @@ def _convert(record: dict[str, Any]) -> Any:
     if record.get("kind") == "roofline":
         return msgspec.convert(record, RooflineRecord)
     if record.get("kind") == "GPU check":
-        return msgspec.convert(record, GPUCheck)
+        return _consistent(msgspec.convert(record, GPUCheck))
     time: Record = msgspec.convert(record, Record)
     if time["status"] == "matched" and not time["rounds"]:
         raise msgspec.ValidationError("A match has at least one round - at `$.rounds`")
@@ -325,6 +325,31 @@ def _convert(record: dict[str, Any]) -> Any:
             )
         blocks.add((timed["seed"], timed["round"]))
     return time
+
+
+def _consistent(check: GPUCheck) -> GPUCheck:
+    """Return a check of a GPU whose parts agree; raise ValidationError for another."""
+    if check["status"] == "right":
+        if check["wrong"]:
+            raise msgspec.ValidationError("Expected nothing wrong of what is right - at `$.wrong`")
+        for place, one in enumerate(check["comparisons"]):
+            if one["value"] is None or one["value"] > one["limit"]:
+                raise msgspec.ValidationError(
+                    "Expected a number up to its limit, of what is right - at "
+                    f"`$.comparisons[{place}].value`"
+                )
+    for place, fit in enumerate(check["fits"]):
+        error = fit["validation_mse"]
+        if fit["reached"] and (error is None or error > fit["target"]):
+            raise msgspec.ValidationError(
+                "Expected at most the target, which is reached - at "
+                f"`$.fits[{place}].validation_mse`"
+            )
+        if fit["prepare_seconds"] > fit["seconds"]:
+            raise msgspec.ValidationError(
+                f"Expected a part of the seconds - at `$.fits[{place}].prepare_seconds`"
+            )
+    return check
 
 
 def read_records(sources: Iterable[Path]) -> list[AnyRecord]:

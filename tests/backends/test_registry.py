@@ -236,7 +236,10 @@ def test_the_preset_of_the_article_stays_gradient_descent() -> None:
     for name in ("torch-cpu", "torch-cpu-gd"):
         solver = get_backend(name, preset="article", rank=5)
         assert (type(solver).__name__, solver.rank, solver.momentum) == ("TorchGD", 5, 0.9)
-    refused = pytest.raises(ValueError, match="backend 'torch-cpu' has no preset 'article'")
+    other = r'write get_backend\("torch-cpu-gd", preset="article"\)'
+    refused = pytest.raises(
+        ValueError, match=f"backend 'torch-cpu' has no preset 'article'; {other}"
+    )
     with refused, pytest.warns(DeprecationWarning):  # which names Adam
         get_backend("torch-cpu", preset="article", optimizer="adam")
     with pytest.raises(ValueError) as caught:  # compared below

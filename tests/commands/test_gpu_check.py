@@ -134,6 +134,34 @@ def test_what_is_wrong_is_in_the_record(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert check["wrong"][1] == "breaks: RuntimeError: no such kernel"
 
 
+@pytest.mark.parametrize("folder", ["a" * 300, "file/below"])
+def test_a_record_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(command, "steps", list)
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--smoke", "--output", str(tmp_path / folder)])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the record cannot be written (")
+
+
+def test_the_command_that_reports_it_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(command, "steps", list)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command.main(["--smoke", "--output", "two words & more"])
+    assert "--input 'two words & more')" in capsys.readouterr().out
+
+
 def test_the_folder_of_the_record_is_checked_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +217,7 @@ def test_a_check_that_is_cut_off_leaves_its_record(
     (check,) = by_kind(read_records([tmp_path])).checks
     assert [timing["what"] for timing in check["timings"]] == ["something"]
     assert check["skipped"] == ["all further steps: the check was cut off"]
+    assert (check["status"], check["reason"]) == ("cut off", "the check was cut off")
 
 
 def test_a_wrong_gradient_is_noticed(

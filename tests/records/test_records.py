@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,31 @@ def test_a_check_of_a_gpu_is_a_kind_of_its_own(tmp_path: Path) -> None:
     assert write_record(tmp_path, check).name == "gpu-check.json"
     write_record(tmp_path, times)
     assert by_kind(read_records([tmp_path])) == ([times], [], [check])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("wrong",), ["all"], "Expected nothing wrong of what is right - at `$.wrong`"),
+        (("comparisons", 0, "value"), 1.0, "Expected a number up to its limit, of what is right"),
+        (("comparisons", 0, "value"), None, "Expected a number up to its limit, of what is right"),
+        (("fits", 0, "validation_mse"), 9.0, "Expected at most the target, which is reached"),
+        (("fits", 0, "validation_mse"), None, "Expected at most the target, which is reached"),
+        (("fits", 0, "prepare_seconds"), 99.0, "Expected a part of the seconds"),
+    ],
+)
+def test_a_check_whose_parts_contradict_each_other_is_refused(
+    tmp_path: Path, path: tuple[Any, ...], value: Any, said: str
+) -> None:
+    check: Any = fake_gpu_check()
+    *above, last = path
+    part = check
+    for step in above:
+        part = part[step]
+    part[last] = value
+    (tmp_path / "x.json").write_text(json.dumps(check), "utf-8")
+    with pytest.raises(RecordError, match=re.escape(said)):
+        read_records([tmp_path])
 
 
 @pytest.mark.parametrize("part", ["comparisons", "fits", "timings"])

@@ -29,6 +29,10 @@ def test_the_sentence_says_whether_all_is_right_and_the_fastest_of_the_most_rati
         "NVIDIA H200: all that ran is right (1 comparison); torch-cuda reaches the target of "
         "20,000,000 ratings in 0.200 s; 1 skipped."
     )
+    cut = fake_gpu_check(status="cut off", reason="the check was cut off", fits=[], skipped=[])
+    assert sentence(cut) == "NVIDIA H200: the check was cut off after 1 comparison."
+    nothing = fake_gpu_check(comparisons=[], fits=[], skipped=[])
+    assert sentence(nothing) == "NVIDIA H200: nothing was compared."
     wrong = fake_gpu_check(status="wrong", reason="2 results failed or wrong", fits=[], skipped=[])
     assert sentence(wrong) == "NVIDIA H200: 2 results failed or wrong."
 

@@ -60,9 +60,13 @@ def make_gpu_section(check: GPUCheck, looks: Mapping[str, Look], place: int = 0)
 
 def sentence(check: GPUCheck) -> str:
     """Return on one line whether all is right, and the fastest fit of the most ratings."""
-    if check["status"] == "right":
-        count = plural(len(check["comparisons"]), "comparison")
+    count = plural(len(check["comparisons"]), "comparison")
+    if check["status"] == "right" and not check["comparisons"]:
+        line = f"{_device(check)}: nothing was compared"
+    elif check["status"] == "right":
         line = f"{_device(check)}: all that ran is right ({count})"
+    elif check["status"] == "cut off":
+        line = f"{_device(check)}: {check['reason']} after {count}"
     else:
         line = f"{_device(check)}: {check['reason']}"
     reached = [fit for fit in check["fits"] if fit["reached"]]
