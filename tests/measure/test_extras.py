@@ -204,7 +204,9 @@ def test_each_seed_is_timed_with_its_own_epochs(case: Case, tmp_path: Path) -> N
         def warm_up(epochs: int) -> None:
             warmed.append((seed, epochs))
 
-        return SimpleNamespace(seed=seed, time=time, warm_up=warm_up, alive=[], lists=None)
+        return SimpleNamespace(
+            seed=seed, time=time, warm_up=warm_up, alive=[], lists=None, products="sparse"
+        )
 
     measurement = Measurement(case, contender("numpy"), run, seeds=(4, 9), rounds=2)
     reached: list[tuple[float, int | None]] = [(1.05, 2), (1.01, 3), (1.001, None)]
