@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 
@@ -24,7 +25,7 @@ RANK = 16
 
 def validation_errors(train: Ratings, validation: Ratings, at_a_time: int) -> Iterator[float]:
     """Yield the validation MSE after each epoch with so many ratings at a time."""
-    solver: PerRatingSGD = get_backend("numba-sgd", rank=RANK)  # type: ignore[assignment]
+    solver = cast("PerRatingSGD", get_backend("numba-sgd", rank=RANK))
     initial = solver.initial_parameters(train, seed=0)
     unit, n_users = rating_unit(train, initial.mean), train.n_users
     start, n_rows = initial.in_units(unit), train.n_users + train.n_items
