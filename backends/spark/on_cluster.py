@@ -444,8 +444,8 @@ def broadcast_blocks(
             part = slice(start, start + rows)
             blocks.append(shared(session, tasks.Block(factors[part], bias[part])))
     except BaseException:
-        with destroyed(*blocks):
-            raise
+        destroy(*blocks)
+        raise
     return blocks
 
 

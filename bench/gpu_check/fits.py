@@ -14,6 +14,7 @@ from bench.records import CheckFit
 
 from .check import Check
 from .data import SIZES, SMALL, held_out, skewed_ratings
+from .solvers import prepare
 
 _RANK = 16
 _MOST_VALIDATION = 200_000  # ratings; more would take longer to predict than the epochs
@@ -59,7 +60,7 @@ def reference(check: Check, train: Ratings, validation: Ratings) -> float:
     solver = backend(check, "torch-als" if check.device == "cpu" else f"torch-als-{check.device}")
     best = math.inf
     with solver.threads():
-        state = solver.prepare(train, solver.initial_parameters(train, seed=0), seed=0)
+        state = prepare(solver, train)
         for _ in range(_REFERENCE_EPOCHS):
             solver.step(state, 1)
             score, before = mean_squared_error(solver.parameters(state), validation), best
